@@ -1,0 +1,1 @@
+"""Caravan: one door to a city's compute. Open `caravan/contracts` for the words and `services/` for the three services."""
