@@ -10,7 +10,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv, for development: everything in requirements/dev.txt
-	@MAKE_GOAL=setup scripts/venv.sh .venv requirements/dev.txt -e
+	@scripts/venv.sh .venv requirements/dev.txt
 
 clean: ## remove what make made here (.venv*, build output, caches of tools; not CARAVAN_CACHE)
 	rm -rf .venv .venv-run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
