@@ -1,0 +1,149 @@
+"""Fresh databases for tests, quickly, on both engines.
+
+Each engine makes empty databases, and copies of a database that was migrated once in this run. URLs are those of
+`caravan.kernel.database`: `sqlite:////folder/name.db`, `postgresql://user@host:port/name`.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+T = TypeVar("T")
+SCRIPTS = Path(__file__).parent / "backends" / "postgres"
+
+
+class Engine(Protocol):
+    """Makes databases; `migrated` runs the migrations of `service` at most once in the life of the engine."""
+
+    def fresh(self) -> str: ...
+
+    def migrated(self, service: str) -> str: ...
+
+    def drop(self, url: str) -> None: ...
+
+
+def migrate(url: str, service: str) -> None:
+    # imported late: a test of something else must not fail with the kernel's database
+    from caravan.kernel.database import migrate
+
+    migrate(url, service)
+
+
+class Sqlite:
+    """Files in a folder of this run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.numbers = itertools.count(1)
+        self.templates: dict[str, Path] = {}
+
+    def fresh(self) -> str:
+        return f"sqlite:///{self._path()}"
+
+    def migrated(self, service: str) -> str:
+        if service not in self.templates:
+            template = self.folder / f"template-{service}.db"
+            migrate(f"sqlite:///{template}", service)
+            left = Path(f"{template}-wal")
+            if left.exists() and left.stat().st_size:
+                raise RuntimeError(f"migrating {service} left a connection open: {left} isn't empty")
+            self.templates[service] = template
+        path = self._path()
+        shutil.copyfile(self.templates[service], path)
+        return f"sqlite:///{path}"
+
+    def drop(self, url: str) -> None:
+        path = url.removeprefix("sqlite:///")
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            Path(path + suffix).unlink(missing_ok=True)
+
+    def _path(self) -> Path:
+        return self.folder / f"{next(self.numbers)}.db"
+
+
+class Postgres:
+    """Databases of one server.
+
+    Statements go through one connection, in a thread with a loop of its own: sync and async tests ask alike.
+    A drop isn't waited for until the end of the run.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.prefix = f"t{os.getpid()}"
+        self.numbers = itertools.count(1)
+        self.templates: dict[str, str] = {}
+        self.drops: list[Future[None]] = []
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="postgres-admin", daemon=True)
+        self.thread.start()
+        self.turn = asyncio.Lock()
+        self.connection = self._wait(asyncpg.connect(dsn))
+
+    def fresh(self) -> str:
+        return self._create("template0")
+
+    def migrated(self, service: str) -> str:
+        if service not in self.templates:
+            url = self._create("template0", f"{self.prefix}_template_{service}")
+            migrate(url, service)
+            self.templates[service] = urlsplit(url).path[1:]
+        return self._create(self.templates[service])
+
+    def drop(self, url: str) -> None:
+        self.drops.append(self._start(self._execute(f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')))
+
+    def close(self) -> None:
+        """Wait for the drops, remove the templates, end the thread."""
+        for template in self.templates.values():
+            self.drop(f"postgresql://x/{template}")
+        for drop in self.drops:
+            drop.result(timeout=60)
+        self._wait(self.connection.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def _create(self, template: str, name: str = "") -> str:
+        name = name or f"{self.prefix}_{next(self.numbers)}"
+        self._wait(self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
+
+    async def _execute(self, statement: str) -> None:
+        async with self.turn:
+            await self.connection.execute(statement)
+
+    def _start(self, statement: Coroutine[object, object, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(statement, self.loop)
+
+    def _wait(self, statement: Coroutine[object, object, T]) -> T:
+        return self._start(statement).result(timeout=60)
+
+
+class Server:
+    """The server that the tests use: CARAVAN_TEST_PG's, or one started for this run and ended with it."""
+
+    def __init__(self) -> None:
+        given = os.environ.get("CARAVAN_TEST_PG")
+        # not in pytest's folder: the user `postgres` must reach it
+        self.folder = None if given else tempfile.mkdtemp(prefix="caravan-postgres-")
+        self.dsn = given or self._script("up.sh")
+
+    def stop(self) -> None:
+        if self.folder:
+            self._script("down.sh")
+
+    def _script(self, name: str) -> str:
+        done = subprocess.run([SCRIPTS / name, str(self.folder)], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.strip()
