@@ -1,17 +1,58 @@
 # Caravan. `make` alone lists the targets.
-# PYTHON=python3.12 picks another interpreter; CARAVAN_CACHE (~/.cache/caravan) keeps wheels and tools between runs.
+#
+# PYTHON=python3.12 picks another interpreter (3.11 or newer). CARAVAN_CACHE (~/.cache/caravan) keeps wheels and tools.
+# .venv has everything for development; .venv-run has only what the platform needs to run, for the demo and for serving.
 PYTHON ?= python3
 export PYTHON
 
+DEV := .venv/bin/python
+RUN := .venv-run/bin/python
+# outside the checkout: the user `postgres` must reach it
+BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup check test prove bench demo serve openapi backends clean
+.PHONY: help setup check test prove bench demo serve openapi backends clean runtime
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: ## make .venv, for development: everything in requirements/dev.txt
+setup: ## make .venv for development, from requirements/dev.txt
 	@scripts/venv.sh .venv requirements/dev.txt
 
-clean: ## remove what make made here (.venv*, build output, caches of tools; not CARAVAN_CACHE)
-	rm -rf .venv .venv-run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
+runtime:
+	@scripts/venv.sh .venv-run requirements/runtime.txt
+
+check: setup ## format, lint, types, imports, openapi/, migrations, the chart
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+	$(DEV) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(DEV) -m scripts.openapi --check
+	$(DEV) -m scripts.migrations --check
+
+test: setup ## the whole suite, on SQLite and PostgreSQL (as root it installs PostgreSQL; else CARAVAN_TEST_PG=<dsn>)
+	$(DEV) -m pytest $(ARGS)
+
+prove: setup ## every claim with its figure; CASE=name for one; results in bench/results/
+	$(DEV) -m bench.prove $(CASE)
+
+bench: setup ## the benchmarks
+	$(DEV) -m bench.bench
+
+demo: runtime ## the story on this machine, in under 90 s after set-up
+	$(RUN) -m bench.demo
+
+serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
+	CARAVAN_MODE=development .venv-run/bin/caravan serve
+
+openapi: setup ## write openapi/*.json from the code
+	$(DEV) -m scripts.openapi
+
+backends: ## start a PostgreSQL to develop against and print its DSN; `make clean` ends it
+	@mkdir -p $(BACKENDS) && tests/backends/postgres/up.sh $(BACKENDS)/postgres
+
+clean: ## remove what make made for this checkout (CARAVAN_CACHE and data/ stay)
+	tests/backends/postgres/down.sh $(BACKENDS)/postgres
+	rm -rf .venv .venv-run $(BACKENDS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis .schemathesis
 	find caravan services bench scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
