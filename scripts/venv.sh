@@ -20,8 +20,8 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     exit 1
 fi
 
-digest() { cat "$@" | sha256sum | cut -c1-16; }
-made_from="$tag $("$python" -c 'import sys; print(sys.base_prefix)') $(digest "$lock" "$0")"
+digest() { grep -v '^ *#' "$1" | sha256sum | cut -c1-16; }
+made_from="$tag $("$python" -c 'import sys; print(sys.base_prefix)') $(digest "$lock")"
 installed_from=$(digest pyproject.toml)
 
 if [ "$(cat "$venv/.made-from" 2>/dev/null)" != "$made_from" ]; then

@@ -1,0 +1,96 @@
+"""Holds the migrations against the models, on both engines: `python -m scripts.migrations --check`.
+
+For each service a database is migrated from empty; then autogenerate must find nothing to do, and the triggers in the
+database must be those of services/<service>/migrations/triggers.txt (`<engine>  <table>  <trigger>` a line, sorted),
+which no autogenerate sees. Without --check the trigger lists are written.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.databases import Engine, Postgres, Server, Sqlite
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("catalog", "broker", "accounting")
+TRIGGERS = {
+    "sqlite": "SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgrelid::regclass::text, tgname::text FROM pg_trigger WHERE NOT tgisinternal",
+}
+
+
+def main() -> None:
+    check = "--check" in sys.argv
+    faults: list[str] = []
+    with engines() as both:
+        for service in SERVICES:
+            triggers: list[str] = []
+            for name, engine in both.items():
+                differences, found = inspect(engine.migrated(service), metadata(service))
+                faults += [f"{service} on {name}: {difference}" for difference in differences]
+                triggers += [f"{name}  {table}  {trigger}" for table, trigger in found]
+            listed = ROOT / "services" / service / "migrations" / "triggers.txt"
+            text = "".join(f"{line}\n" for line in sorted(triggers))
+            if not check:
+                listed.write_text(text)
+            elif (listed.read_text() if listed.exists() else None) != text:
+                faults.append(f"{listed.relative_to(ROOT)} differs from the database, which has:\n{text}")
+    if faults:
+        raise SystemExit("\n".join(faults))
+    print(f"migrations equal the models: {', '.join(SERVICES)} on {', '.join(TRIGGERS)}")
+
+
+def metadata(service: str) -> MetaData:
+    found: MetaData = import_module(f"services.{service}.models").metadata
+    return found
+
+
+def inspect(url: str, models: MetaData) -> tuple[list[object], list[tuple[str, str]]]:
+    """What autogenerate would change, and (table, trigger) of each trigger."""
+
+    def look(connection: Connection) -> tuple[list[object], list[tuple[str, str]]]:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True, "target_metadata": models}
+        )
+        differences: list[object] = list(compare_metadata(context, models))
+        found = connection.execute(text(TRIGGERS[connection.dialect.name])).all()
+        return differences, [(str(table), str(trigger)) for table, trigger in found]
+
+    async def look_async() -> tuple[list[object], list[tuple[str, str]]]:
+        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1), poolclass=NullPool)
+        async with engine.connect() as connection:
+            return await connection.run_sync(look)
+
+    if url.startswith("postgresql:"):
+        return asyncio.run(look_async())
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return look(connection)
+
+
+@contextmanager
+def engines() -> Iterator[dict[str, Engine]]:
+    server = Server()
+    try:
+        postgres = Postgres(server.dsn)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                yield {"sqlite": Sqlite(Path(folder)), "postgresql": postgres}
+        finally:
+            postgres.close()
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
