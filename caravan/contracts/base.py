@@ -1,0 +1,53 @@
+"""The base of all contracts and the field types they share."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+
+class Model(BaseModel):
+    """Frozen, and unknown fields are errors: what a peer doesn't know it must not silently drop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _whole(value: datetime) -> datetime:
+    if value.microsecond:
+        raise PydanticCustomError("whole_second", "Give a time on a whole second, without a fraction")
+    return value
+
+
+def _clean(value: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise PydanticCustomError("control_character", "Control characters are not allowed here")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul_character", "A NUL character is not allowed here")
+    return value
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""RFC 3339 with an offset; kept and shown in UTC."""
+Second = Annotated[AwareDatetime, AfterValidator(_utc), AfterValidator(_whole)]
+"""An instant on a whole second: spans, tariffs and periods have only these."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]
+"""A line of text that a person wrote."""
+Prose = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_no_nul)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.\-/]+$")]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
+Positive = Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)]
+JsonObject = dict[str, Any]
+
+
+def text(pattern: str) -> Any:
+    """A string field that matches `pattern` (an id, mostly)."""
+    return StringConstraints(pattern=pattern)

@@ -1,0 +1,218 @@
+"""The protocol between the broker and a site's agent: lease, work, commit, report.
+
+Level-triggered: work says what should be, reports say what is. Every item carries what makes it harmless when it comes twice,
+late or out of order: the lease's epoch, the attempt or run, and an observation number that grows.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
+from caravan.contracts.ids import AcceleratorId, AttemptId, LogReadId, OfferingId, SiteId, TenantId
+from caravan.contracts.jobs import EnvName, EnvValue, Index, Outcome, Resources, RunState, Script
+from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
+from caravan.contracts.usage import HourUsage, Span
+
+
+class Grant(Model):
+    """What the backend will really allocate to, and bill for, one array task at most. A pure function of spec and settings."""
+
+    nodes: Positive
+    cpus: Positive = Field(description="Over all nodes.")
+    memory_mib: Positive = Field(description="Over all nodes.")
+    accelerators: Count = 0
+    accelerator: AcceleratorId | None = None
+    max_seconds: Positive = Field(description="Walltime as the backend rounds and enforces it, kill grace included.")
+
+
+class Submission(Model):
+    """What an agent puts at a backend for one attempt. `tag` is the attempt's id without its prefix."""
+
+    tag: Name
+    attempt: AttemptId
+    tenant: TenantId
+    tenant_settings: JsonObject
+    offering: OfferingId
+    target: JsonObject
+    name: Name
+    script: Script
+    environment: dict[EnvName, EnvValue]
+    resources: Resources
+    grant: Grant
+    indices: tuple[Index, ...]
+    max_parallel: Positive
+
+
+class LeaseRequest(Model):
+    """Ask for, or renew, a site's lease. `holder` is unique to one agent process."""
+
+    holder: Name
+    epoch: int | None = Field(default=None, description="The epoch held, to renew it; null to take a free lease.")
+    descriptor: AdapterDescriptor
+
+
+class Lease(Model):
+    """The agent that holds the highest epoch acts for the site; others' reports are `lease_lost`."""
+
+    site: SiteId
+    epoch: int
+    ttl_seconds: Positive
+    adapter: Name
+    settings: JsonObject
+    accelerators: dict[AcceleratorId, Name]
+
+
+class Desired(StrEnum):
+    RUN = "run"
+    CANCEL = "cancel"
+    NOTHING = "nothing"
+
+
+class WorkItem(Model):
+    """What should be of one attempt. `nothing`: the attempt has ended and its books are closed; stop watching it."""
+
+    attempt: AttemptId
+    desired: Desired
+    reference: Name | None = Field(description="The committed submission, the only one that may ever be released.")
+    submission: Submission | None = Field(description="Given while `desired` is `run`.")
+    observed: int = Field(
+        description="The last observation number that the broker has of this attempt, for a new agent."
+    )
+
+
+class LogRead(Model):
+    """Someone wants to read a task's output."""
+
+    id: LogReadId
+    attempt: AttemptId
+    reference: Name
+    index: Index
+    stream: Literal["stdout", "stderr"]
+    offset: int = Field(description="Bytes from the start; negative: from the end.")
+    limit: Positive
+
+
+class Work(Model):
+    """Everything that changed for this site after `after`. Pass `next` as the next `after`; 0 gives all that is open."""
+
+    epoch: int
+    next: int
+    items: tuple[WorkItem, ...]
+    log_reads: tuple[LogRead, ...] = ()
+
+
+class Commit(Model):
+    """The agent has staged `reference` for the attempt, and asks whether it is the one."""
+
+    epoch: int
+    attempt: AttemptId
+    reference: Name
+
+
+class Verdict(StrEnum):
+    RELEASE = "release"
+    DISCARD = "discard"
+
+
+class Committed(Model):
+    verdict: Verdict
+    reference: Name | None = Field(description="The reference that is committed for this attempt.")
+
+
+class AttemptObserved(Model):
+    """What the agent saw of the attempt as a whole."""
+
+    type: Literal["attempt"] = "attempt"
+    attempt: AttemptId
+    observation: Positive
+    state: Annotated[str, Field(pattern="^(staged|released|queued|running|ended|unknown|rejected|discarded)$")] = Field(
+        description="`rejected`: the backend refused it for good; `ended`: every task has ended or will never start; "
+        "`discarded`: cancelled before anything was released, and provably nothing can start."
+    )
+    detail: Prose = ""
+
+
+class RunObserved(Model):
+    """What the agent saw of one run, in the backend's own time. `backend_identity` tells runs apart for ever."""
+
+    type: Literal["run"] = "run"
+    attempt: AttemptId
+    index: Index
+    backend_identity: Name
+    observation: Positive
+    state: RunState
+    started_at: Second
+    ended_at: Second | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: Prose = ""
+
+
+class UsageStated(Model):
+    """Usage of one run in one hour, in full."""
+
+    type: Literal["usage"] = "usage"
+    attempt: AttemptId
+    index: Index
+    backend_identity: Name
+    usage: HourUsage
+
+
+class FinalStated(Model):
+    """The run's books are final: these are the last revisions of its hours, there will be no more."""
+
+    type: Literal["final"] = "final"
+    attempt: AttemptId
+    index: Index
+    backend_identity: Name
+    hours: dict[str, int] = Field(description="Hour (RFC 3339, UTC) -> last revision.")
+
+
+ReportItem = Annotated[AttemptObserved | RunObserved | UsageStated | FinalStated, Field(discriminator="type")]
+
+
+class SiteReport(Model):
+    """How the site itself stands."""
+
+    state: Annotated[str, Field(pattern="^(healthy|degraded|refused)$")]
+    detail: Prose = ""
+    inventory: tuple[InventoryItem, ...] | None = Field(default=None, description="Given when it changed.")
+
+
+class Report(Model):
+    """A batch. Items are applied in order, each by itself; a stale or doubled one changes nothing."""
+
+    epoch: int
+    items: tuple[ReportItem, ...] = Field(max_length=2000)
+    site: SiteReport | None = None
+    usage_complete_through: Second | None = Field(
+        default=None, description="All usage of the site before this second has been stated (this batch included)."
+    )
+
+
+class Reported(Model):
+    """`rejected` names items that can't be true (an unknown attempt, an illegal step), by position; they raise an alarm."""
+
+    applied: int
+    rejected: dict[int, str] = Field(default_factory=dict)
+
+
+class LogAnswer(Model):
+    """The agent's answer to a LogRead. `data` is base64."""
+
+    epoch: int
+    data: str
+    offset: Count
+    size: Count
+    complete: bool
+    error: Prose = ""
+
+
+__all__ = [
+    "AttemptObserved", "Commit", "Committed", "Desired", "FinalStated", "Grant", "Instant", "Lease", "LeaseRequest",
+    "LogAnswer", "LogRead", "Report", "ReportItem", "Reported", "RunObserved", "SiteReport", "Span", "Submission",
+    "UsageStated", "Verdict", "Work", "WorkItem",
+]  # fmt: skip

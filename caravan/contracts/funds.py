@@ -1,0 +1,148 @@
+"""Funds: deposits, credit, budgets and holds. `available` is computed from these, never stored."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from caravan.contracts.base import Instant, Model, Name, Positive, Second
+from caravan.contracts.ids import BudgetId, DepositId, JobId, OrganizationId, ProjectId
+from caravan.kernel.money import Money
+
+
+class DepositDraft(Model):
+    """Money that came in, with the bank's reference of it."""
+
+    organization: OrganizationId
+    amount: Money
+    reference: Name = Field(description="The bank's reference; a deposit is recorded once for each.")
+
+
+class Deposit(DepositDraft):
+    id: DepositId
+    recorded_at: Instant
+    recorded_by: Name
+
+
+class CreditLimit(Model):
+    """How far a postpaid customer may owe."""
+
+    amount: Money
+
+
+class Funds(Model):
+    """What an organization has: available = deposited + credit - charged - held."""
+
+    organization: OrganizationId
+    deposited: Money
+    credit: Money
+    charged: Money
+    held: Money = Field(description="Set aside and not yet captured, over all open holds.")
+    available: Money
+
+
+class BudgetDraft(Model):
+    """A limit over time for an organization or one of its projects. A job counts in the span it was submitted in."""
+
+    organization: OrganizationId
+    project: ProjectId | None = None
+    name: Name
+    limit: Money
+    starts_at: Second
+    ends_at: Second | None = None
+
+
+class BudgetChange(Model):
+    """What may change of a budget."""
+
+    name: Name | None = None
+    limit: Money | None = None
+
+
+class Budget(BudgetDraft):
+    """With what is charged in its span and held now."""
+
+    id: BudgetId
+    charged: Money
+    held: Money
+    available: Money
+    version: int
+    created_at: Instant
+
+
+class HoldRequest(Model):
+    """Set `amount` aside for a job in all. A higher revision replaces the amount; an equal one is a repeat."""
+
+    revision: Positive
+    organization: OrganizationId
+    project: ProjectId
+    amount: Money
+    submitted_at: Instant
+
+
+class FundsLimit(StrEnum):
+    FUNDS = "funds"
+    BUDGET = "budget"
+
+
+class HoldAnswer(Model):
+    """What accounting says of a hold revision. A refused revision leaves the last granted one in force."""
+
+    job: JobId
+    revision: int
+    granted: bool
+    short: FundsLimit | None = Field(default=None, description="Which limit is short.")
+    budget: BudgetId | None = None
+    budget_name: Name | None = None
+    limit: Money | None = Field(default=None, description="The budget's limit, or deposits and credit less charges.")
+    held: Money | None = Field(default=None, description="What other jobs hold of it.")
+    asked: Money | None = None
+    fits: Money | None = Field(
+        default=None, description="The largest amount that would be granted now, over all limits."
+    )
+
+
+class HoldStatus(StrEnum):
+    OPEN = "open"
+    SETTLED = "settled"
+
+
+class HoldStep(StrEnum):
+    GRANTED = "granted"
+    REVISED = "revised"
+    CAPTURED = "captured"
+    RELEASED = "released"
+    SETTLED = "settled"
+
+
+class HoldMovement(Model):
+    """One step in a hold's life."""
+
+    at: Instant
+    step: HoldStep
+    amount: Money = Field(
+        description="Signed: what it changed of the amount (granted, revised) or captured (captured)."
+    )
+    held: Money = Field(description="What is still held after it.")
+
+
+class Hold(Model):
+    """Money set aside for a job: held = amount - captured while open, 0 once settled."""
+
+    job: JobId
+    organization: OrganizationId
+    project: ProjectId
+    revision: int
+    amount: Money
+    captured: Money
+    held: Money
+    status: HoldStatus
+    movements: tuple[HoldMovement, ...] = ()
+
+
+class BudgetState(Model):
+    """`budget.changed`, for the broker: enough to warn before asking."""
+
+    id: BudgetId
+    organization: OrganizationId
+    project: ProjectId | None
+    version: int

@@ -1,0 +1,369 @@
+"""Jobs: what an enterprise asks for, how it stands, and why it was placed where it was."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Count, Instant, Label, Model, Name, Positive, Prose
+from caravan.contracts.ids import (
+    AcceleratorId,
+    AttemptId,
+    JobId,
+    OfferingId,
+    OrganizationId,
+    PlacementId,
+    PriceListId,
+    ProjectId,
+    ProviderId,
+    QuoteId,
+    RunId,
+    SiteId,
+)
+from caravan.contracts.offerings import Capacity, Tier
+from caravan.kernel.money import Money
+
+SCRIPT_BYTES = 524_288
+MAX_ARRAY_INDEX = 1_000_000
+
+
+def _script(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul_character", "A NUL character is not allowed in a script")
+    if len(value.encode()) > SCRIPT_BYTES:
+        raise PydanticCustomError("script_too_long", "A script has at most 524,288 bytes of UTF-8")
+    if not value.strip():
+        raise PydanticCustomError("script_empty", "The script is empty")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul_character", "A NUL character is not allowed here")
+    return value
+
+
+Script = Annotated[str, AfterValidator(_script)]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+EnvValue = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_no_nul)]
+Index = Annotated[int, Field(ge=0, le=MAX_ARRAY_INDEX, strict=True)]
+
+
+class Resources(Model):
+    """What each array task gets. `tasks_per_node` is Slurm's word: processes, not array tasks."""
+
+    nodes: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 1
+    tasks_per_node: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 1
+    cpus_per_task: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 1
+    memory_mib_per_node: Annotated[int, Field(ge=1, le=2**40, strict=True)] = 1024
+    accelerators_per_node: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    accelerator: AcceleratorId | None = None
+    walltime_seconds: Annotated[int, Field(ge=1, le=366 * 86_400, strict=True)]
+
+    @property
+    def cpus_per_node(self) -> int:
+        return self.tasks_per_node * self.cpus_per_task
+
+    @model_validator(mode="after")
+    def _accelerators_agree(self) -> Self:
+        if self.accelerator is not None and self.accelerators_per_node == 0:
+            raise PydanticCustomError("accelerator", "Give accelerators_per_node too, or leave accelerator out")
+        return self
+
+
+class Array(Model):
+    """Run the script once per index, at most `max_parallel` at a time."""
+
+    indices: tuple[Index, ...] = Field(min_length=1, max_length=100_000)
+    max_parallel: Positive | None = None
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if len(set(self.indices)) != len(self.indices):
+            raise PydanticCustomError("array_indices", "Each index of an array stands once")
+        return self
+
+
+class Where(Model):
+    """Where the job may run; an empty list means anywhere."""
+
+    tiers: tuple[Tier, ...] = ()
+    offerings: tuple[OfferingId, ...] = ()
+    providers: tuple[ProviderId, ...] = ()
+    regions: tuple[Name, ...] = ()
+
+
+class Prefer(StrEnum):
+    CHEAPEST = "cheapest"
+
+
+NOT_SUPPORTED_HERE = ("container", "deadline", "priority")
+
+
+class JobSpec(Model):
+    """What an enterprise asks for."""
+
+    name: Name
+    project: ProjectId
+    script: Script = Field(
+        description="Starts with a `#!` line, or is run by /bin/sh.", examples=["#!/bin/sh\necho hello\n"]
+    )
+    environment: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=1000)
+    resources: Resources
+    array: Array | None = None
+    where: Where = Field(default_factory=Where)
+    prefer: Prefer = Prefer.CHEAPEST
+    max_cost: Money | None = Field(default=None, description="Candidates whose worst case is dearer are refused.")
+    max_attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = 3
+    labels: dict[Label, Label] = Field(default_factory=dict, max_length=50)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported_here(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            used = [name for name in NOT_SUPPORTED_HERE if data.get(name) is not None]
+            if data.get("prefer") in ("soonest", "balanced"):
+                used.append("prefer")
+            if used:
+                raise PydanticCustomError(
+                    "not_supported_here", "Not supported by this installation: {fields}", {"fields": ", ".join(used)}
+                )
+        return data
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The array's indexes in order; a job without an array has the one index 0."""
+        return tuple(sorted(self.array.indices)) if self.array else (0,)
+
+    @property
+    def max_parallel(self) -> int:
+        """How many array tasks may run at once."""
+        return min(len(self.indices), self.array.max_parallel or len(self.indices)) if self.array else 1
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.REFUSED)
+
+
+class PendingReason(StrEnum):
+    NO_CAPACITY = "no_capacity"
+    FUNDS_UNCONFIRMED = "funds_unconfirmed"
+    RETRYING = "retrying"
+
+
+class FailureClass(StrEnum):
+    """Whose fault an end was: the script's, a limit's, the site's, or an operator's preemption."""
+
+    USER = "user"
+    LIMIT = "limit"
+    SITE = "site"
+
+
+class Reason(Model):
+    """Why an offering was refused, in a form for people and for programs."""
+
+    code: Name
+    detail: Prose
+    field: str | None = Field(default=None, description="JSON pointer into the spec that would have to change.")
+    asked: str | None = None
+    limit: str | None = None
+
+
+class PriceComponent(Model):
+    """One factor of a worst case: quantity x unit price = amount."""
+
+    component: str
+    tariff: str
+    quantity: int = Field(description="In the component's unit: core-, accelerator-, node-seconds, MiB-seconds, jobs.")
+    unit_price: str
+    amount: Money
+
+
+class Candidate(Model):
+    """An offering on which the job could run, with what it may cost at most."""
+
+    offering: OfferingId
+    offering_name: Name
+    provider: ProviderId
+    provider_name: Name
+    site: SiteId
+    tier: Tier
+    price_list: PriceListId
+    price_list_revision: int
+    worst_case: Money = Field(
+        description="What is set aside: all tasks to their full walltime at the dearest prices ahead."
+    )
+    components: tuple[PriceComponent, ...]
+    capacity: Capacity = Field(description="What it would occupy there at once.")
+    has_room: bool
+
+
+class Refusal(Model):
+    """An offering on which the job can't run, with every reason."""
+
+    offering: OfferingId
+    offering_name: Name
+    provider: ProviderId
+    reasons: tuple[Reason, ...] = Field(min_length=1)
+
+
+class Quote(Model):
+    """The priced and explained answer to "where could this job run". Candidates are ranked, the best first."""
+
+    id: QuoteId
+    organization: OrganizationId
+    project: ProjectId
+    candidates: tuple[Candidate, ...]
+    refused: tuple[Refusal, ...]
+    created_at: Instant
+
+
+class Placement(Model):
+    """The decision behind an attempt; `chosen` is null when nothing had room."""
+
+    id: PlacementId
+    job: JobId
+    candidates: tuple[Candidate, ...]
+    refused: tuple[Refusal, ...]
+    chosen: OfferingId | None
+    created_at: Instant
+
+
+class HoldState(StrEnum):
+    UNCONFIRMED = "unconfirmed"
+    GRANTED = "granted"
+    REFUSED = "refused"
+    SETTLED = "settled"
+
+
+class JobHold(Model):
+    """The money set aside for the job, as the broker knows it."""
+
+    amount: Money
+    revision: int
+    state: HoldState
+
+
+class Job(Model):
+    """A job as it stands. `counts` has the number of array tasks in each state."""
+
+    id: JobId
+    organization: OrganizationId
+    project: ProjectId
+    name: Name
+    state: JobState
+    reason: str | None = None
+    detail: Prose = ""
+    counts: dict[JobState, int]
+    hold: JobHold
+    offering: OfferingId | None = Field(default=None, description="Of the last attempt.")
+    labels: dict[Label, Label] = Field(default_factory=dict)
+    created_at: Instant
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    settled_at: Instant | None = Field(
+        default=None, description="When all runs' books were final and handed to accounting."
+    )
+    version: int
+
+
+class JobDetail(Job):
+    """A job with what was asked and its last placement."""
+
+    spec: JobSpec
+    placement: Placement | None = None
+
+
+class AttemptState(StrEnum):
+    """planned -> staging -> staged -> released -> queued <-> running -> ended; unknown when not seen."""
+
+    PLANNED = "planned"
+    STAGED = "staged"
+    RELEASED = "released"
+    QUEUED = "queued"
+    RUNNING = "running"
+    UNKNOWN = "unknown"
+    ENDED = "ended"
+
+
+class Attempt(Model):
+    """One try of a stated set of array tasks on one offering."""
+
+    id: AttemptId
+    job: JobId
+    number: int
+    offering: OfferingId
+    site: SiteId
+    price_list: PriceListId
+    state: AttemptState
+    indices: tuple[int, ...]
+    reference: str | None = None
+    detail: Prose = ""
+    created_at: Instant
+    ended_at: Instant | None = None
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    SUCCEEDED = "succeeded"
+    USER = "user"
+    LIMIT = "limit"
+    CANCELLED = "cancelled"
+    SITE = "site"
+    LOST = "lost"
+    DUPLICATE = "duplicate"
+
+
+class ArrayTask(Model):
+    """One index of the job's array, with its last run."""
+
+    index: int
+    state: JobState
+    attempt: AttemptId | None = None
+    run: RunId | None = None
+    backend_identity: str | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: Prose = ""
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+
+
+class JobEvent(Model):
+    """One thing that happened to the job, in order."""
+
+    sequence: int
+    at: Instant
+    type: str = Field(examples=["job.created", "attempt.released", "run.ended", "job.settled"])
+    detail: Prose = ""
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class LogChunk(Model):
+    """A piece of one task's output as text; bytes that aren't UTF-8 are shown as U+FFFD."""
+
+    index: int
+    stream: Annotated[str, Field(pattern="^(stdout|stderr)$")]
+    offset: Count = Field(description="Byte offset of the first byte of `text`.")
+    next_offset: Count
+    size: Count = Field(description="Bytes there are so far.")
+    complete: bool = Field(description="Whether the task has ended and `text` reaches the end.")
+    text: str

@@ -1,0 +1,243 @@
+"""What is sold: accelerators, sites, offerings, and the price lists that go with them."""
+
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
+from caravan.contracts.ids import AcceleratorId, OfferingId, PriceListId, ProviderId, SiteId
+from caravan.kernel.money import Money, UnitPrice
+
+
+class AcceleratorUnit(StrEnum):
+    CARD = "card"
+    DIE = "die"
+    SLICE = "slice"
+
+
+class Accelerator(Model):
+    """A GPU, NPU or DCU kind. Data: code never names one."""
+
+    id: AcceleratorId
+    vendor: Name
+    model: Name
+    memory_mib: Positive
+    unit: AcceleratorUnit
+    domestic: bool
+    aliases: tuple[Name, ...] = ()
+
+
+class InventoryItem(Model):
+    """A homogeneous part of a site as its backend reports it: a partition, a queue, a machine."""
+
+    target: JsonObject = Field(description="What an offering on this part names as its backend target.")
+    name: Name
+    nodes: Positive
+    cpus_per_node: Positive
+    memory_mib_per_node: Positive
+    accelerators_per_node: Count = 0
+    accelerator_backend_name: Name | None = Field(default=None, description="As the backend calls it: `gres/gpu:h100`.")
+
+
+class AdapterDescriptor(Model):
+    """An adapter as data: what a site's settings must look like, and what it can do."""
+
+    name: Name
+    version: Name
+    site_settings: JsonObject = Field(description="JSON Schema of a site's settings.")
+    tenant_settings: JsonObject = Field(description="JSON Schema of a tenant's settings.")
+    target: JsonObject = Field(description="JSON Schema of an offering's backend target.")
+    capabilities: tuple[Name, ...] = ()
+    books_lag_seconds: Count = Field(description="How long after a second the backend's books are final for it.")
+
+
+class SiteHealth(Model):
+    """As last reported by the site's agent."""
+
+    state: Annotated[str, Field(pattern="^(healthy|degraded|refused)$")]
+    detail: Prose = ""
+    seen_at: Instant
+
+
+class SiteDraft(Model):
+    """One cluster of a provider, reached through one adapter."""
+
+    provider: ProviderId
+    name: Name
+    region: Name
+    adapter: Name = Field(examples=["local"])
+    settings: JsonObject = Field(default_factory=dict)
+    accelerators: dict[AcceleratorId, Name] = Field(
+        default_factory=dict, description="The backend's own name of each accelerator kind: `gres/gpu:h100`."
+    )
+
+
+class Site(SiteDraft):
+    id: SiteId
+    version: int
+    created_at: Instant
+    health: SiteHealth | None = None
+    inventory: tuple[InventoryItem, ...] | None = None
+
+
+class Tier(StrEnum):
+    CLOUD = "cloud"
+    HPC = "hpc"
+    AI = "ai"
+
+
+class OfferingState(StrEnum):
+    """draft -> active <-> paused -> archived."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
+class Limits(Model):
+    """What one job may ask of an offering."""
+
+    nodes: Positive
+    cpus_per_node: Positive
+    memory_mib_per_node: Positive
+    accelerators_per_node: Count = 0
+    walltime_seconds: Positive
+    array_tasks: Positive = 1000
+
+
+class Capacity(Model):
+    """A capacity vector: what a provider contributes, what a placement occupies."""
+
+    cpus: Count
+    memory_mib: Count
+    accelerators: Count = 0
+
+    def __add__(self, other: "Capacity") -> "Capacity":
+        return Capacity(
+            cpus=self.cpus + other.cpus,
+            memory_mib=self.memory_mib + other.memory_mib,
+            accelerators=self.accelerators + other.accelerators,
+        )
+
+    def times(self, count: int) -> "Capacity":
+        return Capacity(
+            cpus=self.cpus * count, memory_mib=self.memory_mib * count, accelerators=self.accelerators * count
+        )
+
+    def within(self, other: "Capacity") -> bool:
+        """Whether this fits into `other` in every component."""
+        return (
+            self.cpus <= other.cpus and self.memory_mib <= other.memory_mib and self.accelerators <= other.accelerators
+        )
+
+
+class OfferingDraft(Model):
+    site: SiteId
+    name: Name
+    description: Prose = ""
+    tier: Tier
+    limits: Limits
+    accelerator: AcceleratorId | None = None
+    target: JsonObject = Field(default_factory=dict)
+    capacity: Capacity
+    queue_ahead: Count = Field(default=0, description="How many attempts may wait at the backend beyond the capacity.")
+
+    @model_validator(mode="after")
+    def _accelerators_agree(self) -> Self:
+        if (self.accelerator is None) != (self.limits.accelerators_per_node == 0):
+            raise PydanticCustomError(
+                "accelerator", "Name an accelerator and give limits.accelerators_per_node, or neither of them"
+            )
+        return self
+
+
+class Offering(OfferingDraft):
+    """What is sold on a site."""
+
+    id: OfferingId
+    provider: ProviderId
+    state: OfferingState
+    version: int
+    created_at: Instant
+
+
+class Component(StrEnum):
+    """What a tariff prices."""
+
+    CPU_CORE_HOUR = "cpu_core_hour"
+    ACCELERATOR_HOUR = "accelerator_hour"
+    MEMORY_GIB_HOUR = "memory_gib_hour"
+    NODE_HOUR = "node_hour"
+    JOB = "job"
+
+
+def _not_reserved(value: str) -> str:
+    if value == "none":
+        raise PydanticCustomError("tariff_name", 'Call it otherwise: "none" stands for the time that no tariff covers')
+    return value
+
+
+TariffName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
+    AfterValidator(_not_reserved),
+]
+
+
+class Tariff(Model):
+    """Prices for [starts_at, ends_at). A component without a price is free."""
+
+    name: TariffName
+    starts_at: Second
+    ends_at: Second | None = None
+    prices: dict[Component, UnitPrice] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ends_at is not None and self.ends_at <= self.starts_at:
+            raise PydanticCustomError("span", "ends_at must be after starts_at")
+        return self
+
+
+class PriceListDraft(Model):
+    """All dated tariffs of an offering: without overlap, each name once."""
+
+    tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
+
+    @model_validator(mode="after")
+    def _no_overlap(self) -> Self:
+        ordered = sorted(self.tariffs, key=lambda t: t.starts_at)
+        for earlier, later in pairwise(ordered):
+            if earlier.ends_at is None or earlier.ends_at > later.starts_at:
+                raise PydanticCustomError(
+                    "tariffs_overlap",
+                    "Tariffs {earlier} and {later} overlap; end the earlier one where the later one starts",
+                    {"earlier": earlier.name, "later": later.name},
+                )
+        if len({t.name for t in self.tariffs}) != len(self.tariffs):
+            raise PydanticCustomError("tariff_name", "Each tariff of a price list needs a name of its own")
+        return self
+
+
+class PriceList(PriceListDraft):
+    """An immutable revision; what was placed by it is charged by it."""
+
+    id: PriceListId
+    offering: OfferingId
+    revision: Positive
+    created_at: Instant
+
+
+class OfferingPrice(Model):
+    """An offering found by a search, with the price of the reference shape asked for, and its current price list."""
+
+    offering: Offering
+    provider_name: Name
+    region: Name
+    site_health: SiteHealth | None
+    price_list: PriceList | None
+    price: Money | None = Field(description="For the reference shape, at the prices of now; null without a price list.")

@@ -1,0 +1,168 @@
+"""Every problem of the domain. The docstring is what a person reads; the client raises the same classes."""
+
+from caravan.contracts.base import Instant, Second
+from caravan.contracts.jobs import Refusal
+from caravan.kernel.money import Money
+from caravan.kernel.problems import Problem
+
+
+class NotSupportedHere(Problem):
+    """The request uses a feature that this installation does not have; `errors` names it. Leave it out and send again."""
+
+    status, code = 422, "not_supported_here"
+    title, title_zh = "Not supported here", "本平台暂不支持"
+
+
+class NoOfferingFits(Problem):
+    """No offering can run this job, whatever its load; `refused` has every reason of each. Nothing was stored."""
+
+    status, code = 422, "no_offering_fits"
+    title, title_zh = "No offering fits", "没有可用的算力产品"
+    refused: tuple[Refusal, ...]
+
+
+class InsufficientFunds(Problem):
+    """The organization's funds don't cover the hold. Deposit more, or ask for less: `fits` would be granted now.
+
+    The job is stored as refused; send a new one, with a new key, after topping up.
+    """
+
+    status, code = 402, "insufficient_funds"
+    title, title_zh = "Insufficient funds", "余额不足"
+    job: str
+    limit: Money
+    held: Money
+    asked: Money
+    fits: Money
+    walltime_seconds_that_fits: int | None
+
+
+class BudgetExceeded(Problem):
+    """The hold would pass a budget. Shorten the walltime, ask for less or raise the budget: `fits` would be granted now.
+
+    The job is stored as refused; send a new one, with a new key.
+    """
+
+    status, code = 402, "budget_exceeded"
+    title, title_zh = "Budget exceeded", "超出预算"
+    job: str
+    budget: str
+    budget_name: str
+    limit: Money
+    held: Money
+    asked: Money
+    fits: Money
+    walltime_seconds_that_fits: int | None
+
+
+class WrongState(Problem):
+    """The thing is in a state that doesn't allow this; `state` is what it is in now and `allowed` what it would have to be in."""
+
+    status, code = 409, "wrong_state"
+    title, title_zh = "Not in this state", "当前状态不允许"
+    state: str
+    allowed: tuple[str, ...]
+
+
+class AlreadyExists(Problem):
+    """There is one already, with another content; `existing` is its id."""
+
+    status, code = 409, "already_exists"
+    title, title_zh = "It exists already", "已存在"
+    existing: str
+
+
+class UnknownReference(Problem):
+    """The request refers to something that doesn't exist or that you may not see; `errors` names the field."""
+
+    status, code = 422, "unknown_reference"
+    title, title_zh = "It refers to something unknown", "引用的对象不存在"
+
+
+class SettingsRefused(Problem):
+    """The settings don't match the adapter's schema; `errors` names each place."""
+
+    status, code = 422, "settings_refused"
+    title, title_zh = "Settings refused", "设置不符合要求"
+
+
+class AdapterUnknown(Problem):
+    """No agent or broker has announced this adapter yet, so its settings can't be checked.
+
+    Start an agent that has it, or choose one of `known`.
+    """
+
+    status, code = 422, "adapter_unknown"
+    title, title_zh = "Unknown adapter", "未知的适配器"
+    known: tuple[str, ...]
+
+
+class NotPublishable(Problem):
+    """The offering can't be activated yet; `errors` says what is missing."""
+
+    status, code = 409, "not_publishable"
+    title, title_zh = "Not publishable yet", "尚不能发布"
+
+
+class ProviderNotApproved(Problem):
+    """The provider isn't approved, so it can't do this yet. The platform's operator approves applications."""
+
+    status, code = 409, "provider_not_approved"
+    title, title_zh = "Provider not approved", "供给方尚未获批"
+
+
+class LeaseLost(Problem):
+    """Another agent holds this site's lease now. Stop acting, and ask for the lease again."""
+
+    status, code = 409, "lease_lost"
+    title, title_zh = "Lease lost", "租约已失效"
+    epoch: int
+
+
+class LeaseTaken(Problem):
+    """Another agent holds this site's lease until `until`."""
+
+    status, code = 409, "lease_taken"
+    title, title_zh = "Lease taken", "租约被占用"
+    until: Instant
+
+
+class LogUnavailable(Problem):
+    """The site's agent did not answer in time, so the output can't be read now. Try again."""
+
+    status, code = 503, "log_unavailable"
+    title, title_zh = "Output not available now", "暂时无法读取输出"
+    headers = {"Retry-After": "2"}
+
+
+class NoLogYet(Problem):
+    """This task has produced no output that can be read: it has not been released to its site."""
+
+    status, code = 409, "no_log_yet"
+    title, title_zh = "No output yet", "尚无输出"
+
+
+class PeriodCutRefused(Problem):
+    """Usage at or after that second has been applied, or it lies outside the open period; `earliest` is the earliest second allowed."""
+
+    status, code = 409, "period_cut_refused"
+    title, title_zh = "The period can't be cut there", "不能在该时刻切分账期"
+    earliest: Second
+
+
+class HoldOutdated(Problem):
+    """A later revision of this hold is in force, or the hold is settled."""
+
+    status, code = 409, "hold_outdated"
+    title, title_zh = "The hold has moved on", "冻结已更新"
+    revision: int
+
+
+class ConsentNeeded(Problem):
+    """The `local` adapter runs jobs on the platform's own machine.
+
+    In production the site's settings must say `"i_accept_jobs_on_this_machine": true`.
+    """
+
+    status, code = 422, "consent_needed"
+    title, title_zh = "Consent needed", "需要明确同意"

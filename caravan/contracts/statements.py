@@ -1,0 +1,197 @@
+"""What finance reads: periods, lines, explanations, statements, the ledger."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from caravan.contracts.base import Count, Instant, Model, Name, Prose, Second
+from caravan.contracts.ids import (
+    AcceleratorId,
+    EntryId,
+    JobId,
+    LineId,
+    OrganizationId,
+    PeriodId,
+    PriceListId,
+    ProjectId,
+    ProviderId,
+    RunId,
+    SiteId,
+    StatementId,
+)
+from caravan.contracts.offerings import Component
+from caravan.kernel.money import Money, UnitPrice
+
+
+class BearerKind(StrEnum):
+    ORGANIZATION = "organization"
+    PROVIDER = "provider"
+
+
+class BearerReason(StrEnum):
+    """Why the provider bears a line."""
+
+    SITE_FAULT = "site_fault"
+    OVERRUN = "overrun"
+    DUPLICATE = "duplicate"
+
+
+class PeriodState(StrEnum):
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class PeriodCut(Model):
+    """End the open period at `at`: in the future, or a past second at or after which no usage was applied."""
+
+    at: Second
+
+
+class Period(Model):
+    """A billing span [starts_at, ends_at) in which each second of usage lies once."""
+
+    id: PeriodId
+    name: Name
+    starts_at: Second
+    ends_at: Second
+    state: PeriodState
+    waiting_for: tuple[SiteId, ...] = Field(
+        default=(), description="While closing: sites whose usage is not complete yet."
+    )
+    late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
+    closed_at: Instant | None = None
+    version: int
+
+
+class Line(Model):
+    """The unit of billing. `amount` is the once-rounded price of `quantity`; no other rounding exists."""
+
+    id: LineId
+    period: PeriodId
+    organization: OrganizationId
+    provider: ProviderId
+    project: ProjectId
+    job: JobId
+    component: Component
+    accelerator: AcceleratorId | None
+    price_list: PriceListId
+    price_list_revision: int
+    tariff: Name
+    window: Name
+    bearer: BearerKind
+    reason: BearerReason | None = None
+    unit_price: UnitPrice
+    quantity: int = Field(
+        description="Core-, accelerator-, node-seconds, MiB-seconds, or jobs. Negative in adjustments only."
+    )
+    amount: Money
+    corrects: PeriodId | None = Field(
+        default=None, description="An adjustment: the closed period whose usage this corrects."
+    )
+
+
+class Factor(Model):
+    """One step of an explanation: one run's seconds in one window at one price."""
+
+    run: RunId
+    line: LineId
+    start: Second
+    end: Second
+    seconds: Count
+    units: int = Field(description="Cores, accelerators, nodes, MiB, or 1 for a job.")
+    quantity: int
+
+
+class ExplainedLine(Model):
+    line: Line
+    divisor: int
+    arithmetic: str = Field(examples=["2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"])
+    factors: tuple[Factor, ...]
+
+
+class Explanation(Model):
+    """A job's charge, down to the second."""
+
+    job: JobId
+    organization: OrganizationId
+    project: ProjectId
+    charged: Money = Field(description="What the organization bears.")
+    borne_by_provider: Money
+    lines: tuple[ExplainedLine, ...]
+
+
+class StatementParty(StrEnum):
+    ORGANIZATION = "organization"
+    PROVIDER = "provider"
+
+
+class StatementLine(Model):
+    """A line as it stands on a statement; adjustments name the period they correct."""
+
+    line: Line
+    job_name: Name | None = None
+
+
+class Statement(Model):
+    """A sealed document for a period: the sum of its lines."""
+
+    id: StatementId
+    number: Name = Field(examples=["ORG-2026-000001"], description="Gapless within its kind.")
+    party: StatementParty
+    party_id: Annotated[str, Field(pattern="^(org|prv)_[0-9a-f]{32}$")]
+    party_name: Name
+    period: PeriodId
+    period_name: Name
+    starts_at: Second
+    ends_at: Second
+    gross: Money = Field(description="Over the lines that the organization bears: owed by it, payable to the provider.")
+    tax: Money = Field(description="Included in gross, at each seller's rate.")
+    net: Money
+    adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
+    borne_by_provider: Money
+    late_sites: tuple[SiteId, ...]
+    line_count: int
+    issued_at: Instant
+    lines_sha256: str = Field(description="Over the canonical CSV of the lines.")
+
+
+class EntryKind(StrEnum):
+    DEPOSIT = "deposit"
+    CHARGE = "charge"
+    REVERSAL = "reversal"
+
+
+class Posting(Model):
+    """Debits positive, credits negative."""
+
+    account: Name = Field(examples=["bank", "prepaid:org_…", "receivable:org_…", "payable:prv_…"])
+    amount: Money
+
+
+class LedgerEntry(Model):
+    """Postings that sum to zero; never changed."""
+
+    id: EntryId
+    kind: EntryKind
+    at: Instant
+    organization: OrganizationId | None
+    reference: Name = Field(description="What made it: a deposit, or the job.")
+    description: Prose = ""
+    postings: tuple[Posting, ...]
+
+
+class AccountBalance(Model):
+    account: Name
+    debit: Money
+    credit: Money
+    balance: Money
+
+
+class TrialBalance(Model):
+    """All accounts; `sum` is zero or the books are wrong."""
+
+    at: Instant
+    accounts: tuple[AccountBalance, ...]
+    sum: Money

@@ -1,0 +1,139 @@
+"""Usage: what a run was allocated, second by second, and the facts that decide who pays for it."""
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Count, Model, Positive, Second
+from caravan.contracts.ids import (
+    AcceleratorId,
+    AttemptId,
+    JobId,
+    OfferingId,
+    OrganizationId,
+    PriceListId,
+    ProjectId,
+    ProviderId,
+    RunId,
+    SiteId,
+)
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PriceList
+from caravan.kernel.money import Money
+
+
+class Span(Model):
+    """[start, end) in whole seconds, in which a run held this shape."""
+
+    start: Second
+    end: Second
+    nodes: Positive
+    cpus: Count = Field(description="Over all nodes.")
+    memory_mib: Count = Field(description="Over all nodes.")
+    accelerators: Count = Field(default=0, description="Over all nodes.")
+    accelerator: AcceleratorId | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise PydanticCustomError("span", "A span ends after it starts")
+        return self
+
+
+class HourUsage(Model):
+    """All that one run was allocated in one UTC hour. A higher revision replaces the hour whole."""
+
+    hour: Second
+    revision: Positive
+    spans: tuple[Span, ...] = Field(
+        description="In order, apart from each other, inside the hour; gaps were not allocated."
+    )
+
+    @model_validator(mode="after")
+    def _inside_the_hour(self) -> Self:
+        if self.hour.minute or self.hour.second:
+            raise PydanticCustomError("hour", "An hour starts on the hour, in UTC")
+        at, end = self.hour, self.hour + timedelta(hours=1)
+        for span in self.spans:
+            if span.start < at or span.end > end:
+                raise PydanticCustomError("spans", "Spans stand in order, apart, and inside their hour")
+            at = span.end
+        return self
+
+
+class UsageRecord(HourUsage):
+    """An hour's usage with all that it takes to charge it (the broker -> accounting event `usage.stated`)."""
+
+    run: RunId
+    attempt: AttemptId
+    job: JobId
+    run_started_at: Second = Field(description="The run's first second: the one that carries the price per job.")
+
+
+class AttemptPlaced(Model):
+    """`attempt.placed`: who will owe whom for the runs of this attempt, by which prices."""
+
+    attempt: AttemptId
+    job: JobId
+    organization: OrganizationId
+    project: ProjectId
+    offering: OfferingId
+    site: SiteId
+    provider: ProviderId
+    price_list: PriceListId
+
+
+class RunFinal(Model):
+    """`run.final`: the run's books are closed, and how it ended decides who bears them."""
+
+    run: RunId
+    attempt: AttemptId
+    job: JobId
+    outcome: Outcome
+
+
+class RunUsage(Model):
+    """A run with the last revision of each hour that was stated of it."""
+
+    run: RunId
+    hours: dict[str, int] = Field(description="Hour (RFC 3339, UTC, as in the record) -> last revision.")
+
+
+class JobSettled(Model):
+    """`job.settled`: nothing more will come. The hold is freed when all of this has been charged."""
+
+    job: JobId
+    hold_revision: int
+    runs: tuple[RunUsage, ...]
+
+
+class SiteProgress(Model):
+    """`site.progress`: all usage of the site before `complete_through` has been stated, as the broker has it."""
+
+    site: SiteId
+    provider: ProviderId
+    complete_through: Second
+    version: int
+
+
+class ExportedUsage(Model):
+    """One usage record with what an outsider needs to charge it again from scratch (finance's export)."""
+
+    record: UsageRecord
+    organization: OrganizationId
+    project: ProjectId
+    provider: ProviderId
+    offering: OfferingId
+    price_list: PriceListId
+    outcome: Outcome | None
+    hold_amount: Money = Field(description="The job's last granted hold; what would pass it is the provider's to bear.")
+    applied_at: Second
+
+
+class UsageExport(Model):
+    """All usage of some periods with the price lists it refers to."""
+
+    usage: tuple[ExportedUsage, ...]
+    price_lists: tuple[PriceList, ...]

@@ -1,0 +1,161 @@
+"""Following another service's feed: the cursor moves in the transaction of the effect, so each event has its effect once.
+
+An event whose handler raises is parked with an alarm, and so are all later ones of the same subject; the feed goes on. Parked
+subjects are tried again after each page and once a minute, oldest event first.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from caravan.kernel import clock
+from caravan.kernel.database import Database
+from caravan.kernel.feed import upsert
+from caravan.kernel.problems import CursorGone
+from caravan.kernel.tables import feed_cursors, feed_parked
+
+Handler = Callable[[Session, dict[str, Any]], None]
+"""Applies one event (an envelope as a dict). Raises when it can't be applied yet or at all."""
+WAIT_SECONDS: Final = 20.0
+RETRY_PARKED_SECONDS: Final = 60.0
+log = structlog.get_logger(__name__)
+
+
+class FeedSource(Protocol):
+    """What a follower needs of a service's client."""
+
+    async def feed(self, after: str | None, wait: float) -> tuple[list[dict[str, Any]], str]:
+        """Events after the cursor and the next cursor. Raises CursorGone."""
+
+    async def snapshot(self, start_after: str | None) -> tuple[str, list[dict[str, Any]], str | None]:
+        """(cursor, events, next page)."""
+
+
+class Follower:
+    """Follows one feed into one database. `handlers` has the types that matter here; others are passed over."""
+
+    def __init__(self, db: Database, name: str, source: FeedSource, handlers: Mapping[str, Handler]) -> None:
+        self._db = db
+        self._name = name
+        self._source = source
+        self._handlers = handlers
+        self._retry_at = 0.0
+
+    async def iteration(self, wait_seconds: float = WAIT_SECONDS) -> float:
+        """One step of a supervised loop: fetch a page, apply it. Returns 0: the waiting is done at the other end."""
+        cursor = await self._db.read(self._cursor)
+        if cursor is None:
+            cursor = await self._take_snapshot()
+        if await self._db.read(self._any_parked) and clock.monotonic() >= self._retry_at:
+            self._retry_at = clock.monotonic() + RETRY_PARKED_SECONDS
+            await self._db.write(self._retry)
+        try:
+            events, following = await self._source.feed(cursor, wait_seconds)
+        except CursorGone:
+            log.warning("feed_restored", feed=self._name)
+            await self._take_snapshot()
+            return 0
+        if following != cursor:
+            await self._db.write(self._apply_page, events, following)
+        return 0
+
+    async def retry(self) -> None:
+        """Try the parked events again now; called when something they may have waited for has arrived."""
+        await self._db.write(self._retry)
+
+    async def _take_snapshot(self) -> str:
+        start_after, first = None, None
+        while True:
+            cursor, events, start_after = await self._source.snapshot(start_after)
+            first = first or cursor
+            await self._db.write(self._apply_page, events, None)
+            if start_after is None:
+                await self._db.write(self._set_cursor, first)
+                return first
+
+    def _cursor(self, tx: Session) -> str | None:
+        return tx.execute(select(feed_cursors.c.cursor).where(feed_cursors.c.feed == self._name)).scalar_one_or_none()
+
+    def _set_cursor(self, tx: Session, cursor: str) -> None:
+        tx.execute(
+            upsert(tx, feed_cursors)
+            .values(feed=self._name, cursor=cursor)
+            .on_conflict_do_update(index_elements=["feed"], set_={"cursor": cursor})
+        )
+
+    def _apply_page(self, tx: Session, events: list[dict[str, Any]], following: str | None) -> None:
+        for event in events:
+            if event["type"] in self._handlers:
+                if self._is_parked(tx, event["subject"]):
+                    self._park(tx, event, "an earlier event of this subject is parked")
+                elif (error := self._apply(tx, event)) is not None:
+                    self._park(tx, event, error)
+        if following is not None:
+            self._set_cursor(tx, following)
+            if events:
+                self._retry(tx)
+
+    def _apply(self, tx: Session, event: dict[str, Any]) -> str | None:
+        """The reason why the event can't be applied, or None when it was."""
+        try:
+            with tx.begin_nested():
+                self._handlers[event["type"]](tx, event)
+        except DBAPIError:
+            raise
+        except Exception as error:  # Whatever it is, the feed goes on: the event is kept, counted and tried again.
+            log.warning(
+                "event_parked", feed=self._name, subject=event["subject"], type=event["type"], error=repr(error)
+            )
+            return repr(error)
+        return None
+
+    def _any_parked(self, tx: Session) -> bool:
+        return (
+            tx.execute(select(feed_parked.c.position).where(feed_parked.c.feed == self._name).limit(1)).first()
+            is not None
+        )
+
+    def _is_parked(self, tx: Session, subject: str) -> bool:
+        mine = (feed_parked.c.feed == self._name) & (feed_parked.c.subject == subject)
+        return tx.execute(select(feed_parked.c.position).where(mine).limit(1)).first() is not None
+
+    def _park(self, tx: Session, event: dict[str, Any], error: str) -> None:
+        kept = event | {"time": event["time"] if isinstance(event["time"], str) else event["time"].isoformat()}
+        tx.execute(
+            insert(feed_parked).values(
+                feed=self._name,
+                position=event["position"],
+                subject=event["subject"],
+                event=kept,
+                error=error,
+                parked_at=clock.now(),
+            )
+        )
+
+    def _retry(self, tx: Session) -> None:
+        """Try each parked subject's events from the oldest on, until one still can't be applied."""
+        mine = feed_parked.c.feed == self._name
+        subjects = tx.scalars(select(feed_parked.c.subject).where(mine).distinct()).all()
+        for subject in subjects:
+            rows = tx.execute(
+                select(feed_parked).where(mine, feed_parked.c.subject == subject).order_by(feed_parked.c.position)
+            ).all()
+            for row in rows:
+                if self._apply(tx, row.event) is not None:
+                    break
+                tx.execute(delete(feed_parked).where(mine, feed_parked.c.position == row.position))
+
+
+def parked_count(tx: Session) -> int:
+    """How many events are parked, for /metrics: anything but 0 wants a person."""
+    return tx.execute(select(func.count()).select_from(feed_parked)).scalar_one()
+
+
+def validated(model: type[BaseModel], event: dict[str, Any]) -> Any:
+    """The event's data as its contract."""
+    return model.model_validate(event["data"])

@@ -1,0 +1,126 @@
+"""Idempotency-Key: the first answer, byte for byte, for every repeat of a request.
+
+`claim` in the first transaction, `answer` in the last: what was decided and what was said become durable together. A key whose
+owner (a process) has died is taken over by the next request that brings it; `reference` tells that one what the first had made.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.kernel import leases
+from caravan.kernel.database import Database, database_now
+from caravan.kernel.problems import KeyReused, StillRunning
+from caravan.kernel.tables import idempotency
+
+OWNER_TTL: Final = timedelta(seconds=10)
+KEPT: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A stored HTTP answer."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The key is this request's to work on. `reference` is what a dead owner had made already, if anything."""
+
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Key:
+    """An Idempotency-Key within its scope (caller and operation), with a fingerprint of the request's body."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+def fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def owner_lease(owner: str) -> str:
+    return f"owner:{owner}"
+
+
+def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
+    """Take the key, or return the stored answer. Raises KeyReused (other body) and StillRunning (its owner is alive)."""
+    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
+    row = tx.execute(select(idempotency).where(mine)).one_or_none()
+    if row is None:
+        tx.execute(
+            insert(idempotency).values(
+                scope=key.scope, key=key.key, fingerprint=key.fingerprint, owner=owner, created_at=database_now(tx)
+            )
+        )
+        return Claimed(None)
+    if row.fingerprint != key.fingerprint:
+        raise KeyReused
+    if row.status is not None:
+        return Answer(row.status, row.body, row.headers or {})
+    lease = leases.peek(tx, owner_lease(row.owner))
+    if lease is not None and lease.expires_at > database_now(tx):
+        raise StillRunning
+    tx.execute(update(idempotency).where(mine).values(owner=owner))
+    return Claimed(row.reference)
+
+
+def refer(tx: Session, key: Key, reference: str) -> None:
+    """Note what this request has made, in the transaction that made it, for whoever takes over."""
+    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
+    tx.execute(update(idempotency).where(mine).values(reference=reference))
+
+
+def answer(tx: Session, key: Key, stored: Answer) -> None:
+    """Store what every repeat will get."""
+    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
+    tx.execute(update(idempotency).where(mine).values(status=stored.status, body=stored.body, headers=stored.headers))
+
+
+def abandon(tx: Session, key: Key) -> None:
+    """Forget a claim whose request failed before it made anything: the same key may be tried again."""
+    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key) & idempotency.c.status.is_(None)
+    tx.execute(delete(idempotency).where(mine))
+
+
+def prune(tx: Session, limit: int = 1000) -> int:
+    """Drop answers older than a week, oldest first."""
+    old = (
+        select(idempotency.c.scope, idempotency.c.key)
+        .where(idempotency.c.created_at < database_now(tx) - KEPT, idempotency.c.status.is_not(None))
+        .limit(limit)
+    )
+    rows = tx.execute(old).all()
+    for row in rows:
+        tx.execute(delete(idempotency).where(idempotency.c.scope == row.scope, idempotency.c.key == row.key))
+    return len(rows)
+
+
+class Owner:
+    """This process as the owner of keys: its lease says that it lives."""
+
+    def __init__(self, db: Database, owner: str) -> None:
+        self._db = db
+        self.id = owner
+
+    async def start(self) -> None:
+        """Announce this process. On SQLite every earlier owner is dead: the writer's lock says so."""
+        if self._db.sqlite:
+            await self._db.write(leases.forget, "owner:")
+        await self.iteration()
+
+    async def iteration(self) -> float:
+        """Renew, as a supervised loop; returns the seconds until the next time."""
+        await self._db.write(leases.acquire, owner_lease(self.id), self.id, OWNER_TTL)
+        return OWNER_TTL.total_seconds() / 3

@@ -1,0 +1,78 @@
+"""Migrations: each service has its own chain under `services/<name>/migrations`, for both engines."""
+
+import asyncio
+import importlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from caravan.kernel.database import sqlite_engine, take_lock
+
+
+def config(service: str) -> Config:
+    """Alembic's configuration for a service; there is no ini file."""
+    folder = Path(str(importlib.import_module(f"services.{service}").__file__)).parent / "migrations"
+    made = Config()
+    made.set_main_option("script_location", str(folder))
+    made.set_main_option("path_separator", "os")
+    return made
+
+
+def on_connection(url: str, use: Any) -> Any:
+    """Run `use(connection)` synchronously on either engine, in a transaction, outside of any running event loop."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlite_engine(parsed.set(drivername="sqlite").render_as_string(hide_password=False), write=True)
+        try:
+            with engine.begin() as connection:
+                return use(connection)
+        finally:
+            engine.dispose()
+
+    async def over_asyncpg() -> Any:
+        engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+        async with engine.begin() as connection:
+            result = await connection.run_sync(use)
+        await engine.dispose()
+        return result
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(over_asyncpg())).result()
+
+
+def migrate(url: str, service: str, revision: str = "head") -> None:
+    """Bring a service's database up to `revision`. On SQLite refused while another process writes."""
+    parsed = make_url(url)
+    lock = take_lock(Path(str(parsed.database))) if parsed.get_backend_name() == "sqlite" else None
+
+    def run(connection: Connection) -> None:
+        settings = config(service)
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, revision)
+
+    try:
+        on_connection(url, run)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def run_env(metadata: MetaData) -> None:
+    """What each service's `migrations/env.py` calls."""
+    connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

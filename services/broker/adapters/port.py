@@ -1,0 +1,186 @@
+"""What every adapter promises, and what callers rely on.
+
+Starting is two steps, because a lease fences the broker and not the backend. `stage` puts an inert submission at the backend;
+the broker commits one reference by compare-and-set; only then `release` starts it. Whatever freezes, repeats or arrives late
+leaves litter at most, never a second run.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from caravan.contracts.dispatch import Grant, Submission
+from caravan.contracts.jobs import Outcome, Resources, RunState
+from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
+from caravan.contracts.usage import Span
+
+
+class BackendError(Exception):
+    """The backend did not do as asked; the message is for people and never holds a secret."""
+
+
+class Rejected(BackendError):
+    """The backend said no and will again (a bad partition, over a limit). Permanent; carries the backend's words."""
+
+
+class Unavailable(BackendError):
+    """The backend did not take it, provably. Safe to try again."""
+
+
+class OutcomeUnknown(BackendError):
+    """It may or may not have. Stage again under the same tag; the sweeper removes what was left."""
+
+
+class SiteRefused(BackendError):
+    """The site can't be operated as it is set up (no isolation, no consent, a missing folder); says what to change."""
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """One allocation of one array task as the backend's books have it. Times are the backend's, floored to the second."""
+
+    index: int
+    identity: str
+    state: RunState
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    exit_code: int | None
+    signal: int | None
+    detail: str
+    spans: tuple[Span, ...]
+    """What was allocated so far, over the whole run, up to `seen_at` of the observation (open-ended runs are cut there)."""
+    final: bool
+    """The books of this run are closed: nothing of it will change any more."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A submission as it stands. `ended`: every task has ended or will never start."""
+
+    reference: str
+    released: bool
+    queued: bool
+    ended: bool
+    runs: tuple[RunSeen, ...]
+    seen_at: datetime
+    """The backend's clock, floored to the second: usage before it (less the books' lag) is complete for this submission."""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class NotSeen:
+    """The backend doesn't show the submission. It never means absent unless `provably_gone`."""
+
+    provably_gone: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An inert submission found at the backend, for the sweeper."""
+
+    tag: str
+    reference: str
+    staged_at: datetime
+
+
+@dataclass(frozen=True)
+class LogBytes:
+    data: bytes
+    offset: int
+    size: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class SiteContext:
+    """What an adapter is given to operate one site."""
+
+    site: str
+    settings: Mapping[str, Any]
+    accelerators: Mapping[str, str] = field(default_factory=dict)
+    """Accelerator id -> the backend's own name."""
+    secrets: Path | None = None
+    """Folder with the agent's secrets; the settings name files in it."""
+    production: bool = True
+
+
+class Backend(Protocol):
+    """One site's backend. All methods may be called concurrently; none is called while a database transaction is open."""
+
+    async def inventory(self) -> tuple[InventoryItem, ...]:
+        """What the site has, by homogeneous parts. Raises Unavailable."""
+
+    async def stage(self, submission: Submission) -> str:
+        """Put `submission` at the backend so that it cannot start, and return the backend's reference.
+
+        Guarantee: harmless if it happens twice or late; what is staged never runs until `release(reference)`. Each call may
+        leave a submission of its own with a reference of its own.
+        Raises: Rejected, Unavailable, OutcomeUnknown.
+        """
+
+    async def release(self, reference: str) -> None:
+        """Let the staged submission start. Idempotent: a second release, also a late one by another process, changes nothing.
+
+        Raises: Rejected (it is gone or was discarded), Unavailable, OutcomeUnknown (release again).
+        """
+
+    async def cancel(self, reference: str) -> None:
+        """See to it that nothing of the submission runs, whether staged, queued or running. Idempotent; returns without waiting.
+
+        Guarantee: once it has returned, a staged submission can never be released any more.
+        Raises: Unavailable, OutcomeUnknown (cancel again).
+        """
+
+    async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+        """How each submission stands, with all its runs. One call for many; cost grows with `references`, not with the site.
+
+        Raises: Unavailable.
+        """
+
+    async def changed(self, since: float | None) -> Sequence[str] | None:
+        """References of submissions that may have changed since the last call, or None when the backend can't tell (observe all)."""
+
+    async def staged(self) -> Sequence[Staged]:
+        """Every submission under a tag of this platform that was staged and neither released nor discarded. For the sweeper."""
+
+    async def discard(self, reference: str) -> None:
+        """Remove a staged submission that was never committed. It can never be released afterwards. Idempotent."""
+
+    async def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
+        """Bytes of a task's output; a negative offset counts from the end. Raises Unavailable; FileNotFoundError: none yet."""
+
+    async def forget(self, reference: str) -> None:
+        """The books of this submission are closed and charged; what was kept only for them may go. Output stays."""
+
+
+class Adapter(Protocol):
+    """A kind of backend. Found by entry point; the object is `adapter` in the adapter's package."""
+
+    descriptor: AdapterDescriptor
+
+    def grant(self, resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
+        """What the backend will really allocate and limit for one task. Pure: no I/O, no clock."""
+
+    def open(self, context: SiteContext) -> AbstractAsyncContextManager[Backend]:
+        """Connect to the site; entering raises SiteRefused when it can't be operated as it is set up."""
+
+
+def installed() -> dict[str, Adapter]:
+    """All adapters installed here, by name."""
+    found: dict[str, Adapter] = {}
+    for entry in entry_points(group="caravan.adapters"):
+        adapter: Adapter = entry.load()
+        found[adapter.descriptor.name] = adapter
+    return found
+
+
+__all__ = [
+    "Adapter", "Backend", "BackendError", "LogBytes", "NotSeen", "OutcomeUnknown", "Rejected", "RunSeen",
+    "Seen", "SiteContext", "SiteRefused", "Staged", "Unavailable", "installed",
+]  # fmt: skip
