@@ -1,0 +1,114 @@
+"""What an allocation comes to: its seconds, cut where the price or the period changes, as integer quantities."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.contracts.usage import Span
+from caravan.kernel.money import Money
+from caravan.pricing.amounts import amount, unit_price
+from caravan.pricing.windows import UNCOVERED, epoch_second, windows
+
+
+class Allocation(Protocol):
+    """What is priced: a Shape, a Span, a Grant. All counts are over all nodes."""
+
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def cpus(self) -> int: ...
+    @property
+    def memory_mib(self) -> int: ...
+    @property
+    def accelerators(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The plainest Allocation, for the reference shape of a search."""
+
+    nodes: int
+    cpus: int
+    memory_mib: int
+    accelerators: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineKey:
+    """The part of a line's key that pricing decides. `accelerator` is named on accelerator lines only."""
+
+    component: Component
+    accelerator: str | None
+    tariff: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """[start, end) of one component under one key: `quantity = units x (end - start)`."""
+
+    key: LineKey
+    start: int
+    end: int
+    units: int
+    quantity: int
+
+
+def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
+    """What `allocation` holds in each second: cores, MiB, nodes, accelerators. What it has none of is left out."""
+    held = (
+        (Component.CPU_CORE_HOUR, allocation.cpus),
+        (Component.MEMORY_GIB_HOUR, allocation.memory_mib),
+        (Component.NODE_HOUR, allocation.nodes),
+        (Component.ACCELERATOR_HOUR, allocation.accelerators),
+    )
+    return tuple((component, units) for component, units in held if units)
+
+
+def quantities(
+    spans: Iterable[Span], price_list: PriceListDraft, run_started_at: int, edges: Sequence[int]
+) -> list[Piece]:
+    """What one run's `spans` add to lines, cut at the edges of tariffs and at `edges` (period boundaries, in any order).
+
+    Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
+    merged. The price per job is per run: it falls in the run's first second, so in the one call whose spans hold that second.
+    """
+    pieces = []
+    for span in spans:
+        units_held = units_of(span)
+        for window in windows(price_list.tariffs, epoch_second(span.start), epoch_second(span.end)):
+            keys = [
+                (
+                    LineKey(
+                        component,
+                        span.accelerator if component is Component.ACCELERATOR_HOUR else None,
+                        window.tariff,
+                        window.name,
+                    ),
+                    units,
+                )
+                for component, units in units_held
+            ]
+            start = window.start
+            for end in (*sorted({edge for edge in edges if window.start < edge < window.end}), window.end):
+                pieces += [Piece(key, start, end, units, units * (end - start)) for key, units in keys]
+                start = end
+            if window.start <= run_started_at < window.end:
+                job = LineKey(Component.JOB, None, window.tariff, window.name)
+                pieces.append(Piece(job, run_started_at, run_started_at + 1, 1, 1))
+    return pieces
+
+
+def reference_price(shape: Allocation, seconds: int, price_list: PriceListDraft, at_second: int) -> Money | None:
+    """What one run of `shape` costs for `seconds` at the prices of `at_second`; None where no tariff covers that second."""
+    (window,) = windows(price_list.tariffs, at_second, at_second + 1)
+    if window.tariff == UNCOVERED:
+        return None
+    held = [(component, units * seconds) for component, units in units_of(shape)]
+    return Money(
+        sum(
+            amount(component, quantity, unit_price(price_list, window.tariff, component))
+            for component, quantity in (*held, (Component.JOB, 1))
+        )
+    )

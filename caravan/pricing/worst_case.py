@@ -1,0 +1,110 @@
+"""What a job can cost at most: what is set aside for it before anything starts.
+
+Let a component's dearest price still ahead make `x` fen of everything granted for the full walltime. However the runs fall,
+the component's lines have exact prices that sum to at most `x`, and each line is rounded by itself, up by at most half a fen.
+So `n` lines cost at most `floor(x + n/2)`: a sum of fen is whole. What that adds to the once-rounded `x` is the allowance for
+rounding. A line whose price is whole fen at any quantity is never rounded and isn't counted; neither is a free one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.jobs import PriceComponent
+from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.kernel.money import Money, divide_half_away
+from caravan.pricing.amounts import FREE, fen_per_quantity
+from caravan.pricing.charge import units_of
+from caravan.pricing.windows import UNCOVERED, epoch_second
+
+ROUNDING = "rounding"
+"""The component under which the allowance for rounding is shown."""
+MAX_PERIOD_EDGES = 3
+"""Period boundaries that may fall between the runs of a job, or in them, whatever its walltime: month ends while it waits and
+cuts by hand. A job over which more fall than `period_edges` says may pass its worst case by half a fen for each and component;
+accounting then has the provider bear the difference."""
+_SHORTEST_PERIOD = 28 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """No charge passes `amount`; `components` sum to it."""
+
+    amount: Money
+    components: tuple[PriceComponent, ...]
+
+
+def period_edges(tasks: int, max_seconds: int) -> int:
+    """How many period boundaries the bound allows for: one per month of running, tasks one after another, and a few."""
+    return MAX_PERIOD_EDGES + tasks * max_seconds // _SHORTEST_PERIOD
+
+
+def worst_case(grant: Grant, tasks: int, price_list: PriceListDraft, from_second: int) -> WorstCase:
+    """The bound for `tasks` runs of `grant` that start at or after `from_second`, each of `grant.max_seconds` at most.
+
+    Each component is taken at its dearest among the tariffs that end after `from_second`. What no such tariff prices is free.
+    """
+    ahead = [t for t in price_list.tariffs if t.ends_at is None or epoch_second(t.ends_at) > from_second]
+    ahead.sort(key=lambda t: t.starts_at)
+    seconds = tasks * grant.max_seconds
+    edges = period_edges(tasks, grant.max_seconds)
+    components, allowance = [], 0
+    # (component, units, how often at most these units are charged)
+    for component, units, times in (
+        *((component, units, seconds) for component, units in units_of(grant)),
+        (Component.JOB, 1, tasks),
+    ):
+        prices = [(tariff.prices.get(component, FREE), tariff.name) for tariff in ahead]
+        dearest, name = max(prices, key=lambda price: price[0], default=(FREE, UNCOVERED))
+        if not dearest:
+            continue
+        numerator, denominator = fen_per_quantity(component, dearest)
+        rounded_tariffs = sum(not _whole_fen(component, price) for price, _ in prices)
+        # each period edge cuts one tariff in two; each line has at least one second, or job
+        lines = min(rounded_tariffs + edges, times) if rounded_tariffs else 0
+        once = divide_half_away(numerator * units * times, denominator)
+        allowance += (2 * numerator * units * times + lines * denominator) // (2 * denominator) - once
+        components.append(_shown(component, name, units * times, format(dearest, "f"), once))
+    if allowance:
+        components.append(_shown(ROUNDING, UNCOVERED, allowance, "0.01", allowance))
+    return WorstCase(Money(sum(c.amount.fen for c in components)), tuple(components))
+
+
+def _whole_fen(component: Component, price: Decimal) -> bool:
+    # by the smallest quantity, not by the grant's: a backend may allocate less than it was granted
+    numerator, denominator = fen_per_quantity(component, price)
+    return numerator % denominator == 0
+
+
+def _shown(component: str, tariff: str, quantity: int, unit_price: str, fen: int) -> PriceComponent:
+    return PriceComponent(
+        component=component, tariff=tariff, quantity=quantity, unit_price=unit_price, amount=Money(fen)
+    )
+
+
+def fit_walltime(
+    grant_for: Callable[[int], Grant],
+    tasks: int,
+    price_list: PriceListDraft,
+    from_second: int,
+    max_walltime: int,
+    money: Money,
+) -> int | None:
+    """The longest walltime in seconds, `max_walltime` at most, whose worst case `money` covers; None where 1 s is too dear.
+
+    `grant_for` gives the grant of a walltime; it never falls as the walltime grows.
+    """
+
+    def fits(walltime: int) -> bool:
+        return worst_case(grant_for(walltime), tasks, price_list, from_second).amount <= money
+
+    # the worst case grows with the walltime: `fitting` fits, `too_long` doesn't
+    fitting, too_long = 0, max_walltime + 1
+    while too_long - fitting > 1:
+        middle = (fitting + too_long) // 2
+        if fits(middle):
+            fitting = middle
+        else:
+            too_long = middle
+    return fitting or None

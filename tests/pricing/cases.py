@@ -1,0 +1,91 @@
+"""Strategies for price lists, shapes and usage. Times are small seconds after T0, so that edges meet often."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import strategies as st
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.offerings import Component, PriceList, Tariff
+from caravan.contracts.usage import Span
+from caravan.pricing import epoch_second
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+START = epoch_second(T0)
+ACCELERATOR = "acc_nvidia-h100-80g"
+COMPONENTS = list(Component)
+
+prices = st.one_of(
+    # ties: half a fen per core-second, per MiB-second, per job
+    st.sampled_from([Decimal(p) for p in ("0", "0.005", "0.35", "18", "18432", "36", "54.000001")]),
+    st.integers(0, 60_000_000).map(lambda millionths: Decimal(millionths).scaleb(-6)),
+)
+instants = st.integers(0, 60)
+
+
+def at(second: int) -> datetime:
+    """`second` seconds after T0."""
+    return T0 + timedelta(seconds=second)
+
+
+def price_list(*tariffs: Tariff) -> PriceList:
+    return PriceList(
+        id="prl_" + "1" * 32, offering="off_" + "2" * 32, revision=1, created_at=T0, tariffs=tuple(tariffs)
+    )
+
+
+def tariff(name: str, start: int, end: int | None, **by_component: str) -> Tariff:
+    return Tariff(
+        name=name,
+        starts_at=at(start),
+        ends_at=None if end is None else at(end),
+        prices={Component(component): Decimal(price) for component, price in by_component.items()},
+    )
+
+
+@st.composite
+def price_lists(draw: st.DrawFn) -> PriceList:
+    """Up to five tariffs, some adjacent, with gaps between others, in any order; the last may be open."""
+    edges = sorted(draw(st.sets(st.integers(-20, 80), min_size=2, max_size=6)))
+    spans: list[tuple[int, int | None]] = list(pairwise(edges))
+    kept: list[tuple[int, int | None]] = draw(st.lists(st.sampled_from(spans), min_size=1, unique=True))
+    if draw(st.booleans()):
+        kept.append((edges[-1], None))
+    return price_list(
+        *(
+            Tariff(
+                name=f"t{number}",
+                starts_at=at(start),
+                ends_at=None if end is None else at(end),
+                prices=draw(st.dictionaries(st.sampled_from(COMPONENTS), prices, min_size=1)),
+            )
+            for number, (start, end) in enumerate(kept)
+        )
+    )
+
+
+@st.composite
+def grants(draw: st.DrawFn, longest: int = 30) -> Grant:
+    accelerators = draw(st.integers(0, 3))
+    return Grant(
+        nodes=draw(st.integers(1, 2)),
+        cpus=draw(st.integers(1, 5)),
+        memory_mib=draw(st.sampled_from([1, 333, 1024])),
+        accelerators=accelerators,
+        accelerator=ACCELERATOR if accelerators else None,
+        max_seconds=draw(st.integers(1, longest)),
+    )
+
+
+def span(grant: Grant, start: int, end: int) -> Span:
+    """The grant, allocated in full from `start` to `end` seconds after T0."""
+    return Span(
+        start=at(start),
+        end=at(end),
+        nodes=grant.nodes,
+        cpus=grant.cpus,
+        memory_mib=grant.memory_mib,
+        accelerators=grant.accelerators,
+        accelerator=grant.accelerator,
+    )

@@ -1,0 +1,143 @@
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.offerings import Component, PriceList
+from caravan.pricing import (
+    LineKey,
+    Piece,
+    Window,
+    amount,
+    epoch_second,
+    quantities,
+    reference_price,
+    unit_price,
+    units_of,
+    windows,
+)
+from tests.pricing.cases import ACCELERATOR, START, T0, at, grants, instants, price_list, price_lists, span, tariff
+
+lengths = st.integers(1, 60)
+
+
+def totals(pieces: Iterable[Piece]) -> Counter[LineKey]:
+    sums: Counter[LineKey] = Counter()
+    for piece in pieces:
+        sums[piece.key] += piece.quantity
+    return sums
+
+
+def covering(prices: PriceList, second: int) -> str:
+    """The tariff of one second, by the words of the contract: [starts_at, ends_at)."""
+    names = [
+        t.name for t in prices.tariffs if t.starts_at <= at(second) and (t.ends_at is None or at(second) < t.ends_at)
+    ]
+    return names[0] if names else "none"
+
+
+def test_an_epoch_second_is_exact_and_floored() -> None:
+    assert epoch_second(T0) == 1_772_323_200
+    assert epoch_second(T0 + timedelta(microseconds=999_999)) == 1_772_323_200
+
+
+@given(price_lists(), instants, lengths)
+def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int, length: int) -> None:
+    cut = windows(prices.tariffs, START + start, START + start + length)
+    assert [w.start for w in cut] == [START + start, *(w.end for w in cut[:-1])]
+    assert cut[-1].end == START + start + length
+    assert all(w.start < w.end for w in cut)
+    by_second = [w.tariff for w in cut for _ in range(w.start, w.end)]
+    assert by_second == [covering(prices, second) for second in range(start, start + length)]
+
+
+def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
+    prices = price_list(tariff("late", 20, None, job="1"), tariff("early", 0, 10, job="1"))
+    assert windows(prices.tariffs, START + 9, START + 21) == [
+        Window("early", "all", START + 9, START + 10),
+        Window("none", "all", START + 10, START + 20),
+        Window("late", "all", START + 20, START + 21),
+    ]
+    assert windows(prices.tariffs, START + 10, START + 10) == []
+
+
+@given(price_lists(), grants(), instants, lengths, st.lists(st.integers(-5, 130), max_size=4))
+def test_each_second_of_each_component_lies_in_one_piece(
+    prices: PriceList, grant: Grant, start: int, length: int, edges: list[int]
+) -> None:
+    pieces = quantities([span(grant, start, start + length)], prices, START + start, [START + e for e in edges])
+    for component, units in units_of(grant):
+        of_component = [p for p in pieces if p.key.component is component]
+        assert [p.start for p in of_component] == [START + start, *(p.end for p in of_component[:-1])]
+        assert of_component[-1].end == START + start + length
+        for piece in of_component:
+            assert piece.units == units
+            assert piece.quantity == units * (piece.end - piece.start)
+            assert {covering(prices, s - START) for s in range(piece.start, piece.end)} == {piece.key.tariff}
+            assert not any(piece.start < START + edge < piece.end for edge in edges)
+            assert (piece.key.accelerator is not None) == (component is Component.ACCELERATOR_HOUR)
+    jobs = [p for p in pieces if p.key.component is Component.JOB]
+    assert [(p.start, p.quantity, p.key.tariff) for p in jobs] == [(START + start, 1, covering(prices, start))]
+
+
+@given(price_lists(), grants(), instants, lengths, st.sets(st.integers(1, 119)), st.lists(instants, max_size=3))
+def test_usage_split_at_any_seconds_has_the_same_quantities(
+    prices: PriceList, grant: Grant, start: int, length: int, cuts: set[int], edges: list[int]
+) -> None:
+    end = start + length
+    whole = quantities([span(grant, start, end)], prices, START + start, [])
+    bounds = [start, *sorted(cut for cut in cuts if start < cut < end), end]
+    in_parts = [
+        piece
+        for part in pairwise(bounds)
+        for piece in quantities([span(grant, *part)], prices, START + start, [START + edge for edge in edges])
+    ]
+    assert totals(in_parts) == totals(whole)
+
+
+@given(price_lists(), grants(), instants, lengths)
+def test_a_search_shows_what_the_same_span_is_charged(prices: PriceList, grant: Grant, start: int, length: int) -> None:
+    shown = reference_price(grant, length, prices, START + start)
+    in_force = covering(prices, start)
+    if in_force == "none":
+        assert shown is None
+        return
+    for_good = price_list(
+        *(t.model_copy(update={"starts_at": at(0), "ends_at": None}) for t in prices.tariffs if t.name == in_force)
+    )
+    lines = totals(quantities([span(grant, start, start + length)], for_good, START + start, []))
+    charged = sum(
+        amount(key.component, quantity, unit_price(for_good, key.tariff, key.component))
+        for key, quantity in lines.items()
+    )
+    assert shown is not None
+    assert shown.fen == charged
+
+
+def test_a_span_over_a_price_change_and_a_period_end_by_hand() -> None:
+    prices = price_list(tariff("a", 0, 10, cpu_core_hour="36", accelerator_hour="3.6"), tariff("b", 10, None, job="1"))
+    grant = Grant(nodes=1, cpus=2, memory_mib=512, accelerators=4, accelerator=ACCELERATOR, max_seconds=60)
+    pieces = quantities([span(grant, 5, 25)], prices, START + 5, [START + 20, START + 5])
+    cpu = [
+        (p.key.tariff, p.start - START, p.end - START, p.quantity) for p in pieces if p.key.component == "cpu_core_hour"
+    ]
+    assert cpu == [("a", 5, 10, 10), ("b", 10, 20, 20), ("b", 20, 25, 10)]
+    assert [p.quantity for p in pieces if p.key.component == "memory_gib_hour"] == [2560, 5120, 2560]
+    assert [p.quantity for p in pieces if p.key == LineKey(Component.ACCELERATOR_HOUR, ACCELERATOR, "b", "all")] == [
+        40,
+        20,
+    ]
+    assert [p for p in pieces if p.key.component is Component.JOB] == [
+        Piece(LineKey(Component.JOB, None, "a", "all"), START + 5, START + 6, 1, 1)
+    ]
+
+
+def test_usage_without_the_runs_first_second_carries_no_price_per_job() -> None:
+    prices = price_list(tariff("a", 0, None, job="1"))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=60)
+    pieces = quantities([span(grant, 5, 10), span(grant, 12, 20)], prices, START + 4, [])
+    assert not [p for p in pieces if p.key.component is Component.JOB]

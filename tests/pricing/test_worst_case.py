@@ -1,0 +1,171 @@
+from bisect import bisect_right
+from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.offerings import Component, PriceList
+from caravan.kernel.money import Money
+from caravan.pricing import (
+    DIVISOR,
+    MAX_PERIOD_EDGES,
+    LineKey,
+    amount,
+    fit_walltime,
+    period_edges,
+    quantities,
+    unit_price,
+    units_of,
+    worst_case,
+)
+from tests.pricing.cases import START, at, grants, instants, price_list, price_lists, span, tariff
+
+Runs = list[tuple[int, int, Grant]]
+
+
+@st.composite
+def schedules(draw: st.DrawFn, grant: Grant, tasks: int, not_before: int) -> Runs:
+    """Up to `tasks` runs (start, end, what was really allocated), none longer or larger than was granted."""
+    runs = []
+    for _ in range(draw(st.integers(0, tasks))):
+        start = not_before + draw(st.integers(0, 80))
+        less = grant.model_copy(update={"cpus": draw(st.integers(1, grant.cpus))})
+        full = draw(st.booleans())
+        end = start + (grant.max_seconds if full else draw(st.integers(1, grant.max_seconds)))
+        runs.append((start, end, grant if full else less))
+    return runs
+
+
+def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
+    """The sum over lines of each line's once-rounded price, in fen."""
+    lines: Counter[tuple[int, LineKey]] = Counter()
+    for start, end, allocated in runs:
+        for piece in quantities([span(allocated, start, end)], prices, START + start, [START + e for e in edges]):
+            lines[bisect_right(edges, piece.start - START), piece.key] += piece.quantity
+    return sum(
+        amount(key.component, quantity, unit_price(prices, key.tariff, key.component))
+        for (_, key), quantity in lines.items()
+    )
+
+
+@given(st.data(), price_lists(), grants(), st.integers(1, 4), instants)
+def test_no_schedule_is_charged_above_its_worst_case(
+    data: st.DataObject, prices: PriceList, grant: Grant, tasks: int, not_before: int
+) -> None:
+    bound = worst_case(grant, tasks, prices, START + not_before)
+    runs = data.draw(schedules(grant, tasks, not_before))
+    edges = sorted(data.draw(st.sets(st.integers(not_before, not_before + 110), max_size=MAX_PERIOD_EDGES)))
+    note(f"{bound}")
+    assert charged(runs, prices, edges) <= bound.amount.fen
+
+
+@given(price_lists(), grants(longest=10**7), st.integers(1, 4), instants)
+def test_the_bound_is_the_dearest_price_and_half_a_fen_per_possible_line(
+    prices: PriceList, grant: Grant, tasks: int, not_before: int
+) -> None:
+    ahead = [t for t in prices.tariffs if t.ends_at is None or t.ends_at > at(not_before)]
+    lines = len(ahead) + period_edges(tasks, grant.max_seconds)
+    least = most = Fraction(0)
+    for component, quantity in (
+        *((component, units * tasks * grant.max_seconds) for component, units in units_of(grant)),
+        (Component.JOB, tasks),
+    ):
+        dearest = max((t.prices.get(component, Decimal(0)) for t in ahead), default=Decimal(0))
+        exact = 100 * Fraction(dearest) * quantity / DIVISOR[component]
+        least += exact - Fraction(1, 2)
+        most += exact + (Fraction(lines, 2) if dearest else 0)
+    assert least <= worst_case(grant, tasks, prices, START + not_before).amount.fen <= most
+
+
+@given(price_lists(), grants(), st.integers(1, 4), instants)
+def test_what_is_shown_of_a_worst_case_adds_up(prices: PriceList, grant: Grant, tasks: int, not_before: int) -> None:
+    bound = worst_case(grant, tasks, prices, START + not_before)
+    assert bound.amount.fen == sum(c.amount.fen for c in bound.components)
+    for shown in bound.components:
+        price = Decimal(shown.unit_price)
+        if shown.component == "rounding":
+            assert shown.amount.fen == shown.quantity > 0
+        else:
+            component = Component(shown.component)
+            assert shown.amount.fen == amount(component, shown.quantity, price)
+            assert price == unit_price(prices, shown.tariff, component) > 0
+
+
+def test_the_dearest_price_ahead_counts_for_each_component_by_itself() -> None:
+    prices = price_list(
+        tariff("past", -10, 0, cpu_core_hour="720"),
+        tariff("now", 0, 10, cpu_core_hour="36", node_hour="72"),
+        tariff("later", 10, 20, cpu_core_hour="72", node_hour="36"),
+    )
+    bound = worst_case(Grant(nodes=1, cpus=2, memory_mib=512, max_seconds=60), 3, prices, START)
+    assert [(c.component, c.tariff, c.quantity, c.unit_price, str(c.amount)) for c in bound.components] == [
+        ("cpu_core_hour", "later", 360, "72", "7.20"),
+        ("node_hour", "now", 180, "72", "3.60"),
+    ]
+    assert str(bound.amount) == "10.80"
+
+
+def test_a_tariff_counts_until_its_last_second() -> None:
+    prices = price_list(tariff("dear", 0, 10, job="5"), tariff("cheap", 10, None, job="1"))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1)
+    assert worst_case(grant, 1, prices, START + 9).amount == Money(500)
+    assert worst_case(grant, 1, prices, START + 10).amount == Money(100)
+
+
+def test_the_allowance_is_needed_and_no_larger_than_that() -> None:
+    """One task of 4 s over 3 period ends: 4 lines of one core-second, each half a fen, rounded up."""
+    prices = price_list(tariff("a", 0, None, cpu_core_hour="18"))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=4)
+    bound = worst_case(grant, 1, prices, START)
+    assert [(c.component, c.amount.fen) for c in bound.components] == [("cpu_core_hour", 2), ("rounding", 2)]
+    assert charged([(0, 4, grant)], prices, [1, 2, 3]) == bound.amount.fen == 4
+
+
+def test_prices_of_whole_fen_need_no_allowance() -> None:
+    prices = price_list(tariff("a", 0, None, cpu_core_hour="36", job="0.01", node_hour="0"))
+    bound = worst_case(Grant(nodes=1, cpus=3, memory_mib=1, max_seconds=7), 2, prices, START)
+    assert [c.component for c in bound.components] == ["cpu_core_hour", "job"]
+    assert bound.amount == Money(44)
+
+
+def test_where_no_tariff_can_apply_nothing_can_be_charged() -> None:
+    bound = worst_case(
+        Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=60), 1, price_list(tariff("a", 0, 10, job="1")), START + 10
+    )
+    assert (bound.amount, bound.components) == (Money(0), ())
+
+
+def test_a_year_of_running_allows_for_its_month_ends() -> None:
+    assert period_edges(1, 60) == MAX_PERIOD_EDGES
+    assert period_edges(1, 366 * 86_400) >= MAX_PERIOD_EDGES + 12
+
+
+@given(price_lists(), grants(), st.integers(1, 4), instants, st.integers(1, 300), st.integers(0, 3000))
+def test_the_walltime_that_fits_is_the_longest(
+    prices: PriceList, grant: Grant, tasks: int, not_before: int, longest: int, fen: int
+) -> None:
+    def grant_for(walltime_seconds: int) -> Grant:
+        return grant.model_copy(update={"max_seconds": -(-walltime_seconds // 7) * 7 + 2})
+
+    def cost(walltime_seconds: int) -> int:
+        return worst_case(grant_for(walltime_seconds), tasks, prices, START + not_before).amount.fen
+
+    fitting = fit_walltime(grant_for, tasks, prices, START + not_before, longest, Money(fen))
+    by_trying = [walltime for walltime in range(1, longest + 1) if cost(walltime) <= fen]
+    assert fitting == (by_trying[-1] if by_trying else None)
+
+
+def test_the_walltime_that_fits_by_hand() -> None:
+    prices = price_list(tariff("a", 0, None, cpu_core_hour="36"))
+
+    def grant_for(walltime_seconds: int) -> Grant:
+        return Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=ceil(walltime_seconds / 60) * 60)
+
+    assert fit_walltime(grant_for, 1, prices, START, 3600, Money(120)) == 60
+    assert fit_walltime(grant_for, 1, prices, START, 3600, Money(479)) == 180
+    assert fit_walltime(grant_for, 1, prices, START, 200, Money(10_000)) == 200
+    assert fit_walltime(grant_for, 1, prices, START, 3600, Money(119)) is None
