@@ -34,7 +34,7 @@ from starlette.requests import Request
 from caravan.kernel.problems import NotFound, Problem, Unauthenticated
 from caravan.kernel.tokens import Caller, Verifier
 
-_CALLER = "caravan.caller"
+CALLER = "caravan.caller"
 
 
 class Authorization(SecurityBase):
@@ -51,7 +51,7 @@ class Authorization(SecurityBase):
         self.restricts = restricts
 
     async def __call__(self, request: Request) -> Caller:
-        caller: Caller = request.scope[_CALLER]
+        caller: Caller = request.scope[CALLER]
         return caller
 
     async def check(self, request: Request, verifier: Verifier) -> Caller:
@@ -64,7 +64,7 @@ class Authorization(SecurityBase):
         caller = await verifier.verify(token.strip())
         if not self.allows(caller):
             raise NotFound()
-        request.scope[_CALLER] = caller
+        request.scope[CALLER] = caller
         return caller
 
 

@@ -21,11 +21,15 @@ BATCH_BYTES: Final = 32 * ONE_MIB
 MAX_DEPTH: Final = 64
 
 
-class JsonRequest(Request):
-    """A request whose body was read and parsed before FastAPI asks for it."""
+class RequestWithBody(Request):
+    """A request whose body was read, and parsed where it is JSON, before FastAPI asks for it."""
 
     _body: bytes
     _json: Any
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body = body
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -63,11 +67,10 @@ def _too_large(limit: int) -> TooLarge:
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.!#$&^_-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-async def read_json(request: Request, limit: int) -> JsonRequest:
+async def read_json(request: Request, limit: int) -> RequestWithBody:
     """Read and parse the body of `request`, and give the request to hand on. An empty body is left to the endpoint's model."""
     body = await read_body(request, limit)
-    known = JsonRequest(request.scope, request.receive)
-    known._body = body
+    known = RequestWithBody(request, body)
     if body:
         content_type = request.headers.get("content-type")
         if content_type != "application/json" and not (content_type and _JSON_TYPE.fullmatch(content_type)):

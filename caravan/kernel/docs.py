@@ -51,10 +51,15 @@ def add_pages(router: APIRouter, title: str, document: Callable[[], dict[str, An
     @router.get("/problems/{code}", include_in_schema=False)
     async def problem_page(code: str, _: Public) -> Response:
         """One problem: what it means and what to do."""
-        found = known_problems().get(code)
-        if found is None:
-            raise NotFound()
-        return _page(f"{found.title} · {found.title_zh}", _problem(found))
+        return problem_documentation(code)
+
+
+def problem_documentation(code: str) -> Response:
+    """The page that a problem's `type` leads to. Raises NotFound."""
+    found = known_problems().get(code)
+    if found is None:
+        raise NotFound()
+    return _page(f"{found.title} · {found.title_zh}", _problem(found))
 
 
 def _page(title: str, body: str) -> Response:

@@ -1,7 +1,7 @@
 """How a failure becomes an `application/problem+json` answer. Nothing of refused input is in one, and no internals."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -15,19 +15,18 @@ MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 50
 
 
-def problem_body(problem: Problem, root_path: str = "") -> bytes:
-    """The answer's bytes. `root_path` is where the app is mounted, so that `type` leads to its documentation page."""
+def problem_body(problem: Problem) -> bytes:
+    """The answer's bytes, with the id of the request that is being served."""
     body = problem.body()
-    body["type"] = root_path + body["type"]
     request_id = current_request_id()
     if request_id is not None:
         body["request_id"] = request_id
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def problem_response(problem: Problem, root_path: str = "") -> Response:
+def problem_response(problem: Problem) -> Response:
     """The whole answer: body, status and headers."""
-    return Response(problem_body(problem, root_path), problem.status, problem.response_headers(), MEDIA_TYPE)
+    return Response(problem_body(problem), problem.status, problem.response_headers(), MEDIA_TYPE)
 
 
 ProblemTypes = Mapping[str, type[Problem]]
@@ -104,7 +103,3 @@ def words(error: Mapping[str, Any]) -> str:
         return f"Give one of {context.get('expected_tags', 'the kinds that are known here')}."
     message = str(error["msg"]).replace("Input should be", "This should be").replace("Input should", "This should")
     return message if message.endswith((".", "?", '"')) else message + "."
-
-
-def allow_header(methods: Iterable[str]) -> str:
-    return ", ".join(sorted(methods))

@@ -1,14 +1,14 @@
 """The web layer: one app factory for the three services, and what an endpoint is written with.
 
-    from caravan.kernel.web import IfMatch, OrgMember, OrgReader, Response, Router, etag, problems, provided
+    from caravan.kernel.web import IdempotencyKey, IfMatch, OrgMember, Response, Router, etag, problems, provided, stored
 
     router = Router(prefix="/v1", tags=["jobs"])
     Jobs = Annotated[JobService, provided(JobService)]
 
-    @router.post("/jobs", status_code=201, responses=problems(BudgetExceeded, NoOfferingFits))
-    async def submit_job(spec: JobSpec, caller: OrgMember, jobs: Jobs, key: IdempotencyKey) -> Job:
+    @router.post("/jobs", status_code=201, response_model=Job, responses=problems(BudgetExceeded, NoOfferingFits))
+    async def submit_job(spec: JobSpec, caller: OrgMember, jobs: Jobs, key: IdempotencyKey) -> Response:
         \"\"\"Accept a job, place it and set its maximum price aside.\"\"\"
-        return await jobs.submit(spec, caller, key)
+        return stored(await jobs.submit(spec, caller, key))  # an Answer: answer_of(job), answer_of_problem(BudgetExceeded(...))
 
     @router.put("/jobs/{id}/labels", responses=problems(JobEnded))
     async def label_job(id: JobId, labels: Labels, caller: OrgMember, version: IfMatch, jobs: Jobs, response: Response) -> Job:
@@ -32,20 +32,17 @@ An answer's way: Gateway (request id, metrics, problems) -> Route (token, role, 
 """
 
 import inspect
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from time import perf_counter
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from caravan.kernel import access, docs, ids, openapi
+from caravan.kernel import access, docs, openapi
 from caravan.kernel.access import (
     Anyone,
     Finance,
@@ -61,22 +58,25 @@ from caravan.kernel.access import (
     SiteAgent,
     allow,
 )
-from caravan.kernel.bodies import BATCH_BYTES, ONE_MIB, ClientGone, read_body, read_json
-from caravan.kernel.logs import RequestContext, current_request, get_logger
+from caravan.kernel.bodies import BATCH_BYTES
+from caravan.kernel.gateway import Gateway
+from caravan.kernel.logs import get_logger
 from caravan.kernel.metrics import Metrics
-from caravan.kernel.problems import (
-    FieldError,
-    Internal,
-    Invalid,
-    MethodNotAllowed,
-    NotFound,
-    NotReady,
-    Problem,
-    Stale,
-    TooLarge,
-    VersionNeeded,
+from caravan.kernel.problems import NotReady
+from caravan.kernel.rendering import ProblemTypes
+from caravan.kernel.routes import (
+    IdempotencyKey,
+    IfMatch,
+    Provided,
+    Route,
+    Router,
+    answer_of,
+    answer_of_problem,
+    etag,
+    problems,
+    provided,
+    stored,
 )
-from caravan.kernel.rendering import ProblemTypes, problem_body, problem_response, validation_problem
 from caravan.kernel.settings import ServiceName, Settings
 from caravan.kernel.tokens import Caller, Verifier, create_verifier
 
@@ -85,6 +85,7 @@ __all__ = [
     "Anyone",
     "Caller",
     "Finance",
+    "IdempotencyKey",
     "IfMatch",
     "OrgAdmin",
     "OrgMember",
@@ -102,132 +103,21 @@ __all__ = [
     "ServiceApp",
     "SiteAgent",
     "allow",
+    "answer_of",
+    "answer_of_problem",
     "create_service_app",
     "etag",
-    "problem_body",
-    "problem_response",
     "problems",
     "provided",
     "started",
+    "stored",
     "unauthorized_routes",
 ]
 
 log = get_logger(__name__)
-T = TypeVar("T")
 Check = Callable[[], Awaitable[None]]
 """A readiness check: returns when all is well, raises when not."""
 ServiceLifespan = Callable[["ServiceApp"], AbstractAsyncContextManager[None]]
-
-
-def problems(*classes: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """`responses=problems(BudgetExceeded, ...)`: what the operation may refuse, beyond what every operation may."""
-    out: dict[int | str, dict[str, Any]] = {}
-    for one in classes:
-        out.setdefault(one.status, {"problems": []})["problems"].append(one)
-    return out
-
-
-def provided(kind: type[T]) -> Any:
-    """A dependency that gives the app's object of this type (`create_service_app(..., provide=[...])`, or `app.provide`)."""
-    return Depends(_Provided(kind))
-
-
-class _Provided:
-    def __init__(self, kind: type[Any]) -> None:
-        self.kind = kind
-
-    async def __call__(self, request: Request) -> Any:
-        return request.app.provided[self.kind]
-
-
-def etag(version: int) -> str:
-    """The ETag of a version, for the answer's header."""
-    return f'"{version}"'
-
-
-class _IfMatch:
-    problems = (VersionNeeded, Stale)
-
-    async def __call__(
-        self,
-        if_match: Annotated[
-            str | None, Header(alias="If-Match", description="The ETag that you last read.", examples=['"3"'])
-        ] = None,
-    ) -> int:
-        if if_match is None:
-            raise VersionNeeded()
-        found = re.fullmatch(r'"(0|[1-9][0-9]{0,17})"', if_match.strip())
-        if found is None:
-            detail = 'Send the ETag as you got it, in double quotes, for example "3".'
-            raise Invalid(errors=[FieldError(pointer="header/If-Match", code="etag", detail=detail)])
-        return int(found[1])
-
-
-IfMatch = Annotated[int, Depends(_IfMatch())]
-"""The version that the caller read. The service compares it in its transaction and raises `Stale`."""
-
-
-class Route(APIRoute):
-    """A route that checks the caller before it reads the body, and reads the body as strict JSON within a limit."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        self.limit_bytes: int = options.pop("max_body_size", None) or ONE_MIB
-        super().__init__(path, endpoint, **options)
-        if not inspect.iscoroutinefunction(endpoint):
-            raise TypeError(f"{path}: the endpoint {endpoint.__name__} is not `async def`")
-        self.problems = openapi.route_problems(self)
-        self.responses = openapi.plain_responses(self.problems, self.responses)
-
-    def get_route_handler(self) -> Callable[[Request], Any]:
-        endpoint = super().get_route_handler()
-        roles, _ = access.authorizations(self.dependant)
-        has_model = self.body_field is not None
-        may_have_body = bool((self.methods or set()) - {"GET", "HEAD"})
-        limit = self.limit_bytes
-
-        async def handle(request: Request) -> Response:
-            for role in roles:
-                caller = await role.check(request, request.app.verifier)
-                context = current_request.get()
-                if context is not None:
-                    context.subject = caller.subject
-            if b"%00" in request.scope["query_string"]:
-                raise _nul_in_query(request)
-            if has_model:
-                request = await read_json(request, limit)
-            elif may_have_body:
-                await read_body(request, limit)
-            answer: Response = await endpoint(request)
-            return answer
-
-        return handle
-
-
-def _nul_in_query(request: Request) -> Invalid:
-    names = [name for name, value in request.query_params.multi_items() if "\0" in name or "\0" in value]
-    return Invalid(
-        errors=[
-            FieldError(
-                pointer=f"query/{name.replace(chr(0), '')}",
-                code="nul_character",
-                detail="A NUL character is not allowed.",
-            )
-            for name in names
-        ]
-    )
-
-
-class Router(APIRouter):
-    """FastAPI's router with the kernel's routes. Give each to `create_service_app`; they don't nest."""
-
-    def __init__(self, *, prefix: str = "", tags: list[str] | None = None) -> None:
-        super().__init__(
-            prefix=prefix,
-            tags=list(tags or []),
-            route_class=Route,
-            redirect_slashes=False,
-            generate_unique_id_function=lambda route: route.name,
-        )
 
 
 class ServiceApp(FastAPI):
@@ -250,7 +140,7 @@ class ServiceApp(FastAPI):
         return [route for route in self.router.routes if isinstance(route, Route)]
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Gateway(self)
+        return Gateway(self.router, self.operations(), self.metrics, self.problem_types)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with every problem of every operation."""
@@ -259,106 +149,6 @@ class ServiceApp(FastAPI):
                 super().openapi(), [(route.unique_id, route.problems) for route in self.operations()]
             )
         return self.openapi_schema
-
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
-
-
-class Gateway:
-    """The one layer around the routes: request id, dispatch, metrics, and every failure as a problem."""
-
-    def __init__(self, app: ServiceApp) -> None:
-        self._app = app
-        self._buckets: dict[tuple[str, int], list[Route]] = {}
-        for route in app.operations():
-            for method in route.methods or ():
-                self._buckets.setdefault((method, route.path_format.count("/")), []).append(route)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app.router(scope, receive, send)
-            return
-        began = perf_counter()
-        offered = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = offered.decode() if _REQUEST_ID.fullmatch(offered) else ids.new("req")
-        context = RequestContext(request_id)
-        before = current_request.set(context)
-        status = 0
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        try:
-            try:
-                async with AsyncExitStack() as stack:
-                    scope["fastapi_middleware_astack"] = stack
-                    await self._dispatch(context, scope, receive, answer)
-            except (ClientDisconnect, ClientGone):
-                status = status or 499
-            except Exception as failure:
-                if status:  # the answer is on its way; all that is left is to break it off
-                    log.exception("answer_broken_off")
-                    raise
-                await self._failure(failure, scope)(scope, receive, answer)
-        finally:
-            self._app.metrics.observe_request(context.operation or "unmatched", status, perf_counter() - began)
-            current_request.reset(before)
-
-    async def _dispatch(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _path(scope)
-        for route in self._buckets.get((scope["method"], path.count("/")), ()):
-            found = route.path_regex.match(path)
-            if found:
-                context.operation = route.unique_id
-                scope["route"], scope["endpoint"] = route, route.endpoint
-                scope["path_params"] = {
-                    name: route.param_convertors[name].convert(value) for name, value in found.groupdict().items()
-                }
-                await route.app(scope, receive, send)
-                return
-        raise self._no_route(path)
-
-    def _no_route(self, path: str) -> Problem:
-        methods = {m for route in self._app.operations() if route.path_regex.match(path) for m in route.methods or ()}
-        return _NoMethod(methods) if methods else NotFound()
-
-    def _failure(self, failure: Exception, scope: Scope) -> Response:
-        problem: Problem
-        match failure:
-            case Problem():
-                problem = failure
-            case RequestValidationError():
-                problem = validation_problem(failure, self._app.problem_types)
-            case HTTPException(status_code=413):
-                problem = TooLarge(limit_bytes=ONE_MIB)
-            case _:
-                log.error("unexpected_failure", exc_info=failure)
-                problem = Internal()
-        return problem_response(problem, scope.get("root_path", ""))
-
-
-class _NoMethod(MethodNotAllowed):
-    __doc__ = MethodNotAllowed.__doc__
-
-    def __init__(self, methods: set[str]) -> None:
-        super().__init__()
-        self._methods = methods
-
-    def response_headers(self) -> dict[str, str]:
-        return super().response_headers() | {"Allow": ", ".join(sorted(self._methods))}
-
-
-def _path(scope: Scope) -> str:
-    """The path below the app's mount point."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
-    return path
 
 
 def create_service_app(
@@ -436,7 +226,7 @@ def _check_routes(app: ServiceApp) -> None:
 def _check_provided(app: ServiceApp) -> None:
     for route in app.operations():
         for inner in access.walk(route.dependant):
-            if isinstance(inner.call, _Provided) and inner.call.kind not in app.provided:
+            if isinstance(inner.call, Provided) and inner.call.kind not in app.provided:
                 raise TypeError(f"{route.unique_id} needs {inner.call.kind.__name__}, which the app doesn't provide")
 
 
