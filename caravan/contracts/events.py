@@ -4,40 +4,9 @@ State events (`*.changed`) carry the whole entity and its version: the newest sa
 until every follower has them.
 """
 
-from typing import Any, Literal
+from caravan.kernel.events import Event, FeedPage, SnapshotPage
 
-from pydantic import Field
-
-from caravan.contracts.base import Instant, Model, Name
-
-
-class Event(Model):
-    """A CloudEvents 1.0 envelope; `subject` is the entity, whose events are applied in order."""
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: Name
-    type: Name
-    subject: Name
-    time: Instant
-    data: dict[str, Any]
-    position: int = Field(description="Where it stands in this feed.")
-
-
-class FeedPage(Model):
-    """Events after a cursor; `next` is the cursor that acknowledges them."""
-
-    events: tuple[Event, ...]
-    next: str = Field(description="`<generation>:<position>`, to be passed as `after`.")
-
-
-class SnapshotPage(Model):
-    """Current state of all entities of the feed's state events, for a new follower, and the cursor to follow from."""
-
-    cursor: str
-    events: tuple[Event, ...]
-    next: str | None
-
+__all__ = ["Event", "FeedPage", "SnapshotPage"]
 
 # catalog
 ORGANIZATION = "organization.changed"

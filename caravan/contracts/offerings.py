@@ -62,6 +62,13 @@ class SiteHealth(Model):
     seen_at: Instant
 
 
+class AgentPlace(StrEnum):
+    """Where the site's agent runs: inside the broker, or at the centre (`caravan agent`), which then opens no port."""
+
+    PLATFORM = "platform"
+    CENTRE = "centre"
+
+
 class SiteDraft(Model):
     """One cluster of a provider, reached through one adapter."""
 
@@ -69,6 +76,7 @@ class SiteDraft(Model):
     name: Name
     region: Name
     adapter: Name = Field(examples=["local"])
+    agent: AgentPlace = AgentPlace.PLATFORM
     settings: JsonObject = Field(default_factory=dict)
     accelerators: dict[AcceleratorId, Name] = Field(
         default_factory=dict, description="The backend's own name of each accelerator kind: `gres/gpu:h100`."
@@ -80,6 +88,15 @@ class Site(SiteDraft):
     version: int
     created_at: Instant
     health: SiteHealth | None = None
+    inventory: tuple[InventoryItem, ...] | None = None
+
+
+class SiteReported(Model):
+    """`site.reported`: a site's health and inventory as its agent last gave them."""
+
+    site: SiteId
+    version: int
+    health: SiteHealth
     inventory: tuple[InventoryItem, ...] | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Model, Positive, Second
+from caravan.contracts.base import Count, Model, Name, Positive, Second
 from caravan.contracts.ids import (
     AcceleratorId,
     AttemptId,
@@ -83,6 +83,13 @@ class AttemptPlaced(Model):
     site: SiteId
     provider: ProviderId
     price_list: PriceListId
+
+
+class JobNamed(Model):
+    """`job.named`: what the enterprise calls the job, for statements. Published before the job's first attempt."""
+
+    job: JobId
+    name: Name
 
 
 class RunFinal(Model):

@@ -134,8 +134,7 @@ class _SqliteWriter(threading.Thread):
                 while True:
                     unit, future = item
                     try:
-                        with connection.begin_nested():
-                            done.append((future, _run(unit, Session(connection, expire_on_commit=False))))
+                        done.append((future, _in_savepoint(unit, connection)))
                     except BaseException as error:  # It is the unit's caller's, and is raised there.
                         failed.append((future, error))
                     if clock.monotonic() - began > GROUP_COMMIT_SECONDS or self._units.empty():
@@ -154,10 +153,10 @@ class _SqliteWriter(threading.Thread):
         return stop
 
 
-def _run(unit: Unit, session: Session) -> tuple[Any, frozenset[str]]:
-    with session:
+def _in_savepoint(unit: Unit, connection: Connection) -> tuple[Any, frozenset[str]]:
+    with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
         result = unit(session)
-        session.flush()
+        session.commit()
         return result, frozenset(session.info.get("topics", ()))
 
 

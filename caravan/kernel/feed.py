@@ -68,6 +68,11 @@ def _append(tx: Session, type: str, subject: str, data: str) -> None:
     signal(tx, TOPIC)
 
 
+def any_unpositioned(tx: Session) -> bool:
+    """Whether committed events wait for their position (PostgreSQL)."""
+    return tx.execute(select(outbox.c.sequence).where(outbox.c.position.is_(None)).limit(1)).first() is not None
+
+
 def give_positions(tx: Session, holder: str, ttl: timedelta) -> int:
     """PostgreSQL: give positions to committed events, under the lease. Returns how many; 0 also when another holds the lease."""
     if leases.acquire(tx, LEASE, holder, ttl).holder != holder:
