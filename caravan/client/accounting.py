@@ -1,0 +1,154 @@
+"""Accounting's API: funds, budgets and holds; periods, lines and statements; the ledger."""
+
+from caravan.client.base import Client, new_key
+from caravan.contracts.funds import (
+    Budget,
+    BudgetChange,
+    BudgetDraft,
+    CreditLimit,
+    Deposit,
+    DepositDraft,
+    Funds,
+    Hold,
+    HoldAnswer,
+    HoldRequest,
+)
+from caravan.contracts.statements import (
+    EntryKind,
+    Explanation,
+    LedgerEntry,
+    Line,
+    Period,
+    PeriodCut,
+    Statement,
+    StatementLine,
+    TrialBalance,
+)
+from caravan.contracts.usage import UsageExport
+from caravan.kernel.pages import Page
+
+
+class AccountingClient(Client):
+    """See Client for what all methods have in common."""
+
+    async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
+        """Raises HoldOutdated. An answer that isn't granted is an answer, not a problem."""
+        return await self._call("PUT", f"/holds/{job}", HoldAnswer, body=request)
+
+    async def get_hold(self, job: str) -> Hold:
+        return await self._call("GET", f"/holds/{job}", Hold)
+
+    async def record_deposit(self, draft: DepositDraft, key: str | None = None) -> Deposit:
+        return await self._call("POST", "/deposits", Deposit, body=draft, key=key or new_key())
+
+    async def list_deposits(
+        self, *, organization: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Deposit]:
+        query = {"organization": organization, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/deposits", Page[Deposit], query=query)
+
+    async def get_funds(self, organization: str) -> Funds:
+        return await self._call("GET", f"/funds/{organization}", Funds)
+
+    async def set_credit_limit(self, organization: str, limit: CreditLimit) -> Funds:
+        return await self._call("PUT", f"/funds/{organization}/credit-limit", Funds, body=limit)
+
+    async def create_budget(self, draft: BudgetDraft) -> Budget:
+        return await self._call("POST", "/budgets", Budget, body=draft)
+
+    async def list_budgets(
+        self,
+        *,
+        organization: str | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Budget]:
+        query = {"organization": organization, "project": project, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/budgets", Page[Budget], query=query)
+
+    async def get_budget(self, budget: str) -> Budget:
+        return await self._call("GET", f"/budgets/{budget}", Budget)
+
+    async def update_budget(self, budget: str, change: BudgetChange, version: int) -> Budget:
+        return await self._call("PUT", f"/budgets/{budget}", Budget, body=change, version=version)
+
+    async def explain_job(self, job: str) -> Explanation:
+        """The job's charge, down to the second."""
+        return await self._call("GET", f"/jobs/{job}/explanation", Explanation)
+
+    async def list_lines(
+        self,
+        *,
+        period: str | None = None,
+        organization: str | None = None,
+        provider: str | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Line]:
+        query = {
+            "period": period,
+            "organization": organization,
+            "provider": provider,
+            "job": job,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return await self._call("GET", "/lines", Page[Line], query=query)
+
+    async def list_periods(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Period]:
+        return await self._call("GET", "/periods", Page[Period], query={"limit": limit, "cursor": cursor})
+
+    async def get_period(self, period: str) -> Period:
+        return await self._call("GET", f"/periods/{period}", Period)
+
+    async def cut_period(self, period: str, cut: PeriodCut, key: str | None = None) -> Period:
+        """End the open period at a second of its own choosing. Raises PeriodCutRefused."""
+        return await self._call("POST", f"/periods/{period}/cut", Period, body=cut, key=key or new_key())
+
+    async def close_period(self, period: str, key: str | None = None) -> Period:
+        """Its state is `closing` until every site's usage is complete, then `closed`."""
+        return await self._call("POST", f"/periods/{period}/close", Period, key=key or new_key())
+
+    async def list_statements(
+        self,
+        *,
+        period: str | None = None,
+        party_id: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Statement]:
+        query = {"period": period, "party_id": party_id, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/statements", Page[Statement], query=query)
+
+    async def get_statement(self, statement: str) -> Statement:
+        return await self._call("GET", f"/statements/{statement}", Statement)
+
+    async def list_statement_lines(
+        self, statement: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[StatementLine]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/statements/{statement}/lines", Page[StatementLine], query=query)
+
+    async def get_statement_csv(self, statement: str) -> bytes:
+        """The document as CSV: UTF-8 with a byte order mark, headers in Chinese and English."""
+        return await self._fetch("GET", f"/statements/{statement}/csv")
+
+    async def list_ledger_entries(
+        self,
+        *,
+        organization: str | None = None,
+        account: str | None = None,
+        kind: EntryKind | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[LedgerEntry]:
+        query = {"organization": organization, "account": account, "kind": kind, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/ledger/entries", Page[LedgerEntry], query=query)
+
+    async def get_trial_balance(self) -> TrialBalance:
+        return await self._call("GET", "/ledger/trial-balance", TrialBalance)
+
+    async def export_usage(self, period: str) -> UsageExport:
+        return await self._call("GET", "/exports/usage", UsageExport, query={"period": period})

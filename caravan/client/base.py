@@ -1,0 +1,168 @@
+"""What the three clients share: one `_call`, and `each` over the pages of a list."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from caravan.client.problems import ServiceUnavailable, problem_of
+from caravan.kernel import ids
+from caravan.kernel.logs import current_request_id
+from caravan.kernel.pages import Page
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Token = str | Callable[[], str]
+
+
+@cache
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _query(query: Mapping[str, object]) -> list[tuple[str, str | int | float | bool | None]]:
+    """Query parameters without those that are None; a sequence repeats its name."""
+    pairs: list[tuple[str, str | int | float | bool | None]] = []
+    for name, value in query.items():
+        if isinstance(value, (list, tuple, set, frozenset)):
+            pairs.extend((name, _text(one)) for one in value)
+        elif value is not None:
+            pairs.append((name, _text(value)))
+    return pairs
+
+
+class Request(TypedDict, total=False):
+    """What a call sends beside its path. `wait`: seconds that the server may hold the answer, when it is a long poll."""
+
+    body: BaseModel
+    query: Mapping[str, object]
+    key: str
+    version: int
+    wait: float
+
+
+class Client:
+    """One service's API. Methods are named after its operations, take and give contracts, and raise the server's problems.
+
+    `base_url` is where the service answers, without /v1. `token` may be a function, asked before each call, so that
+    short-lived tokens stay fresh. With an `httpx.ASGITransport` the service is in this process: then a call that the
+    caller cancels still runs to its end, as it would at a remote server.
+    Every method raises Problem (see caravan/contracts/problems.py) or ServiceUnavailable.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: Token,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._token = token
+        self._timeout = timeout
+        self._shielded = isinstance(transport, httpx.ASGITransport)
+        self._running: set[asyncio.Task[httpx.Response]] = set()
+        self._http = httpx.AsyncClient(
+            base_url=base_url.rstrip("/"),
+            transport=transport,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def is_ready(self) -> bool:
+        """Whether the service says that it can do its work."""
+        try:
+            return (await self._http.get("/readyz")).is_success
+        except httpx.TransportError:
+            return False
+
+    async def feed(self, after: str | None, wait: float) -> tuple[list[dict[str, Any]], str]:
+        """Events after the cursor, at most `wait` seconds away, and the next cursor. Raises CursorGone."""
+        query = {"after": after, "wait": wait}
+        page = await self._call("GET", "/feed", dict[str, Any], query=query, wait=wait)
+        return page["events"], page["next"]
+
+    async def snapshot(self, start_after: str | None) -> tuple[str, list[dict[str, Any]], str | None]:
+        """A page of the feed's entities as they are now: (cursor, events, next page)."""
+        page = await self._call("GET", "/snapshot", dict[str, Any], query={"after": start_after})
+        return page["cursor"], page["events"], page["next"]
+
+    async def _call(self, method: str, path: str, answer: type[T], **request: Unpack[Request]) -> T:
+        """Send, and read the answer as `answer`."""
+        content = await self._fetch(method, path, **request)
+        return cast(T, _adapter(cast(Any, answer)).validate_json(content))
+
+    async def _fetch(self, method: str, path: str, **request: Unpack[Request]) -> bytes:
+        """Send, and return the answer's bytes. Raises the problem that was answered instead."""
+        headers = {"Authorization": f"Bearer {self._token if isinstance(self._token, str) else self._token()}"}
+        if request_id := current_request_id():
+            headers["X-Request-Id"] = request_id
+        if "key" in request:
+            headers["Idempotency-Key"] = request["key"]
+        if "version" in request:
+            headers["If-Match"] = f'"{request["version"]}"'
+        content = None
+        if "body" in request:
+            headers["Content-Type"] = "application/json"
+            content = request["body"].model_dump_json(by_alias=True)
+        built = self._http.build_request(
+            method, f"/v1{path}", params=_query(request.get("query", {})), content=content, headers=headers
+        )
+        wait = request.get("wait")
+        if wait is not None:
+            built.extensions["timeout"]["read"] = self._timeout + wait
+        response = await self._send(built, shielded=self._shielded and wait is None)
+        if not response.is_success:
+            raise problem_of(response)
+        return response.content
+
+    async def _send(self, request: httpx.Request, *, shielded: bool) -> httpx.Response:
+        try:
+            if not shielded:
+                return await self._http.send(request)
+            task = asyncio.create_task(self._http.send(request))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+            return await asyncio.shield(task)
+        except httpx.TransportError as error:
+            raise ServiceUnavailable(f"{request.method} {request.url}: {type(error).__name__} {error}") from error
+
+    def _done(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen here, since the caller may be gone
+
+
+def new_key() -> str:
+    """A fresh Idempotency-Key. Keep it to send the same request again; the client itself never repeats one."""
+    return ids.new("req")
+
+
+async def each(method: Callable[P, Awaitable[Page[T]]], *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+    """All items of a list, page by page: `async for job in each(broker.list_jobs, project=project): …`."""
+    while True:
+        page = await method(*args, **kwargs)
+        for item in page.items:
+            yield item
+        if page.next is None:
+            return
+        kwargs["cursor"] = page.next

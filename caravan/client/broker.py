@@ -1,0 +1,115 @@
+"""The broker's API: quotes and jobs for enterprises, the dispatch protocol for sites' agents."""
+
+from typing import Literal
+
+from caravan.client.base import Client, new_key
+from caravan.contracts.dispatch import (
+    Commit,
+    Committed,
+    Lease,
+    LeaseRequest,
+    LogAnswer,
+    Report,
+    Reported,
+    Work,
+)
+from caravan.contracts.jobs import (
+    ArrayTask,
+    Attempt,
+    Job,
+    JobDetail,
+    JobEvent,
+    JobSpec,
+    JobState,
+    LogChunk,
+    Quote,
+)
+from caravan.kernel.pages import Page
+
+
+class BrokerClient(Client):
+    """See Client for what all methods have in common."""
+
+    async def create_quote(self, spec: JobSpec) -> Quote:
+        return await self._call("POST", "/quotes", Quote, body=spec)
+
+    async def list_quotes(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Quote]:
+        return await self._call("GET", "/quotes", Page[Quote], query={"limit": limit, "cursor": cursor})
+
+    async def get_quote(self, quote: str) -> Quote:
+        return await self._call("GET", f"/quotes/{quote}", Quote)
+
+    async def submit_job(self, spec: JobSpec, key: str | None = None) -> Job:
+        """Raises InsufficientFunds, BudgetExceeded, NoOfferingFits. Give a `key` to be able to send the same again."""
+        return await self._call("POST", "/jobs", Job, body=spec, key=key or new_key())
+
+    async def list_jobs(
+        self,
+        *,
+        project: str | None = None,
+        state: JobState | None = None,
+        label: str | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Job]:
+        """The newest first."""
+        query = {"project": project, "state": state, "label": label, "name": name, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/jobs", Page[Job], query=query)
+
+    async def get_job(self, job: str) -> JobDetail:
+        return await self._call("GET", f"/jobs/{job}", JobDetail)
+
+    async def cancel_job(self, job: str) -> Job:
+        return await self._call("POST", f"/jobs/{job}/cancel", Job)
+
+    async def list_job_tasks(self, job: str, *, limit: int | None = None, cursor: str | None = None) -> Page[ArrayTask]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/jobs/{job}/tasks", Page[ArrayTask], query=query)
+
+    async def list_job_attempts(
+        self, job: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Attempt]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/jobs/{job}/attempts", Page[Attempt], query=query)
+
+    async def list_job_events(self, job: str, *, limit: int | None = None, cursor: str | None = None) -> Page[JobEvent]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/jobs/{job}/events", Page[JobEvent], query=query)
+
+    async def read_job_log(
+        self,
+        job: str,
+        *,
+        index: int | None = None,
+        stream: Literal["stdout", "stderr"] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        tail: int | None = None,
+    ) -> LogChunk:
+        """A piece of one task's output. Raises NoLogYet, LogUnavailable."""
+        query = {"index": index, "stream": stream, "offset": offset, "limit": limit, "tail": tail}
+        return await self._call("GET", f"/jobs/{job}/logs", LogChunk, query=query)
+
+    async def declare_attempt_lost(self, attempt: str) -> Attempt:
+        return await self._call("POST", f"/attempts/{attempt}/lost", Attempt)
+
+    async def take_lease(self, site: str, request: LeaseRequest) -> Lease:
+        """Take a site's lease, or renew the one held. Raises LeaseTaken."""
+        return await self._call("POST", f"/sites/{site}/lease", Lease, body=request)
+
+    async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work:
+        """What changed after `after`; held back for at most `wait` seconds while nothing did. Raises LeaseLost."""
+        query = {"epoch": epoch, "after": after, "wait": wait}
+        return await self._call("GET", f"/sites/{site}/work", Work, query=query, wait=wait)
+
+    async def commit_submission(self, site: str, commit: Commit) -> Committed:
+        """Ask whether a staged submission is the one. Raises LeaseLost."""
+        return await self._call("POST", f"/sites/{site}/commits", Committed, body=commit)
+
+    async def report(self, site: str, report: Report) -> Reported:
+        """Raises LeaseLost."""
+        return await self._call("POST", f"/sites/{site}/reports", Reported, body=report)
+
+    async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None:
+        await self._fetch("POST", f"/sites/{site}/log-reads/{log_read}", body=answer)
