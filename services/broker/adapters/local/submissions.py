@@ -1,0 +1,355 @@
+"""The folder of a local site: submissions as folders, each decided by one claim. Blocking file work, called in threads.
+
+`submissions/<reference>` holds what is open, `closed/<reference>` the output of what was forgotten; `staging` and `discarded` hold what
+comes and goes by one rename.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from caravan.contracts.dispatch import Submission
+from caravan.contracts.jobs import Outcome, RunState
+from caravan.contracts.usage import Span
+from services.broker.adapters.local import files, leftovers, linux
+from services.broker.adapters.local.isolation import View
+from services.broker.adapters.local.tenants import Tenant
+from services.broker.adapters.port import (
+    LogBytes,
+    NotSeen,
+    OutcomeUnknown,
+    Rejected,
+    RunSeen,
+    Seen,
+    Staged,
+    Unavailable,
+)
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,180}")
+START_TIMEOUT_SECONDS = 60.0
+STALE_SECONDS = 5.0
+"""A heartbeat older than this makes a submission worth a look."""
+OVERLAP_SECONDS = 2.0
+"""How far `changed` looks back before the time it is asked for: the kernel stamps files by a coarser clock."""
+
+
+def from_seconds(value: float) -> datetime:
+    return datetime.fromtimestamp(int(value), UTC)
+
+
+@dataclass
+class Known:
+    """What was read of an open submission and can't change any more."""
+
+    spec: dict[str, Any]
+    starts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Submissions:
+    """The submissions of one site under `folder`. Safe to use from several threads and processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.open = folder / "submissions"
+        self.staging = folder / "staging"
+        self.discarded = folder / "discarded"
+        self.closed = folder / "closed"
+        self.known: dict[str, Known] = {}
+        self.quiet: dict[str, int] = {}
+        """Ended submissions -> mtime of the folder when that was seen."""
+
+    def path(self, reference: str) -> Path | None:
+        """Where the open submission is, or None: there is none."""
+        path = self.open / reference
+        if REFERENCE.fullmatch(reference) and path.is_dir():
+            return path
+        if not self.open.is_dir():
+            raise Unavailable(f"{self.folder} is not there")
+        return None
+
+    def stage(self, submission: Submission, tenant: Tenant, view: View, grace_seconds: int) -> str:
+        """Write the submission whole, then show it by one rename. Inert until it is claimed."""
+        reference = f"{submission.tag}-{os.urandom(6).hex()}"
+        if not REFERENCE.fullmatch(reference):
+            raise Rejected("the tag has characters that can't stand in a file name")
+        script = str(self.open / reference / "script")
+        content = {
+            "attempt": submission.attempt,
+            "tag": submission.tag,
+            "tenant": submission.tenant,
+            "environment": submission.environment,
+            "indices": submission.indices,
+            "max_parallel": submission.max_parallel,
+            "walltime_seconds": submission.resources.walltime_seconds,
+            "grace_seconds": grace_seconds,
+            "memory_mib": submission.grant.memory_mib,
+            "grant": submission.grant.model_dump(mode="json"),
+            "home": tenant.home,
+            "user": tenant.user,
+            "view": view._replace(keep=(tenant.home, script)).to_json(),
+            "marks": {
+                leftovers.MARKER: reference,
+                "CARAVAN_ATTEMPT": submission.attempt,
+                "CARAVAN_JOB_NAME": submission.name,
+                "CARAVAN_CPUS": str(submission.grant.cpus),
+                "CARAVAN_TASKS": str(submission.resources.tasks_per_node),
+                "CARAVAN_MEMORY_MIB": str(submission.grant.memory_mib),
+                "CARAVAN_WALLTIME_SECONDS": str(submission.resources.walltime_seconds),
+            },
+        }
+        making = self.staging / reference
+        try:
+            making.mkdir(mode=0o700)
+            files.replace(f"{making}/submission.json", content)
+            files.write(f"{making}/script", submission.script.encode(), mode=0o500 if tenant.uid is None else 0o550)
+            if tenant.uid is not None:
+                # the tenant's group may pass and execute, not list
+                os.chown(making / "script", 0, tenant.uid)
+                os.chown(making, 0, tenant.uid)
+                making.chmod(0o710)
+            files.sync_folder(str(making))
+            making.rename(self.open / reference)
+            files.sync_folder(str(self.open))
+        except OSError as error:
+            shutil.rmtree(making, ignore_errors=True)
+            raise Unavailable(f"the submission can't be written: {error.strerror}") from error
+        return reference
+
+    def release(self, reference: str) -> None:
+        """Start a supervisor unless one has claimed the submission; it claims by itself, so doubles end at once."""
+        path = self.path(reference)
+        if path is None:
+            raise Rejected("there is no such submission, or it was discarded")
+        if self._released(path):
+            return
+        with open(path / "supervisor.log", "ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), str(path)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd="/", env={"LANG": "C.UTF-8"}, close_fds=True,
+            )  # fmt: skip
+        try:
+            said, _ = started.communicate(timeout=START_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise OutcomeUnknown("the supervisor doesn't say whether it has begun") from error
+        if said != b"claimed" and not self._released(path):
+            raise Unavailable(f"no supervisor could be started, see {path}/supervisor.log")
+
+    def _released(self, path: Path) -> bool:
+        claim = files.read(f"{path}/claim")
+        if claim is not None and claim["by"] != "supervisor":
+            raise Rejected("the submission was cancelled before it was released")
+        return claim is not None
+
+    def cancel(self, reference: str) -> None:
+        """Take the claim so that none can be released, or tell the supervisor that has it."""
+        path = self.path(reference)
+        if path is None:
+            return
+        try:
+            if files.create(f"{path}/claim", {"by": "cancel"}):
+                return
+            claim = files.read(f"{path}/claim")
+            if claim is None or claim["by"] != "supervisor" or (path / "ended").exists():
+                return
+            files.create(f"{path}/cancel", {"at": time.time()})
+        except FileNotFoundError:
+            return  # discarded or forgotten meanwhile
+        except OSError as error:
+            raise Unavailable(f"the wish to cancel can't be written: {error.strerror}") from error
+        leftovers.send(claim["pid"], claim["ticks"], claim["boot_id"], signal.SIGUSR1)
+
+    def discard(self, reference: str) -> None:
+        """Claim it, so that no one else can, and remove it. What has been released stays."""
+        path = self.path(reference)
+        if path is None:
+            return
+        try:
+            if not files.create(f"{path}/claim", {"by": "discard"}):
+                claim = files.read(f"{path}/claim")
+                if claim is None or claim["by"] == "supervisor":
+                    return
+            path.rename(self.discarded / reference)
+        except FileNotFoundError:
+            return  # another was faster
+        files.sync_folder(str(self.open))
+        shutil.rmtree(self.discarded / reference, ignore_errors=True)
+
+    def staged(self) -> Sequence[Staged]:
+        found = []
+        for entry in os.scandir(self.open):
+            try:
+                if os.path.exists(f"{entry.path}/claim"):
+                    continue
+                at = os.stat(f"{entry.path}/submission.json").st_mtime
+            except FileNotFoundError:
+                continue
+            found.append(Staged(entry.name.rpartition("-")[0], entry.name, from_seconds(at)))
+        return found
+
+    def changed(self, since: float | None) -> Sequence[str]:
+        """References whose folder changed since that time (epoch seconds) or whose supervisor has fallen silent."""
+        found = []
+        now = time.time()
+        for entry in os.scandir(self.open):
+            try:
+                at = entry.stat()
+                if since is None or at.st_mtime >= since - OVERLAP_SECONDS:
+                    found.append(entry.name)
+                elif self.quiet.get(entry.name) == at.st_mtime_ns:
+                    continue
+                elif os.path.exists(f"{entry.path}/ended"):
+                    self.quiet[entry.name] = at.st_mtime_ns
+                elif os.stat(f"{entry.path}/heartbeat").st_mtime < now - STALE_SECONDS:
+                    found.append(entry.name)
+            except FileNotFoundError:
+                continue
+        return found
+
+    def observe(self, reference: str) -> Seen | NotSeen:
+        """Everything is read after the moment that it is complete up to."""
+        now = time.time()
+        path = self.path(reference)
+        known = self._known(reference, path)
+        if path is None or known is None:
+            return NotSeen(provably_gone=True, detail="there is no such submission on this machine")
+        claim = files.read(f"{path}/claim")
+        if claim is None:
+            return Seen(reference, released=False, queued=False, ended=False, runs=(), seen_at=from_seconds(now))
+        if claim["by"] != "supervisor":
+            detail = "cancelled before it was released"
+            return Seen(
+                reference, released=False, queued=False, ended=True, runs=(), seen_at=from_seconds(now), detail=detail
+            )
+        ended = files.read(f"{path}/ended")
+        beat = self._heartbeat(path)
+        if ended is None and not leftovers.alive(claim):
+            ended = files.read(f"{path}/ended") or self._bury(path, known, claim, beat)
+        seen_at = from_seconds(now if ended is not None else min(now, beat))
+        self._read(path, known)
+        runs = tuple(
+            self._run(known, start, known.ends.get(index), seen_at)
+            for index, start in sorted(known.starts.items(), key=lambda item: int(item[0]))
+        )
+        detail = ended["detail"] if ended is not None else ""
+        return Seen(reference, True, ended is None and not runs, ended is not None, runs, seen_at, detail)
+
+    def _known(self, reference: str, path: Path | None) -> Known | None:
+        if path is None:
+            self.known.pop(reference, None)
+            return None
+        if reference not in self.known:
+            spec = files.read(f"{path}/submission.json")
+            if spec is None:
+                return None
+            self.known[reference] = Known(spec)
+        return self.known[reference]
+
+    def _heartbeat(self, path: Path) -> float:
+        try:
+            return os.stat(path / "heartbeat").st_mtime
+        except FileNotFoundError:
+            return os.stat(path / "claim").st_mtime
+
+    def _read(self, path: Path, known: Known) -> None:
+        for entry in os.scandir(path):
+            index, _, kind = entry.name.partition(".")
+            into = {"start.json": known.starts, "end.json": known.ends}.get(kind)
+            if index and into is not None and index not in into:
+                content = files.read(entry.path)
+                if content is not None:
+                    into[index] = content
+        # an end may have come into sight before its start
+        for index in known.ends.keys() - known.starts.keys():
+            known.starts[index] = known.ends[index]
+
+    def _run(self, known: Known, start: dict[str, Any], end: dict[str, Any] | None, seen_at: datetime) -> RunSeen:
+        started_at = from_seconds(start["started_at"])
+        ended_at = from_seconds(end["ended_at"]) if end else None
+        until = ended_at or seen_at
+        shape = known.spec["grant"]
+        spans: tuple[Span, ...] = ()
+        if until > started_at:
+            spans = (
+                Span(
+                    start=started_at,
+                    end=until,
+                    nodes=shape["nodes"],
+                    cpus=shape["cpus"],
+                    memory_mib=shape["memory_mib"],
+                ),
+            )
+        return RunSeen(
+            index=start["index"],
+            identity=start["identity"],
+            state=RunState.ENDED if end else RunState.RUNNING,
+            started_at=started_at,
+            ended_at=ended_at,
+            outcome=Outcome(end["outcome"]) if end else None,
+            exit_code=end["exit_code"] if end else None,
+            signal=end["signal"] if end else None,
+            detail=end["detail"] if end else "",
+            spans=spans,
+            final=end is not None,
+        )
+
+    def _bury(self, path: Path, known: Known, claim: dict[str, Any], beat: float) -> dict[str, Any] | None:
+        """Close the books of a submission whose supervisor is dead, once nothing of it is left."""
+        rebooted = claim["boot_id"] != linux.boot_id()
+        if not rebooted and not leftovers.none_left(str(path), known.spec["view"]["uid"]):
+            return None
+        detail = "the machine was restarted" if rebooted else "the task's supervisor was killed"
+        self._read(path, known)
+        for index, start in known.starts.items():
+            if index not in known.ends:
+                ended_at = max(int(beat), start["started_at"])
+                end = {
+                    **start,
+                    "outcome": "site",
+                    "detail": detail,
+                    "exit_code": None,
+                    "signal": None,
+                    "ended_at": ended_at,
+                }
+                files.create(f"{path}/{index}.end.json", end)
+        content = {"by": "observer", "detail": detail}
+        files.create(f"{path}/ended", content)
+        return content
+
+    def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
+        path = self.path(reference)
+        folder = path or self.closed / reference
+        if stream not in ("stdout", "stderr") or not REFERENCE.fullmatch(reference):
+            raise FileNotFoundError(f"no {stream} of {reference}")
+        # asked before the bytes are read: what has ended writes no more
+        ended = path is None or (path / f"{index}.end.json").exists()
+        with open(folder / "logs" / f"{index}.{stream}", "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            at = max(0, size + offset) if offset < 0 else min(offset, size)
+            file.seek(at)
+            data = file.read(min(limit, size - at))
+        return LogBytes(data, at, size, ended and at + len(data) == size)
+
+    def forget(self, reference: str) -> None:
+        path = self.path(reference)
+        self.known.pop(reference, None)
+        self.quiet.pop(reference, None)
+        if path is None:
+            return
+        try:
+            path.rename(self.closed / reference)
+        except FileNotFoundError:
+            return
+        for entry in list(os.scandir(self.closed / reference)):
+            if entry.name != "logs":
+                os.unlink(entry.path)
