@@ -35,7 +35,7 @@ class Engine(Protocol):
 
 def migrate(url: str, service: str) -> None:
     # imported late: a test of something else must not fail with the kernel's database
-    from caravan.kernel.database import migrate
+    from caravan.kernel.migrations import migrate
 
     migrate(url, service)
 

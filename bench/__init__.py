@@ -1,0 +1,1 @@
+"""Benchmarks and proofs: each is a command, `python -m bench.<name>`."""
