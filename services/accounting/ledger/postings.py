@@ -1,0 +1,53 @@
+"""Which accounts a fact touches, and by how much. Pure.
+
+Debits are positive, credits negative. An organization's account with the platform is one number, its net: deposits less charges. What is
+above zero stands in `prepaid:org` (a credit), what is below in `receivable:org` (a debit), so never both do.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+BANK: Final = "bank"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """`amount` in fen: a debit when positive, a credit when negative, never zero."""
+
+    account: str
+    amount: int
+
+
+def prepaid(organization: str) -> str:
+    return f"prepaid:{organization}"
+
+
+def receivable(organization: str) -> str:
+    return f"receivable:{organization}"
+
+
+def payable(provider: str) -> str:
+    return f"payable:{provider}"
+
+
+def charge(organization: str, provider: str, net: int, delta: int) -> tuple[Posting, ...]:
+    """What the organization owes the provider grows by `delta` fen (negative: shrinks), its net having been `net`."""
+    return _entry(*_move(organization, net, -delta), Posting(payable(provider), -delta))
+
+
+def deposit(organization: str, net: int, amount: int) -> tuple[Posting, ...]:
+    """`amount` fen came in: it pays what is owed first, and the rest is prepaid."""
+    return _entry(Posting(BANK, amount), *_move(organization, net, amount))
+
+
+def _move(organization: str, net: int, change: int) -> tuple[Posting, Posting]:
+    """The organization's net goes from `net` to `net + change`."""
+    after = net + change
+    return (
+        Posting(prepaid(organization), max(net, 0) - max(after, 0)),
+        Posting(receivable(organization), max(-after, 0) - max(-net, 0)),
+    )
+
+
+def _entry(*postings: Posting) -> tuple[Posting, ...]:
+    return tuple(posting for posting in postings if posting.amount)

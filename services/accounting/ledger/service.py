@@ -1,0 +1,104 @@
+"""Posting to the ledger and reading it.
+
+`charge` and `deposit` are units within the caller's transaction: the entry stands or falls with the fact that made it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.statements import EntryKind
+from caravan.kernel import ids
+from caravan.kernel.feed import upsert
+from services.accounting.ledger import postings
+from services.accounting.ledger.models import Balance, Entry, EntryPosting, Unsealed
+from services.accounting.ledger.postings import Posting
+
+
+def charge(
+    tx: Session, *, organization: str, provider: str, delta_fen: int, reference: str, at: datetime
+) -> str | None:
+    """Charge `delta_fen` more (negative: less) to `organization` in favour of `provider`; `reference` is the job.
+
+    Takes prepaid down to 0, then receivable. Returns the entry's id, or None when `delta_fen` is 0 and nothing is posted.
+    """
+    if not delta_fen:
+        return None
+    return post(
+        tx,
+        kind=EntryKind.CHARGE if delta_fen > 0 else EntryKind.REVERSAL,
+        at=at,
+        organization=organization,
+        reference=reference,
+        entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
+    )
+
+
+def deposit(tx: Session, *, organization: str, amount_fen: int, reference: str, at: datetime) -> str:
+    """Book `amount_fen` (positive) that came in; `reference` is the deposit. Returns the entry's id."""
+    if amount_fen <= 0:
+        raise ValueError("a deposit is positive")
+    return post(
+        tx,
+        kind=EntryKind.DEPOSIT,
+        at=at,
+        organization=organization,
+        reference=reference,
+        entry=postings.deposit(organization, net(tx, organization), amount_fen),
+    )
+
+
+def net(tx: Session, organization: str) -> int:
+    """What the organization has with the platform, in fen: deposits less charges."""
+    accounts = (postings.prepaid(organization), postings.receivable(organization))
+    rows = tx.execute(select(Balance.debit, Balance.credit).where(Balance.account.in_(accounts)))
+    return sum(row.credit - row.debit for row in rows)
+
+
+def post(
+    tx: Session,
+    *,
+    kind: EntryKind,
+    at: datetime,
+    organization: str | None,
+    reference: str,
+    entry: Sequence[Posting],
+    description: str = "",
+) -> str:
+    """Write one entry. `entry` has at least two postings, one for each account, that sum to zero: else the database refuses."""
+    identifier = ids.new("ent")
+    tx.execute(
+        insert(EntryPosting),
+        [
+            {"entry": identifier, "number": number, "account": posting.account, "amount": posting.amount}
+            for number, posting in enumerate(entry, start=1)
+        ],
+    )
+    tx.execute(
+        insert(Entry).values(
+            id=identifier,
+            kind=kind.value,
+            at=at,
+            organization=organization,
+            reference=reference,
+            description=description,
+            posting_count=len(entry),
+        )
+    )
+    for posting in sorted(entry, key=lambda posting: posting.account):
+        _add(tx, posting)
+    tx.execute(insert(Unsealed).values(entry=identifier))
+    return identifier
+
+
+def _add(tx: Session, posting: Posting) -> None:
+    debit, credit = max(posting.amount, 0), max(-posting.amount, 0)
+    tx.execute(
+        upsert(tx, Balance)
+        .values(account=posting.account, debit=debit, credit=credit)
+        .on_conflict_do_update(
+            index_elements=["account"], set_={"debit": Balance.debit + debit, "credit": Balance.credit + credit}
+        )
+    )

@@ -1,0 +1,172 @@
+"""Where a second of usage lies, where a correction goes, and how periods are cut.
+
+`locate` and `open_period` are called within other rooms' transactions. Periods are made when they are first needed, a whole month at
+a time, so that they tile time without gaps.
+"""
+
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.problems import PeriodCutRefused, WrongState
+from caravan.contracts.statements import PeriodState
+from caravan.contracts.usage import SiteProgress
+from caravan.kernel import clock, ids
+from caravan.kernel.database import database_now, signal
+from caravan.kernel.feed import upsert
+from caravan.kernel.follow import validated
+from caravan.kernel.problems import NotFound
+from services.accounting.periods.models import PeriodRow, SiteProgressRow, Zone
+from services.accounting.periods.months import month_of, part_name
+
+PROGRESS_TOPIC: Final = "site-progress"
+DEFAULT_ZONE: Final = "Asia/Shanghai"
+
+
+class Located(NamedTuple):
+    """The part of a span that lies in one period: [start, end) in UTC seconds."""
+
+    period: str
+    start: int
+    end: int
+    closed: bool
+
+
+def locate(tx: Session, start: int, end: int) -> list[Located]:
+    """Split [start, end), UTC seconds, at the edges of periods, in order; makes the periods that are missing.
+
+    `closed` parts take no lines: what was late for them goes to `open_period`. A closing period still takes lines.
+    """
+    rows = _overlapping(tx, start, end)
+    if not _tiles(rows, start, end):
+        _make_missing(tx, start, end)
+        rows = _overlapping(tx, start, end)
+    return [
+        Located(
+            row.id,
+            max(start, clock.to_seconds(row.starts_at)),
+            min(end, clock.to_seconds(row.ends_at)),
+            row.state == PeriodState.CLOSED,
+        )
+        for row in rows
+    ]
+
+
+def open_period(tx: Session) -> str:
+    """The period that adjustments go to: the first open one after all that are closing or closed."""
+    edge = tx.execute(select(func.max(PeriodRow.ends_at)).where(PeriodRow.state != PeriodState.OPEN)).scalar_one()
+    first = select(PeriodRow.id).where(PeriodRow.state == PeriodState.OPEN).order_by(PeriodRow.starts_at).limit(1)
+    found = tx.execute(first if edge is None else first.where(PeriodRow.starts_at >= edge)).scalar_one_or_none()
+    if found is not None:
+        return found
+    at = clock.to_seconds(edge or database_now(tx))
+    return locate(tx, at, at + 1)[0].period
+
+
+def zone(tx: Session) -> ZoneInfo:
+    """The zone in which months are cut."""
+    stored = tx.execute(select(Zone.zone)).scalar_one_or_none()
+    return ZoneInfo(stored or DEFAULT_ZONE)
+
+
+def prepare(tx: Session, name: str) -> None:
+    """Fix the zone in which months are cut, at a start. Raises RuntimeError when periods were made in another one."""
+    stored = tx.execute(select(Zone.zone)).scalar_one_or_none()
+    if stored == name:
+        return
+    if stored is not None and tx.execute(select(PeriodRow.id).limit(1)).first() is not None:
+        raise RuntimeError(f"CARAVAN_ZONE is {name}, but this database's periods are months of {stored}: set it back")
+    tx.execute(
+        upsert(tx, Zone).values(id=1, zone=name).on_conflict_do_update(index_elements=["id"], set_={"zone": name})
+    )
+
+
+def find(tx: Session, period: str) -> Row[Any]:
+    """The period's row. Raises NotFound."""
+    row = tx.execute(select(*PeriodRow.__table__.c).where(PeriodRow.id == period)).one_or_none()
+    if row is None:
+        raise NotFound()
+    return row
+
+
+def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> None:
+    """End the open `period` at `at`; the rest of it becomes the next period.
+
+    `latest_applied` is the latest second of applied usage. Raises PeriodCutRefused when `at` isn't after it, or not inside the period;
+    WrongState when the period isn't open.
+    """
+    row = find(tx, period)
+    if row.state != PeriodState.OPEN:
+        raise WrongState(state=row.state, allowed=(PeriodState.OPEN.value,))
+    start, end, second = clock.to_seconds(row.starts_at), clock.to_seconds(row.ends_at), clock.to_seconds(at)
+    earliest = max(start, latest_applied if latest_applied is not None else start) + 1
+    if not earliest <= second < end:
+        raise PeriodCutRefused(earliest=clock.from_seconds(earliest))
+    tx.execute(update(PeriodRow).where(PeriodRow.id == period).values(ends_at=at, version=row.version + 1))
+    part = tx.execute(select(func.max(PeriodRow.part)).where(PeriodRow.month == row.month)).scalar_one()
+    _insert(tx, row.month, part + 1, second, end)
+
+
+def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:
+    """Keep a copy of how far a site's usage is complete (the event `site.progress`); an older version changes nothing."""
+    progress: SiteProgress = validated(SiteProgress, event)
+    values = progress.model_dump()
+    del values["site"]
+    tx.execute(
+        upsert(tx, SiteProgressRow)
+        .values(site=progress.site, **values)
+        .on_conflict_do_update(index_elements=["site"], set_=values, where=SiteProgressRow.version < progress.version)
+    )
+    signal(tx, PROGRESS_TOPIC)
+
+
+def _overlapping(tx: Session, start: int, end: int) -> list[Row[Any]]:
+    starts, ends = clock.from_seconds(start), clock.from_seconds(end)
+    columns = select(PeriodRow.id, PeriodRow.starts_at, PeriodRow.ends_at, PeriodRow.state)
+    return list(
+        tx.execute(
+            columns.where(PeriodRow.starts_at < ends, PeriodRow.ends_at > starts).order_by(PeriodRow.starts_at)
+        ).all()
+    )
+
+
+def _tiles(rows: list[Row[Any]], start: int, end: int) -> bool:
+    return (
+        bool(rows)
+        and rows[0].starts_at <= clock.from_seconds(start)
+        and rows[-1].ends_at >= clock.from_seconds(end)
+        and all(before.ends_at == after.starts_at for before, after in pairwise(rows))
+    )
+
+
+def _make_missing(tx: Session, start: int, end: int) -> None:
+    months, at = zone(tx), start
+    while at < end:
+        month = month_of(at, months)
+        if not _has_parts(tx, month.name):
+            _insert(tx, month.name, 1, month.start, month.end)
+        at = month.end
+
+
+def _has_parts(tx: Session, month: str) -> bool:
+    return tx.execute(select(PeriodRow.id).where(PeriodRow.month == month).limit(1)).first() is not None
+
+
+def _insert(tx: Session, month: str, part: int, start: int, end: int) -> None:
+    tx.execute(
+        insert(PeriodRow).values(
+            id=ids.new("per"),
+            name=part_name(month, part),
+            month=month,
+            part=part,
+            starts_at=clock.from_seconds(start),
+            ends_at=clock.from_seconds(end),
+            state=PeriodState.OPEN.value,
+            late_sites=[],
+            version=1,
+        )
+    )

@@ -1,0 +1,50 @@
+"""Statements and their numbers. A statement is never changed: triggers of `0002_guards` see to it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caravan.kernel.database import Instant, Json
+from services.accounting.models_base import Base
+
+
+class StatementRow(Base):
+    """A sealed document; money in fen. `names` are those of parties and projects on its lines when it was issued."""
+
+    __tablename__ = "statements"
+    __table_args__ = (
+        Index("ix_statements_period_party_id", "period", "party_id", unique=True),
+        Index("ix_statements_party_id_id", "party_id", "id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    number: Mapped[str] = mapped_column(String, unique=True)
+    party: Mapped[str] = mapped_column(String)
+    party_id: Mapped[str] = mapped_column(String)
+    party_name: Mapped[str] = mapped_column(String)
+    period: Mapped[str] = mapped_column(ForeignKey("periods.id"))
+    period_name: Mapped[str] = mapped_column(String)
+    starts_at: Mapped[datetime] = mapped_column(Instant)
+    ends_at: Mapped[datetime] = mapped_column(Instant)
+    gross: Mapped[int] = mapped_column(BigInteger)
+    tax: Mapped[int] = mapped_column(BigInteger)
+    adjustments: Mapped[int] = mapped_column(BigInteger)
+    borne_by_provider: Mapped[int] = mapped_column(BigInteger)
+    late_sites: Mapped[Any] = mapped_column(Json)
+    names: Mapped[Any] = mapped_column(Json)
+    line_count: Mapped[int] = mapped_column(BigInteger)
+    issued_at: Mapped[datetime] = mapped_column(Instant)
+    lines_sha256: Mapped[str] = mapped_column(String)
+
+
+class Counter(Base):
+    """The last number given, for each kind of statement and year; taken in the transaction of the statement, so without gaps."""
+
+    __tablename__ = "statement_counters"
+
+    kind: Mapped[str] = mapped_column(String, primary_key=True)
+    year: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    last: Mapped[int] = mapped_column(BigInteger)
