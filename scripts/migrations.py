@@ -2,10 +2,9 @@
 
 For each service a database is migrated from empty; then autogenerate must find nothing to do, and the triggers in the
 database must be those of services/<service>/migrations/triggers.txt (`<engine>  <table>  <trigger>` a line, sorted),
-which no autogenerate sees. Without --check the trigger lists are written.
+which no autogenerate sees; no file, no triggers. Without --check the trigger lists are written.
 """
 
-import asyncio
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, create_engine, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, MetaData, text
 
+from caravan.kernel.migrations import on_connection
 from tests.databases import Engine, Postgres, Server, Sqlite
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +41,7 @@ def main() -> None:
             text = "".join(f"{line}\n" for line in sorted(triggers))
             if not check:
                 listed.write_text(text)
-            elif (listed.read_text() if listed.exists() else None) != text:
+            elif (listed.read_text() if listed.exists() else "") != text:
                 faults.append(f"{listed.relative_to(ROOT)} differs from the database, which has:\n{text}")
     if faults:
         raise SystemExit("\n".join(faults))
@@ -66,16 +64,8 @@ def inspect(url: str, models: MetaData) -> tuple[list[object], list[tuple[str, s
         found = connection.execute(text(TRIGGERS[connection.dialect.name])).all()
         return differences, [(str(table), str(trigger)) for table, trigger in found]
 
-    async def look_async() -> tuple[list[object], list[tuple[str, str]]]:
-        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1), poolclass=NullPool)
-        async with engine.connect() as connection:
-            return await connection.run_sync(look)
-
-    if url.startswith("postgresql:"):
-        return asyncio.run(look_async())
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
-        return look(connection)
+    looked: tuple[list[object], list[tuple[str, str]]] = on_connection(url, look)
+    return looked
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.databases import Engine, Postgres, Server, Sqlite
 
-pytest_plugins = ["tests.census"]
+pytest_plugins = ["pytester", "tests.census"]
 
 # a machine under load is slow without being wrong
 settings.register_profile(
