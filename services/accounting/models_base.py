@@ -1,7 +1,15 @@
 """The declarative base of accounting's tables."""
 
-from caravan.kernel.database import base
+from sqlalchemy.orm import DeclarativeBase
+
+from caravan.kernel.database import metadata
 from caravan.kernel.tables import include
 
-Base = base()
+
+class Base(DeclarativeBase):
+    """Accounting's metadata: its own tables and the kernel's."""
+
+    metadata = metadata()
+
+
 include(Base.metadata)

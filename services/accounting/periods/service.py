@@ -4,6 +4,7 @@
 a time, so that they tile time without gaps.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -58,12 +59,14 @@ def locate(tx: Session, start: int, end: int) -> list[Located]:
 
 def open_period(tx: Session) -> str:
     """The period that adjustments go to: the first open one after all that are closing or closed."""
-    edge = tx.execute(select(func.max(PeriodRow.ends_at)).where(PeriodRow.state != PeriodState.OPEN)).scalar_one()
+    edge: datetime | None = tx.execute(
+        select(func.max(PeriodRow.ends_at)).where(PeriodRow.state != PeriodState.OPEN)
+    ).scalar_one()
     first = select(PeriodRow.id).where(PeriodRow.state == PeriodState.OPEN).order_by(PeriodRow.starts_at).limit(1)
     found = tx.execute(first if edge is None else first.where(PeriodRow.starts_at >= edge)).scalar_one_or_none()
     if found is not None:
         return found
-    at = clock.to_seconds(edge or database_now(tx))
+    at = clock.to_seconds(database_now(tx) if edge is None else edge)
     return locate(tx, at, at + 1)[0].period
 
 
@@ -124,17 +127,15 @@ def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:
     signal(tx, PROGRESS_TOPIC)
 
 
-def _overlapping(tx: Session, start: int, end: int) -> list[Row[Any]]:
+def _overlapping(tx: Session, start: int, end: int) -> Sequence[Row[str, datetime, datetime, str]]:
     starts, ends = clock.from_seconds(start), clock.from_seconds(end)
     columns = select(PeriodRow.id, PeriodRow.starts_at, PeriodRow.ends_at, PeriodRow.state)
-    return list(
-        tx.execute(
-            columns.where(PeriodRow.starts_at < ends, PeriodRow.ends_at > starts).order_by(PeriodRow.starts_at)
-        ).all()
-    )
+    return tx.execute(
+        columns.where(PeriodRow.starts_at < ends, PeriodRow.ends_at > starts).order_by(PeriodRow.starts_at)
+    ).all()
 
 
-def _tiles(rows: list[Row[Any]], start: int, end: int) -> bool:
+def _tiles(rows: Sequence[Row[str, datetime, datetime, str]], start: int, end: int) -> bool:
     return (
         bool(rows)
         and rows[0].starts_at <= clock.from_seconds(start)
