@@ -80,6 +80,12 @@ class WorkItem(Model):
     observed: int = Field(
         description="The last observation number that the broker has of this attempt, for a new agent."
     )
+    stated: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="What the broker has of each run's usage: backend identity -> hour -> last revision. "
+        "A new agent goes on above it.",
+    )
+    finals: tuple[str, ...] = Field(default=(), description="Backend identities of runs whose books are closed.")
 
 
 class LogRead(Model):

@@ -118,6 +118,9 @@ class Backend(Protocol):
     async def inventory(self) -> tuple[InventoryItem, ...]:
         """What the site has, by homogeneous parts. Raises Unavailable."""
 
+    async def now(self) -> datetime:
+        """The backend's clock, floored to the second. What is released after this call starts at or after it. Raises Unavailable."""
+
     async def stage(self, submission: Submission) -> str:
         """Put `submission` at the backend so that it cannot start, and return the backend's reference.
 

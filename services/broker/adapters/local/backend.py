@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -40,6 +41,9 @@ class LocalBackend:
         return (
             InventoryItem(target={}, name=name, nodes=1, cpus_per_node=self.cpus, memory_mib_per_node=self.memory_mib),
         )
+
+    async def now(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
 
     async def stage(self, submission: Submission) -> str:
         grant = submission.grant
