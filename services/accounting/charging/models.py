@@ -1,0 +1,55 @@
+"""Lines as stored: the contract's Line, with '' for none of `accelerator`, `reason` and `corrects`, so that they can be in a key."""
+
+from sqlalchemy import BigInteger, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.accounting.models_base import Base
+
+
+class LineRow(Base):
+    """A line of the job in `period`. An adjustment `corrects` a closed period, and stands in one that was open then.
+
+    Line.period of a plain line is where its seconds lie. Lines without any quantity are removed; a closed period's never change.
+    """
+
+    __tablename__ = "lines"
+    __table_args__ = (
+        UniqueConstraint(
+            "job",
+            "period",
+            "corrects",
+            "organization",
+            "provider",
+            "project",
+            "price_list",
+            "component",
+            "accelerator",
+            "tariff",
+            "pricing_window",
+            "bearer",
+            "reason",
+            name="uq_lines_key",
+        ),
+        Index("ix_lines_period_id", "period", "id"),
+        Index("ix_lines_organization_id", "organization", "id"),
+        Index("ix_lines_provider_id", "provider", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    period: Mapped[str] = mapped_column(String)
+    organization: Mapped[str] = mapped_column(String)
+    provider: Mapped[str] = mapped_column(String)
+    project: Mapped[str] = mapped_column(String)
+    job: Mapped[str] = mapped_column(String)
+    component: Mapped[str] = mapped_column(String)
+    accelerator: Mapped[str] = mapped_column(String)
+    price_list: Mapped[str] = mapped_column(String)
+    price_list_revision: Mapped[int] = mapped_column(BigInteger)
+    tariff: Mapped[str] = mapped_column(String)
+    window: Mapped[str] = mapped_column("pricing_window", String)
+    bearer: Mapped[str] = mapped_column(String)
+    reason: Mapped[str] = mapped_column(String)
+    unit_price: Mapped[str] = mapped_column(String)
+    quantity: Mapped[int] = mapped_column(BigInteger)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    corrects: Mapped[str] = mapped_column(String)

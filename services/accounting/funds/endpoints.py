@@ -1,0 +1,151 @@
+"""HTTP for funds: deposits, credit limits, budgets and holds."""
+
+from typing import Annotated
+
+from fastapi import Response
+
+from caravan.contracts.funds import (
+    Budget,
+    BudgetChange,
+    BudgetDraft,
+    CreditLimit,
+    Deposit,
+    DepositDraft,
+    Funds,
+    Hold,
+    HoldAnswer,
+    HoldRequest,
+)
+from caravan.contracts.ids import BudgetId, JobId, OrganizationId, ProjectId
+from caravan.contracts.problems import AlreadyExists, HoldOutdated, UnknownReference
+from caravan.kernel.pages import Page, PageParams
+from caravan.kernel.problems import NotFound
+from caravan.kernel.web import (
+    Caller,
+    Finance,
+    IdempotencyKey,
+    IfMatch,
+    OrgAdmin,
+    Router,
+    allow,
+    etag,
+    problems,
+    provided,
+    stored,
+)
+from services.accounting.funds.budgets import BudgetService
+from services.accounting.funds.service import FundsService
+
+router = Router(prefix="/v1", tags=["funds"])
+Money = Annotated[FundsService, provided(FundsService)]
+Budgets = Annotated[BudgetService, provided(BudgetService)]
+Broker = Annotated[Caller, allow("the broker", lambda caller: caller.is_service("broker"), "service:broker")]
+HoldReader = Annotated[
+    Caller,
+    allow(
+        "organization reader or service",
+        lambda caller: caller.is_service() or caller.is_platform_reader or bool(caller.organizations()),
+        *("org/<id>:admin", "org/<id>:member", "platform:admin", "platform:finance", "service:<name>"),
+    ),
+]
+MoneyReader = Annotated[
+    Caller,
+    allow(
+        "organization member or finance",
+        lambda caller: caller.is_finance or bool(caller.organizations()),
+        *("org/<id>:admin", "org/<id>:member", "platform:finance"),
+    ),
+]
+
+
+def visible(caller: Caller, organization: str | None) -> frozenset[str] | None:
+    """Whose money a list shows: all (None) to finance, else the caller's own organizations; one of them when asked for it."""
+    if caller.is_finance:
+        return None if organization is None else frozenset({organization})
+    return caller.organizations() if organization is None else caller.organizations() & {organization}
+
+
+def check_visible(caller: Caller, organization: str) -> None:
+    """Raises NotFound unless the caller may see this organization's money."""
+    if not (caller.is_finance or caller.is_org_member(organization)):
+        raise NotFound
+
+
+@router.post("/deposits", status_code=201, response_model=Deposit, responses=problems(AlreadyExists, UnknownReference))
+async def record_deposit(draft: DepositDraft, caller: Finance, funds: Money, key: IdempotencyKey) -> Response:
+    """Record money that came in. A bank reference counts once, whatever the key."""
+    return stored(await funds.record_deposit(draft, caller, key))
+
+
+@router.get("/deposits")
+async def list_deposits(
+    page: PageParams, caller: MoneyReader, funds: Money, organization: OrganizationId | None = None
+) -> Page[Deposit]:
+    """List deposits, the newest first: all to finance, their own to an organization's members."""
+    listing = page.listing("deposits", caller, (str,), organization=organization)
+    return await funds.list_deposits(listing, visible(caller, organization))
+
+
+@router.get("/funds/{organization}")
+async def get_funds(organization: OrganizationId, caller: MoneyReader, funds: Money) -> Funds:
+    """Read what an organization has, and what of it is free."""
+    check_visible(caller, organization)
+    return await funds.get_funds(organization)
+
+
+@router.put("/funds/{organization}/credit-limit")
+async def set_credit_limit(organization: OrganizationId, limit: CreditLimit, caller: Finance, funds: Money) -> Funds:
+    """Say how far an organization may owe."""
+    return await funds.set_credit_limit(organization, limit, caller)
+
+
+@router.post("/budgets", status_code=201, responses=problems(UnknownReference))
+async def create_budget(draft: BudgetDraft, caller: OrgAdmin, budgets: Budgets, response: Response) -> Budget:
+    """Limit what an organization, or one of its projects, may spend on jobs submitted in a span of time."""
+    budget = await budgets.create(draft, caller)
+    response.headers["ETag"] = etag(budget.version)
+    return budget
+
+
+@router.get("/budgets")
+async def list_budgets(
+    page: PageParams,
+    caller: MoneyReader,
+    budgets: Budgets,
+    organization: OrganizationId | None = None,
+    project: ProjectId | None = None,
+) -> Page[Budget]:
+    """List budgets, the newest first: all to finance, their own to an organization's members."""
+    listing = page.listing("budgets", caller, (str,), organization=organization, project=project)
+    return await budgets.list(listing, visible(caller, organization), project)
+
+
+@router.get("/budgets/{budget}")
+async def get_budget(budget: BudgetId, caller: MoneyReader, budgets: Budgets, response: Response) -> Budget:
+    """Read a budget, with what is charged and held in it now."""
+    found = await budgets.get(budget, caller)
+    response.headers["ETag"] = etag(found.version)
+    return found
+
+
+@router.put("/budgets/{budget}")
+async def update_budget(
+    budget: BudgetId, change: BudgetChange, caller: OrgAdmin, version: IfMatch, budgets: Budgets, response: Response
+) -> Budget:
+    """Change a budget's name or limit."""
+    found = await budgets.change(budget, change, version, caller)
+    response.headers["ETag"] = etag(found.version)
+    return found
+
+
+@router.put("/holds/{job}", responses=problems(HoldOutdated))
+async def put_hold(job: JobId, hold: HoldRequest, caller: Broker, funds: Money) -> HoldAnswer:
+    """Set money aside for a job, or say which limit is short and what would fit. A refusal is an answer too."""
+    return await funds.put_hold(job, hold)
+
+
+@router.get("/holds/{job}")
+async def get_hold(job: JobId, caller: HoldReader, funds: Money) -> Hold:
+    """Read a job's hold with every step of its life."""
+    sees_all = caller.is_service() or caller.is_platform_reader
+    return await funds.get_hold(job, lambda organization: sees_all or caller.is_org_member(organization))

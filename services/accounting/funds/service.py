@@ -1,0 +1,186 @@
+"""Deposits, credit limits, what an organization has, and holds."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.funds import (
+    CreditLimit,
+    Deposit,
+    DepositDraft,
+    Funds,
+    Hold,
+    HoldAnswer,
+    HoldMovement,
+    HoldRequest,
+    HoldStatus,
+    HoldStep,
+)
+from caravan.contracts.problems import AlreadyExists, UnknownReference
+from caravan.kernel import audit, idempotency, ids
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from caravan.kernel.web import answer_of
+from services.accounting.funds import holds
+from services.accounting.funds.models import DepositRow, Fund, HoldRow, Movement
+from services.accounting.ledger import service as ledger
+from services.accounting.usage import copies
+
+MAX_FEN: Final = 10**15
+"""The largest amount of one deposit, limit or hold: ten trillion yuan. Totals of thousands of them fit the database's integers."""
+
+Recharge = Callable[[Session, str, datetime], None]
+"""Charge a job anew, its hold having changed: `charging.service.recharge`."""
+
+
+def check_amount(amount: Money, pointer: str, least_fen: int) -> None:
+    """Raises Invalid unless `amount` is between `least_fen` and MAX_FEN."""
+    if amount.fen < least_fen:
+        detail = "Give an amount above zero" if least_fen else "Give an amount that is not negative"
+        raise Invalid(errors=[FieldError(pointer=pointer, code="too_small", detail=detail)])
+    if amount.fen > MAX_FEN:
+        detail = f"Give at most {Money(MAX_FEN)}"
+        raise Invalid(errors=[FieldError(pointer=pointer, code="too_large", detail=detail)])
+
+
+def unknown(pointer: str) -> UnknownReference:
+    """What a field refers to doesn't exist, or the caller may not see it."""
+    detail = "There is no such thing, or you may not see it"
+    return UnknownReference(errors=[FieldError(pointer=pointer, code="unknown_reference", detail=detail)])
+
+
+class FundsService:
+    """Who may still spend how much."""
+
+    def __init__(self, runtime: Runtime, recharge: Recharge) -> None:
+        self._db = runtime.db
+        self._now = runtime.now
+        self._owner = runtime.owner
+        self._recharge = recharge
+
+    async def record_deposit(self, draft: DepositDraft, caller: Caller, key: idempotency.Key) -> idempotency.Answer:
+        """One transaction: the key, the deposit, its ledger entry, the totals. Raises AlreadyExists for a known bank reference."""
+        check_amount(draft.amount, "/amount", 1)
+        if not await copies.arrived(self._db, draft.organization):
+            raise unknown("/organization")
+        return await self._db.write(self._deposit, draft, caller.subject, key, self._now())
+
+    def _deposit(
+        self, tx: Session, draft: DepositDraft, subject: str, key: idempotency.Key, at: datetime
+    ) -> idempotency.Answer:
+        claimed = idempotency.claim(tx, key, self._owner.id)
+        if isinstance(claimed, idempotency.Answer):
+            return claimed
+        existing = tx.scalars(select(DepositRow.id).where(DepositRow.reference == draft.reference)).one_or_none()
+        if existing is not None:
+            raise AlreadyExists("A deposit with this bank reference is recorded already.", existing=existing)
+        deposit = Deposit(id=ids.new("dep"), recorded_at=at, recorded_by=subject, **dict(draft))
+        tx.execute(insert(DepositRow).values(dict(deposit) | {"amount": deposit.amount.fen}))
+        holds.ensure_fund(tx, draft.organization)
+        tx.execute(
+            update(Fund)
+            .where(Fund.organization == draft.organization)
+            .values(deposited=Fund.deposited + draft.amount.fen)
+        )
+        ledger.deposit(tx, organization=draft.organization, amount_fen=draft.amount.fen, reference=deposit.id, at=at)
+        answer = answer_of(deposit)
+        idempotency.answer(tx, key, answer)
+        return answer
+
+    async def list_deposits(self, listing: Listing, organizations: frozenset[str] | None) -> Page[Deposit]:
+        """Deposits of these organizations (None: of all), the newest first."""
+        rows = await self._db.read(self._deposits, listing, organizations)
+        return listing.page([_deposit(row) for row in rows], key=lambda deposit: (deposit.id,))
+
+    def _deposits(self, tx: Session, listing: Listing, organizations: frozenset[str] | None) -> list[Row[Any]]:
+        query = select(DepositRow.__table__).order_by(DepositRow.id.desc()).limit(listing.fetch)
+        if organizations is not None:
+            query = query.where(DepositRow.organization.in_(organizations))
+        if listing.after:
+            query = query.where(DepositRow.id < listing.after[0])
+        return list(tx.execute(query).all())
+
+    async def get_funds(self, organization: str) -> Funds:
+        """Raises NotFound for an organization that isn't known here."""
+        return await self._db.read(self._funds, organization)
+
+    def _funds(self, tx: Session, organization: str) -> Funds:
+        row = tx.execute(select(Fund.__table__).where(Fund.organization == organization)).one_or_none()
+        if row is None:
+            if not copies.is_known(tx, organization, None):
+                raise NotFound
+            return _funds(organization, 0, 0, 0, 0)
+        return _funds(organization, row.deposited, row.credit, row.charged, row.held)
+
+    async def set_credit_limit(self, organization: str, limit: CreditLimit, caller: Caller) -> Funds:
+        """Raises NotFound for an organization that isn't known here."""
+        check_amount(limit.amount, "/amount", 0)
+        if not await copies.arrived(self._db, organization):
+            raise NotFound
+        return await self._db.write(self._set_credit, organization, limit, caller.subject)
+
+    def _set_credit(self, tx: Session, organization: str, limit: CreditLimit, subject: str) -> Funds:
+        holds.ensure_fund(tx, organization)
+        tx.execute(update(Fund).where(Fund.organization == organization).values(credit=limit.amount.fen))
+        audit.record(tx, subject, "set_credit_limit", organization, limit)
+        return self._funds(tx, organization)
+
+    async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
+        """Decide a hold revision. Raises HoldOutdated."""
+        check_amount(request.amount, "/amount", 0)
+        return await self._db.write(self._put_hold, job, request, self._now())
+
+    def _put_hold(self, tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
+        answer = holds.put(tx, job, request, at)
+        if answer.granted and (hold := holds.find(tx, job)) is not None and hold.overrun:
+            self._recharge(tx, job, at)
+        return answer
+
+    async def get_hold(self, job: str, allowed: Callable[[str], bool]) -> Hold:
+        """A hold with its movements; NotFound unless `allowed` says that its organization may be seen."""
+        hold = await self._db.read(read_hold, job)
+        if hold is None or not allowed(hold.organization):
+            raise NotFound
+        return hold
+
+
+def read_hold(tx: Session, job: str) -> Hold | None:
+    """A hold as it stands, with all its movements in order."""
+    row = tx.execute(select(HoldRow.__table__).where(HoldRow.job == job)).one_or_none()
+    if row is None:
+        return None
+    movements = tx.execute(select(Movement.__table__).where(Movement.job == job).order_by(Movement.number)).all()
+    return Hold(
+        job=row.job,
+        organization=row.organization,
+        project=row.project,
+        revision=row.revision,
+        amount=Money(row.amount),
+        captured=Money(row.captured),
+        held=Money(holds.held(row)),
+        status=HoldStatus(row.status),
+        movements=tuple(
+            HoldMovement(at=m.at, step=HoldStep(m.step), amount=Money(m.amount), held=Money(m.held)) for m in movements
+        ),
+    )
+
+
+def _funds(organization: str, deposited: int, credit: int, charged: int, held: int) -> Funds:
+    return Funds(
+        organization=organization,
+        deposited=Money(deposited),
+        credit=Money(credit),
+        charged=Money(charged),
+        held=Money(held),
+        available=Money(deposited + credit - charged - held),
+    )
+
+
+def _deposit(row: Row[Any]) -> Deposit:
+    return Deposit.model_validate(row._asdict() | {"amount": Money(row.amount)})

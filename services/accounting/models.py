@@ -1,0 +1,11 @@
+"""All tables of accounting, for migrations and their check."""
+
+import services.accounting.charging.models
+import services.accounting.funds.models
+import services.accounting.ledger.models
+import services.accounting.periods.models
+import services.accounting.statements.models
+import services.accounting.usage.models  # noqa: F401
+from services.accounting.models_base import Base
+
+metadata = Base.metadata

@@ -1,0 +1,99 @@
+"""Copies of the catalog's entities, by its state events. An older version never replaces a newer one."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.offerings import Offering, PriceList
+from caravan.contracts.parties import Organization, Project, Provider
+from caravan.kernel import clock
+from caravan.kernel.database import Database, signal
+from caravan.kernel.feed import upsert
+from caravan.kernel.follow import Handler
+from services.accounting.usage.models import (
+    OfferingCopy,
+    OrganizationCopy,
+    PriceListCopy,
+    ProjectCopy,
+    ProviderCopy,
+)
+
+TOPIC: Final = "copies"
+ARRIVAL_SECONDS: Final = 3.0
+_POLL_SECONDS: Final = 0.05
+
+
+def _keep(tx: Session, table: Any, entity: BaseModel, *names: str) -> None:
+    """Keep `id`, `version` and the fields `names` of `entity`, unless a newer version is here."""
+    values = entity.model_dump(include={"id", "version", *names})
+    tx.execute(
+        upsert(tx, table)
+        .values(values)
+        .on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: value for name, value in values.items() if name != "id"},
+            where=table.version < values["version"],
+        )
+    )
+    signal(tx, TOPIC)
+
+
+def organization(tx: Session, event: dict[str, Any]) -> None:
+    _keep(tx, OrganizationCopy, Organization.model_validate(event["data"]), "name")
+
+
+def project(tx: Session, event: dict[str, Any]) -> None:
+    _keep(tx, ProjectCopy, Project.model_validate(event["data"]), "organization", "name")
+
+
+def provider(tx: Session, event: dict[str, Any]) -> None:
+    _keep(tx, ProviderCopy, Provider.model_validate(event["data"]), "name", "tax_rate")
+
+
+def offering(tx: Session, event: dict[str, Any]) -> None:
+    _keep(tx, OfferingCopy, Offering.model_validate(event["data"]), "provider", "site", "name")
+
+
+def price_list(tx: Session, event: dict[str, Any]) -> None:
+    found = PriceList.model_validate(event["data"])
+    values = {
+        "id": found.id,
+        "offering": found.offering,
+        "revision": found.revision,
+        "document": found.model_dump(mode="json"),
+    }
+    tx.execute(upsert(tx, PriceListCopy).values(values).on_conflict_do_nothing())
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    events.ORGANIZATION: organization,
+    events.PROJECT: project,
+    events.PROVIDER: provider,
+    events.OFFERING: offering,
+    events.PRICE_LIST: price_list,
+}
+
+
+def is_known(tx: Session, organization: str, project: str | None) -> bool:
+    """Whether the organization, and the project as one of its own, are here."""
+    if project is None:
+        found = select(OrganizationCopy.id).where(OrganizationCopy.id == organization)
+    else:
+        found = select(ProjectCopy.id).where(ProjectCopy.id == project, ProjectCopy.organization == organization)
+    return tx.execute(found).first() is not None
+
+
+async def arrived(db: Database, organization: str, project: str | None = None) -> bool:
+    """Whether they are known here, waiting some seconds for what the catalog has only just made."""
+    deadline = clock.monotonic() + ARRIVAL_SECONDS
+    while True:
+        version = db.version(TOPIC)
+        if await db.read(is_known, organization, project):
+            return True
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            return False
+        await db.wait(TOPIC, version, left if db.sqlite else min(left, _POLL_SECONDS))

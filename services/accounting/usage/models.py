@@ -1,0 +1,116 @@
+"""Tables of usage: copies of others' entities, and the facts that lines are made of. Hours are seconds since the epoch."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caravan.kernel.database import Instant, Json
+from services.accounting.models_base import Base
+
+
+class OrganizationCopy(Base):
+    __tablename__ = "organizations"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(String)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class ProjectCopy(Base):
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    organization: Mapped[str] = mapped_column(String)
+    name: Mapped[str] = mapped_column(String)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class ProviderCopy(Base):
+    __tablename__ = "providers"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(String)
+    tax_rate: Mapped[int] = mapped_column(BigInteger, comment="In hundredths of a percent.")
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class OfferingCopy(Base):
+    __tablename__ = "offerings"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    provider: Mapped[str] = mapped_column(String)
+    site: Mapped[str] = mapped_column(String)
+    name: Mapped[str] = mapped_column(String)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+
+class PriceListCopy(Base):
+    """An immutable revision, whole."""
+
+    __tablename__ = "price_lists"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    offering: Mapped[str] = mapped_column(String)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    document: Mapped[Any] = mapped_column(Json)
+
+
+class JobName(Base):
+    __tablename__ = "job_names"
+
+    job: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(String)
+
+
+class AttemptCopy(Base):
+    """Who will owe whom for the runs of an attempt, by which prices."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_job", "job"),)
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    job: Mapped[str] = mapped_column(String)
+    organization: Mapped[str] = mapped_column(String)
+    project: Mapped[str] = mapped_column(String)
+    offering: Mapped[str] = mapped_column(String)
+    site: Mapped[str] = mapped_column(String)
+    provider: Mapped[str] = mapped_column(String)
+    price_list: Mapped[str] = mapped_column(String)
+
+
+class RunRow(Base):
+    """A run of which usage or the end has been heard. `outcome` is null until its books are final."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("ix_runs_job", "job"),)
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    job: Mapped[str] = mapped_column(String)
+    attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id"))
+    outcome: Mapped[str | None] = mapped_column(String)
+
+
+class UsageRow(Base):
+    """One hour of one run, in its last revision."""
+
+    __tablename__ = "usage_records"
+    __table_args__ = (Index("ix_usage_records_job", "job"),)
+
+    run: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    job: Mapped[str] = mapped_column(String)
+    run_started_at: Mapped[int] = mapped_column(BigInteger)
+    spans: Mapped[Any] = mapped_column(Json)
+    applied_at: Mapped[datetime] = mapped_column(Instant)
+
+
+class UsageExtent(Base):
+    """One row: the end of the latest second of usage that was ever applied (seconds since the epoch)."""
+
+    __tablename__ = "usage_extent"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    end: Mapped[int] = mapped_column("ends_at", BigInteger)

@@ -1,0 +1,12 @@
+"""What other rooms ask of usage."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.accounting.usage.models import UsageExtent
+
+
+def latest_applied_second(tx: Session) -> int | None:
+    """The latest second (since the epoch) in which usage was ever applied, also if it was corrected away since. None: no usage yet."""
+    end = tx.execute(select(UsageExtent.end)).scalar_one_or_none()
+    return None if end is None else end - 1
