@@ -66,6 +66,23 @@ def price_lists(draw: st.DrawFn) -> PriceList:
 
 
 @st.composite
+def level_price_lists(draw: st.DrawFn) -> PriceList:
+    """Adjacent tariffs of the same prices, all ties: nothing but rounding can make a difference."""
+    edges = sorted(draw(st.sets(st.integers(1, 80), max_size=3)))
+    same = {
+        Component.CPU_CORE_HOUR: Decimal(18),
+        Component.MEMORY_GIB_HOUR: Decimal(18432),
+        Component.JOB: Decimal("0.005"),
+    }
+    return price_list(
+        *(
+            Tariff(name=f"t{start}", starts_at=at(start), ends_at=None if end is None else at(end), prices=same)
+            for start, end in zip([0, *edges], [*edges, None], strict=True)
+        )
+    )
+
+
+@st.composite
 def grants(draw: st.DrawFn, longest: int = 30) -> Grant:
     accelerators = draw(st.integers(0, 3))
     return Grant(

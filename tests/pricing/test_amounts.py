@@ -39,7 +39,7 @@ def test_half_a_fen_is_rounded_away_from_zero(component: Component, halves: int)
         (Component.CPU_CORE_HOUR, 1, "18", 1),
         (Component.CPU_CORE_HOUR, 5, "18", 3),
         (Component.CPU_CORE_HOUR, 5, "17.999999", 2),
-        (Component.MEMORY_GIB_HOUR, 1024 * 3600, "0.02", 2),
+        (Component.MEMORY_GIB_HOUR, 1024 * 3600, "1000", 100_000),
         (Component.ACCELERATOR_HOUR, 8 * 3600, "12.5", 10_000),
         (Component.NODE_HOUR, 1800, "1", 50),
         (Component.JOB, 3, "0.005", 2),

@@ -65,11 +65,12 @@ def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
     assert windows(prices.tariffs, START + 10, START + 10) == []
 
 
-@given(price_lists(), grants(), instants, lengths, st.lists(st.integers(-5, 130), max_size=4))
+@given(price_lists(), grants(), instants, lengths, st.lists(st.integers(-2, 62), max_size=4))
 def test_each_second_of_each_component_lies_in_one_piece(
     prices: PriceList, grant: Grant, start: int, length: int, edges: list[int]
 ) -> None:
-    pieces = quantities([span(grant, start, start + length)], prices, START + start, [START + e for e in edges])
+    edges = [START + start + edge for edge in edges]
+    pieces = quantities([span(grant, start, start + length)], prices, START + start, edges)
     for component, units in units_of(grant):
         of_component = [p for p in pieces if p.key.component is component]
         assert [p.start for p in of_component] == [START + start, *(p.end for p in of_component[:-1])]
@@ -78,7 +79,7 @@ def test_each_second_of_each_component_lies_in_one_piece(
             assert piece.units == units
             assert piece.quantity == units * (piece.end - piece.start)
             assert {covering(prices, s - START) for s in range(piece.start, piece.end)} == {piece.key.tariff}
-            assert not any(piece.start < START + edge < piece.end for edge in edges)
+            assert not any(piece.start < edge < piece.end for edge in edges)
             assert (piece.key.accelerator is not None) == (component is Component.ACCELERATOR_HOUR)
     jobs = [p for p in pieces if p.key.component is Component.JOB]
     assert [(p.start, p.quantity, p.key.tariff) for p in jobs] == [(START + start, 1, covering(prices, start))]
@@ -134,6 +135,13 @@ def test_a_span_over_a_price_change_and_a_period_end_by_hand() -> None:
     assert [p for p in pieces if p.key.component is Component.JOB] == [
         Piece(LineKey(Component.JOB, None, "a", "all"), START + 5, START + 6, 1, 1)
     ]
+
+
+def test_a_run_that_starts_at_a_price_change_pays_the_new_price_per_job() -> None:
+    prices = price_list(tariff("a", 0, 10, job="1"), tariff("b", 10, None, job="2"))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=60)
+    pieces = quantities([span(grant, 0, 20)], prices, START + 10, [])
+    assert [p.key.tariff for p in pieces if p.key.component is Component.JOB] == ["b"]
 
 
 def test_usage_without_the_runs_first_second_carries_no_price_per_job() -> None:

@@ -22,7 +22,7 @@ from caravan.pricing import (
     units_of,
     worst_case,
 )
-from tests.pricing.cases import START, at, grants, instants, price_list, price_lists, span, tariff
+from tests.pricing.cases import START, at, grants, instants, level_price_lists, price_list, price_lists, span, tariff
 
 Runs = list[tuple[int, int, Grant]]
 
@@ -52,13 +52,14 @@ def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
     )
 
 
-@given(st.data(), price_lists(), grants(), st.integers(1, 4), instants)
+@given(st.data(), st.one_of(price_lists(), level_price_lists()), grants(), st.integers(1, 4), instants)
 def test_no_schedule_is_charged_above_its_worst_case(
     data: st.DataObject, prices: PriceList, grant: Grant, tasks: int, not_before: int
 ) -> None:
     bound = worst_case(grant, tasks, prices, START + not_before)
     runs = data.draw(schedules(grant, tasks, not_before))
-    edges = sorted(data.draw(st.sets(st.integers(not_before, not_before + 110), max_size=MAX_PERIOD_EDGES)))
+    inside = [second for start, end, _ in runs for second in range(start + 1, end)] or [not_before]
+    edges = sorted(data.draw(st.sets(st.sampled_from(inside), max_size=MAX_PERIOD_EDGES)))
     note(f"{bound}")
     assert charged(runs, prices, edges) <= bound.amount.fen
 
@@ -123,6 +124,13 @@ def test_the_allowance_is_needed_and_no_larger_than_that() -> None:
     bound = worst_case(grant, 1, prices, START)
     assert [(c.component, c.amount.fen) for c in bound.components] == [("cpu_core_hour", 2), ("rounding", 2)]
     assert charged([(0, 4, grant)], prices, [1, 2, 3]) == bound.amount.fen == 4
+
+
+def test_there_are_no_more_lines_than_seconds_to_allow_for() -> None:
+    prices = price_list(*(tariff(f"t{day}", day * 86_400, (day + 1) * 86_400, cpu_core_hour="18") for day in range(30)))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1)
+    assert worst_case(grant, 1, prices, START).amount == Money(1)
+    assert worst_case(grant, 3, prices, START).amount == Money(3)
 
 
 def test_prices_of_whole_fen_need_no_allowance() -> None:
