@@ -9,7 +9,7 @@ import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -53,8 +53,11 @@ def _without_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) 
     return event
 
 
-def configure_logs(level: str = "info", form: Literal["json", "console"] = "json") -> None:
-    """Set up logging for this process; the standard library's loggers (uvicorn, alembic) go the same way, to stderr."""
+def configure_logs(
+    level: str = "info", form: Literal["json", "console"] = "json", stream: TextIO | None = None
+) -> None:
+    """Set up logging for this process, to stderr; the standard library's loggers (uvicorn, alembic) go the same way."""
+    stream = stream or sys.stderr
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -63,9 +66,14 @@ def configure_logs(level: str = "info", form: Literal["json", "console"] = "json
     ]
     ending: list[Any]
     if form == "json":
-        ending = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        # without local variables: a frame may hold a token
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        ending = [
+            structlog.processors.ExceptionRenderer(tracebacks),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
     else:
-        ending = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        ending = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -77,7 +85,7 @@ def configure_logs(level: str = "info", form: Literal["json", "console"] = "json
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
