@@ -71,29 +71,34 @@ IfMatch = Annotated[int, Depends(_IfMatch())]
 """The version that the caller read. The service compares it in its transaction and raises `Stale`."""
 
 
+_KEY_HEADER: Any = Header(
+    alias="Idempotency-Key",
+    pattern=r"^[!-~]{1,128}$",
+    description="Yours, new for each new request: a repeat with the same key gets the first answer.",
+    examples=["2026-01-31-run-17"],
+)
+
+
 class _IdempotencyKey:
     problems = (KeyReused, StillRunning)
 
-    async def __call__(
-        self,
-        request: Request,
-        key: Annotated[
-            str,
-            Header(
-                alias="Idempotency-Key",
-                pattern=r"^[!-~]{1,128}$",
-                description="Yours, new for each new request: a repeat with the same key gets the first answer.",
-                examples=["2026-01-31-run-17"],
-            ),
-        ],
-    ) -> idempotency.Key:
+    async def __call__(self, request: Request, key: Annotated[str, _KEY_HEADER]) -> idempotency.Key:
         caller: Caller | None = request.scope.get(access.CALLER)
         scope = f"{caller.subject if caller else ''} {request.scope['route'].unique_id} {request.scope['path']}"
         return idempotency.Key(scope=scope, key=key, fingerprint=idempotency.fingerprint(await request.body()))
 
 
+class _OptionalIdempotencyKey(_IdempotencyKey):
+    async def __call__(  # type: ignore[override]
+        self, request: Request, key: Annotated[str | None, _KEY_HEADER] = None
+    ) -> idempotency.Key | None:
+        return None if key is None else await super().__call__(request, key)
+
+
 IdempotencyKey = Annotated[idempotency.Key, Depends(_IdempotencyKey())]
 """The caller's key for this request, which the service claims in its first transaction."""
+OptionalIdempotencyKey = Annotated[idempotency.Key | None, Depends(_OptionalIdempotencyKey())]
+"""The same for what is harmless to repeat without one."""
 
 
 def answer_of(model: BaseModel, status: int = 201, headers: dict[str, str] | None = None) -> idempotency.Answer:

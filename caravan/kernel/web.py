@@ -67,6 +67,7 @@ from caravan.kernel.rendering import ProblemTypes
 from caravan.kernel.routes import (
     IdempotencyKey,
     IfMatch,
+    OptionalIdempotencyKey,
     Provided,
     Route,
     Router,
@@ -87,6 +88,7 @@ __all__ = [
     "Finance",
     "IdempotencyKey",
     "IfMatch",
+    "OptionalIdempotencyKey",
     "OrgAdmin",
     "OrgMember",
     "OrgReader",
