@@ -177,6 +177,7 @@ class Database:
         self._engines: list[Engine] = []
         self._readers: ThreadPoolExecutor | None = None
         self._async: AsyncEngine | None = None
+        self._units: set[asyncio.Task[Any]] = set()
         self._topics: dict[str, tuple[int, asyncio.Event]] = {}
 
     async def start(self) -> None:
@@ -204,6 +205,8 @@ class Database:
     async def stop(self) -> None:
         """Finish what is under way, then close everything. The lock goes last."""
         if self._async is not None:
+            while self._units:  # their callers may have left: a unit goes on, with a connection that must come back
+                await asyncio.wait(self._units)
             await self._async.dispose()
             self._async = None
         if self._writer is not None:
@@ -229,10 +232,8 @@ class Database:
             return unit(tx, *args, **kwargs)
 
         future: asyncio.Future[tuple[T, frozenset[str]]]
-        if self._writer is not None:
-            future = asyncio.wrap_future(self._writer.submit(bound))
-        else:
-            future = asyncio.ensure_future(self._postgres(bound, read_only=False))
+        writer = self._writer
+        future = asyncio.wrap_future(writer.submit(bound)) if writer else self._task(bound, read_only=False)
         future.add_done_callback(self._announce)
         return (await asyncio.shield(future))[0]
 
@@ -244,11 +245,17 @@ class Database:
 
         if self._readers is not None:
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_sqlite, bound)
-        return (await asyncio.shield(asyncio.ensure_future(self._postgres(bound, read_only=True))))[0]
+        return (await asyncio.shield(self._task(bound, read_only=True)))[0]
 
     def _read_sqlite(self, unit: Callable[[Session], T]) -> T:
         with self._read_engine.connect() as connection, Session(connection, expire_on_commit=False) as session:
             return unit(session)
+
+    def _task(self, unit: Callable[[Session], T], *, read_only: bool) -> asyncio.Task[tuple[T, frozenset[str]]]:
+        task = asyncio.create_task(self._postgres(unit, read_only=read_only))
+        self._units.add(task)
+        task.add_done_callback(self._units.discard)
+        return task
 
     async def _postgres(self, unit: Callable[[Session], T], *, read_only: bool) -> tuple[T, frozenset[str]]:
         if self._async is None:
