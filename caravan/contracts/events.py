@@ -4,9 +4,9 @@ State events (`*.changed`) carry the whole entity and its version: the newest sa
 until every follower has them.
 """
 
-from caravan.kernel.events import Event, FeedPage, SnapshotPage
-
-__all__ = ["Event", "FeedPage", "SnapshotPage"]
+from caravan.kernel.events import Event as Event
+from caravan.kernel.events import FeedPage as FeedPage
+from caravan.kernel.events import SnapshotPage as SnapshotPage
 
 # catalog
 ORGANIZATION = "organization.changed"
