@@ -1,9 +1,11 @@
 """The port's Backend over a FakeSite."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
+from caravan.kernel.clock import floor_second
 from services.broker.adapters.fake.site import FakeSite
 from services.broker.adapters.port import LogBytes, NotSeen, Seen, Staged
 
@@ -16,6 +18,9 @@ class FakeBackend:
 
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return await self.site.faults.call("inventory", self.site.inventory)
+
+    async def now(self) -> datetime:
+        return await self.site.faults.call("now", lambda: floor_second(self.site.advance()))
 
     async def stage(self, submission: Submission) -> str:
         return await self.site.faults.call("stage", lambda: self.site.stage(submission))

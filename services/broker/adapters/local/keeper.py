@@ -139,7 +139,7 @@ def _signal_all(number: signal.Signals) -> None:
 
 def _become(task: Task, keeper: int, go: int, failure: int) -> None:
     """In the child: wait for the word, then become the task. Never returns."""
-    kind = "site"
+    kind, code = "site", 126
     try:
         os.setsid()
         os.umask(0o022)
@@ -154,9 +154,11 @@ def _become(task: Task, keeper: int, go: int, failure: int) -> None:
         arguments = [task.script] if task.interpreted else ["/bin/sh", task.script]
         os.execve(arguments[0], arguments, {name.encode(): value.encode() for name, value in task.environment.items()})
     except OSError as error:
-        os.write(failure, f"{kind}:{error.strerror or error}".encode())
+        # as shells do (POSIX, 2.8.2): 127 when there is nothing to execute
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        os.write(failure, f"{kind}:{error}".encode())
     finally:
-        os._exit(126)
+        os._exit(code)
 
 
 def _bare(task: Task) -> None:

@@ -210,13 +210,14 @@ class Supervisor:
         if task.status is None:
             outcome, detail = "site", "the process that watches over the task was killed"
         elif task.site:
+            exit_code = None
             outcome, detail = "site", f"the task could not be isolated: {task.failed}"
         elif task.stopped is not None:
             outcome, detail = task.stopped
         elif task.failed:
             outcome, detail = "user", f"the script can't be executed: {task.failed}"
         elif number is not None:
-            outcome, detail = "user", f"ended by signal {number} ({signal.Signals(number).name})"
+            outcome, detail = "user", f"ended by signal {number} ({signal.strsignal(number)})"
         elif exit_code:
             outcome, detail = "user", f"exit code {exit_code}"
         else:

@@ -1,0 +1,164 @@
+"""The backends that the contract suite runs over, and what each of them can show.
+
+A new backend adds a harness to HARNESSES, and is in every test whose capabilities it has: `executes` (scripts really run),
+`outlives` (the backend goes on without the process that opened it).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from caravan.contracts.dispatch import Submission
+from caravan.contracts.jobs import Resources
+from caravan.kernel import ids
+from services.broker.adapters import fake, local
+from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 30.0
+
+
+async def eventually(look: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """The first true answer of `look` (awaited if need be). Fails after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = look()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Harness:
+    """One adapter with a site of its own."""
+
+    adapter: Adapter
+    context: SiteContext
+    tenant: str = field(default_factory=lambda: ids.new("ten"))
+
+    def open(self) -> AbstractAsyncContextManager[Backend]:
+        return self.adapter.open(self.context)
+
+    def submission(
+        self,
+        script: str,
+        *,
+        indices: Sequence[int] = (0,),
+        max_parallel: int | None = None,
+        environment: dict[str, str] | None = None,
+        walltime_seconds: int = 60,
+        memory_mib: int = 256,
+        tenant: str | None = None,
+    ) -> Submission:
+        resources = Resources(walltime_seconds=walltime_seconds, memory_mib_per_node=memory_mib)
+        attempt = ids.new("att")
+        return Submission(
+            tag=ids.bare(attempt),
+            attempt=attempt,
+            tenant=tenant or self.tenant,
+            tenant_settings={},
+            offering=ids.new("off"),
+            target={},
+            name="contract",
+            script=script,
+            environment=environment or {},
+            resources=resources,
+            grant=self.adapter.grant(resources, {}, self.context.settings),
+            indices=tuple(indices),
+            max_parallel=max_parallel or len(indices),
+        )
+
+
+class Site:
+    """An open backend with what tests ask of it again and again."""
+
+    def __init__(self, harness: Harness, backend: Backend) -> None:
+        self.harness = harness
+        self.backend = backend
+
+    async def stage(self, script: str, **how: Any) -> str:
+        return await self.backend.stage(self.harness.submission(script, **how))
+
+    async def start(self, script: str, **how: Any) -> str:
+        reference = await self.stage(script, **how)
+        await self.backend.release(reference)
+        return reference
+
+    async def seen(self, reference: str) -> Seen:
+        found = (await self.backend.observe([reference]))[reference]
+        assert isinstance(found, Seen), found
+        return found
+
+    async def running(self, reference: str, *, count: int = 1) -> Seen:
+        async def look() -> Seen | None:
+            seen = await self.seen(reference)
+            return seen if sum(run.ended_at is None for run in seen.runs) >= count else None
+
+        return await _typed(Seen, look, f"{reference} runs")
+
+    async def ended(self, reference: str) -> Seen:
+        async def look() -> Seen | None:
+            seen = await self.seen(reference)
+            return seen if seen.ended else None
+
+        return await _typed(Seen, look, f"{reference} ends")
+
+    async def run(self, script: str, **how: Any) -> RunSeen:
+        """Run a script of one task to its end."""
+        seen = await self.ended(await self.start(script, **how))
+        assert len(seen.runs) == 1, seen
+        return seen.runs[0]
+
+    async def text(self, reference: str, index: int = 0, stream: str = "stdout") -> str:
+        return (await self.backend.read_log(reference, index, stream, 0, 1_000_000)).data.decode()
+
+    async def has_said(self, reference: str, word: str, index: int = 0, lines: int = 1) -> str:
+        """The output of a task, once it holds this word and so many whole lines."""
+
+        async def look() -> str | None:
+            try:
+                text = await self.text(reference, index)
+            except FileNotFoundError:
+                return None
+            return text if word in text and text.count("\n") >= lines else None
+
+        return await _typed(str, look, f"{reference} says {word}")
+
+
+async def _typed(kind: type[T], look: Callable[[], Any], what: str) -> T:
+    answer = await eventually(look, what)
+    assert isinstance(answer, kind)
+    return answer
+
+
+def _fake(folder: Path) -> Harness:
+    return Harness(fake.adapter, SiteContext(site=ids.new("sit"), settings={}))
+
+
+def _local(folder: Path) -> Harness:
+    settings = {"folder": str(folder / "site"), "i_accept_jobs_on_this_machine": True, "kill_grace_seconds": 1}
+    return Harness(local.adapter, SiteContext(site=ids.new("sit"), settings=settings))
+
+
+HARNESSES: dict[str, tuple[Callable[[Path], Harness], frozenset[str]]] = {
+    "fake": (_fake, frozenset()),
+    "local": (_local, frozenset({"executes", "outlives"})),
+}
+
+
+def having(*capabilities: str) -> pytest.MarkDecorator:
+    """Run a test over the backends that have all of these."""
+    names = [name for name, (_, can) in HARNESSES.items() if can >= set(capabilities)]
+    return pytest.mark.parametrize("harness", names, indirect=True)
+
+
+every = having()
