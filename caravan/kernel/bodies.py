@@ -5,6 +5,7 @@ no float holds, lone surrogates, NUL characters and nesting bombs are problems h
 The common path is one pass of the C scanner; exact positions are searched only once something is known to be wrong.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from caravan.kernel.problems import FieldError, Invalid, NotJson, TooLarge, UnsupportedMediaType
 
@@ -40,6 +42,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     first = await request.receive()
     if first["type"] == "http.request" and not first.get("more_body", False):
         body: bytes = first.get("body", b"")
+        request.scope[_COMPLETE] = True
         if len(body) > limit:
             raise _too_large(limit)
         return body
@@ -51,9 +54,38 @@ async def read_body(request: Request, limit: int) -> bytes:
         if size > limit:
             raise _too_large(limit)
         if not message.get("more_body", False):
+            request.scope[_COMPLETE] = True
             return b"".join(chunks)
         message = await request.receive()
     raise ClientGone
+
+
+_COMPLETE: Final = "caravan.body_complete"
+DRAIN_BYTES: Final = 32 * ONE_MIB
+DRAIN_SECONDS: Final = 5.0
+
+
+async def drain(scope: Scope, receive: Receive) -> None:
+    """Read away what a refused request still sends, within bounds: a client that is cut off while it sends may never see why.
+
+    One that waits for "100 Continue" sends nothing until it is told to, so it is not.
+    """
+    if (
+        scope["method"] in ("GET", "HEAD")
+        or scope.get(_COMPLETE)
+        or any(name == b"expect" for name, _ in scope["headers"])
+    ):
+        return
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
 
 
 class ClientGone(Exception):

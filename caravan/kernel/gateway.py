@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from caravan.kernel import ids
-from caravan.kernel.bodies import ONE_MIB, ClientGone
+from caravan.kernel.bodies import ONE_MIB, ClientGone, drain
 from caravan.kernel.logs import RequestContext, current_request, get_logger
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import Internal, MethodNotAllowed, NotFound, Problem, TooLarge
@@ -66,13 +66,17 @@ class Gateway:
                 if status:  # the answer is on its way; all that is left is to break it off
                     log.exception("answer_broken_off")
                     raise
-                await self._failure(failure)(scope, receive, answer)
+                answering = self._failure(failure)
+                await drain(scope, receive)
+                await answering(scope, receive, answer)
         finally:
             self._metrics.observe_request(context.operation or "unmatched", status, perf_counter() - began)
             current_request.reset(before)
 
     async def _dispatch(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         path = _path(scope)
+        if "\0" in path:
+            raise NotFound()
         for route in self._buckets.get((scope["method"], path.count("/")), ()):
             found = route.path_regex.match(path)
             if found:

@@ -83,6 +83,9 @@ def document(base: dict[str, Any], operations: Iterable[tuple[str, Sequence[type
             for status, classes in of_status.items():
                 operation["responses"][status] = _problem_response(classes, schemas)
             operation["responses"] = dict(sorted(operation["responses"].items()))
+            for parameter in operation.get("parameters", ()):
+                # its absence has a status of its own (428), so it is optional to FastAPI
+                parameter["required"] = parameter["required"] or parameter["name"] == "If-Match"
             _add_examples(operation, schemas)
     base["components"]["schemas"] = dict(sorted(schemas.items()))
     return base

@@ -73,6 +73,11 @@ def test_operations_have_ids_summaries_tags_and_the_permissions_that_may(app: Se
     assert [p["name"] for p in add["parameters"]] == ["Idempotency-Key"]
 
 
+def test_if_match_is_required(app: ServiceApp) -> None:
+    parameters = app.openapi()["paths"]["/v1/animals/{id}"]["put"]["parameters"]
+    assert {p["name"]: p["required"] for p in parameters} == {"id": True, "If-Match": True}
+
+
 def test_the_kernels_own_routes_are_not_in_the_document(app: ServiceApp) -> None:
     assert all(path.startswith("/v1/") for path in app.openapi()["paths"])
 

@@ -189,6 +189,31 @@ async def test_a_body_over_the_limit_is_413_also_without_a_content_length(client
     problem(await client.post("/v1/animals/1/wash", content=big), 413, "too_large")
 
 
+@pytest.mark.parametrize(("headers", "read"), [([], 40), ([(b"expect", b"100-continue")], 0)])
+async def test_a_refused_body_is_read_away_before_the_answer(
+    app: ServiceApp, headers: list[tuple[bytes, bytes]], read: int
+) -> None:
+    events: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        events.append("read")
+        return {"type": "http.request", "body": b"x" * 65536, "more_body": events.count("read") < 40}
+
+    async def send(message: Any) -> None:
+        events.append(str(message.get("status", "body")))
+
+    async with client_of(app) as client:
+        token = client.headers["authorization"].encode()
+        scope = {"type": "http", "method": "POST", "path": "/v1/animals", "query_string": b"", "root_path": ""}
+        length = (b"content-length", b"2621440")
+        await app(scope | {"headers": [(b"authorization", token), length, *headers]}, receive, send)
+    assert events == ["read"] * read + ["413", "body"]
+
+
+async def test_a_nul_in_the_path_is_404(client: httpx.AsyncClient) -> None:
+    problem(await client.post("/v1/animals/%00/wash"), 404, "not_found")
+
+
 async def test_a_batch_route_takes_more(app: ServiceApp) -> None:
     async with client_of(app, ["service:broker"]) as client:
         many = [{"name": "x" * 100}] * 20_000
