@@ -11,6 +11,8 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings
 from caravan.kernel.web import ServiceApp, create_service_app
+from services.accounting.charging import endpoints as charging
+from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import recharge
 from services.accounting.funds import endpoints as funds
 from services.accounting.funds.budgets import BudgetService
@@ -34,8 +36,8 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
         "accounting",
         "Caravan accounting",
         settings,
-        routers=[funds.router, feed_router(), audit_router()],
-        provide=[runtime, FundsService(runtime, recharge), BudgetService(runtime)],
+        routers=[funds.router, charging.router, feed_router(), audit_router()],
+        provide=[runtime, FundsService(runtime, recharge), BudgetService(runtime), LineService(runtime)],
         lifespan=lifespan,
         metrics=metrics,
         checks={"runtime": runtime.ready},

@@ -1,10 +1,76 @@
-"""Brings stored lines up to a job's facts, and posts the differences."""
+"""Brings a job's stored lines up to its facts, and moves the money that differs.
 
+A fact costs what it changes: the lines of its own seconds. Only where the hold is the limit, or was, the whole job is computed anew.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
+
+from caravan.contracts.statements import BearerReason
+from caravan.kernel.clock import to_seconds
+from services.accounting.charging.book import Book
+from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, assigned, portions, quantities
+from services.accounting.funds import holds
+from services.accounting.ledger import service as ledger
+from services.accounting.periods import service as periods
+from services.accounting.usage import records
+
+
+def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
+    """Some of the job's records were `before` and are `after` now (stored already). The job has a hold."""
+    hold = _hold(tx, job)
+    differences = quantities(all_portions(tx, after))
+    differences.subtract(quantities(all_portions(tx, before)))
+    book = Book(tx, job)
+    if hold.overrun or hold.captured + book.cost_of(differences) > hold.amount:
+        recharge(tx, job, at)
+    else:
+        _write(tx, hold, book, book.totals(differences), at)
 
 
 def recharge(tx: Session, job: str, at: datetime) -> None:
-    """Compute the job's lines from all its facts."""
-    raise NotImplementedError
+    """Compute the job's lines from all its facts: its hold is the limit, or was, or has changed."""
+    hold, book = _hold(tx, job), Book(tx, job)
+    wanted = quantities(assigned(all_portions(tx, records.of_job(tx, job)), hold.amount))
+    overrun = any(key.reason == BearerReason.OVERRUN for key in wanted)
+    if overrun != hold.overrun:
+        holds.mark_overrun(tx, job, overrun)
+    _write(tx, hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}}, at)
+
+
+def all_portions(tx: Session, some: Iterable[Record]) -> list[Portion]:
+    """The portions of records, cut at the edges of periods."""
+    kept = [record for record in some if record.spans]
+    if not kept:
+        return []
+    first = min(to_seconds(record.spans[0].start) for record in kept)
+    last = max(to_seconds(record.spans[-1].end) for record in kept)
+    calendar = [PeriodSpan(part.period, part.start, part.end) for part in periods.locate(tx, first, last)]
+    return [portion for record in kept for portion in portions(record, calendar)]
+
+
+def _hold(tx: Session, job: str) -> Row[Any]:
+    hold = holds.find(tx, job)
+    if hold is None:
+        raise LookupError(f"{job} has no hold")
+    return hold
+
+
+def _write(tx: Session, hold: Row[Any], book: Book, wanted: Mapping[Key, int], at: datetime) -> None:
+    """Give the lines these totals; post to the ledger, and capture, what the organization bears more or less by it."""
+    moved: Counter[str] = Counter()
+    for key, quantity in wanted.items():
+        amount = book.set(key, quantity)
+        if key.billed:
+            moved[key.provider] += amount
+    book.write()
+    for provider, amount in sorted(moved.items()):
+        ledger.charge(
+            tx, organization=hold.organization, provider=provider, delta_fen=amount, reference=hold.job, at=at
+        )
+    holds.capture(tx, hold, sum(moved.values()), at)

@@ -3,29 +3,132 @@
 A fact that refers to what isn't here yet raises NotHereYet: the follower parks it, and tries again when more has come.
 """
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.usage import AttemptPlaced
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
+from services.accounting.charging import service as charging
+from services.accounting.charging.lines import Record
+from services.accounting.funds import holds, settling
+from services.accounting.funds.settling import END, Awaited
 from services.accounting.periods.service import follow_site_progress
-from services.accounting.usage.models import AttemptCopy
+from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
+from services.accounting.usage.records import NotHereYet, of_run, spans_of, terms_of
 
 
-class NotHereYet(LookupError):
-    """The fact refers to something that has not arrived."""
+class Facts:
+    """Handlers for a follower of the broker. `now` dates what is made of the facts; it decides nothing."""
 
+    def __init__(self, now: clock.Clock) -> None:
+        self._now = now
 
-def attempt_placed(tx: Session, event: dict[str, Any]) -> None:
-    attempt = AttemptPlaced.model_validate(event["data"])
-    values = attempt.model_dump(exclude={"attempt"}) | {"id": attempt.attempt}
-    tx.execute(upsert(tx, AttemptCopy).values(values).on_conflict_do_nothing())
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            events.ATTEMPT_PLACED: self.attempt_placed,
+            events.USAGE_STATED: self.usage_stated,
+            events.RUN_FINAL: self.run_final,
+            events.JOB_SETTLED: self.job_settled,
+            events.JOB_NAMED: self.job_named,
+            events.SITE_PROGRESS: follow_site_progress,
+        }
 
+    def attempt_placed(self, tx: Session, event: dict[str, Any]) -> None:
+        attempt = AttemptPlaced.model_validate(event["data"])
+        values = attempt.model_dump(exclude={"attempt"}) | {"id": attempt.attempt}
+        tx.execute(upsert(tx, AttemptCopy).values(values).on_conflict_do_nothing())
 
-def handlers(now: clock.Clock) -> dict[str, Handler]:
-    """What a follower of the broker needs; `now` dates what is made of the facts."""
-    return {events.ATTEMPT_PLACED: attempt_placed, events.SITE_PROGRESS: follow_site_progress}
+    def job_named(self, tx: Session, event: dict[str, Any]) -> None:
+        named = JobNamed.model_validate(event["data"])
+        tx.execute(
+            upsert(tx, JobName)
+            .values(job=named.job, name=named.name)
+            .on_conflict_do_update(index_elements=["job"], set_={"name": named.name})
+        )
+
+    def usage_stated(self, tx: Session, event: dict[str, Any]) -> None:
+        """Replace the hour whole, unless this revision or a later one is here already."""
+        usage, at = UsageRecord.model_validate(event["data"]), self._now()
+        hour = clock.to_seconds(usage.hour)
+        stored = tx.execute(
+            select(UsageRow.__table__).where(UsageRow.run == usage.run, UsageRow.hour == hour)
+        ).one_or_none()
+        if stored is not None and stored.revision >= usage.revision:
+            return
+        if holds.find(tx, usage.job) is None:
+            raise NotHereYet(f"hold of {usage.job}")
+        outcome = self._outcome(tx, usage.run, usage.attempt, usage.job)
+        terms = terms_of(tx, usage.attempt)
+        after = Record(usage.run, clock.to_seconds(usage.run_started_at), usage.spans, terms, outcome)
+        before = []
+        if stored is not None:
+            before = [replace(after, run_started_at=stored.run_started_at, spans=spans_of(stored.spans))]
+        self._store(tx, usage, hour, at)
+        charging.change(tx, usage.job, before, [after], at)
+        settling.arrived(tx, usage.job, Awaited(usage.run, hour, usage.revision), at)
+
+    def run_final(self, tx: Session, event: dict[str, Any]) -> None:
+        """How the run ended decides who bears it: its lines move when that is the provider."""
+        final, at = RunFinal.model_validate(event["data"]), self._now()
+        terms_of(tx, final.attempt)
+        outcome = self._outcome(tx, final.run, final.attempt, final.job)
+        if outcome != final.outcome:
+            tx.execute(update(RunRow).where(RunRow.id == final.run).values(outcome=final.outcome.value))
+            after = of_run(tx, final.run)
+            if after:
+                charging.change(tx, final.job, [replace(record, outcome=outcome) for record in after], after, at)
+        settling.arrived(tx, final.job, Awaited(final.run, END, 0), at)
+
+    def job_settled(self, tx: Session, event: dict[str, Any]) -> None:
+        """Free the rest of the hold, now or when the last of what is listed has been charged."""
+        settled = JobSettled.model_validate(event["data"])
+        listed = {
+            Awaited(run.run, clock.to_seconds(datetime.fromisoformat(hour)), revision)
+            for run in settled.runs
+            for hour, revision in run.hours.items()
+        }
+        here = tx.execute(select(UsageRow.run, UsageRow.hour, UsageRow.revision).where(UsageRow.job == settled.job))
+        revisions = {(row.run, row.hour): row.revision for row in here}
+        ended = set(tx.scalars(select(RunRow.id).where(RunRow.job == settled.job, RunRow.outcome.is_not(None))))
+        awaited = [one for one in listed if revisions.get((one.run, one.hour), 0) < one.revision]
+        awaited += [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
+        settling.request(tx, settled.job, settled.hold_revision, awaited, self._now())
+
+    def _outcome(self, tx: Session, run: str, attempt: str, job: str) -> Outcome | None:
+        """How the run ended, as far as it is known; makes the run known."""
+        row = tx.execute(select(RunRow.outcome).where(RunRow.id == run)).one_or_none()
+        if row is not None:
+            return Outcome(row.outcome) if row.outcome else None
+        if tx.execute(select(AttemptCopy.id).where(AttemptCopy.id == attempt)).first() is None:
+            raise NotHereYet(f"attempt {attempt}")
+        tx.execute(insert(RunRow).values(id=run, attempt=attempt, job=job))
+        return None
+
+    def _store(self, tx: Session, usage: UsageRecord, hour: int, at: datetime) -> None:
+        values = {
+            "revision": usage.revision,
+            "job": usage.job,
+            "run_started_at": clock.to_seconds(usage.run_started_at),
+            "spans": [span.model_dump(mode="json") for span in usage.spans],
+            "applied_at": at,
+        }
+        tx.execute(
+            upsert(tx, UsageRow)
+            .values(run=usage.run, hour=hour, **values)
+            .on_conflict_do_update(index_elements=["run", "hour"], set_=values)
+        )
+        if usage.spans:
+            end = clock.to_seconds(usage.spans[-1].end)
+            known = tx.execute(select(UsageExtent.end)).scalar_one_or_none()
+            if known is None:
+                tx.execute(insert(UsageExtent).values(id=1, end=end))
+            elif known < end:
+                tx.execute(update(UsageExtent).values(end=end))

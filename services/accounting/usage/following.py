@@ -4,7 +4,7 @@ from caravan.client import Peers
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.runtime import Runtime
 from services.accounting.usage import copies
-from services.accounting.usage.facts import handlers
+from services.accounting.usage.facts import Facts
 
 
 class Following:
@@ -13,7 +13,7 @@ class Following:
     def __init__(self, runtime: Runtime, peers: Peers) -> None:
         self._runtime = runtime
         self._catalog = Follower(runtime.db, "catalog", peers.catalog, copies.HANDLERS)
-        self._broker = Follower(runtime.db, "broker", peers.broker, handlers(runtime.now))
+        self._broker = Follower(runtime.db, "broker", peers.broker, Facts(runtime.now).handlers())
 
     def start(self) -> None:
         """Follow from now on, until the runtime stops its loops."""

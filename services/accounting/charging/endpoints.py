@@ -1,0 +1,47 @@
+"""HTTP for lines and explanations."""
+
+from typing import Annotated
+
+from caravan.contracts.ids import JobId, OrganizationId, PeriodId, ProviderId
+from caravan.contracts.statements import Explanation, Line
+from caravan.kernel.pages import Page, PageParams
+from caravan.kernel.web import Caller, Router, allow, provided
+from services.accounting.charging.reading import LineService
+
+router = Router(prefix="/v1", tags=["charging"])
+Lines = Annotated[LineService, provided(LineService)]
+PartyReader = Annotated[
+    Caller,
+    allow(
+        "party to lines or finance",
+        lambda caller: caller.is_finance or bool(caller.organizations() or caller.providers()),
+        *("org/<id>:admin", "org/<id>:member", "provider/<id>:admin", "platform:finance"),
+    ),
+]
+
+
+@router.get("/lines")
+async def list_lines(
+    page: PageParams,
+    caller: PartyReader,
+    lines: Lines,
+    period: PeriodId | None = None,
+    organization: OrganizationId | None = None,
+    provider: ProviderId | None = None,
+    job: JobId | None = None,
+) -> Page[Line]:
+    """List lines in the order they were made: all to finance; to others those of their organizations, or sold by their providers."""
+    filters = {"period": period, "organization": organization, "provider": provider, "job": job}
+    listing = page.listing("lines", caller, (str,), **filters)
+    parties = None if caller.is_finance else (caller.organizations(), caller.providers())
+    return await lines.list_lines(listing, parties, **filters)
+
+
+@router.get("/jobs/{job}/explanation")
+async def explain_job(job: JobId, caller: PartyReader, lines: Lines) -> Explanation:
+    """Explain what a job costs, down to the second. A seller sees its own lines only."""
+    return await lines.explain(
+        job,
+        lambda organization: caller.is_finance or caller.is_org_member(organization),
+        lambda provider: provider in caller.providers(),
+    )

@@ -1,0 +1,206 @@
+"""The lines of a job, as a function of its facts: all its usage records, how its runs ended, and how much was held for it. Pure.
+
+Facts are a set: nothing here depends on the order they came in, how often, or in which pieces. Seconds are integers since the epoch,
+amounts are fen.
+
+Who bears a second: the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
+(`duplicate`). What would then pass the hold is the provider's (`overrun`): take the organization's seconds in the order of (second, run
+id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from caravan import pricing
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.statements import BearerKind, BearerReason
+from caravan.contracts.usage import Span
+
+PROVIDER_BEARS: Final = {
+    Outcome.SITE: BearerReason.SITE_FAULT,
+    Outcome.LOST: BearerReason.SITE_FAULT,
+    Outcome.DUPLICATE: BearerReason.DUPLICATE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Of an attempt: who owes whom for its runs, by which prices."""
+
+    organization: str
+    project: str
+    provider: str
+    price_list: PriceList
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One hour of one run in its last revision. `outcome` is None until the run's books are final."""
+
+    run: str
+    run_started_at: int
+    spans: tuple[Span, ...]
+    terms: Terms
+    outcome: Outcome | None
+
+
+class PeriodSpan(NamedTuple):
+    """A period, or the part of it that matters: [start, end)."""
+
+    period: str
+    start: int
+    end: int
+
+
+class Key(NamedTuple):
+    """What makes a line of a job one line. `period` is where its seconds lie; '' stands for none."""
+
+    period: str
+    organization: str
+    provider: str
+    project: str
+    price_list: str
+    price_list_revision: int
+    component: Component
+    accelerator: str
+    tariff: str
+    window: str
+    unit_price: Decimal
+    bearer: BearerKind
+    reason: str
+
+    @property
+    def billed(self) -> bool:
+        """Whether the organization bears it: only then money moves."""
+        return self.bearer is BearerKind.ORGANIZATION
+
+    def amount(self, quantity: int) -> int:
+        """The once-rounded price of `quantity`, in fen."""
+        return pricing.amount(self.component, quantity, self.unit_price)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """[start, end) in which one run had `units` of one component, under one key."""
+
+    run: str
+    key: Key
+    start: int
+    end: int
+    units: int
+
+    @property
+    def quantity(self) -> int:
+        return self.units * (self.end - self.start)
+
+
+def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
+    """What `record` adds to lines, with the bearer that the run's outcome makes. `calendar` covers its spans."""
+    terms, reason = record.terms, PROVIDER_BEARS.get(record.outcome) if record.outcome else None
+    bearer = BearerKind.ORGANIZATION if reason is None else BearerKind.PROVIDER
+    edges = [period.start for period in calendar]
+    return [
+        Portion(
+            record.run,
+            Key(
+                period=_period_of(calendar, piece.start),
+                organization=terms.organization,
+                provider=terms.provider,
+                project=terms.project,
+                price_list=terms.price_list.id,
+                price_list_revision=terms.price_list.revision,
+                component=piece.key.component,
+                accelerator=piece.key.accelerator or "",
+                tariff=piece.key.tariff,
+                window=piece.key.window,
+                unit_price=pricing.unit_price(terms.price_list, piece.key.tariff, piece.key.component),
+                bearer=bearer,
+                reason=reason.value if reason else "",
+            ),
+            piece.start,
+            piece.end,
+            piece.units,
+        )
+        for piece in pricing.quantities(record.spans, terms.price_list, record.run_started_at, edges)
+    ]
+
+
+def assigned(all_portions: Iterable[Portion], hold_amount: int) -> list[Portion]:
+    """The portions of a whole job with their bearers: what would pass the hold is cut off and the provider's."""
+    kept = list(all_portions)
+    billed = [portion for portion in kept if portion.key.billed]
+    if cost(quantities(billed)) <= hold_amount:
+        return kept
+    cut = _longest_prefix(billed, hold_amount)
+    out = [portion for portion in kept if not portion.key.billed]
+    for portion in billed:
+        edge = min(max(cut.end_for(portion.run), portion.start), portion.end)
+        if portion.start < edge:
+            out.append(replace(portion, end=edge))
+        if edge < portion.end:
+            key = portion.key._replace(bearer=BearerKind.PROVIDER, reason=BearerReason.OVERRUN.value)
+            out.append(replace(portion, key=key, start=edge))
+    return out
+
+
+def quantities(some: Iterable[Portion]) -> Counter[Key]:
+    """The quantity of each line."""
+    total: Counter[Key] = Counter()
+    for portion in some:
+        total[portion.key] += portion.quantity
+    return total
+
+
+def cost(lines: Mapping[Key, int]) -> int:
+    """What the organization bears of `lines`, in fen."""
+    return sum(key.amount(quantity) for key, quantity in lines.items() if key.billed)
+
+
+class _Cut(NamedTuple):
+    """A place in the order of (second, run id): before it stand all seconds before `second`, and `second` of runs before `run`."""
+
+    second: int
+    run: str
+
+    def end_for(self, run: str) -> int:
+        """The first second of `run` that doesn't stand before the cut."""
+        return self.second + 1 if run < self.run else self.second
+
+
+def _longest_prefix(billed: Sequence[Portion], hold_amount: int) -> _Cut:
+    """The last cut before which the lines sum to at most `hold_amount`. All of `billed` sums to more."""
+
+    def fits(cut: _Cut) -> bool:
+        lines: Counter[Key] = Counter()
+        for portion in billed:
+            seconds = min(cut.end_for(portion.run), portion.end) - portion.start
+            if seconds > 0:
+                lines[portion.key] += portion.units * seconds
+        return cost(lines) <= hold_amount
+
+    first, last = min(p.start for p in billed), max(p.end for p in billed)
+    second = _last(first, last, lambda at: fits(_Cut(at, "")))
+    runs = sorted({p.run for p in billed if p.start <= second < p.end})
+    return _Cut(second, runs[_last(0, len(runs), lambda index: fits(_Cut(second, runs[index])))])
+
+
+def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The last number of [low, high) for which `holds`, which is true for `low` and, once false, stays so."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _period_of(calendar: Sequence[PeriodSpan], second: int) -> str:
+    for period in calendar:
+        if period.start <= second < period.end:
+            return period.period
+    raise ValueError(f"no period covers second {second}")
