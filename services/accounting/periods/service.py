@@ -96,22 +96,26 @@ def find(tx: Session, period: str) -> Row[Any]:
     return row
 
 
-def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> None:
-    """End the open `period` at `at`; the rest of it becomes the next period.
+def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> bool:
+    """End the open `period` at `at`; the rest of it becomes the next period. False when it was cut there already.
 
     `latest_applied` is the latest second of applied usage. Raises PeriodCutRefused when `at` isn't after it, or not inside the period;
     WrongState when the period isn't open.
     """
     row = find(tx, period)
+    rest = select(PeriodRow.id).where(PeriodRow.month == row.month, PeriodRow.starts_at == at)
+    if row.ends_at == at and tx.execute(rest).first() is not None:
+        return False
     if row.state != PeriodState.OPEN:
         raise WrongState(state=row.state, allowed=(PeriodState.OPEN.value,))
     start, end, second = clock.to_seconds(row.starts_at), clock.to_seconds(row.ends_at), clock.to_seconds(at)
-    earliest = max(start, latest_applied if latest_applied is not None else start) + 1
+    earliest = 1 + (start if latest_applied is None else max(start, latest_applied))
     if not earliest <= second < end:
         raise PeriodCutRefused(earliest=clock.from_seconds(earliest))
     tx.execute(update(PeriodRow).where(PeriodRow.id == period).values(ends_at=at, version=row.version + 1))
     part = tx.execute(select(func.max(PeriodRow.part)).where(PeriodRow.month == row.month)).scalar_one()
     _insert(tx, row.month, part + 1, second, end)
+    return True
 
 
 def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:

@@ -1,0 +1,173 @@
+"""Closing a period: wait until its usage is complete, or the grace ends; then issue its statements and seal it, in one transaction."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.statements import Period, PeriodCut, PeriodState
+from caravan.kernel import audit, clock, idempotency, steps
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from caravan.kernel.web import answer_of
+from services.accounting.periods import service as periods
+from services.accounting.periods.models import PeriodRow, SiteProgressRow
+from services.accounting.statements.issuing import issue
+from services.accounting.usage.service import latest_applied_second
+
+LOOP: Final = "closing"
+CLOSING_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 30.0
+
+
+class PeriodService:
+    """What finance does with periods, and the loop that finishes it."""
+
+    def __init__(self, runtime: Runtime, grace: timedelta) -> None:
+        self._runtime = runtime
+        self._db = runtime.db
+        self._now = runtime.now
+        self._grace = grace
+
+    async def list(self, listing: Listing) -> Page[Period]:
+        """Periods, the latest first."""
+        found = await self._db.read(_periods, listing)
+        return listing.page(found, key=lambda period: (clock.to_seconds(period.starts_at),))
+
+    async def get(self, period: str) -> Period:
+        """Raises NotFound."""
+        return await self._db.read(_get, period)
+
+    async def cut(self, period: str, at: PeriodCut, caller: Caller, key: idempotency.Key | None) -> idempotency.Answer:
+        """End the open period at a second. Raises NotFound, WrongState, PeriodCutRefused."""
+
+        def cut(tx: Session) -> None:
+            if periods.cut(tx, period, at.at, latest_applied_second(tx)):
+                audit.record(tx, caller.subject, "cut_period", period, at)
+
+        return await self._db.write(self._answered, period, key, cut)
+
+    async def close(self, period: str, caller: Caller, key: idempotency.Key | None) -> idempotency.Answer:
+        """Start closing; the loop finishes it. A repeat changes nothing. Raises NotFound."""
+
+        def close(tx: Session) -> None:
+            if _start(tx, period, self._now(), self._grace):
+                audit.record(tx, caller.subject, "close_period", period)
+
+        answer = await self._db.write(self._answered, period, key, close)
+        self._runtime.loops.kick(LOOP)
+        return answer
+
+    def _answered(
+        self, tx: Session, period: str, key: idempotency.Key | None, change: Callable[[Session], None]
+    ) -> idempotency.Answer:
+        """Make the change in this transaction, unless the key's first request has made it."""
+        if key is not None:
+            claimed = idempotency.claim(tx, key, self._runtime.owner.id)
+            if isinstance(claimed, idempotency.Answer):
+                return claimed
+        change(tx)
+        found = _get(tx, period)
+        answer = answer_of(found, status=200, headers={"ETag": f'"{found.version}"'})
+        if key is not None:
+            idempotency.answer(tx, key, answer)
+        return answer
+
+    async def iteration(self) -> float:
+        """One pass of the loop: make the current period, finish the closings that can be finished."""
+        now = self._now()
+        if not await self._db.read(_has_period, now):
+            await self._db.write(_make_period, now)
+        closing, due = await self._db.read(_closings, now)
+        for period in due:
+            await steps.reach("close")
+            await self._db.write(finish, period, now)
+        return CLOSING_SECONDS if closing > len(due) else IDLE_SECONDS
+
+
+def finish(tx: Session, period: str, now: datetime) -> bool:
+    """Close `period` if it is closing and due. Returns whether it was closed here."""
+    row = periods.find(tx, period)
+    if row.state != PeriodState.CLOSING or not _is_due(tx, row, now):
+        return False
+    late = _behind(tx, row.ends_at)
+    issue(tx, row, late, now)
+    tx.execute(
+        update(PeriodRow)
+        .where(PeriodRow.id == period)
+        .values(state=PeriodState.CLOSED.value, late_sites=sorted(late), closed_at=now, version=row.version + 1)
+    )
+    return True
+
+
+def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
+    """Whether it was open until now. The grace runs from the period's end, or from now when that is later."""
+    row = periods.find(tx, period)
+    if row.state != PeriodState.OPEN:
+        return False
+    ends = max(row.ends_at, now) + grace
+    tx.execute(
+        update(PeriodRow)
+        .where(PeriodRow.id == period)
+        .values(state=PeriodState.CLOSING.value, grace_ends_at=ends, version=row.version + 1)
+    )
+    return True
+
+
+def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
+    """The period is over, and each site that ever told its progress has passed its end, or has had its grace."""
+    return now >= row.ends_at and (now >= row.grace_ends_at or not _behind(tx, row.ends_at))
+
+
+def _behind(tx: Session, end: datetime) -> dict[str, str]:
+    """Sites whose usage before `end` is not complete, with their providers."""
+    rows = tx.execute(
+        select(SiteProgressRow.site, SiteProgressRow.provider).where(SiteProgressRow.complete_through < end)
+    )
+    return {row.site: row.provider for row in rows}
+
+
+def _closings(tx: Session, now: datetime) -> tuple[int, list[str]]:
+    """How many periods are closing, and which of them are due, the oldest first."""
+    closing = select(*PeriodRow.__table__.c).where(PeriodRow.state == PeriodState.CLOSING)
+    rows = tx.execute(closing.order_by(PeriodRow.ends_at)).all()
+    return len(rows), [row.id for row in rows if _is_due(tx, row, now)]
+
+
+def _has_period(tx: Session, now: datetime) -> bool:
+    current = select(PeriodRow.id).where(PeriodRow.starts_at <= now, PeriodRow.ends_at > now)
+    return tx.execute(current).first() is not None
+
+
+def _make_period(tx: Session, now: datetime) -> None:
+    second = clock.to_seconds(now)
+    periods.locate(tx, second, second + 1)
+
+
+def _get(tx: Session, period: str) -> Period:
+    return _shown(tx, periods.find(tx, period))
+
+
+def _periods(tx: Session, listing: Listing) -> list[Period]:
+    query = select(*PeriodRow.__table__.c).order_by(PeriodRow.starts_at.desc()).limit(listing.fetch)
+    if listing.after:
+        query = query.where(PeriodRow.starts_at < clock.from_seconds(int(listing.after[0])))
+    return [_shown(tx, row) for row in tx.execute(query).all()]
+
+
+def _shown(tx: Session, row: Row[Any]) -> Period:
+    closing = row.state == PeriodState.CLOSING
+    return Period(
+        id=row.id,
+        name=row.name,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        state=PeriodState(row.state),
+        waiting_for=tuple(sorted(_behind(tx, row.ends_at))) if closing else (),
+        late_sites=tuple(row.late_sites),
+        closed_at=row.closed_at,
+        version=row.version,
+    )

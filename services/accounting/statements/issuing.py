@@ -1,0 +1,98 @@
+"""Issuing the statements of a period: within the transaction that closes it, one for each party that has lines in it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Row, insert, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.statements import StatementParty
+from caravan.kernel import ids
+from caravan.kernel.feed import upsert
+from services.accounting.statements import lines, paper
+from services.accounting.statements.models import Counter, StatementRow
+from services.accounting.statements.totals import Tally
+
+NUMBER_PREFIX: Final = {StatementParty.ORGANIZATION: "ORG", StatementParty.PROVIDER: "PRV"}
+
+
+def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) -> int:
+    """Write the statements of `period` (a row of `periods`) and return how many.
+
+    `late`: site -> provider, of sites whose usage was not complete. An organization's statement names all of them, since its jobs may
+    have run on any; a provider's names its own. Raises LookupError while a seller's tax rate is not known here.
+    """
+    names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
+    for party in StatementParty:
+        column = lines.PARTY_COLUMN[party].key
+        groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
+        sealed = [_seal(party_id, rows, names, rates) for party_id, rows in groups]
+        if sealed:
+            first = _take_numbers(tx, party, int(period.month[:4]), len(sealed))
+            common = {
+                "party": party.value,
+                "period": period.id,
+                "period_name": period.name,
+                "starts_at": period.starts_at,
+                "ends_at": period.ends_at,
+                "issued_at": at,
+            }
+            tx.execute(
+                insert(StatementRow),
+                [
+                    {
+                        **common,
+                        **statement,
+                        "id": ids.new("stm"),
+                        "number": f"{NUMBER_PREFIX[party]}-{period.month[:4]}-{number:06d}",
+                        "late_sites": _late_for(party, statement["party_id"], late),
+                    }
+                    for number, statement in enumerate(sealed, start=first)
+                ],
+            )
+        issued += len(sealed)
+    return issued
+
+
+def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]) -> dict[str, Any]:
+    """What the lines of one party come to, with the hash of their canonical CSV."""
+    tally, digest, used = Tally(), hashlib.sha256(paper.header()), {party_id}
+    for row in rows:
+        tally.add(row.provider, row.amount, row.bearer, adjustment=bool(row.corrects))
+        digest.update(paper.line(row, names))
+        used |= {row.organization, row.provider, row.project, row.corrects}
+        if row.provider not in rates:
+            raise LookupError(f"the tax rate of {row.provider} is not known here yet")
+    totals = tally.totals(rates)
+    return {
+        "party_id": party_id,
+        "party_name": names[party_id],
+        "gross": totals.gross,
+        "tax": totals.tax,
+        "adjustments": totals.adjustments,
+        "borne_by_provider": totals.borne_by_provider,
+        "line_count": totals.line_count,
+        "lines_sha256": digest.hexdigest(),
+        "names": {identifier: names[identifier] for identifier in sorted(used - {""})},
+    }
+
+
+def _late_for(party: StatementParty, party_id: str, late: Mapping[str, str]) -> Sequence[str]:
+    return sorted(
+        site for site, provider in late.items() if party == StatementParty.ORGANIZATION or provider == party_id
+    )
+
+
+def _take_numbers(tx: Session, party: StatementParty, year: int, count: int) -> int:
+    """The first of `count` numbers, which are taken with this transaction or not at all."""
+    mine = (Counter.kind == party.value) & (Counter.year == year)
+    last = tx.execute(select(Counter.last).where(mine)).scalar_one_or_none() or 0
+    tx.execute(
+        upsert(tx, Counter)
+        .values(kind=party.value, year=year, last=last + count)
+        .on_conflict_do_update(index_elements=["kind", "year"], set_={"last": last + count})
+    )
+    return last + 1

@@ -1,0 +1,88 @@
+"""Reading the lines of a statement, in the order in which they stand on it: by job, then line."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import InstrumentedAttribute
+
+from caravan.contracts.offerings import Component
+from caravan.contracts.statements import BearerKind, BearerReason, Line, StatementParty
+from caravan.kernel.money import Money
+from services.accounting.charging.models import LineRow
+from services.accounting.periods.models import PeriodRow
+from services.accounting.usage.models import JobName, OrganizationCopy, ProjectCopy, ProviderCopy
+
+BATCH: Final = 1000
+PARTY_COLUMN: Final[dict[str, InstrumentedAttribute[str]]] = {
+    StatementParty.ORGANIZATION: LineRow.organization,
+    StatementParty.PROVIDER: LineRow.provider,
+}
+
+
+def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[Any]]:
+    """All lines of a period, those of one party together; read in batches, so that memory doesn't grow with them."""
+    column = PARTY_COLUMN[party]
+    query = _lines().where(LineRow.period == period).order_by(column, LineRow.job, LineRow.id)
+    return iter(tx.execute(query.execution_options(yield_per=BATCH)))
+
+
+def of_statement(tx: Session, statement: Row[Any], after: tuple[Any, ...] | None, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` lines of a statement behind the key `after` (job, line)."""
+    query = _lines().where(LineRow.period == statement.period, PARTY_COLUMN[statement.party] == statement.party_id)
+    if after is not None:
+        query = query.where(tuple_(LineRow.job, LineRow.id) > tuple_(*after))
+    return tx.execute(query.order_by(LineRow.job, LineRow.id).limit(limit)).all()
+
+
+def names_in(tx: Session, period: str) -> dict[str, str]:
+    """Names of the parties, projects and corrected periods of a period's lines as they are now; an id that has none names itself."""
+    names: dict[str, str] = {}
+    for column, table in (
+        (LineRow.organization, OrganizationCopy),
+        (LineRow.provider, ProviderCopy),
+        (LineRow.project, ProjectCopy),
+        (LineRow.corrects, PeriodRow),
+    ):
+        ids = select(column.label("id")).where(LineRow.period == period, column != "").distinct().subquery()
+        rows = tx.execute(select(ids.c.id, table.name).outerjoin(table, table.id == ids.c.id))
+        names |= {row.id: row.name or row.id for row in rows}
+    return names
+
+
+def rates_in(tx: Session, period: str) -> dict[str, int]:
+    """The tax rates of the sellers of a period's lines, in hundredths of a percent."""
+    sellers = select(LineRow.provider).where(LineRow.period == period).distinct()
+    rows = tx.execute(select(ProviderCopy.id, ProviderCopy.tax_rate).where(ProviderCopy.id.in_(sellers)))
+    return {row.id: row.tax_rate for row in rows}
+
+
+def shown(row: Row[Any]) -> Line:
+    """A line as its readers see it."""
+    return Line(
+        id=row.id,
+        period=row.period,
+        organization=row.organization,
+        provider=row.provider,
+        project=row.project,
+        job=row.job,
+        component=Component(row.component),
+        accelerator=row.accelerator or None,
+        price_list=row.price_list,
+        price_list_revision=row.price_list_revision,
+        tariff=row.tariff,
+        window=row.window,
+        bearer=BearerKind(row.bearer),
+        reason=BearerReason(row.reason) if row.reason else None,
+        unit_price=Decimal(row.unit_price),
+        quantity=row.quantity,
+        amount=Money(row.amount),
+        corrects=row.corrects or None,
+    )
+
+
+def _lines() -> Select[*tuple[Any, ...]]:
+    columns = [getattr(LineRow, attribute.key) for attribute in LineRow.__mapper__.column_attrs]
+    return select(*columns, JobName.name.label("job_name")).outerjoin(JobName, JobName.job == LineRow.job)

@@ -1,0 +1,94 @@
+"""A statement's lines as CSV. Pure.
+
+UTF-8 with a byte order mark (Excel needs it for Chinese), CRLF, one header row, Chinese first, one row for each line. These bytes are
+what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. What the organization owes is
+the sum of `金额 Amount` where `承担方 Bearer` is `organization`.
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from caravan.contracts.offerings import Component
+from caravan.kernel.money import Money
+
+UNITS: Final[Mapping[str, str]] = {
+    Component.CPU_CORE_HOUR: "核秒 core-seconds",
+    Component.ACCELERATOR_HOUR: "卡秒 accelerator-seconds",
+    Component.MEMORY_GIB_HOUR: "MiB秒 MiB-seconds",
+    Component.NODE_HOUR: "节点秒 node-seconds",
+    Component.JOB: "作业 jobs",
+}
+HEADERS: Final = (
+    "作业 Job",
+    "作业名称 Job name",
+    "企业 Organization",
+    "企业名称 Organization name",
+    "项目 Project",
+    "项目名称 Project name",
+    "算力中心 Provider",
+    "算力中心名称 Provider name",
+    "计费项 Component",
+    "加速器 Accelerator",
+    "价目表 Price list",
+    "价目表版本 Revision",
+    "费率 Tariff",
+    "时段 Window",
+    "承担方 Bearer",
+    "承担原因 Reason",
+    "单价(元) Unit price (CNY)",
+    "数量 Quantity",
+    "数量单位 Quantity unit",
+    "金额(元) Amount (CNY)",
+    "更正账期 Corrects period",
+    "行号 Line",
+)
+
+
+def header() -> bytes:
+    """The first bytes of the file."""
+    return b"\xef\xbb\xbf" + _encode(HEADERS)
+
+
+def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
+    """A line (a row of `lines` with `job_name`). `names` has those of its parties, project and corrected period."""
+    return _encode(
+        (
+            row.job,
+            _typed(row.job_name or ""),
+            row.organization,
+            _typed(names[row.organization]),
+            row.project,
+            _typed(names[row.project]),
+            row.provider,
+            _typed(names[row.provider]),
+            row.component,
+            row.accelerator,
+            row.price_list,
+            str(row.price_list_revision),
+            _typed(row.tariff),
+            _typed(row.window),
+            row.bearer,
+            row.reason,
+            row.unit_price,
+            str(row.quantity),
+            UNITS[row.component],
+            str(Money(row.amount)),
+            names[row.corrects] if row.corrects else "",
+            row.id,
+        )
+    )
+
+
+def _typed(text: str) -> str:
+    """What a person typed, so that no spreadsheet takes it for a formula: an apostrophe before the signs that start one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _encode(cells: tuple[str, ...]) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().encode()

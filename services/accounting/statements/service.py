@@ -1,0 +1,124 @@
+"""Reading statements: as JSON, their lines in pages, and as CSV. Whoever is named on one may read it; finance reads all."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.statements import Statement, StatementLine, StatementParty
+from caravan.kernel.database import Database
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.problems import NotFound
+from caravan.kernel.tokens import Caller
+from services.accounting.statements import lines, paper
+from services.accounting.statements.models import StatementRow
+from services.accounting.statements.totals import Tally
+
+
+class StatementService:
+    """What the parties and finance read."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, listing: Listing, caller: Caller, period: str | None, party_id: str | None) -> Page[Statement]:
+        """The caller's own statements (finance: all), the newest first."""
+        rows = await self._db.read(_statements, listing, _parties(caller), period, party_id)
+        return listing.page([shown(row) for row in rows], key=lambda statement: (statement.id,))
+
+    async def get(self, statement: str, caller: Caller) -> Statement:
+        """Raises NotFound, also for a statement of others."""
+        return shown(await self._find(statement, caller))
+
+    async def list_lines(self, statement: str, caller: Caller, listing: Listing) -> Page[StatementLine]:
+        """A statement's lines by job. Raises NotFound."""
+        found = await self._find(statement, caller)
+        rows = await self._db.read(lines.of_statement, found, listing.after, listing.fetch)
+        page = [StatementLine(line=lines.shown(row), job_name=row.job_name) for row in rows]
+        return listing.page(page, key=lambda item: (item.line.job, item.line.id))
+
+    async def csv(self, statement: str, caller: Caller) -> tuple[str, AsyncIterator[bytes]]:
+        """The statement's number and the bytes of its CSV, a batch of lines at a time. Raises NotFound before the first byte."""
+        found = await self._find(statement, caller)
+        return found.number, self._csv(found)
+
+    async def _csv(self, statement: Row[Any]) -> AsyncIterator[bytes]:
+        yield paper.header()
+        after = None
+        while rows := await self._db.read(lines.of_statement, statement, after, lines.BATCH):
+            yield b"".join(paper.line(row, statement.names) for row in rows)
+            after = (rows[-1].job, rows[-1].id)
+
+    async def _find(self, statement: str, caller: Caller) -> Row[Any]:
+        row = await self._db.read(_statement, statement)
+        parties = _parties(caller)
+        if row is None or (parties is not None and row.party_id not in parties):
+            raise NotFound
+        return row
+
+
+def verify(tx: Session) -> Iterator[tuple[str, str]]:
+    """(number, what is wrong) of each statement that isn't the sum of its lines, or whose lines aren't the sealed ones."""
+    for statement in tx.execute(select(*StatementRow.__table__.c).order_by(StatementRow.id)).all():
+        tally, digest, after = Tally(), hashlib.sha256(paper.header()), None
+        while rows := lines.of_statement(tx, statement, after, lines.BATCH):
+            after = (rows[-1].job, rows[-1].id)
+            for row in rows:
+                tally.add(row.provider, row.amount, row.bearer, adjustment=bool(row.corrects))
+                digest.update(paper.line(row, statement.names))
+        found = tally.totals(dict.fromkeys(statement.names, 0))
+        for name in ("gross", "adjustments", "borne_by_provider", "line_count"):
+            if getattr(found, name) != getattr(statement, name):
+                yield statement.number, f"{name} is {getattr(statement, name)}, its lines give {getattr(found, name)}"
+        if digest.hexdigest() != statement.lines_sha256:
+            yield statement.number, "its lines are not those that were sealed"
+
+
+def shown(row: Row[Any]) -> Statement:
+    """A statement as its readers see it."""
+    return Statement(
+        id=row.id,
+        number=row.number,
+        party=StatementParty(row.party),
+        party_id=row.party_id,
+        party_name=row.party_name,
+        period=row.period,
+        period_name=row.period_name,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        gross=Money(row.gross),
+        tax=Money(row.tax),
+        net=Money(row.gross - row.tax),
+        adjustments=Money(row.adjustments),
+        borne_by_provider=Money(row.borne_by_provider),
+        late_sites=tuple(row.late_sites),
+        line_count=row.line_count,
+        issued_at=row.issued_at,
+        lines_sha256=row.lines_sha256,
+    )
+
+
+def _parties(caller: Caller) -> frozenset[str] | None:
+    return None if caller.is_finance else caller.organizations() | caller.providers()
+
+
+def _statement(tx: Session, statement: str) -> Row[Any] | None:
+    return tx.execute(select(*StatementRow.__table__.c).where(StatementRow.id == statement)).one_or_none()
+
+
+def _statements(
+    tx: Session, listing: Listing, parties: frozenset[str] | None, period: str | None, party_id: str | None
+) -> list[Row[Any]]:
+    query = select(*StatementRow.__table__.c)
+    if parties is not None:
+        query = query.where(StatementRow.party_id.in_(parties))
+    if party_id is not None:
+        query = query.where(StatementRow.party_id == party_id)
+    if period is not None:
+        query = query.where(StatementRow.period == period)
+    if listing.after:
+        query = query.where(StatementRow.id < listing.after[0])
+    return list(tx.execute(query.order_by(StatementRow.id.desc()).limit(listing.fetch)).all())
