@@ -35,7 +35,7 @@ def main() -> None:
             triggers: list[str] = []
             for name, engine in both.items():
                 differences, found = inspect(engine.migrated(service), metadata(service))
-                faults += [f"{service} on {name}: {difference}" for difference in differences]
+                faults += [f"{service} on {name}: {in_words(difference)}" for difference in differences]
                 triggers += [f"{name}  {table}  {trigger}" for table, trigger in found]
             listed = ROOT / "services" / service / "migrations" / "triggers.txt"
             text = "".join(f"{line}\n" for line in sorted(triggers))
@@ -51,6 +51,15 @@ def main() -> None:
 def metadata(service: str) -> MetaData:
     found: MetaData = import_module(f"services.{service}.models").metadata
     return found
+
+
+def in_words(difference: object) -> str:
+    """`add_table jobs` for autogenerate's ("add_table", Table("jobs", ...)); the rest as it is."""
+    match difference:
+        case (str(operation), subject) if hasattr(subject, "name"):
+            table = getattr(getattr(subject, "table", None), "name", "")
+            return " ".join(filter(None, (operation, table, subject.name)))
+    return str(difference)
 
 
 def inspect(url: str, models: MetaData) -> tuple[list[object], list[tuple[str, str]]]:
