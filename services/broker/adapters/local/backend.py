@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,8 +21,19 @@ from services.broker.adapters.local.grant import Settings
 from services.broker.adapters.local.isolation import View
 from services.broker.adapters.local.submissions import SUPERVISOR, Submissions
 from services.broker.adapters.local.tenants import NoUidLeft, tenant
-from services.broker.adapters.port import LogBytes, NotSeen, Rejected, Seen, SiteContext, SiteRefused, Staged
+from services.broker.adapters.port import (
+    LogBytes,
+    NotSeen,
+    Rejected,
+    Seen,
+    SiteContext,
+    SiteRefused,
+    Staged,
+    Unavailable,
+)
 
+P = ParamSpec("P")
+T = TypeVar("T")
 PROBE_TIMEOUT_SECONDS = 60.0
 
 
@@ -51,7 +63,16 @@ class LocalBackend:
             raise Rejected(
                 f"{grant.cpus} CPUs and {grant.memory_mib} MiB were asked, the machine offers {self.cpus} and {self.memory_mib}"
             )
-        return await asyncio.to_thread(self._stage, submission)
+        return await self._do(self._stage, submission)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """File work in a thread. What the disk refuses may go well later."""
+        try:
+            return await asyncio.to_thread(work, *args, **kwargs)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unavailable(f"the site's folder: {error.strerror}") from error
 
     def _stage(self, submission: Submission) -> str:
         try:
@@ -62,32 +83,32 @@ class LocalBackend:
         return self.submissions.stage(submission, owner, view, self.settings.kill_grace_seconds)
 
     async def release(self, reference: str) -> None:
-        await asyncio.to_thread(self.submissions.release, reference)
+        await self._do(self.submissions.release, reference)
 
     async def cancel(self, reference: str) -> None:
-        await asyncio.to_thread(self.submissions.cancel, reference)
+        await self._do(self.submissions.cancel, reference)
 
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
         def look() -> dict[str, Seen | NotSeen]:
             return {reference: self.submissions.observe(reference) for reference in references}
 
-        return await asyncio.to_thread(look)
+        return await self._do(look)
 
     async def changed(self, since: float | None) -> Sequence[str]:
         """`since` is in epoch seconds of this machine's clock, taken before the call that is followed up."""
-        return await asyncio.to_thread(self.submissions.changed, since)
+        return await self._do(self.submissions.changed, since)
 
     async def staged(self) -> Sequence[Staged]:
-        return await asyncio.to_thread(self.submissions.staged)
+        return await self._do(self.submissions.staged)
 
     async def discard(self, reference: str) -> None:
-        await asyncio.to_thread(self.submissions.discard, reference)
+        await self._do(self.submissions.discard, reference)
 
     async def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
-        return await asyncio.to_thread(self.submissions.read_log, reference, index, stream, offset, limit)
+        return await self._do(self.submissions.read_log, reference, index, stream, offset, limit)
 
     async def forget(self, reference: str) -> None:
-        await asyncio.to_thread(self.submissions.forget, reference)
+        await self._do(self.submissions.forget, reference)
 
 
 @asynccontextmanager
@@ -112,6 +133,7 @@ def _open(context: SiteContext) -> LocalBackend:
         folder = _prepare(settings, context.site)
     except OSError as error:
         raise SiteRefused(f"the folder {settings.folder} can't be used: {error.strerror}") from error
+    Submissions(folder).sweep()
     hidden = [os.path.realpath(path) for path in [*map(str, context.private), *settings.hide]]
     return LocalBackend(settings, folder, _confine(settings, folder, hidden))
 
@@ -121,10 +143,17 @@ def _prepare(settings: Settings, site: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     # others pass through it to what is theirs, and list nothing
     folder.chmod(0o711)
-    files.create(f"{folder}/site.json", {"site": site})
-    owner = (files.read(f"{folder}/site.json") or {}).get("site")
-    if owner != site:
-        raise SiteRefused(f"the folder {folder} belongs to the site {owner}; give each site a folder of its own")
+    mine = {"site": site, "as_root": os.getuid() == 0}
+    files.create(f"{folder}/site.json", mine)
+    there = files.read(f"{folder}/site.json") or {}
+    if there.get("site") != site:
+        raise SiteRefused(
+            f"the folder {folder} belongs to the site {there.get('site')}; give each site a folder of its own"
+        )
+    if there != mine:
+        raise SiteRefused(
+            f"the folder {folder} was used {'as' if there['as_root'] else 'without'} root before; use it as before"
+        )
     for name, mode in (
         ("submissions", 0o711),
         ("tenants", 0o711),

@@ -35,6 +35,8 @@ class View(NamedTuple):
 def enter(view: View, folder: str) -> None:
     """Confine this process, which must have one thread, for good, and go to `folder`. Raises OSError: the view can't be had here."""
     uid, gid = os.getuid(), os.getgid()
+    if view.uid is None and uid == 0:
+        raise PermissionError("a task is never run as root")
     if view.namespaces == "user":
         linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
         # user_namespaces(7): a process may map its own ids when it has given up setgroups

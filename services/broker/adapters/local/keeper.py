@@ -21,6 +21,8 @@ else:
     import isolation
     import linux
 
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""The limit as the supervisor found it, for the tasks."""
 WATCHED = {signal.SIGCHLD, signal.SIGTERM}
 
 
@@ -167,6 +169,10 @@ def _bare(task: Task) -> None:
     for source, target in ((null, 0), (task.stdout, 1), (task.stderr, 2)):
         os.dup2(source, target)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    # when memory runs out, tasks go before what keeps them
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())

@@ -39,6 +39,7 @@ REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,180}")
 START_TIMEOUT_SECONDS = 60.0
 STALE_SECONDS = 5.0
 """A heartbeat older than this makes a submission worth a look."""
+LITTER_SECONDS = 3600.0
 OVERLAP_SECONDS = 2.0
 """How far `changed` looks back before the time it is asked for: the kernel stamps files by a coarser clock."""
 
@@ -68,6 +69,14 @@ class Submissions:
         self.known: dict[str, Known] = {}
         self.quiet: dict[str, int] = {}
         """Ended submissions -> mtime of the folder when that was seen."""
+
+    def sweep(self) -> None:
+        """Remove what a killed process has left half made or half removed."""
+        for entry in os.scandir(self.discarded):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        for entry in os.scandir(self.staging):
+            if entry.stat().st_mtime < time.time() - LITTER_SECONDS:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
     def path(self, reference: str) -> Path | None:
         """Where the open submission is, or None: there is none."""
@@ -133,17 +142,23 @@ class Submissions:
             raise Rejected("there is no such submission, or it was discarded")
         if self._released(path):
             return
-        with open(path / "supervisor.log", "ab") as log:
-            started = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SUPERVISOR), str(path)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd="/", env={"LANG": "C.UTF-8"}, close_fds=True,
-            )  # fmt: skip
+        try:
+            started = self._start(path)
+        except OSError as error:
+            raise Unavailable(f"no supervisor could be started: {error}") from error
         try:
             said, _ = started.communicate(timeout=START_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise OutcomeUnknown("the supervisor doesn't say whether it has begun") from error
         if said != b"claimed" and not self._released(path):
             raise Unavailable(f"no supervisor could be started, see {path}/supervisor.log")
+
+    def _start(self, path: Path) -> subprocess.Popen[bytes]:
+        with open(path / "supervisor.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), str(path)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd="/", env={"LANG": "C.UTF-8"}, close_fds=True,
+            )  # fmt: skip
 
     def _released(self, path: Path) -> bool:
         claim = files.read(f"{path}/claim")
@@ -217,12 +232,20 @@ class Submissions:
         return found
 
     def observe(self, reference: str) -> Seen | NotSeen:
+        path = self.path(reference)
+        if path is not None:
+            try:
+                return self._observe(reference, path)
+            except FileNotFoundError:
+                if self.path(reference) is not None:
+                    raise
+        self.known.pop(reference, None)
+        return NotSeen(provably_gone=True, detail="there is no such submission on this machine")
+
+    def _observe(self, reference: str, path: Path) -> Seen:
         """Everything is read after the moment that it is complete up to."""
         now = time.time()
-        path = self.path(reference)
         known = self._known(reference, path)
-        if path is None or known is None:
-            return NotSeen(provably_gone=True, detail="there is no such submission on this machine")
         claim = files.read(f"{path}/claim")
         if claim is None:
             return Seen(reference, released=False, queued=False, ended=False, runs=(), seen_at=from_seconds(now))
@@ -244,16 +267,14 @@ class Submissions:
         detail = ended["detail"] if ended is not None else ""
         return Seen(reference, True, ended is None and not runs, ended is not None, runs, seen_at, detail)
 
-    def _known(self, reference: str, path: Path | None) -> Known | None:
-        if path is None:
-            self.known.pop(reference, None)
-            return None
-        if reference not in self.known:
+    def _known(self, reference: str, path: Path) -> Known:
+        known = self.known.get(reference)
+        if known is None:
             spec = files.read(f"{path}/submission.json")
             if spec is None:
-                return None
-            self.known[reference] = Known(spec)
-        return self.known[reference]
+                raise FileNotFoundError(f"{path}/submission.json")
+            known = self.known[reference] = Known(spec)
+        return known
 
     def _heartbeat(self, path: Path) -> float:
         try:

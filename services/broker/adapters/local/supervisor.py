@@ -11,6 +11,7 @@ which all this is complete.
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -128,8 +129,9 @@ class Supervisor:
             for name in ("stdout", "stderr")
         ]
         if self.view.uid is not None:
+            # its own, so that it can open /dev/stdout
             for output in outputs:
-                os.fchown(output, 0, self.view.uid)
+                os.fchown(output, self.view.uid, self.view.uid)
         script = f"{self.folder}/script"
         task = keeper.Task(
             script, self.interpreted, self.spec["home"], self.environment(index), self.view,
@@ -147,7 +149,9 @@ class Supervisor:
         self.running[report] = running
         self.take(running)
         files.replace(f"{self.folder}/{index}.start.json", self.begun(running))
-        os.write(go, b"g")
+        # a task that could not be isolated no longer waits for it
+        with contextlib.suppress(BrokenPipeError):
+            os.write(go, b"g")
         os.close(go)
 
     def begun(self, running: Running) -> dict[str, Any]:
@@ -163,9 +167,7 @@ class Supervisor:
         now = time.monotonic()
         due = [self.memory_at, *(task.walltime_at for task in self.running.values() if task.stopped is None)]
         second = 1.0 - time.time() % 1.0 + 0.002
-        wait = max(0.0, min(second, min(due) - now))
-        ready, _, _ = select.select([self.wakeups.fileno(), *self.running], [], [], wait)
-        for descriptor in ready:
+        for descriptor in self.poll(max(0.0, min(second, min(due) - now))):
             task = self.running.get(descriptor)
             if task is None:
                 self.signals(self.wakeups.recv(4096))
@@ -176,6 +178,13 @@ class Supervisor:
             if not more:
                 os.close(descriptor)
                 self.end(self.running.pop(descriptor))
+
+    def poll(self, seconds: float) -> list[int]:
+        """Descriptors with something to read, within this time."""
+        poll = select.poll()
+        for descriptor in (self.wakeups.fileno(), *self.running):
+            poll.register(descriptor, select.POLLIN)
+        return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
 
     def signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers and self.closing is None:
@@ -301,8 +310,12 @@ def main(folder: str) -> None:
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    # a descriptor for each task that runs
+    resource.setrlimit(resource.RLIMIT_NOFILE, (keeper.OPEN_FILES[1], keeper.OPEN_FILES[1]))
     claimed = claim(folder)
-    os.write(1, b"claimed" if claimed else b"taken")
+    # whoever started this may be gone
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, b"claimed" if claimed else b"taken")
     os.dup2(0, 1)
     if claimed:
         Supervisor(folder, hearing).run()
