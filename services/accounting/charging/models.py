@@ -33,6 +33,8 @@ class LineRow(Base):
         Index("ix_lines_period_id", "period", "id"),
         Index("ix_lines_organization_id", "organization", "id"),
         Index("ix_lines_provider_id", "provider", "id"),
+        Index("ix_lines_period_organization_job_id", "period", "organization", "job", "id"),
+        Index("ix_lines_period_provider_job_id", "period", "provider", "job", "id"),
     )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)

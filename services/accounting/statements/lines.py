@@ -1,16 +1,13 @@
 """Reading the lines of a statement, in the order in which they stand on it: by job, then line."""
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, select, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
-from caravan.contracts.offerings import Component
-from caravan.contracts.statements import BearerKind, BearerReason, Line, StatementParty
-from caravan.kernel.money import Money
+from caravan.contracts.statements import StatementParty
 from services.accounting.charging.models import LineRow
 from services.accounting.periods.models import PeriodRow
 from services.accounting.usage.models import JobName, OrganizationCopy, ProjectCopy, ProviderCopy
@@ -59,30 +56,5 @@ def rates_in(tx: Session, period: str) -> dict[str, int]:
     return {row.id: row.tax_rate for row in rows}
 
 
-def shown(row: Row[Any]) -> Line:
-    """A line as its readers see it."""
-    return Line(
-        id=row.id,
-        period=row.period,
-        organization=row.organization,
-        provider=row.provider,
-        project=row.project,
-        job=row.job,
-        component=Component(row.component),
-        accelerator=row.accelerator or None,
-        price_list=row.price_list,
-        price_list_revision=row.price_list_revision,
-        tariff=row.tariff,
-        window=row.window,
-        bearer=BearerKind(row.bearer),
-        reason=BearerReason(row.reason) if row.reason else None,
-        unit_price=Decimal(row.unit_price),
-        quantity=row.quantity,
-        amount=Money(row.amount),
-        corrects=row.corrects or None,
-    )
-
-
 def _lines() -> Select[*tuple[Any, ...]]:
-    columns = [getattr(LineRow, attribute.key) for attribute in LineRow.__mapper__.column_attrs]
-    return select(*columns, JobName.name.label("job_name")).outerjoin(JobName, JobName.job == LineRow.job)
+    return select(*LineRow.__table__.c, JobName.name.label("job_name")).outerjoin(JobName, JobName.job == LineRow.job)

@@ -70,7 +70,7 @@ def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
             row.price_list,
             str(row.price_list_revision),
             _typed(row.tariff),
-            _typed(row.window),
+            _typed(row.pricing_window),
             row.bearer,
             row.reason,
             row.unit_price,

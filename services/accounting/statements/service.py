@@ -13,6 +13,7 @@ from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
+from services.accounting.charging.reading import shown as line_shown
 from services.accounting.statements import lines, paper
 from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
@@ -37,7 +38,7 @@ class StatementService:
         """A statement's lines by job. Raises NotFound."""
         found = await self._find(statement, caller)
         rows = await self._db.read(lines.of_statement, found, listing.after, listing.fetch)
-        page = [StatementLine(line=lines.shown(row), job_name=row.job_name) for row in rows]
+        page = [StatementLine(line=line_shown(row), job_name=row.job_name) for row in rows]
         return listing.page(page, key=lambda item: (item.line.job, item.line.id))
 
     async def csv(self, statement: str, caller: Caller) -> tuple[str, AsyncIterator[bytes]]:

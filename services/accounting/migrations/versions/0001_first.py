@@ -226,6 +226,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_lines_organization_id", "lines", ["organization", "id"], unique=False)
     op.create_index("ix_lines_period_id", "lines", ["period", "id"], unique=False)
+    op.create_index(
+        "ix_lines_period_organization_job_id", "lines", ["period", "organization", "job", "id"], unique=False
+    )
+    op.create_index("ix_lines_period_provider_job_id", "lines", ["period", "provider", "job", "id"], unique=False)
     op.create_index("ix_lines_provider_id", "lines", ["provider", "id"], unique=False)
     op.create_table(
         "offerings",
