@@ -171,23 +171,35 @@ def _confine(settings: Settings, folder: Path, hidden: list[str]) -> View:
     root = os.getuid() == 0
     uid = settings.uid_range[0] if root else None
     hide = outermost([*hidden, _first_closed(folder) if root else str(folder)])
+    # of a folder on the way to the site's own, the way shows
+    forbidden = [f"{folder}/site.json"]
+    for path in hidden:
+        if _leads_to(path, folder):
+            forbidden += [entry.path for entry in os.scandir(path) if not _leads_to(entry.path, folder)]
+        else:
+            forbidden.append(path)
     reasons = []
     for namespaces in ("mount", "none") if root else ("user",):
-        reason = _probe(View(uid, namespaces, hide, ()), folder, hidden)
+        reason = _probe(View(uid, namespaces, hide, ()), folder, forbidden)
         if not reason:
             return View(uid, namespaces, hide, ())
         reasons.append(f"{namespaces}: {reason}")
-    raise SiteRefused(f"jobs can't be kept apart on this machine ({'; '.join(reasons)})")
+    advice = "" if root else "; run the agent as root, or allow it user namespaces"
+    raise SiteRefused(f"jobs can't be kept apart on this machine ({'; '.join(reasons)}){advice}")
 
 
-def _probe(view: View, folder: Path, hidden: list[str]) -> str:
+def _leads_to(path: str, folder: Path) -> bool:
+    return (str(folder) + "/").startswith(path.rstrip("/") + "/")
+
+
+def _probe(view: View, folder: Path, forbidden: list[str]) -> str:
     with tempfile.TemporaryDirectory(prefix="probe-", dir=folder) as home:
         if view.uid is not None:
             os.chown(home, view.uid, view.uid)
         asked = {
             "view": view._replace(keep=(home,)).to_json(),
             "folder": home,
-            "forbidden": [f"{folder}/site.json", *hidden],
+            "forbidden": forbidden,
         }
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe", files.dumps(asked)],

@@ -99,7 +99,7 @@ def probe(view: View, folder: str, forbidden: tuple[str, ...]) -> str:
             if seen:
                 os.write(writing, f"a job could read {seen[0]}".encode())
         except OSError as error:
-            os.write(writing, (str(error) or repr(error)).encode())
+            os.write(writing, f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}".encode())
         finally:
             os._exit(0)
     os.close(writing)

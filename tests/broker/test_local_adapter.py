@@ -1,0 +1,313 @@
+"""What is the local adapter's own: its supervisors and keepers when they are killed, its tenants, its isolation, its refusals."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caravan.contracts.jobs import Outcome, Resources
+from caravan.kernel import ids
+from services.broker.adapters import local
+from services.broker.adapters.local import files, leftovers, linux
+from services.broker.adapters.local.tenants import NoUidLeft, tenant
+from services.broker.adapters.port import Rejected, SiteContext, SiteRefused
+from tests.contract.backends import HARNESSES, Harness, Site, eventually
+from tests.contract.test_backend_executing import processes_with
+
+ROOT = Path(__file__).parents[2]
+# unlike any other command line on the machine
+DAEMON = (
+    "#!/bin/sh\n(setsid sleep {word}1 &)\n(env -i setsid sleep {word}2 &)\nsleep 0.1\necho ready\nexec sleep {word}3\n"
+)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    return HARNESSES["local"][0](tmp_path)
+
+
+@pytest.fixture
+async def site(harness: Harness) -> AsyncIterator[Site]:
+    async with harness.open() as backend:
+        yield Site(harness, backend)
+
+
+@pytest.fixture
+def word() -> Iterator[str]:
+    chosen = f"6{int(ids.new('run')[-10:], 16)}"
+    yield chosen
+    for pid in processes_with(chosen):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def claim(site: Site, reference: str) -> dict[str, Any]:
+    found = files.read(f"{folder(site)}/submissions/{reference}/claim")
+    assert found is not None
+    return found
+
+
+def folder(site: Site) -> str:
+    return str(site.harness.context.settings["folder"])
+
+
+def start_unheard(path: str) -> None:
+    """Start a supervisor whose starter no longer listens."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-I", "-S", leftovers.SUPERVISOR, path]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.DEVNULL, check=True)
+    os.close(writing)
+
+
+async def ready(site: Site, script: str, **how: Any) -> str:
+    reference = await site.start(script, **how)
+    await site.has_said(reference, "ready")
+    return reference
+
+
+async def test_a_killed_supervisor_takes_its_task_along_and_the_site_bears_it(site: Site, word: str) -> None:
+    reference = await ready(site, DAEMON.format(word=word), indices=(0, 1), max_parallel=1)
+    (before,) = (await site.running(reference)).runs
+    assert len(processes_with(word)) == 3
+    os.kill(claim(site, reference)["pid"], signal.SIGKILL)
+    seen = await site.ended(reference)
+    assert processes_with(word) == []
+    (run,) = seen.runs
+    assert (run.identity, run.index, run.outcome, run.final) == (before.identity, 0, Outcome.SITE, True)
+    assert "supervisor was killed" in run.detail
+    assert run.ended_at is not None
+    assert before.started_at <= run.ended_at <= seen.seen_at
+    assert (await site.ended(reference)).runs == seen.runs
+    async with site.harness.open() as another:
+        assert (await Site(site.harness, another).ended(reference)).runs == seen.runs
+    assert await site.backend.staged() == []
+
+
+async def test_what_a_supervisor_and_its_keeper_leave_when_both_are_killed_is_ended(site: Site, word: str) -> None:
+    reference = await ready(site, DAEMON.format(word=word))
+    supervisor = claim(site, reference)["pid"]
+    keepers = [pid for pid, one in linux.processes().items() if one.parent == supervisor]
+    # stopped first, so that neither sees the other die
+    for pid in (*keepers, supervisor):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (*keepers, supervisor):
+        os.kill(pid, signal.SIGKILL)
+    seen = await site.ended(reference)
+    assert seen.runs[0].outcome is Outcome.SITE
+    if os.getuid() == 0:
+        assert processes_with(word) == []
+    else:  # without a uid of its own what has dropped its environment can't be told from others
+        assert len(processes_with(word)) <= 1
+
+
+async def test_other_submissions_of_the_tenant_are_left_alone_when_one_is_buried(site: Site, word: str) -> None:
+    other = await ready(site, f"#!/bin/sh\n(setsid sleep {word}9 &)\necho ready\nexec sleep {word}8\n")
+    reference = await ready(site, DAEMON.format(word=word))
+    os.kill(claim(site, reference)["pid"], signal.SIGKILL)
+    await site.ended(reference)
+    assert len(processes_with(word)) == 2
+    await site.backend.cancel(other)
+    assert (await site.ended(other)).runs[0].outcome is Outcome.CANCELLED
+
+
+async def test_a_killed_keeper_is_the_sites_fault_and_leaves_nothing(site: Site, word: str) -> None:
+    reference = await ready(site, DAEMON.format(word=word))
+    supervisor = claim(site, reference)["pid"]
+    (keeper,) = (pid for pid, one in linux.processes().items() if one.parent == supervisor)
+    os.kill(keeper, signal.SIGKILL)
+    (run,) = (await site.ended(reference)).runs
+    assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
+    assert processes_with(word) == []
+
+
+async def test_a_supervisor_that_is_told_to_end_ends_its_tasks_as_the_sites_fault(site: Site, word: str) -> None:
+    reference = await ready(site, DAEMON.format(word=word), indices=(0, 1), max_parallel=1)
+    os.kill(claim(site, reference)["pid"], signal.SIGTERM)
+    seen = await site.ended(reference)
+    assert [(run.index, run.outcome) for run in seen.runs] == [(0, Outcome.SITE)]
+    assert processes_with(word) == []
+
+
+async def test_after_a_restart_of_the_machine_what_ran_is_the_sites_fault(site: Site) -> None:
+    reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
+    claimed = claim(site, reference)
+    os.kill(claimed["pid"], signal.SIGKILL)
+    await eventually(lambda: processes_with(reference) == [], "the keeper has ended the task")
+    path = f"{folder(site)}/submissions/{reference}"
+    files.replace(f"{path}/claim", {**claimed, "boot_id": "another"})
+    os.utime(f"{path}/heartbeat", (2_000_000_000, 2_000_000_000))
+    async with site.harness.open() as backend:
+        (run,) = (await Site(site.harness, backend).ended(reference)).runs
+    assert run.outcome is Outcome.SITE
+    assert "restarted" in run.detail
+    assert run.ended_at is not None
+    # the last second that the supervisor had vouched for
+    assert run.ended_at.timestamp() == 2_000_000_000
+
+
+async def test_a_released_submission_goes_on_when_its_starter_died_before_the_answer(site: Site) -> None:
+    reference = await site.stage("#!/bin/sh\necho ran\n")
+    start_unheard(f"{folder(site)}/submissions/{reference}")
+
+    async def released() -> bool:
+        return (await site.seen(reference)).released
+
+    await eventually(released, "it is claimed")
+    await site.backend.release(reference)
+    assert (await site.ended(reference)).runs[0].outcome is Outcome.SUCCEEDED
+    assert await site.text(reference) == "ran\n"
+
+
+async def test_a_task_that_cannot_be_isolated_is_the_sites_fault_and_never_runs(site: Site) -> None:
+    first = await site.start("#!/bin/sh\npwd\n")
+    await site.ended(first)
+    os.rmdir((await site.text(first)).strip())
+    reference = await site.start("#!/bin/sh\necho ran\n")
+    (run,) = (await site.ended(reference)).runs
+    assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
+    assert "isolated" in run.detail
+    assert await site.text(reference) == ""
+
+
+async def test_a_task_can_open_its_own_output_anew(site: Site) -> None:
+    reference = await site.start("#!/bin/sh\necho one > /dev/stdout\necho two > /dev/stderr\n")
+    await site.ended(reference)
+    assert (await site.text(reference), await site.text(reference, stream="stderr")) == ("one\n", "two\n")
+
+
+async def test_a_silent_supervisor_is_among_what_changed(site: Site) -> None:
+    reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
+    later = time.time() + 3600
+    assert await site.backend.changed(later) == []
+    os.kill(claim(site, reference)["pid"], signal.SIGKILL)
+    os.utime(f"{folder(site)}/submissions/{reference}/heartbeat", (1, 1))
+    assert await site.backend.changed(later) == [reference]
+    await site.ended(reference)
+    assert await site.backend.changed(later) == []
+
+
+async def test_litter_of_a_killed_process_is_swept_when_the_site_is_opened(site: Site) -> None:
+    for name, age in (("staging/old", 7200), ("staging/new", 0), ("discarded/any", 0)):
+        path = f"{folder(site)}/{name}"
+        os.mkdir(path)
+        os.utime(path, (time.time() - age, time.time() - age))
+    async with site.harness.open():
+        assert os.listdir(f"{folder(site)}/staging") == ["new"]
+        assert os.listdir(f"{folder(site)}/discarded") == []
+
+
+async def test_private_and_hidden_paths_are_out_of_a_jobs_sight(tmp_path: Path) -> None:
+    data, hidden = tmp_path / "data", tmp_path / "hidden"
+    for path in (data, hidden):
+        path.mkdir(mode=0o755)
+        (path / "key").write_text("secret")
+        (path / "key").chmod(0o644)
+    settings = {"folder": str(data / "sites" / "one"), "hide": [str(hidden)], "i_accept_jobs_on_this_machine": True}
+    harness = Harness(local.adapter, SiteContext(site=ids.new("sit"), settings=settings, private=(data,)))
+    async with harness.open() as backend:
+        site = Site(harness, backend)
+        reference = await site.start(
+            f"#!/bin/sh\nls {data}; cat {data}/key {hidden}/key; touch {data}/x; cd $HOME && touch y && ls\n"
+        )
+        await site.ended(reference)
+        # of the platform's folder nothing is there but the way to what is the tenant's
+        assert (await site.text(reference)).split() in (["sites", "y"], ["y"])
+    assert not (data / "x").exists()
+
+
+async def test_production_needs_consent(harness: Harness) -> None:
+    settings = {**harness.context.settings, "i_accept_jobs_on_this_machine": False}
+    with pytest.raises(SiteRefused, match="i_accept_jobs_on_this_machine"):
+        async with local.adapter.open(SiteContext(site="sit_1", settings=settings)):
+            pass
+    async with local.adapter.open(SiteContext(site="sit_1", settings=settings, production=False)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, "folder"),
+        ({"folder": "relative"}, "folder"),
+        ({"folder": "/x", "unknown": 1}, "unknown"),
+        ({"folder": "/x", "uid_range": [5, 6]}, "uid_range"),
+        ({"folder": "/x", "uid_range": [2000, 1999]}, "uid_range"),
+        ({"folder": "/x", "cpus": 0}, "cpus"),
+        ({"folder": "/proc/nowhere"}, "/proc/nowhere"),
+    ],
+)
+async def test_wrong_settings_refuse_the_site_by_name(settings: dict[str, Any], names: str) -> None:
+    with pytest.raises(SiteRefused, match=names):
+        async with local.adapter.open(SiteContext(site="sit_1", settings=settings, production=False)):
+            pass
+
+
+async def test_a_folder_belongs_to_one_site(harness: Harness, site: Site) -> None:
+    with pytest.raises(SiteRefused, match="belongs to the site"):
+        async with local.adapter.open(SiteContext(site="sit_other", settings=harness.context.settings)):
+            pass
+
+
+async def test_what_the_machine_offers_is_what_the_settings_say(harness: Harness) -> None:
+    settings = {**harness.context.settings, "cpus": 3, "memory_mib": 700}
+    async with local.adapter.open(SiteContext(site=harness.context.site, settings=settings)) as backend:
+        (part,) = await backend.inventory()
+        assert (part.nodes, part.cpus_per_node, part.memory_mib_per_node) == (1, 3, 700)
+        with pytest.raises(Rejected, match="700"):
+            await backend.stage(harness.submission("true", memory_mib=701))
+
+
+def test_the_grant_is_what_was_asked_and_the_grace() -> None:
+    resources = Resources(tasks_per_node=2, cpus_per_task=3, memory_mib_per_node=100, walltime_seconds=60)
+    grant = local.adapter.grant(resources, {}, {"folder": "/x", "kill_grace_seconds": 5})
+    assert (grant.nodes, grant.cpus, grant.memory_mib, grant.max_seconds) == (1, 6, 100, 65)
+    assert local.adapter.grant(resources, {}, {"folder": "/x"}).max_seconds == 62
+    with pytest.raises(Rejected, match="nodes"):
+        local.adapter.grant(resources.model_copy(update={"nodes": 2}), {}, {})
+    with pytest.raises(Rejected, match="accelerators"):
+        local.adapter.grant(resources.model_copy(update={"accelerators_per_node": 1}), {}, {})
+
+
+def test_a_tenants_uid_is_its_own_for_ever(tmp_path: Path) -> None:
+    uid_range = (os.getuid(), os.getuid()) if os.getuid() else (610_000, 610_001)
+    one = tenant(tmp_path, "ten_one", uid_range)
+    assert tenant(tmp_path, "ten_one", (700_000, 700_001)) == one
+    assert one.uid == uid_range[0]
+    assert os.stat(one.home).st_uid == one.uid
+    assert os.stat(one.home).st_mode & 0o777 == 0o700
+    if uid_range[1] > uid_range[0]:
+        assert tenant(tmp_path, "ten_two", uid_range).uid == uid_range[1]
+    with pytest.raises(NoUidLeft, match="uid_range"):
+        tenant(tmp_path, "ten_three", uid_range)
+
+
+def test_the_contract_holds_without_root(tmp_path: Path) -> None:
+    """As another uid in a user namespace, where the files stay its own: isolation by namespaces, or refused with the reason."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.broker.without_root", "suite"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+
+
+def test_where_namespaces_are_not_allowed_the_site_is_refused_with_the_reason(tmp_path: Path) -> None:
+    settings = json.dumps({"folder": str(tmp_path / "site"), "i_accept_jobs_on_this_machine": True})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.broker.without_root", "refused", settings],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "refused: jobs can't be kept apart on this machine (user: unshare: No space left on device)" in done.stdout

@@ -1,0 +1,62 @@
+"""Runs a part of the tests as a user that isn't root but owns the same files: a process in a user namespace of its own.
+
+`suite` runs the tests that depend on isolation; `refused <settings>` opens a local site where no namespace may be made.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from services.broker.adapters import local
+from services.broker.adapters.local import linux
+from services.broker.adapters.port import SiteContext, SiteRefused
+
+USER = 1000
+WANTED = "local and (tenants_job or outlives or several_processes or killed or world or without_an_interpreter)"
+
+
+def become(uid: int) -> None:
+    """Be `uid` in a new user namespace, mapped to who this was."""
+    was_uid, was_gid = os.getuid(), os.getgid()
+    linux.unshare(linux.CLONE_NEWUSER)
+    for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {was_uid} 1"), ("gid_map", f"{uid} {was_gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)
+
+
+async def open_site(settings: dict[str, Any]) -> None:
+    try:
+        async with local.adapter.open(SiteContext(site="sit_1", settings=settings)):
+            print("opened")
+    except SiteRefused as error:
+        print(f"refused: {error}")
+
+
+def main(what: str, *rest: str) -> int:
+    if what == "suite":
+        again("tests")
+    if what == "refused":
+        again("open", *rest)
+    if what == "tests":
+        tests = ["tests/contract/test_backend_executing.py", "tests/broker/test_local_adapter.py"]
+        return pytest.main([*tests, "-q", "-p", "no:cacheprovider", "-k", WANTED])
+    if what == "open":
+        asyncio.run(open_site(json.loads(rest[0])))
+    return 0
+
+
+def again(what: str, *rest: str) -> None:
+    """Execute this anew as the user: only that gives up the powers of the namespace's maker."""
+    become(USER)
+    if what == "open":
+        with open("/proc/sys/user/max_user_namespaces", "w") as file:
+            file.write("0")
+    os.execv(sys.executable, [sys.executable, "-m", "tests.broker.without_root", what, *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
