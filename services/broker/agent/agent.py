@@ -1,0 +1,275 @@
+"""An agent: takes its site's lease, opens the backend, and keeps its loops running for as long as the lease is its own."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from caravan.contracts.dispatch import Lease, LeaseRequest, Report, SiteReport
+from caravan.contracts.problems import LeaseLost, LeaseTaken
+from caravan.kernel import clock, ids
+from caravan.kernel.logs import get_logger
+from caravan.kernel.loops import Loops
+from caravan.kernel.metrics import Metrics
+from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, installed
+from services.broker.agent.chores import Inventory, LogReads, Sweeper
+from services.broker.agent.driver import Driver
+from services.broker.agent.observer import Observer
+from services.broker.agent.settings import AgentSettings
+from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
+
+log = get_logger(__name__)
+
+
+def new_holder() -> str:
+    """A name for this agent that no other process ever has."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}:{ids.new('own')}"
+
+
+class Agent:
+    """One site's agent. `start` and `stop` it, or `run` it until cancelled.
+
+    `adapter` names the one to announce at first; the lease says which one the site is set up for.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        broker: AgentApi,
+        adapters: Mapping[str, Adapter],
+        adapter: str,
+        *,
+        settings: AgentSettings | None = None,
+        metrics: AgentMetrics | None = None,
+        holder: str | None = None,
+        production: bool = True,
+        secrets: Path | None = None,
+        private: tuple[Path, ...] = (),
+    ) -> None:
+        self.site = site
+        self.holder = holder or new_holder()
+        self._broker = broker
+        self._adapters = adapters
+        self._adapter = adapter
+        self._settings = settings or AgentSettings()
+        self._metrics = metrics or AgentMetrics(Metrics())
+        self._production = production
+        self._secrets = secrets
+        self._private = private
+        self._pause = Pause(self._settings)
+        self._tenure: Tenure | None = None
+        self._loops = Loops(CollectorRegistry())
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch under which it acts now."""
+        return self._tenure.epoch if self._tenure is not None and not self._tenure.lost else None
+
+    def start(self) -> None:
+        self._loops.start("agent", self.iteration)
+
+    async def stop(self) -> None:
+        """Stop acting. The lease runs out by itself."""
+        await self._loops.stop()
+
+    async def run(self) -> None:
+        """Act until cancelled."""
+        self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.stop()
+
+    async def iteration(self) -> float:
+        """One holding of the lease, from taking it to losing it. Returns the seconds to wait before the next."""
+        asked_at = clock.monotonic()
+        try:
+            lease = await self._take(None)
+        except LeaseTaken as error:
+            left = (error.until - clock.now()).total_seconds()
+            return min(max(left, self._settings.first_pause_seconds), self._settings.retry_seconds)
+        except CALL_FAILED as error:
+            failed(self._metrics, "lease", error, site=self.site)
+            return self._pause.next()
+        self._pause.over()
+        deadline = asked_at + lease.ttl_seconds
+        adapter = self._adapters.get(lease.adapter)
+        if adapter is None:
+            return await self._refuse(lease, f"the adapter {lease.adapter} is not installed with this agent")
+        if lease.adapter != self._adapter:
+            self._adapter = lease.adapter
+            return 0
+        tenure = self._tenure
+        if tenure is not None and not tenure.lost and tenure.epoch == lease.epoch:
+            tenure.lease, tenure.deadline = lease, deadline
+            tenure.over.clear()
+        else:
+            tenure = self._tenure = Tenure(lease, deadline, self._settings)
+        try:
+            await self._hold(tenure, adapter)
+        except SiteRefused as error:
+            return await self._refuse(lease, str(error))
+        return 0
+
+    async def _hold(self, tenure: Tenure, adapter: Adapter) -> None:
+        """Act under the lease until it is over. Raises SiteRefused."""
+        context = SiteContext(
+            site=self.site,
+            settings=tenure.lease.settings,
+            accelerators=tenure.lease.accelerators,
+            secrets=self._secrets,
+            production=self._production,
+            private=self._private,
+        )
+        loops = Loops(CollectorRegistry())
+        loops.start("lease", lambda: self._renew(tenure))
+        try:
+            async with adapter.open(context) as backend:
+                await self._act(tenure, backend, adapter.descriptor.books_lag_seconds, loops)
+        finally:
+            await loops.stop()
+
+    async def _act(self, tenure: Tenure, backend: Backend, books_lag_seconds: int, loops: Loops) -> None:
+        observer = Observer(tenure, backend, books_lag_seconds, self._metrics)
+
+        def look(reference: str) -> None:
+            observer.look(reference)
+            loops.kick("observe")
+
+        driver = Driver(tenure, backend, self._broker, self._metrics, look)
+        reads = LogReads(tenure, backend, self._broker, self._metrics)
+        pauses = {name: Pause(self._settings) for name in ("work", "report")}
+
+        async def work() -> float:
+            try:
+                found = await self._broker.get_work(
+                    self.site, tenure.epoch, tenure.after, self._settings.work_wait_seconds if tenure.synced else 0
+                )
+            except LeaseLost as error:
+                tenure.lose(repr(error))
+                return self._settings.retry_seconds
+            except CALL_FAILED as error:
+                failed(self._metrics, "work", error, site=self.site)
+                return pauses["work"].next()
+            pauses["work"].over()
+            for watched in tenure.take(found):
+                driver.kick(watched)
+            for read in found.log_reads:
+                reads.answer(read)
+            return 0
+
+        async def report() -> float:
+            batch = await tenure.outbox.batch()
+            try:
+                answer = await self._broker.report(self.site, batch.report(tenure.epoch))
+            except LeaseLost as error:
+                tenure.lose(repr(error))
+                return self._settings.retry_seconds
+            except CALL_FAILED as error:
+                failed(self._metrics, "report", error, site=self.site)
+                return pauses["report"].next()
+            pauses["report"].over()
+            for place, why in answer.rejected.items():
+                self._metrics.rejected.inc()
+                log.error("agent_report_rejected", site=self.site, why=why, item=repr(batch.items[place]))
+            tenure.outbox.acknowledge(batch)
+            return 0
+
+        for watched in tenure.items.values():
+            driver.kick(watched)
+        sweeper = Sweeper(tenure, backend, self._metrics)
+
+        async def sweep() -> float:
+            try:
+                return await sweeper.iteration()
+            except LeaseGone:
+                return self._settings.sweep_seconds
+
+        loops.start("work", work)
+        loops.start("report", report)
+        loops.start("observe", observer.iteration)
+        loops.start("sweep", sweep)
+        loops.start("inventory", Inventory(tenure, backend, self._metrics).iteration)
+        log.info("agent_acts", site=self.site, epoch=tenure.epoch, holder=self.holder)
+        try:
+            await tenure.over.wait()
+        finally:
+            await loops.stop()
+            await driver.close()
+            await reads.close()
+            if tenure.lost:
+                self._metrics.lost.inc()
+
+    async def _renew(self, tenure: Tenure) -> float:
+        asked_at = clock.monotonic()
+        third = tenure.lease.ttl_seconds / 3
+        if asked_at >= tenure.deadline:
+            tenure.lose("it could not be renewed in time")
+            return third
+        try:
+            async with asyncio.timeout(tenure.deadline - asked_at):
+                lease = await self._take(tenure.epoch)
+        except (LeaseLost, LeaseTaken) as error:
+            tenure.lose(repr(error))
+            return third
+        except CALL_FAILED as error:
+            failed(self._metrics, "renew", error, site=self.site)
+            return min(third / 4, 1.0)
+        if lease.epoch != tenure.epoch:
+            tenure.lose("it has passed through other hands")
+            return third
+        tenure.deadline = asked_at + lease.ttl_seconds
+        if lease != tenure.lease:
+            log.info("agent_reopens", site=self.site, epoch=tenure.epoch)
+            tenure.over.set()
+        return third
+
+    async def _take(self, epoch: int | None) -> Lease:
+        descriptor = self._adapters[self._adapter].descriptor
+        return await self._broker.take_lease(
+            self.site, LeaseRequest(holder=self.holder, epoch=epoch, descriptor=descriptor)
+        )
+
+    async def _refuse(self, lease: Lease, why: str) -> float:
+        """Say why the site can't be operated, and leave it for a while."""
+        log.error("agent_site_refused", site=self.site, why=why)
+        site = SiteReport(state="refused", detail=why[:4000])
+        try:
+            await self._broker.report(self.site, Report(epoch=lease.epoch, items=(), site=site))
+        except CALL_FAILED as error:
+            failed(self._metrics, "report", error, site=self.site)
+        return self._settings.retry_seconds
+
+
+async def run_agent(
+    site: str,
+    broker: AgentApi,
+    *,
+    adapter: str | None = None,
+    settings: AgentSettings | None = None,
+    metrics: Metrics | None = None,
+    production: bool = True,
+    secrets: Path | None = None,
+    private: tuple[Path, ...] = (),
+) -> None:
+    """Be a site's agent until cancelled, with the adapters that are installed here. Raises LookupError when there are none."""
+    adapters = installed()
+    first = adapter or min(adapters, default=None)
+    if first is None or first not in adapters:
+        raise LookupError(
+            f"the adapter {first} is not installed here; there are: {', '.join(sorted(adapters)) or 'none'}"
+        )
+    await Agent(
+        site,
+        broker,
+        adapters,
+        first,
+        settings=settings,
+        metrics=AgentMetrics(metrics or Metrics()),
+        production=production,
+        secrets=secrets,
+        private=private,
+    ).run()

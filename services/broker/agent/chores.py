@@ -1,0 +1,122 @@
+"""What an agent does beside: sweep what nobody committed, say what the site has, answer reads of output."""
+
+import asyncio
+from base64 import b64encode
+
+from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
+from caravan.kernel import clock
+from caravan.kernel.logs import get_logger
+from services.broker.adapters.port import Backend, BackendError, Staged
+from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Tenure, failed
+
+log = get_logger(__name__)
+READS_AT_ONCE = 8
+
+
+class Sweeper:
+    """Removes staged submissions that can never be committed: litter of frozen agents, late requests, double sends."""
+
+    def __init__(self, tenure: Tenure, backend: Backend, metrics: AgentMetrics) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._metrics = metrics
+        self._orphans: dict[str, float] = {}
+
+    async def iteration(self) -> float:
+        if not self._tenure.synced:
+            return self._tenure.settings.first_pause_seconds
+        try:
+            found = await self._backend.staged()
+            for staged in found:
+                if self._is_litter(staged):
+                    self._tenure.guard()
+                    await self._backend.discard(staged.reference)
+                    self._metrics.swept.inc()
+                    log.info("agent_swept", site=self._tenure.site, reference=staged.reference)
+        except BackendError as error:
+            failed(self._metrics, "sweep", error, site=self._tenure.site)
+        else:
+            here = {staged.reference for staged in found}
+            self._orphans = {reference: at for reference, at in self._orphans.items() if reference in here}
+        return self._tenure.settings.sweep_seconds
+
+    def _is_litter(self, staged: Staged) -> bool:
+        """Another reference is committed, or nothing of the attempt is wanted, or nobody has known it for long.
+
+        An attempt that is being worked on and has no committed reference yet is left alone: this may be the one.
+        """
+        watched = self._tenure.items.get(f"att_{staged.tag}")
+        if watched is None:
+            first = self._orphans.setdefault(staged.reference, clock.monotonic())
+            return clock.monotonic() - first >= self._tenure.settings.orphan_seconds
+        if watched.reference is not None:
+            return staged.reference != watched.reference
+        return watched.desired is not Desired.RUN or (watched.over and watched.staged is None)
+
+
+class Inventory:
+    """Says what the site has, at the start and when it changed."""
+
+    def __init__(self, tenure: Tenure, backend: Backend, metrics: AgentMetrics) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._metrics = metrics
+
+    async def iteration(self) -> float:
+        try:
+            inventory = await self._backend.inventory()
+        except BackendError as error:
+            failed(self._metrics, "inventory", error, site=self._tenure.site)
+            self._tenure.outbox.site("degraded", str(error))
+            return self._tenure.settings.retry_seconds
+        self._tenure.outbox.site("healthy", inventory=inventory)
+        return self._tenure.settings.inventory_seconds
+
+
+class LogReads:
+    """Answers reads of output, a few at a time. One that can't be answered is left to its asker's timeout."""
+
+    def __init__(self, tenure: Tenure, backend: Backend, broker: AgentApi, metrics: AgentMetrics) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._broker = broker
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(READS_AT_ONCE)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def answer(self, read: LogRead) -> None:
+        """Begin to answer; a read that comes again while it is being answered is the same."""
+        if read.id not in self._tasks:
+            task = self._tasks[read.id] = asyncio.create_task(self._answer(read), name=f"log:{read.id}")
+            task.add_done_callback(lambda _: self._tasks.pop(read.id, None))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _answer(self, read: LogRead) -> None:
+        async with self._slots:
+            try:
+                await self._broker.answer_log_read(self._tenure.site, read.id, await self._read(read))
+            except CALL_FAILED as error:
+                failed(self._metrics, "log_read", error, site=self._tenure.site)
+
+    async def _read(self, read: LogRead) -> LogAnswer:
+        try:
+            found = await self._backend.read_log(read.reference, read.index, read.stream, read.offset, read.limit)
+        except FileNotFoundError:
+            return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False)
+        except BackendError as error:
+            return LogAnswer(
+                epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=str(error)[:4000]
+            )
+        return LogAnswer(
+            epoch=self._tenure.epoch,
+            data=b64encode(found.data).decode("ascii"),
+            offset=found.offset,
+            size=found.size,
+            complete=found.complete,
+        )

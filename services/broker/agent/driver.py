@@ -1,0 +1,167 @@
+"""Brings each attempt to where the broker wants it: stage, commit, release; cancel; forget. One task per attempt at a time."""
+
+import asyncio
+from collections.abc import Callable
+
+from caravan.contracts.dispatch import Commit, Desired, Verdict
+from caravan.contracts.problems import LeaseLost
+from caravan.kernel import steps
+from caravan.kernel.logs import get_logger
+from services.broker.adapters.port import Backend, NotSeen, Rejected
+from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
+from services.broker.agent.watched import Watched
+
+log = get_logger(__name__)
+
+
+class Driver:
+    """Level-triggered: `kick` an attempt whenever something of it changed. A failed step is taken again after a pause.
+
+    `look` is called with a reference whose state is worth looking at now.
+    """
+
+    def __init__(
+        self, tenure: Tenure, backend: Backend, broker: AgentApi, metrics: AgentMetrics, look: Callable[[str], None]
+    ) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._broker = broker
+        self._metrics = metrics
+        self._look = look
+        self._slots = asyncio.Semaphore(tenure.settings.concurrency)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def kick(self, watched: Watched) -> None:
+        """See to the attempt now, or once more when its present step is done."""
+        if watched.task is not None and not watched.task.done():
+            watched.again = True
+            return
+        watched.task = asyncio.create_task(self._run(watched), name=f"attempt:{watched.attempt}")
+        self._tasks.add(watched.task)
+        watched.task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop acting. What a backend was asked already may still happen; it was asked under the lease."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _run(self, watched: Watched) -> None:
+        pause = Pause(self._tenure.settings)
+        while True:
+            watched.again = False
+            try:
+                async with self._slots:
+                    await self._step(watched)
+            except LeaseGone:
+                return
+            except LeaseLost as error:
+                self._tenure.lose(repr(error))
+                return
+            except Exception as error:  # Whatever one attempt meets, it is logged, counted and tried again.
+                failed(self._metrics, "drive", error, attempt=watched.attempt, desired=watched.desired)
+                await asyncio.sleep(pause.next())
+            else:
+                if not watched.again:
+                    return
+
+    async def _step(self, watched: Watched) -> None:
+        match watched.desired:
+            case Desired.RUN:
+                if watched.reference is None and not watched.over:
+                    await self._stage(watched)
+                if watched.reference is not None and not watched.over:
+                    await self._release(watched, watched.reference)
+            case Desired.CANCEL:
+                await self._cancel(watched)
+            case Desired.NOTHING:
+                await self._forget(watched)
+
+    async def _stage(self, watched: Watched) -> None:
+        """Have a submission of it at the backend, and the broker's word on whether it is the one."""
+        if watched.staged is None:
+            if watched.submission is None:
+                return
+            await steps.reach("before_stage")
+            self._tenure.guard()
+            try:
+                watched.staged = await self._backend.stage(watched.submission)
+            except Rejected as error:
+                watched.over = True
+                self._tenure.outbox.add(watched.observed("rejected", str(error)))
+                return
+            await steps.reach("stage")
+        await steps.reach("after_stage")
+        self._tenure.guard()
+        asked = Commit(epoch=self._tenure.epoch, attempt=watched.attempt, reference=watched.staged)
+        answer = await self._broker.commit_submission(self._tenure.site, asked)
+        if answer.verdict is Verdict.RELEASE:
+            watched.reference, watched.staged, watched.committed_here = asked.reference, None, True
+            return
+        self._tenure.guard()
+        await self._backend.discard(asked.reference)
+        watched.staged = None
+        if answer.reference is not None:
+            watched.reference = answer.reference
+        else:
+            watched.over = True
+
+    async def _release(self, watched: Watched, reference: str) -> None:
+        """Start what is committed. Once more after a restart or a lost answer: it changes nothing."""
+        if watched.released or watched.desired is not Desired.RUN:
+            return
+        await steps.reach("after_commit")
+        self._tenure.guard()
+        try:
+            await self._backend.release(reference)
+        except Rejected as error:
+            await self._not_released(watched, reference, str(error))
+            return
+        await steps.reach("release")
+        watched.released = True
+        if watched.committed_here and watched.told is None:
+            self._tenure.outbox.add(watched.observed("released"))
+        self._look(reference)
+
+    async def _not_released(self, watched: Watched, reference: str, words: str) -> None:
+        """The backend won't start it. When it never was started, see to it that it never is, and say so."""
+        seen = (await self._backend.observe([reference]))[reference]
+        if isinstance(seen, NotSeen) or seen.released or seen.ended:
+            watched.over = isinstance(seen, NotSeen) or seen.ended
+            watched.released = not isinstance(seen, NotSeen) and seen.released
+            self._look(reference)
+            return
+        self._tenure.guard()
+        await self._backend.cancel(reference)
+        watched.over = True
+        self._tenure.outbox.add(watched.observed("ended", words))
+
+    async def _cancel(self, watched: Watched) -> None:
+        """Nothing of it may run: cancel what is committed; with nothing committed, remove what was staged, and say so."""
+        if watched.reference is not None:
+            if not watched.cancelled:
+                self._tenure.guard()
+                await self._backend.cancel(watched.reference)
+                watched.cancelled = True
+            self._look(watched.reference)
+            return
+        # The broker commits nothing of a cancelled attempt, so what is staged can only be litter.
+        for staged in await self._backend.staged():
+            if staged.tag == watched.tag:
+                self._tenure.guard()
+                await self._backend.discard(staged.reference)
+        watched.staged, watched.over = None, True
+        self._tenure.outbox.add(watched.observed("discarded"))
+
+    async def _forget(self, watched: Watched) -> None:
+        """Its books are closed."""
+        if watched.staged is not None:
+            self._tenure.guard()
+            await self._backend.discard(watched.staged)
+            watched.staged = None
+        if watched.reference is not None:
+            self._tenure.guard()
+            await self._backend.forget(watched.reference)
+        self._tenure.items.pop(watched.attempt, None)

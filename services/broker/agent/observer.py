@@ -1,0 +1,85 @@
+"""Looks at what was committed, and finds what is news: states, runs, usage, and how far usage is complete."""
+
+from datetime import datetime, timedelta
+
+from caravan.contracts.dispatch import Desired, UsageStated
+from caravan.kernel import clock, steps
+from services.broker.adapters.port import Backend, BackendError, NotSeen, Seen
+from services.broker.agent.tenure import AgentMetrics, Pause, Tenure, failed
+from services.broker.agent.watched import Watched
+
+
+class Observer:
+    """A loop's iteration. Cost grows with what changed; everything is looked at once in `full_pass_seconds`."""
+
+    def __init__(self, tenure: Tenure, backend: Backend, books_lag_seconds: int, metrics: AgentMetrics) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._lag = timedelta(seconds=books_lag_seconds)
+        self._metrics = metrics
+        self._pause = Pause(tenure.settings)
+        self._urgent: set[str] = set()
+        self._since: float | None = None
+        self._full_at = 0.0
+        self._progress_at = 0.0
+        self._progress: datetime | None = None
+
+    def look(self, reference: str) -> None:
+        """Look at this one in the next pass, changed or not."""
+        self._urgent.add(reference)
+
+    async def iteration(self) -> float:
+        if not self._tenure.synced:
+            return self._tenure.settings.first_pause_seconds
+        try:
+            await self._pass()
+        except BackendError as error:
+            failed(self._metrics, "observe", error, site=self._tenure.site)
+            self._tenure.outbox.site("degraded", str(error))
+            return self._pause.next()
+        self._pause.over()
+        self._tenure.outbox.site("healthy")
+        return self._tenure.settings.observe_seconds
+
+    async def _pass(self) -> None:
+        now = await self._backend.now()
+        watched = {
+            item.reference: item
+            for item in self._tenure.items.values()
+            if item.reference is not None and not item.settled and item.desired is not Desired.NOTHING
+        }
+        started, urgent, self._urgent = clock.monotonic(), self._urgent, set()
+        full = started >= self._full_at
+        try:
+            changed = None if full else await self._backend.changed(self._since)
+            wanted = set(watched) if changed is None else watched.keys() & (urgent | set(changed))
+            if wanted:
+                for reference, seen in (await self._backend.observe(sorted(wanted))).items():
+                    self._tell(watched[reference], seen)
+        except BackendError:
+            self._urgent |= urgent
+            raise
+        self._since = now.timestamp()
+        if full:
+            self._full_at = started + self._tenure.settings.full_pass_seconds
+        self._advance(now, list(watched.values()))
+
+    def _tell(self, watched: Watched, seen: Seen | NotSeen) -> None:
+        if watched.desired is Desired.NOTHING:
+            return
+        items = watched.saw(seen, self._lag)
+        if any(isinstance(item, UsageStated) for item in items):
+            steps.reach_now("meter")
+        self._tenure.outbox.add(items)
+
+    def _advance(self, now: datetime, watched: list[Watched]) -> None:
+        """State how far usage is complete. What is released after `now` was asked for can only run after it."""
+        if clock.monotonic() < self._progress_at:
+            return
+        known = [item.complete_through(self._lag) for item in watched if not item.settled]
+        through = min([now - self._lag, *(second for second in known if second is not None)])
+        if None in known or (self._progress is not None and through <= self._progress):
+            return
+        self._progress = through
+        self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds
+        self._tenure.outbox.complete_through(through)

@@ -1,0 +1,88 @@
+"""What is to be reported: kept in order until the broker has acknowledged it, sent in batches."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from caravan.contracts.dispatch import Report, ReportItem, SiteReport
+from caravan.contracts.offerings import InventoryItem
+from services.broker.agent.settings import AgentSettings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The oldest entries, and how the site stands if that is news."""
+
+    entries: tuple[ReportItem | datetime, ...]
+    site: SiteReport | None
+
+    @property
+    def items(self) -> tuple[ReportItem, ...]:
+        return tuple(entry for entry in self.entries if not isinstance(entry, datetime))
+
+    def report(self, epoch: int) -> Report:
+        """As it is sent. `usage_complete_through` stands behind everything that was found out before it."""
+        through = [entry for entry in self.entries if isinstance(entry, datetime)]
+        return Report(
+            epoch=epoch, items=self.items, site=self.site, usage_complete_through=through[-1] if through else None
+        )
+
+
+class Outbox:
+    """First in, first out; what was sent stays until `acknowledge`, so a lost answer loses nothing."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._entries: deque[ReportItem | datetime] = deque()
+        self._site: SiteReport | None = None
+        self._state: tuple[str, str] | None = None
+        self._inventory: tuple[InventoryItem, ...] | None = None
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, items: Iterable[ReportItem]) -> None:
+        self._entries.extend(items)
+        self._look()
+
+    def complete_through(self, second: datetime) -> None:
+        """All usage before `second` is among what has been added so far."""
+        self._entries.append(second)
+        self._look()
+
+    def site(self, state: str, detail: str = "", inventory: tuple[InventoryItem, ...] | None = None) -> None:
+        """How the site stands; nothing is sent when it is as it was."""
+        news = inventory if inventory is not None and inventory != self._inventory else None
+        if news is None and self._state == (state, detail):
+            return
+        if news is not None:
+            self._inventory = news
+        elif self._site is not None:
+            news = self._site.inventory
+        self._state = (state, detail)
+        self._site = SiteReport(state=state, detail=detail[:4000], inventory=news)
+        self._look()
+
+    async def batch(self) -> Batch:
+        """Wait for something to report and a moment longer, then give the oldest of it."""
+        await self._filled.wait()
+        await asyncio.sleep(self._settings.batch_seconds)
+        return Batch(tuple(islice(self._entries, self._settings.batch_items)), self._site)
+
+    def acknowledge(self, batch: Batch) -> None:
+        """The broker has it."""
+        for _ in batch.entries:
+            self._entries.popleft()
+        if self._site is batch.site:
+            self._site = None
+        self._look()
+
+    def _look(self) -> None:
+        if self._entries or self._site is not None:
+            self._filled.set()
+        else:
+            self._filled.clear()

@@ -1,0 +1,126 @@
+"""One holding of a site's lease: its epoch, until when it is certainly ours, and all that is known under it.
+
+When it is lost, everything here is dropped: the next one starts from what the broker says.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from caravan.client import ServiceUnavailable
+from caravan.contracts.dispatch import (
+    Commit,
+    Committed,
+    Lease,
+    LeaseRequest,
+    LogAnswer,
+    Report,
+    Reported,
+    Work,
+)
+from caravan.kernel import clock
+from caravan.kernel.logs import get_logger
+from caravan.kernel.metrics import Metrics
+from caravan.kernel.problems import Problem
+from services.broker.agent.outbox import Outbox
+from services.broker.agent.settings import AgentSettings
+from services.broker.agent.watched import Watched
+
+log = get_logger(__name__)
+
+CALL_FAILED: Final = (ServiceUnavailable, Problem, TimeoutError)
+"""What a call to the broker raises when it wasn't done, or nobody knows: to be repeated after a pause. LeaseLost is one too."""
+
+
+class AgentApi(Protocol):
+    """The broker as an agent needs it: `caravan.client.BrokerClient` is one."""
+
+    async def take_lease(self, site: str, request: LeaseRequest) -> Lease: ...
+    async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work: ...
+    async def commit_submission(self, site: str, commit: Commit) -> Committed: ...
+    async def report(self, site: str, report: Report) -> Reported: ...
+    async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None: ...
+
+
+class AgentMetrics:
+    """Counted over all agents of a process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.lost = metrics.counter("agent_leases_lost", "Leases of sites that were lost.")
+        self.rejected = metrics.counter("agent_rejected_items", "Report items that the broker says can't be true.")
+        self.swept = metrics.counter(
+            "agent_swept_submissions", "Staged submissions removed because nobody committed them."
+        )
+        self.failures = metrics.counter("agent_failures", "Steps that failed and are tried again.", "step")
+
+
+class LeaseGone(Exception):
+    """The lease can't be relied on any more: nothing may be started under it."""
+
+
+class Tenure:
+    """State of one epoch. `deadline` is monotonic, counted from before the lease was asked for: the broker's own ends later."""
+
+    def __init__(self, lease: Lease, deadline: float, settings: AgentSettings) -> None:
+        self.site = lease.site
+        self.lease = lease
+        self.deadline = deadline
+        self.settings = settings
+        self.items: dict[str, Watched] = {}
+        self.after = 0
+        self.synced = False
+        """Whether all that is open has been heard of once."""
+        self.outbox = Outbox(settings)
+        self.over = asyncio.Event()
+        self.lost = False
+
+    @property
+    def epoch(self) -> int:
+        return self.lease.epoch
+
+    def guard(self) -> None:
+        """To be called right before anything that could start something. Raises LeaseGone."""
+        if self.lost or clock.monotonic() >= self.deadline:
+            self.lose("its time is over")
+            raise LeaseGone
+
+    def lose(self, why: str) -> None:
+        """Stop acting at once."""
+        if not self.lost:
+            log.warning("agent_lease_lost", site=self.site, epoch=self.epoch, why=why)
+        self.lost = True
+        self.over.set()
+
+    def take(self, work: Work) -> Sequence[Watched]:
+        """Take in what the broker wants; returns what it touched."""
+        touched = []
+        for item in work.items:
+            watched = self.items.get(item.attempt)
+            if watched is None:
+                watched = self.items[item.attempt] = Watched(item.attempt, item.desired)
+            watched.take(item)
+            touched.append(watched)
+        self.after = work.next
+        self.synced = True
+        return touched
+
+
+class Pause:
+    """Pauses that double from the first to the longest, until `over`."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._next = settings.first_pause_seconds
+
+    def next(self) -> float:
+        pause, self._next = self._next, min(self._next * 2, self._settings.longest_pause_seconds)
+        return pause
+
+    def over(self) -> None:
+        self._next = self._settings.first_pause_seconds
+
+
+def failed(metrics: AgentMetrics, step: str, error: BaseException, **context: Any) -> None:
+    """Log and count a step that will be tried again."""
+    metrics.failures.labels(step).inc()
+    log.warning("agent_step_failed", step=step, error=repr(error), **context)
