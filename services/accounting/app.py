@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from caravan.client import Peers
 from caravan.kernel import clock
@@ -9,25 +10,43 @@ from caravan.kernel.audit import audit_router
 from caravan.kernel.feed_router import feed_router
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
-from caravan.kernel.settings import Settings
+from caravan.kernel.settings import Settings as CommonSettings
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.accounting.charging import endpoints as charging
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import recharge
+from services.accounting.exports import endpoints as exports
+from services.accounting.exports.service import ExportService
 from services.accounting.funds import endpoints as funds
 from services.accounting.funds.budgets import BudgetService
 from services.accounting.funds.service import FundsService
+from services.accounting.ledger import endpoints as ledger
+from services.accounting.ledger.reading import LedgerService
+from services.accounting.ledger.sealing import Sealer
+from services.accounting.periods import closing, service
+from services.accounting.periods import endpoints as periods
+from services.accounting.periods.closing import PeriodService
+from services.accounting.settings import Settings
+from services.accounting.statements import endpoints as statements
+from services.accounting.statements.service import StatementService
 from services.accounting.usage.following import Following
 
+ROUTERS = (funds.router, charging.router, periods.router, statements.router, ledger.router, exports.router)
 
-def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock = clock.now) -> ServiceApp:
-    """Compose accounting. Without `peers` it answers, and follows nobody: events are applied by hand, in tests."""
+
+def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.Clock = clock.now) -> ServiceApp:
+    """Compose accounting. Without `peers` it answers and follows nobody; tests then apply events by hand."""
     metrics = Metrics()
     runtime = Runtime("accounting", settings, metrics, now)
+    own = settings if isinstance(settings, Settings) else Settings(**dict(settings))
+    period_service = PeriodService(runtime, timedelta(hours=own.closing_grace_hours))
 
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
         async with runtime.running():
+            await runtime.db.write(service.prepare, settings.zone)
+            runtime.loops.start(closing.LOOP, period_service.iteration)
+            runtime.loops.start("sealing", Sealer(runtime.db, runtime.owner.id).iteration)
             if peers is not None:
                 Following(runtime, peers).start()
             yield
@@ -36,8 +55,17 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
         "accounting",
         "Caravan accounting",
         settings,
-        routers=[funds.router, charging.router, feed_router(), audit_router()],
-        provide=[runtime, FundsService(runtime, recharge), BudgetService(runtime), LineService(runtime)],
+        routers=[*ROUTERS, feed_router(), audit_router()],
+        provide=[
+            runtime,
+            period_service,
+            FundsService(runtime, recharge),
+            BudgetService(runtime),
+            LineService(runtime),
+            ExportService(runtime),
+            LedgerService(runtime.db),
+            StatementService(runtime.db),
+        ],
         lifespan=lifespan,
         metrics=metrics,
         checks={"runtime": runtime.ready},

@@ -1,5 +1,15 @@
-"""Accounting's settings: those of every service."""
+"""Accounting's settings: those of every service, and how long a close waits."""
 
-from caravan.kernel.settings import Settings
+from pydantic import Field
 
-__all__ = ["Settings"]
+from caravan.kernel import settings
+
+
+class Settings(settings.Settings):
+    """See `caravan/kernel/settings.py`; the prefix stays."""
+
+    closing_grace_hours: int = Field(
+        default=72,
+        ge=0,
+        description="How long after its end a closing period waits for sites whose usage is not complete.",
+    )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
-from caravan.kernel import clock
+from caravan.kernel import clock, steps
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from services.accounting.charging import service as charging
@@ -56,6 +56,7 @@ class Facts:
 
     def usage_stated(self, tx: Session, event: dict[str, Any]) -> None:
         """Replace the hour whole, unless this revision or a later one is here already."""
+        steps.reach_now("charge")
         usage, at = UsageRecord.model_validate(event["data"]), self._now()
         hour = clock.to_seconds(usage.hour)
         stored = tx.execute(

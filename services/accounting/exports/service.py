@@ -1,0 +1,78 @@
+"""Reading what an outsider needs to charge all usage again."""
+
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PriceList
+from caravan.contracts.usage import ExportedUsage, UsageExport, UsageRecord
+from caravan.kernel.clock import floor_second, from_seconds
+from caravan.kernel.money import Money
+from caravan.kernel.runtime import Runtime
+from services.accounting.charging.models import LineRow
+from services.accounting.funds.models import HoldRow
+from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
+
+
+class ExportService:
+    """Usage with its terms. One consistent snapshot."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._db = runtime.db
+
+    async def usage(self, period: str | None) -> UsageExport:
+        """All usage, or of a period: all usage of each job that has a line in it, whatever it lies in."""
+        return await self._db.read(_usage, period)
+
+
+def _usage(tx: Session, period: str | None) -> UsageExport:
+    query = (
+        select(
+            UsageRow.__table__,
+            RunRow.attempt,
+            RunRow.outcome,
+            AttemptCopy.organization,
+            AttemptCopy.project,
+            AttemptCopy.provider,
+            AttemptCopy.offering,
+            AttemptCopy.price_list,
+            HoldRow.amount.label("hold_amount"),
+        )
+        .join(RunRow, RunRow.id == UsageRow.run)
+        .join(AttemptCopy, AttemptCopy.id == RunRow.attempt)
+        .join(HoldRow, HoldRow.job == UsageRow.job)
+        .order_by(UsageRow.job, UsageRow.run, UsageRow.hour)
+    )
+    if period is not None:
+        jobs = select(LineRow.job).where(LineRow.period == period)
+        query = query.where(UsageRow.job.in_(jobs.scalar_subquery()))
+    usage = tuple(_exported(row) for row in tx.execute(query))
+    wanted = sorted({one.price_list for one in usage})
+    documents = tx.scalars(
+        select(PriceListCopy.document).where(PriceListCopy.id.in_(wanted)).order_by(PriceListCopy.id)
+    )
+    return UsageExport(usage=usage, price_lists=tuple(PriceList.model_validate(document) for document in documents))
+
+
+def _exported(row: Row[Any]) -> ExportedUsage:
+    return ExportedUsage(
+        record=UsageRecord(
+            hour=from_seconds(row.hour),
+            revision=row.revision,
+            spans=row.spans,
+            run=row.run,
+            attempt=row.attempt,
+            job=row.job,
+            run_started_at=from_seconds(row.run_started_at),
+        ),
+        organization=row.organization,
+        project=row.project,
+        provider=row.provider,
+        offering=row.offering,
+        price_list=row.price_list,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        hold_amount=Money(row.hold_amount),
+        applied_at=floor_second(row.applied_at),
+    )

@@ -1,0 +1,62 @@
+"""Holding the totals of funds against what they sum up."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.funds import HoldStatus
+from services.accounting.charging.models import LineRow
+from services.accounting.funds.budgets import sums
+from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
+from services.accounting.ledger import service as ledger
+
+
+def verify(tx: Session) -> list[str]:
+    """What is wrong, in words; empty when all totals are the sums they stand for. Costs as much as there are holds and lines."""
+    return [*_funds(tx), *_budgets(tx), *_holds(tx)]
+
+
+def _funds(tx: Session) -> Iterator[str]:
+    deposited = _by(tx, DepositRow.organization, func.sum(DepositRow.amount))
+    charged = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
+    left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
+    held = _by(tx, HoldRow.organization, left)
+    for fund in tx.execute(select(Fund.__table__)):
+        who = fund.organization
+        for name, total, right in (
+            ("deposited", fund.deposited, deposited.get(who, 0)),
+            ("charged", fund.charged, charged.get(who, 0)),
+            ("held", fund.held, held.get(who, 0)),
+            ("deposited less charged, by the ledger", fund.deposited - fund.charged, ledger.net(tx, who)),
+        ):
+            if total != right:
+                yield f"{who}: {name} is {total} fen, and should be {right}"
+
+
+def _budgets(tx: Session) -> Iterator[str]:
+    for budget in tx.execute(select(BudgetRow.id, BudgetRow.charged, BudgetRow.held)).all():
+        right = sums(tx, budget.id)
+        if (budget.charged, budget.held) != right:
+            yield f"{budget.id}: charged and held are {(budget.charged, budget.held)} fen, and should be {right}"
+
+
+def _holds(tx: Session) -> Iterator[str]:
+    billed = (
+        select(LineRow.job, func.sum(LineRow.amount).label("amount"))
+        .where(LineRow.bearer == "organization")
+        .group_by(LineRow.job)
+        .subquery()
+    )
+    wrong = (
+        select(HoldRow.job, HoldRow.captured, func.coalesce(billed.c.amount, 0).label("billed"))
+        .outerjoin(billed, billed.c.job == HoldRow.job)
+        .where(HoldRow.captured != func.coalesce(billed.c.amount, 0))
+    )
+    for row in tx.execute(wrong):
+        yield f"{row.job}: captured {row.captured} fen, and its lines come to {row.billed}"
+
+
+def _by(tx: Session, column: object, value: object) -> dict[str, int]:
+    rows = tx.execute(select(column, value).group_by(column)).all()  # type: ignore[call-overload]
+    return {row[0]: int(row[1] or 0) for row in rows}

@@ -1,0 +1,45 @@
+"""Accounting running on a migrated database of either engine, with two feeds that tests fill, and the people who use it."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from caravan.kernel.settings import Settings
+from services.accounting.app import create_app
+from tests.accounting.world import World
+from tests.support import Person, Running, database, development, running
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture
+def settings(keys: Path, migrated: Callable[[str], str]) -> Settings:
+    return development(keys, **database("accounting", migrated("accounting")))
+
+
+@pytest.fixture
+async def accounting(settings: Settings) -> AsyncIterator[Running]:
+    async with running(create_app(settings)) as service:
+        yield service
+
+
+@pytest.fixture
+async def world(accounting: Running) -> World:
+    """An organization with a project, a seller with a priced offering, known to accounting; no money yet."""
+    world = World(accounting)
+    await world.open()
+    return world
+
+
+@pytest.fixture
+def finance(accounting: Running) -> Person:
+    return accounting.person("finance", "platform:finance")
+
+
+@pytest.fixture
+def broker(accounting: Running) -> Person:
+    return accounting.person("service:broker", "service:broker")
