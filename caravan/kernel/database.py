@@ -22,16 +22,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
     Connection,
+    CursorResult,
     Dialect,
     Engine,
     MetaData,
     Text,
     TypeDecorator,
+    UpdateBase,
     create_engine,
     event,
     make_url,
@@ -179,9 +181,10 @@ class Database:
         self._async: AsyncEngine | None = None
         self._units: set[asyncio.Task[Any]] = set()
         self._topics: dict[str, tuple[int, asyncio.Event]] = {}
+        self.closing = False
 
     async def start(self) -> None:
-        """Connect. Raises WriterTaken when another process writes to this SQLite file."""
+        """Connect to a database that is migrated. Raises WriterTaken when another process writes to this SQLite file."""
         if not self.sqlite:
             self._async = create_async_engine(
                 self.url.set(drivername="postgresql+asyncpg"),
@@ -201,6 +204,12 @@ class Database:
         self._engines.append(engine)
         self._read_engine = engine
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+
+    def close_waits(self) -> None:
+        """Let all who wait for a topic, and all who will, return at once: the service is stopping."""
+        self.closing = True
+        for _, flag in self._topics.values():
+            flag.set()
 
     async def stop(self) -> None:
         """Finish what is under way, then close everything. The lock goes last."""
@@ -283,7 +292,7 @@ class Database:
     async def wait(self, topic: str, since: int, seconds: float) -> None:
         """Return when `topic` was signalled after `since`, or after `seconds`."""
         version, flag = self._topics.setdefault(topic, (0, asyncio.Event()))
-        if version == since:
+        if version == since and not self.closing:
             try:
                 async with asyncio.timeout(seconds):
                     await flag.wait()
@@ -351,6 +360,11 @@ def take_lock(database: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"pid {os.getpid()} since {clock.now().isoformat(timespec='seconds')}".encode())
     return descriptor
+
+
+def affected(tx: Session, statement: UpdateBase) -> int:
+    """Execute an UPDATE or DELETE and return how many rows it met."""
+    return cast("CursorResult[Any]", tx.execute(statement)).rowcount
 
 
 def database_now(tx: Session) -> datetime:

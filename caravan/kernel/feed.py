@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, ids, leases
-from caravan.kernel.database import Database, database_now, is_sqlite, signal
+from caravan.kernel.database import Database, affected, database_now, is_sqlite, signal
 from caravan.kernel.problems import CursorGone, FieldError, Invalid
 from caravan.kernel.tables import feed_entities, feed_followers, feed_state, outbox
 
@@ -155,8 +155,7 @@ def prune(tx: Session, limit: int = 1000) -> int:
     if seen is None:
         return 0
     old = select(outbox.c.sequence).where(outbox.c.position < seen).order_by(outbox.c.position).limit(limit)
-    gone = tx.execute(delete(outbox).where(outbox.c.sequence.in_(old.scalar_subquery())))
-    return int(gone.rowcount)  # type: ignore[attr-defined]
+    return affected(tx, delete(outbox).where(outbox.c.sequence.in_(old.scalar_subquery())))
 
 
 async def page(
@@ -174,7 +173,7 @@ async def page(
         version = db.version(TOPIC)
         rows, current = await db.read(_look, position)
         left = deadline - clock.monotonic()
-        if rows or left <= 0:
+        if rows or left <= 0 or db.closing:
             return [event_of(r, source) for r in rows], f"{current}:{rows[-1].position if rows else position}"
         await db.wait(TOPIC, version, left if db.sqlite else min(left, POLL_SECONDS))
 

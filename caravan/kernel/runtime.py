@@ -44,6 +44,7 @@ class Runtime:
             try:
                 yield self
             finally:
+                self.db.close_waits()
                 await self.loops.stop()
         finally:
             await self.db.stop()

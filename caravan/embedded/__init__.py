@@ -1,0 +1,97 @@
+"""The three services in one process: each with its own database, calling each other without a socket.
+
+`compose(settings)` gives one ASGI app with the services under /catalog, /broker and /accounting. The same services run one process
+each with `service_app(settings, name)`. Decides nothing itself.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import httpx
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.kernel.settings import ServiceName
+from caravan.kernel.tokens import create_signer
+from caravan.kernel.web import ServiceApp, started
+from services.accounting.app import create_app as create_accounting
+from services.broker.app import create_app as create_broker
+from services.broker.settings import Settings
+from services.catalog.app import create_app as create_catalog
+
+SERVICES: Final[tuple[ServiceName, ...]] = ("catalog", "accounting", "broker")
+"""In the order in which they start; they stop in reverse."""
+CREATE: Final = {"catalog": create_catalog, "accounting": create_accounting, "broker": create_broker}
+
+
+class _Later:
+    """An ASGI app that is known later: the services need each other's clients before they exist."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.app is None:
+            raise RuntimeError("the service is not composed yet")
+        await self.app(scope, receive, send)
+
+
+def _peers(settings: Settings, me: ServiceName, apps: dict[ServiceName, _Later] | None) -> Peers:
+    """The clients through which `me` sees the services: in this process, or at the URLs of the settings."""
+    signer = create_signer(settings)
+
+    def arguments(service: ServiceName) -> tuple[str, httpx.AsyncBaseTransport | None]:
+        if apps is not None:
+            return f"http://{service}", httpx.ASGITransport(apps[service])
+        url = settings.service_url(service)
+        if url is None:
+            raise ValueError(
+                f"CARAVAN_{service.upper()}_URL is not set: {me} runs alone and has to know where {service} answers"
+            )
+        return url, None
+
+    def token() -> str:
+        return signer.service_token(me)
+
+    clients = {service: arguments(service) for service in SERVICES}
+    return Peers(
+        catalog=CatalogClient(clients["catalog"][0], token, transport=clients["catalog"][1]),
+        broker=BrokerClient(clients["broker"][0], token, transport=clients["broker"][1]),
+        accounting=AccountingClient(clients["accounting"][0], token, transport=clients["accounting"][1]),
+    )
+
+
+def service_app(settings: Settings, service: ServiceName) -> ServiceApp:
+    """One service for a process of its own. Raises ValueError when a peer's URL is not set."""
+    app: ServiceApp = CREATE[service](settings, _peers(settings, service, None))
+    return app
+
+
+def compose(settings: Settings) -> Starlette:
+    """All three in one app; its lifespan runs theirs."""
+    later: dict[ServiceName, _Later] = {service: _Later() for service in SERVICES}
+    apps: dict[ServiceName, ServiceApp] = {}
+    for service in SERVICES:
+        apps[service] = CREATE[service](settings, _peers(settings, service, later))
+        later[service].app = apps[service]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in SERVICES:
+                await stack.enter_async_context(started(apps[service]))
+            yield
+
+    whole = Starlette(
+        routes=[
+            Route("/", lambda _: RedirectResponse("/broker/docs")),
+            *(Mount(f"/{service}", apps[service]) for service in SERVICES),
+        ],
+        lifespan=lifespan,
+    )
+    whole.state.services = apps
+    return whole

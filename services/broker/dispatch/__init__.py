@@ -1,0 +1,5 @@
+"""Dispatch: the broker's side of the protocol with site agents: lease, work, commit, report, log reads.
+
+Owns what is wanted of each site and what its agent last said. Never calls a backend, and never decides where a job goes.
+Open `service.py` first; `caravan/contracts/dispatch.py` is the protocol.
+"""

@@ -1,0 +1,248 @@
+"""Applying what agents report, item by item. A stale or doubled item changes nothing; one that can't be true is refused by name.
+
+The order of observations is the agent's observation number, per attempt and per run, never the order of arrival.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
+from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, RunState
+from caravan.contracts.usage import RunFinal, UsageRecord
+from caravan.kernel import clock, feed, ids
+from services.broker.dispatch.wanted import want
+from services.broker.jobs import store
+from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
+from services.broker.jobs.states import TRANSITIONS, task_after
+
+UNDONE = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING)
+
+
+class CannotBe(Exception):
+    """The item contradicts what is known; it is refused with these words and raises an alarm."""
+
+
+def apply(tx: Session, site: str, item: ReportItem) -> bool:
+    """Apply one item. Returns whether it changed anything. Raises CannotBe."""
+    attempt = tx.get(AttemptRow, item.attempt)
+    if attempt is None or attempt.site != site:
+        raise CannotBe("this site has no such attempt")
+    if isinstance(item, AttemptObserved):
+        return _attempt(tx, attempt, item)
+    if attempt.reference is None:
+        raise CannotBe("nothing of this attempt was ever committed, so nothing of it can have run")
+    if isinstance(item, RunObserved):
+        return _run(tx, attempt, item)
+    run = tx.execute(
+        select(RunRow).where(RunRow.site == site, RunRow.backend_identity == item.backend_identity)
+    ).scalar_one_or_none()
+    if run is None or run.attempt != attempt.id:
+        raise CannotBe("this run has not been observed yet")
+    return _usage(tx, run, item) if isinstance(item, UsageStated) else _final(tx, attempt, run, item)
+
+
+def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
+    if item.observation <= attempt.observation or attempt.state == AttemptState.ENDED:
+        return False
+    if item.state in ("rejected", "discarded"):
+        if attempt.reference is not None and item.state == "discarded":
+            raise CannotBe("a committed submission can't be discarded")
+        return _gone(tx, attempt, item)
+    target = AttemptState(item.state)
+    if target is not AttemptState(attempt.state) and target not in TRANSITIONS[AttemptState(attempt.state)]:
+        raise CannotBe(f"an attempt does not go from {attempt.state} to {target}")
+    attempt.observation = item.observation
+    attempt.detail = item.detail
+    job = tx.get_one(JobRow, attempt.job)
+    if target is AttemptState.ENDED:
+        _ended(tx, attempt, job, clock.now(), item.detail)
+        return True
+    if target is not AttemptState(attempt.state):
+        attempt.state = target
+        store.note(tx, job.id, f"attempt.{target}", item.detail, attempt=attempt.id)
+        if target in (AttemptState.RELEASED, AttemptState.QUEUED):
+            store.move_tasks(tx, job, attempt.indices, [JobState.PENDING], JobState.QUEUED)
+            store.follow_tasks(tx, job, clock.now())
+    return True
+
+
+def _gone(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
+    """Nothing of the attempt will ever run: its tasks look for another place, never again for this one if it was rejected."""
+    attempt.observation = item.observation
+    job = tx.get_one(JobRow, attempt.job)
+    if item.state == "rejected":
+        job.excluded = job.excluded | {attempt.offering: ["rejected", f"Its backend refused the job: {item.detail}"]}
+    _ended(tx, attempt, job, clock.now(), item.detail)
+    return True
+
+
+def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail: str) -> None:
+    tx.flush()
+    running = select(RunRow.id).where(RunRow.attempt == attempt.id, RunRow.state == RunState.RUNNING).limit(1)
+    if tx.execute(running).first() is not None:
+        raise CannotBe("a run of this attempt has not ended")
+    store.end_attempt(tx, attempt, now, detail)
+    spec = JobSpec.model_validate_json(job.spec)
+    undone = tx.execute(
+        select(TaskRow.index.label("task"), TaskRow.tries).where(
+            TaskRow.job == job.id, TaskRow.attempt == attempt.id, TaskRow.state.in_(UNDONE)
+        )
+    ).all()
+    again = [row.task for row in undone if row.tries < spec.max_attempts and not job.cancel_requested]
+    given_up = [row.task for row in undone if row.task not in set(again)]
+    if again:
+        job.excluded = {attempt.offering: ["failed", "Its site failed this job before"]} | job.excluded
+        store.move_tasks(tx, job, again, UNDONE, JobState.PENDING)
+        for start in range(0, len(again), store.CHUNK):
+            part = again[start : start + store.CHUNK]
+            tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index.in_(part)).values(attempt=None))
+        store.wake(tx, job.id)
+        tx.refresh(job, ["wake_at"])
+    target = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
+    store.move_tasks(tx, job, given_up, UNDONE, target, detail=detail or "its site gave it up")
+    if given_up and not job.cancel_requested:
+        job.detail = detail or "Its site gave it up"
+    store.follow_tasks(tx, job, now)
+    store.close_books(tx, attempt)
+
+
+def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
+    if item.index not in attempt.indices:
+        raise CannotBe("the attempt has no task of this index")
+    row = tx.execute(
+        select(RunRow).where(RunRow.site == attempt.site, RunRow.backend_identity == item.backend_identity)
+    ).scalar_one_or_none()
+    if row is not None and (row.attempt != attempt.id or row.index != item.index):
+        raise CannotBe("this backend identity belongs to another run")
+    if row is not None and (item.observation <= row.observation or row.state == RunState.ENDED):
+        return False
+    if item.state is RunState.ENDED and (item.ended_at is None or item.outcome is None):
+        raise CannotBe("an ended run has an end and an outcome")
+    if attempt.state == AttemptState.ENDED:
+        raise CannotBe("the attempt has ended")
+    job = tx.get_one(JobRow, attempt.job)
+    if row is None:
+        row = RunRow(
+            id=ids.new("run"),
+            site=attempt.site,
+            backend_identity=item.backend_identity,
+            attempt=attempt.id,
+            job=job.id,
+            index=item.index,
+            started_at=item.started_at,
+            final=0,
+            hours={},
+        )
+        tx.add(row)
+        job.open_runs += 1
+        store.note(tx, job.id, "run.started", at=item.started_at, attempt=attempt.id, index=item.index, run=row.id)
+    row.observation, row.state, row.detail = item.observation, item.state, item.detail
+    row.outcome = item.outcome
+    row.exit_code, row.signal = item.exit_code, item.signal
+    row.ended_at = item.ended_at
+    tx.flush()
+    if attempt.state in (AttemptState.STAGED, AttemptState.RELEASED, AttemptState.QUEUED, AttemptState.UNKNOWN):
+        attempt.state = AttemptState.RUNNING
+    task = [item.index]
+    tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index == item.index).values(run=row.id))
+    if item.state is RunState.RUNNING or item.outcome is None:
+        store.move_tasks(tx, job, task, [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
+        store.follow_tasks(tx, job, item.started_at)
+        return True
+    if job.started_at is None:
+        job.started_at = item.started_at
+    _task_ends(tx, job, item.index, item.outcome, item.detail)
+    store.note(
+        tx,
+        job.id,
+        "run.ended",
+        item.detail,
+        at=item.ended_at,
+        run=row.id,
+        index=item.index,
+        outcome=item.outcome,
+        exit_code=item.exit_code,
+    )
+    store.follow_tasks(tx, job, item.ended_at or clock.now())
+    return True
+
+
+def _task_ends(tx: Session, job: JobRow, index: int, outcome: Outcome, detail: str) -> None:
+    spec = JobSpec.model_validate_json(job.spec)
+    tries = tx.execute(select(TaskRow.tries).where(TaskRow.job == job.id, TaskRow.index == index)).scalar_one()
+    target = task_after(outcome, tries, spec.max_attempts, bool(job.cancel_requested))
+    if target is JobState.FAILED and not job.detail:
+        job.detail = detail or outcome
+    store.move_tasks(tx, job, [index], UNDONE, target, detail=detail)
+
+
+def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
+    hour = item.usage.hour.isoformat().replace("+00:00", "Z")
+    known = run.hours.get(hour, 0)
+    if item.usage.revision <= known:
+        return False
+    if run.final:
+        raise CannotBe("the books of this run were closed")
+    run.hours = run.hours | {hour: item.usage.revision}
+    feed.fact(
+        tx,
+        events.USAGE_STATED,
+        run.job,
+        UsageRecord(
+            hour=item.usage.hour,
+            revision=item.usage.revision,
+            spans=item.usage.spans,
+            run=run.id,
+            attempt=run.attempt,
+            job=run.job,
+            run_started_at=run.started_at,
+        ),
+    )
+    return True
+
+
+def _final(tx: Session, attempt: AttemptRow, run: RunRow, item: FinalStated) -> bool:
+    if run.final:
+        return False
+    if run.state != RunState.ENDED or run.outcome is None:
+        raise CannotBe("a run that has not ended can't have its books closed")
+    if item.hours != run.hours:
+        raise CannotBe("usage of this run is missing here; state it again")
+    close_run(tx, run)
+    store.close_books(tx, attempt)
+    store.settle(tx, tx.get_one(JobRow, run.job))
+    return True
+
+
+def close_run(tx: Session, run: RunRow) -> None:
+    """Close the run's books and say how it ended, once."""
+    job = tx.get_one(JobRow, run.job)
+    run.final = 1
+    job.open_runs -= 1
+    feed.fact(
+        tx,
+        events.RUN_FINAL,
+        run.job,
+        RunFinal(run=run.id, attempt=run.attempt, job=run.job, outcome=Outcome(run.outcome or Outcome.LOST)),
+    )
+
+
+def lose(tx: Session, attempt: AttemptRow, by: str) -> None:
+    """A person says that the attempt is lost: what had not ended ends as lost, and what was stated stays stated."""
+    job = tx.get_one(JobRow, attempt.job)
+    now = clock.now()
+    for run in tx.scalars(select(RunRow).where(RunRow.attempt == attempt.id)).all():
+        if run.state == RunState.RUNNING:
+            run.state, run.outcome = RunState.ENDED, Outcome.LOST
+            run.ended_at = clock.floor_second(now)
+            run.detail = "declared lost"
+            _task_ends(tx, job, run.index, Outcome.LOST, "declared lost")
+        if not run.final:
+            close_run(tx, run)
+    store.note(tx, job.id, "attempt.lost", at=now, attempt=attempt.id, by=by)
+    _ended(tx, attempt, job, now, "declared lost")
+    if attempt.desired != Desired.NOTHING:
+        want(tx, attempt, Desired.NOTHING)

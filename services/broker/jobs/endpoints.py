@@ -1,0 +1,103 @@
+"""Jobs over HTTP."""
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from caravan.contracts.ids import JobId, ProjectId
+from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobSpec, JobState, LogChunk
+from caravan.contracts.problems import (
+    BudgetExceeded,
+    InsufficientFunds,
+    LogUnavailable,
+    NoLogYet,
+    NoOfferingFits,
+    NotSupportedHere,
+    UnknownReference,
+    WrongState,
+)
+from caravan.kernel.pages import Page, PageParams
+from caravan.kernel.web import IdempotencyKey, OrgMember, OrgReader, Response, Router, problems, provided, stored
+from services.broker.dispatch.service import DispatchService, LogWanted
+from services.broker.jobs.reading import JobReader
+from services.broker.jobs.service import JobService
+
+router = Router(prefix="/v1", tags=["jobs"])
+Jobs = Annotated[JobService, provided(JobService)]
+Reader = Annotated[JobReader, provided(JobReader)]
+Dispatch = Annotated[DispatchService, provided(DispatchService)]
+JobPath = Annotated[JobId, Path()]
+LOG_BYTES = 1_048_576
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    response_model=Job,
+    responses=problems(BudgetExceeded, InsufficientFunds, NoOfferingFits, NotSupportedHere, UnknownReference),
+)
+async def submit_job(spec: JobSpec, caller: OrgMember, jobs: Jobs, key: IdempotencyKey) -> Response:
+    """Accept a job, place it and set its maximum price aside.
+
+    201 also when there is no room yet (`no_capacity`) or its funds are not confirmed yet: it goes on by itself.
+    """
+    return stored(await jobs.submit(spec, caller, key))
+
+
+@router.get("/jobs")
+async def list_jobs(
+    page: PageParams,
+    caller: OrgReader,
+    reader: Reader,
+    project: ProjectId | None = None,
+    state: JobState | None = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[Job]:
+    """List jobs, the newest first."""
+    return await reader.list(caller, page, project, state, name)
+
+
+@router.get("/jobs/{job}")
+async def get_job(job: JobPath, caller: OrgReader, reader: Reader) -> JobDetail:
+    """Read a job with what was asked and its last placement."""
+    return await reader.get(job, caller)
+
+
+@router.post("/jobs/{job}/cancel", responses=problems(WrongState))
+async def cancel_job(job: JobPath, caller: OrgMember, jobs: Jobs) -> Job:
+    """Have everything of the job stopped that has not ended. What it used until then is charged."""
+    return await jobs.cancel(job, caller)
+
+
+@router.get("/jobs/{job}/tasks")
+async def list_job_tasks(job: JobPath, page: PageParams, caller: OrgReader, reader: Reader) -> Page[ArrayTask]:
+    """List the job's array tasks by index, each with its last run."""
+    return await reader.tasks(job, caller, page)
+
+
+@router.get("/jobs/{job}/attempts")
+async def list_job_attempts(job: JobPath, page: PageParams, caller: OrgReader, reader: Reader) -> Page[Attempt]:
+    """List where the job was tried, in order."""
+    return await reader.attempts(job, caller, page)
+
+
+@router.get("/jobs/{job}/events")
+async def list_job_events(job: JobPath, page: PageParams, caller: OrgReader, reader: Reader) -> Page[JobEvent]:
+    """List what happened to the job, in order."""
+    return await reader.events(job, caller, page)
+
+
+@router.get("/jobs/{job}/logs", responses=problems(LogUnavailable, NoLogYet))
+async def read_job_log(
+    job: JobPath,
+    caller: OrgMember,
+    dispatch: Dispatch,
+    index: Annotated[int, Query(ge=0, le=1_000_000, description="Of the array task; 0 without an array.")] = 0,
+    stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
+    offset: Annotated[int, Query(ge=0, le=2**62, description="Byte to start at.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=LOG_BYTES, description="Bytes at most.")] = 65_536,
+    tail: Annotated[int | None, Query(ge=1, le=LOG_BYTES, description="The last so many bytes instead.")] = None,
+) -> LogChunk:
+    """Read a piece of one task's output, also while it runs. Go on at `next_offset`."""
+    wanted = LogWanted(index, stream, -tail if tail else offset, tail or limit)
+    return await dispatch.read_log(job, wanted, caller)

@@ -1,0 +1,60 @@
+"""A job's state is a pure function of its tasks; a task's next state of how its run ended. Tables, not branches."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from caravan.contracts.jobs import AttemptState, JobState, Outcome
+
+TASK_AFTER: Final[Mapping[Outcome, JobState]] = {
+    Outcome.SUCCEEDED: JobState.SUCCEEDED,
+    Outcome.USER: JobState.FAILED,
+    Outcome.LIMIT: JobState.FAILED,
+    Outcome.CANCELLED: JobState.CANCELLED,
+    Outcome.SITE: JobState.FAILED,
+    Outcome.LOST: JobState.FAILED,
+    Outcome.DUPLICATE: JobState.FAILED,
+}
+RETRIED: Final = frozenset({Outcome.SITE, Outcome.LOST})
+"""Ends that were not the enterprise's: tried elsewhere, with only the tasks that need it."""
+
+TRANSITIONS: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
+    AttemptState.PLANNED: frozenset({AttemptState.STAGED, AttemptState.ENDED}),
+    AttemptState.STAGED: frozenset(
+        {AttemptState.RELEASED, AttemptState.QUEUED, AttemptState.RUNNING, AttemptState.UNKNOWN, AttemptState.ENDED}
+    ),
+    AttemptState.RELEASED: frozenset(
+        {AttemptState.QUEUED, AttemptState.RUNNING, AttemptState.UNKNOWN, AttemptState.ENDED}
+    ),
+    AttemptState.QUEUED: frozenset({AttemptState.RUNNING, AttemptState.UNKNOWN, AttemptState.ENDED}),
+    AttemptState.RUNNING: frozenset({AttemptState.QUEUED, AttemptState.UNKNOWN, AttemptState.ENDED}),
+    AttemptState.UNKNOWN: frozenset({AttemptState.QUEUED, AttemptState.RUNNING, AttemptState.ENDED}),
+    AttemptState.ENDED: frozenset(),
+}
+"""What an agent may report of a committed attempt. Nothing leaves `ended`."""
+
+
+def job_state(counts: Mapping[JobState, int]) -> JobState:
+    """The state of a job with so many tasks in each state.
+
+    Any task that runs makes it running, then queued, then pending; once all have ended the worst end counts.
+    """
+    for state in (
+        JobState.RUNNING,
+        JobState.QUEUED,
+        JobState.PENDING,
+        JobState.REFUSED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+    ):
+        if counts.get(state, 0):
+            return state
+    return JobState.SUCCEEDED
+
+
+def task_after(outcome: Outcome, tries: int, max_attempts: int, cancelling: bool) -> JobState:
+    """Where a task goes when its run has ended so, after `tries` tries. `pending` means: try it again."""
+    if outcome in RETRIED and not cancelling and tries < max_attempts:
+        return JobState.PENDING
+    if outcome in RETRIED and cancelling:
+        return JobState.CANCELLED
+    return TASK_AFTER[outcome]

@@ -1,0 +1,186 @@
+"""Changes to one job inside a transaction: tasks move between states, the job follows, events are written, the end is settled.
+
+Everything that moves a job goes through here, whoever caused it: a request, the loop or a site's report.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.dispatch import Desired
+from caravan.contracts.jobs import AttemptState, HoldState, Job, JobHold, JobState
+from caravan.contracts.offerings import Capacity
+from caravan.contracts.usage import JobSettled, RunUsage
+from caravan.kernel import clock, feed
+from caravan.kernel.database import affected, signal
+from caravan.kernel.money import Money
+from services.broker.dispatch.wanted import want
+from services.broker.jobs.models import AttemptRow, EventRow, JobRow, RunRow, TaskRow
+from services.broker.jobs.states import job_state
+from services.broker.placement import capacity
+from services.broker.placement.models import Waiting
+
+TOPIC: Final = "advance"
+CHUNK: Final = 500
+
+
+def note(tx: Session, job: str, type: str, detail: str = "", at: datetime | None = None, **data: Any) -> None:
+    """Write the next event of the job."""
+    last = select(func.coalesce(func.max(EventRow.sequence), 0) + 1).where(EventRow.job == job).scalar_subquery()
+    tx.execute(
+        insert(EventRow).values(job=job, sequence=last, at=at or clock.now(), type=type, detail=detail, data=data)
+    )
+
+
+def wake(tx: Session, job: str, at: datetime | None = None) -> None:
+    """Have `advance` look at the job, now or at `at`."""
+    tx.execute(update(JobRow).where(JobRow.id == job).values(wake_at=at or clock.now()))
+    if at is None:
+        signal(tx, TOPIC)
+
+
+def wake_waiting(tx: Session, offering: str, limit: int = 4) -> None:
+    """Have the oldest jobs that wait for this offering looked at again."""
+    oldest = select(Waiting.job).where(Waiting.offering == offering).order_by(Waiting.job).limit(limit)
+    for job in tx.scalars(oldest).all():
+        wake(tx, job)
+
+
+def stop_waiting(tx: Session, job: str) -> None:
+    tx.execute(delete(Waiting).where(Waiting.job == job))
+
+
+def move_tasks(
+    tx: Session, job: JobRow, indices: Sequence[int], sources: Iterable[JobState], target: JobState, **values: Any
+) -> int:
+    """Move those of `indices` that are in one of `sources` to `target`; the job's counts follow. Returns how many moved."""
+    moved = 0
+    counts = dict(job.counts)
+    for source in sources:
+        if source is target:
+            continue
+        for start in range(0, len(indices), CHUNK):
+            mine = (
+                (TaskRow.job == job.id) & TaskRow.index.in_(indices[start : start + CHUNK]) & (TaskRow.state == source)
+            )
+            count = affected(tx, update(TaskRow).where(mine).values(state=target, **values))
+            counts[source] = counts.get(source, 0) - count
+            counts[target] = counts.get(target, 0) + count
+            moved += count
+    job.counts = {state: n for state, n in counts.items() if n}
+    return moved
+
+
+def follow_tasks(tx: Session, job: JobRow, at: datetime) -> None:
+    """Let the job's state follow its tasks; at its end stop waiting and settle when the books are final. `at`: when it happened."""
+    was = JobState(job.state)
+    now = job_state({JobState(state): n for state, n in job.counts.items()})
+    job.version += 1
+    if now is not was:
+        job.state = now
+        if now is JobState.RUNNING and job.started_at is None:
+            job.started_at = at
+        if now.final:
+            job.ended_at = at
+            job.wake_at = None
+            stop_waiting(tx, job.id)
+        if now is not JobState.PENDING:
+            job.reason = None
+        note(tx, job.id, f"job.{now}", job.detail if now.final else "")
+    if now.final:
+        settle(tx, job)
+
+
+def end_attempt(tx: Session, attempt: AttemptRow, at: datetime, detail: str = "") -> None:
+    """The attempt is seen terminal: its capacity goes back, once, and those who wait for it are looked at."""
+    if attempt.state == AttemptState.ENDED:
+        return
+    attempt.state = AttemptState.ENDED
+    attempt.ended_at = at
+    attempt.detail = detail or attempt.detail
+    if attempt.reserved is not None:
+        capacity.give_back(tx, attempt.offering, attempt.reserved, Capacity.model_validate(attempt.capacity))
+        attempt.reserved = None
+        wake_waiting(tx, attempt.offering)
+    note(tx, attempt.job, "attempt.ended", detail, attempt=attempt.id)
+
+
+def close_books(tx: Session, attempt: AttemptRow) -> None:
+    """Nothing more is wanted of an ended attempt whose runs are all final."""
+    if attempt.state != AttemptState.ENDED or attempt.desired == Desired.NOTHING:
+        return
+    tx.flush()
+    unfinished = select(RunRow.id).where(RunRow.attempt == attempt.id, RunRow.final == 0).limit(1)
+    if tx.execute(unfinished).first() is None:
+        if attempt.work is None:
+            attempt.desired = Desired.NOTHING
+        else:
+            want(tx, attempt, Desired.NOTHING)
+
+
+def settle(tx: Session, job: JobRow) -> None:
+    """Say, once, that nothing more will come of the job: it has ended, and so have the books of all its runs."""
+    if job.settled_at is not None or job.open_runs or not JobState(job.state).final:
+        return
+    tx.flush()
+    living = select(AttemptRow.id).where(AttemptRow.job == job.id, AttemptRow.state != AttemptState.ENDED).limit(1)
+    if tx.execute(living).first() is not None:
+        return
+    runs = tx.execute(select(RunRow.id, RunRow.hours).where(RunRow.job == job.id).order_by(RunRow.id)).all()
+    feed.fact(
+        tx,
+        events.JOB_SETTLED,
+        job.id,
+        JobSettled(
+            job=job.id,
+            hold_revision=job.hold_revision,
+            runs=tuple(RunUsage(run=run.id, hours=run.hours) for run in runs),
+        ),
+    )
+    job.settled_at = clock.now()
+    if job.hold_state != HoldState.REFUSED:
+        job.hold_state = HoldState.SETTLED
+    note(tx, job.id, "job.settled")
+
+
+def to_job(job: JobRow) -> Job:
+    """The row as its contract."""
+    return Job(
+        id=job.id,
+        organization=job.organization,
+        project=job.project,
+        name=job.name,
+        state=JobState(job.state),
+        reason=job.reason,
+        detail=job.detail,
+        counts={JobState(state): n for state, n in job.counts.items()},
+        hold=JobHold(amount=Money(job.hold_fen), revision=job.hold_revision, state=HoldState(job.hold_state)),
+        offering=job.offering,
+        labels=job.labels,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        settled_at=job.settled_at,
+        version=job.version,
+    )
+
+
+def due(tx: Session, limit: int) -> tuple[list[str], float]:
+    """Jobs that `advance` should look at now, and the seconds until the next one."""
+    now = clock.now()
+    rows = tx.execute(
+        select(JobRow.id, JobRow.wake_at).where(JobRow.wake_at.is_not(None)).order_by(JobRow.wake_at).limit(limit + 1)
+    ).all()
+    ripe = [row.id for row in rows if row.wake_at <= now][:limit]
+    later = [row.wake_at for row in rows if row.wake_at > now]
+    return ripe, (later[0] - now) / timedelta(seconds=1) if later else 60.0
+
+
+def postpone(tx: Session, jobs: Sequence[str]) -> None:
+    """Look at these again later: moving them on failed."""
+    for job in jobs:
+        wake(tx, job, clock.now() + timedelta(seconds=30))

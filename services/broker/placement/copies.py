@@ -1,0 +1,151 @@
+"""The broker's own copy of the catalog: rows kept by the feed, and a frozen view of all that placement reads.
+
+The view is built once per state of the feed and shared by all requests until the next change.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.offerings import Accelerator, Offering, OfferingState, PriceList, Site
+from caravan.contracts.parties import Provider, ProviderState, Tenant
+from caravan.kernel.database import signal
+from caravan.kernel.feed import upsert
+from caravan.kernel.follow import Handler
+from caravan.kernel.tables import feed_cursors
+from services.broker.placement.models import Copy
+
+CATALOG = "catalog"
+SITES_TOPIC = "sites"
+KEPT = (
+    events.ORGANIZATION,
+    events.PROJECT,
+    events.PROVIDER,
+    events.TENANT,
+    events.SITE,
+    events.OFFERING,
+    events.PRICE_LIST,
+    events.ACCELERATOR,
+)
+
+
+@dataclass(frozen=True)
+class Sold:
+    """An offering with everything that a placement needs to know of it."""
+
+    offering: Offering
+    site: Site
+    provider: Provider
+    prices: PriceList | None
+
+
+@dataclass(frozen=True)
+class CatalogView:
+    """The catalog as the broker last heard of it."""
+
+    cursor: str
+    sold: tuple[Sold, ...]
+    sites: Mapping[str, Site]
+    accelerators: Mapping[str, Accelerator]
+    tenants: Mapping[tuple[str, str, str | None], Tenant]
+    """(site, organization, project or None) -> tenant."""
+
+    def tenant(self, site: str, organization: str, project: str) -> Tenant | None:
+        """The project's own mapping at the site, else the organization's."""
+        return self.tenants.get((site, organization, project)) or self.tenants.get((site, organization, None))
+
+
+EMPTY = CatalogView("", (), {}, {}, {})
+
+
+class Catalog:
+    """Gives the current view; reads the database only when the feed has moved."""
+
+    def __init__(self) -> None:
+        self._view = EMPTY
+
+    def view(self, tx: Session) -> CatalogView:
+        """The view as of this transaction."""
+        cursor = (
+            tx.execute(select(feed_cursors.c.cursor).where(feed_cursors.c.feed == CATALOG)).scalar_one_or_none() or ""
+        )
+        view = self._view
+        if view.cursor != cursor or not cursor:
+            view = self._view = _build(tx, cursor)
+        return view
+
+
+def _build(tx: Session, cursor: str) -> CatalogView:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    wanted = (events.OFFERING, events.SITE, events.PROVIDER, events.PRICE_LIST, events.ACCELERATOR, events.TENANT)
+    for id_, type_, data in tx.execute(select(Copy.id, Copy.type, Copy.data).where(Copy.type.in_(wanted))):
+        found.setdefault(type_, {})[id_] = json.loads(data)
+    sites = {i: Site.model_validate(d) for i, d in found.get(events.SITE, {}).items()}
+    providers = {i: Provider.model_validate(d) for i, d in found.get(events.PROVIDER, {}).items()}
+    newest: dict[str, PriceList] = {}
+    for entity in found.get(events.PRICE_LIST, {}).values():
+        prices = PriceList.model_validate(entity)
+        if prices.offering not in newest or newest[prices.offering].revision < prices.revision:
+            newest[prices.offering] = prices
+    sold = []
+    for entity in found.get(events.OFFERING, {}).values():
+        offering = Offering.model_validate(entity)
+        if offering.state is OfferingState.ACTIVE and offering.site in sites and offering.provider in providers:
+            sold.append(Sold(offering, sites[offering.site], providers[offering.provider], newest.get(offering.id)))
+    tenants = [Tenant.model_validate(d) for d in found.get(events.TENANT, {}).values()]
+    return CatalogView(
+        cursor=cursor,
+        sold=tuple(sorted(sold, key=lambda s: s.offering.id)),
+        sites=sites,
+        accelerators={i: Accelerator.model_validate(d) for i, d in found.get(events.ACCELERATOR, {}).items()},
+        tenants={(t.site, t.organization, t.project): t for t in tenants},
+    )
+
+
+def project_of(tx: Session, project: str) -> dict[str, Any] | None:
+    """The project as last heard of, or None."""
+    data = tx.execute(select(Copy.data).where(Copy.id == project, Copy.type == events.PROJECT)).scalar_one_or_none()
+    found: dict[str, Any] | None = None if data is None else json.loads(data)
+    return found
+
+
+def price_list_of(tx: Session, price_list: str) -> PriceList:
+    """An immutable revision that an attempt was placed by."""
+    return PriceList.model_validate_json(tx.execute(select(Copy.data).where(Copy.id == price_list)).scalar_one())
+
+
+def approved(provider: Provider) -> bool:
+    return provider.state is ProviderState.APPROVED
+
+
+def handlers(offering_changed: Callable[[Session, str], None]) -> dict[str, Handler]:
+    """What the broker keeps of the catalog's feed. `offering_changed(tx, offering)`: it may be decided otherwise now."""
+
+    def keep(tx: Session, event: dict[str, Any]) -> None:
+        """Keep the entity unless a newer version is here already."""
+        data, type_ = event["data"], event["type"]
+        version = int(data.get("version") or data.get("revision") or 1)
+        known = tx.execute(select(Copy.version).where(Copy.id == data["id"])).scalar_one_or_none()
+        if known is not None and known > version:
+            return
+        values = {
+            "type": type_,
+            "version": version,
+            "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")),
+        }
+        tx.execute(
+            upsert(tx, Copy).values(id=data["id"], **values).on_conflict_do_update(index_elements=["id"], set_=values)
+        )
+        if type_ == events.SITE:
+            signal(tx, SITES_TOPIC)
+        if type_ == events.OFFERING:
+            offering_changed(tx, data["id"])
+        if type_ == events.PRICE_LIST:
+            offering_changed(tx, data["offering"])
+
+    return dict.fromkeys(KEPT, keep)
