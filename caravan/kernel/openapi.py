@@ -241,11 +241,15 @@ def sample(schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> A
     match schema.get("type"):
         case "object":
             required = schema.get("required", [])
-            return {
+            found = {
                 name: sample(inner, schemas, depth + 1)
                 for name, inner in schema.get("properties", {}).items()
                 if name in required or "examples" in inner
             }
+            if schema.get("minProperties", 0) > len(found) and isinstance(schema.get("additionalProperties"), dict):
+                key = sample(schema.get("propertyNames", {}) | {"type": "string"}, schemas, depth + 1)
+                found[key] = sample(schema["additionalProperties"], schemas, depth + 1)
+            return found
         case "array":
             if "prefixItems" in schema:
                 return [sample(inner, schemas, depth + 1) for inner in schema["prefixItems"]]
@@ -266,7 +270,7 @@ def _sample_string(schema: dict[str, Any]) -> str:
         return _FORMATS[schema["format"]]
     pattern = schema.get("pattern")
     if pattern:
-        prefixed = re.match(r"\^(?:\(\?:)?([a-z]{3})_\[0-9a-f\]\{32\}", pattern)
+        prefixed = re.match(r"\^(?:\((?:\?:)?)?([a-z]{3})(?:\|[a-z]{3})*\)?_\[0-9a-f\]\{32\}", pattern)
         words = [f"{prefixed[1]}_{HEX}"] if prefixed else [word for word in _WORDS if re.search(pattern, word)]
         return words[0] if words else ""
     return "example".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", 100)]
