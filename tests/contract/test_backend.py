@@ -168,6 +168,14 @@ async def test_usage_is_the_grant_for_whole_seconds_and_stays_within_what_was_se
 
 
 @every
+async def test_what_is_released_after_the_clock_was_asked_starts_at_or_after_it(site: Site) -> None:
+    now = await site.backend.now()
+    assert now.microsecond == 0
+    run = await site.run(QUICK)
+    assert run.started_at >= now
+
+
+@every
 async def test_a_run_without_a_whole_second_in_it_has_no_span(site: Site) -> None:
     run = await site.run(QUICK)
     assert run.ended_at is not None

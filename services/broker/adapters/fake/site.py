@@ -1,6 +1,6 @@
 """A site in memory that plays submissions by a clock. Deterministic: how it stands depends on what was asked and the time alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -214,7 +214,8 @@ class FakeSite:
         until = max(self.clock(), self._at)
         while True:
             self._start(self._at)
-            due = [at for at in self._events() if self._at < at <= until]
+            due = [max(at, self._at) for at in self._ends() if at <= until]
+            due += [at for at in self._readies() if self._at < at <= until]
             if not due:
                 self._at = until
                 return until
@@ -227,10 +228,11 @@ class FakeSite:
     def _active(self) -> list[Submitted]:
         return [found for found in self.submissions.values() if found.released_at is not None and not found.ended]
 
-    def _events(self) -> Iterator[datetime]:
-        for found in self._active():
-            yield from (run.ends_at for run in found.running)
-            yield from (ready for ready, _, _ in found.waiting)
+    def _ends(self) -> list[datetime]:
+        return [run.ends_at for found in self._active() for run in found.running]
+
+    def _readies(self) -> list[datetime]:
+        return [ready for found in self._active() for ready, _, _ in found.waiting]
 
     def _start(self, at: datetime) -> None:
         """Start what is ready and has room, in the order of release."""

@@ -29,7 +29,7 @@ class LocalAdapter:
         site_settings=Settings.model_json_schema(),
         tenant_settings=NOTHING,
         target=NOTHING,
-        capabilities=("arrays", "logs", "memory_limit"),
+        capabilities=("arrays", "logs", "memory_limit", "needs_consent"),
         books_lag_seconds=0,
     )
 
