@@ -1,0 +1,229 @@
+"""Charge exported usage again from scratch and compare with the platform's lines, statements and trial balance.
+
+Standard library only, nothing of the platform: `python -m bench.independent.check FOLDER [--json]`. FOLDER holds
+usage.json (UsageExport), periods.json, lines.json (all periods) and, where there, statements.json and
+trial_balance.json, as the public API gives them; a list may also be a page that is the last. Exit code 0: all equal;
+1: something differs; 2: unusable input.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.independent.compare import (
+    Difference,
+    Line,
+    Report,
+    compare_lines,
+    compare_statements,
+    compare_trial_balance,
+    newest,
+)
+from bench.independent.recharge import (
+    BORNE_BY,
+    Key,
+    Period,
+    PriceList,
+    Rules,
+    Slot,
+    Span,
+    Tariff,
+    Unusable,
+    Usage,
+    fen_of,
+    fen_text,
+    recompute,
+)
+
+ROWS_SHOWN = 40
+
+
+@lru_cache(maxsize=1_000_000)
+def second(text: str) -> int:
+    """RFC 3339 -> seconds since 1970."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None or at.microsecond:
+        raise Unusable(f"{text} is not a whole second with an offset")
+    since = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since.days * 86_400 + since.seconds
+
+
+def _no_float(text: str) -> float:
+    raise Unusable(f"{text}: a number with a fraction; money, prices and quantities have none")
+
+
+def _read(path: Path) -> Any:
+    found = json.loads(path.read_text(encoding="utf-8"), parse_float=_no_float)
+    if isinstance(found, dict) and "items" in found:
+        if found.get("next"):
+            raise Unusable(f"{path.name} is one page of several; give all of them as one list")
+        return found["items"]
+    return found
+
+
+def _usage(e: Any) -> Usage:
+    r, hold = e["record"], fen_of(e["hold_amount"])
+    if e["outcome"] not in BORNE_BY:
+        raise Unusable(f"outcome {e['outcome']!r} of {r['run']} is not known")
+    stated = (
+        r["run"],
+        second(r["hour"]),
+        r["revision"],
+        r["job"],
+        second(r["run_started_at"]),
+        tuple(map(_span, r["spans"])),
+    )
+    who = (e["organization"], e["project"], e["provider"], e["offering"], e["price_list"])
+    return Usage(*stated, *who, e["outcome"], hold)
+
+
+def _span(s: Any) -> Span:
+    held = (s["nodes"], s["cpus"], s["memory_mib"], s.get("accelerators", 0), s.get("accelerator"))
+    return Span(second(s["start"]), second(s["end"]), *held)
+
+
+def _price_list(p: Any) -> PriceList:
+    tariffs = tuple(
+        Tariff(t["name"], second(t["starts_at"]), None if t.get("ends_at") is None else second(t["ends_at"]))
+        for t in p["tariffs"]
+    )
+    prices = {(t["name"], c): Fraction(price) for t in p["tariffs"] for c, price in t["prices"].items()}
+    return PriceList(p["revision"], p["offering"], tariffs, prices)
+
+
+def _line(e: Any) -> Line:
+    corrects = e.get("corrects")
+    slot = Slot(*(e[name] if name != "period" else corrects or e[name] for name in Slot._fields))
+    key = Key(slot, e["bearer"], e.get("reason"))
+    price, amount = Fraction(e["unit_price"]), fen_of(e["amount"])
+    return Line(key, e["period"], corrects, price, e["price_list_revision"], e["quantity"], amount)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The files of a folder, read."""
+
+    rules: Rules
+    stated: list[Usage]
+    lines: list[Line]
+    statements: list[Any] | None
+    trial_balance: Any | None
+
+
+def read(folder: Path) -> Given:
+    export = _read(folder / "usage.json")
+    periods = tuple(
+        Period(p["id"], second(p["starts_at"]), second(p["ends_at"]), p["state"] == "closed")
+        for p in _read(folder / "periods.json")
+    )
+    optional = (folder / "statements.json", folder / "trial_balance.json")
+    statements, trial_balance = (_read(path) if path.exists() else None for path in optional)
+    return Given(
+        rules=Rules({p["id"]: _price_list(p) for p in export["price_lists"]}, periods),
+        stated=[_usage(e) for e in export["usage"]],
+        lines=[_line(e) for e in _read(folder / "lines.json")],
+        statements=statements,
+        trial_balance=trial_balance,
+    )
+
+
+def check(folder: Path) -> Report:
+    """All comparisons over the files in `folder`. Raises Unusable, OSError and ValueError for what can't be read."""
+    try:
+        return compare(read(folder))
+    except KeyError as missing:
+        raise Unusable(f"{missing} is referred to, or needed as a field, and not there") from missing
+
+
+def compare(given: Given) -> Report:
+    rules, report = given.rules, Report(checked=["lines"])
+    in_force = newest(given.stated, report)
+    for usage in in_force:
+        offering = rules.lists[usage.price_list].offering
+        report.expect("usage", (usage.run, "the price list's offering"), offering, usage.offering)
+    quantities = recompute(in_force, rules)
+    compare_lines(quantities, given.lines, rules, report)
+    amounts = {key: rules.amount(key.slot, quantity) for key, quantity in quantities.items()}
+    payable: Counter[str] = Counter()
+    for key, amount in amounts.items():
+        payable[key.slot.provider] += amount if key.bearer == "organization" else 0
+    if given.statements is not None:
+        report.checked.append("statements")
+        compare_statements(given.statements, given.lines, rules, report)
+    if given.trial_balance is not None:
+        report.checked.append("trial balance")
+        compare_trial_balance(given.trial_balance, payable, report)
+    report.counts = {
+        "usage_records": len(given.stated),
+        "usage_records_in_force": len(in_force),
+        "lines_found": len(given.lines),
+        "adjustments": sum(line.corrects is not None for line in given.lines),
+        "lines_compared": len({*quantities, *(line.key for line in given.lines)}),
+        "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
+        "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
+    }
+    report.nonzero_share = round(report.counts["lines_nonzero"] / max(1, report.counts["lines_compared"]), 4)
+    report.totals = {
+        "recomputed": _by_bearer(amounts.items()),
+        "found": _by_bearer((line.key, line.amount) for line in given.lines),
+        "payable": {provider: fen_text(fen) for provider, fen in sorted(payable.items())},
+    }
+    return report
+
+
+def _by_bearer(amounts: Iterable[tuple[Key, int]]) -> dict[str, str]:
+    """What the organizations bear, and what providers bear by reason."""
+    totals: Counter[str] = Counter()
+    for key, amount in amounts:
+        totals[key.reason or key.bearer] += amount
+    return {bearer: fen_text(fen) for bearer, fen in sorted(totals.items())}
+
+
+def as_text(report: Report) -> str:
+    rows = [(name.replace("_", " "), f"{count:,}") for name, count in report.counts.items()]
+    rows.append(("share of lines that are not zero", f"{report.nonzero_share:.2%}"))
+    rows += [(f"{side}: {who}", fen) for side, total in report.totals.items() for who, fen in total.items()]
+    width = max(len(name) for name, _ in rows)
+    text = ["Independent check of " + ", ".join(report.checked), ""]
+    text += [f"  {name:<{width}}  {value:>16}" for name, value in rows] + [""]
+    if not report.differences:
+        return "\n".join([*text, "No difference, to the fen."])
+    table = [Difference("kind", "where", "recomputed", "found"), *report.differences[:ROWS_SHOWN]]
+    short = [Difference(*(re.sub(r"_[0-9a-f]{26}([0-9a-f]{6})", r"_..\1", cell) for cell in row)) for row in table]
+    widths = [max(len(row[column]) for row in short) for column in range(3)]
+    text.append(f"{len(report.differences):,} differences:")
+    text += ["  " + "  ".join([*map(str.ljust, row[:3], widths), row.found]) for row in short]
+    more = len(report.differences) - ROWS_SHOWN
+    return "\n".join([*text, f"  and {more:,} more (--json has all of them)"] if more > 0 else text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="where usage.json, periods.json and lines.json lie")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    asked = parser.parse_args(arguments)
+    try:
+        report = check(asked.folder)
+    except (Unusable, OSError, ValueError) as problem:
+        print(f"unusable input: {problem}", file=sys.stderr)
+        return 2
+    if asked.json:
+        differences = [d._asdict() for d in report.differences]
+        found = asdict(report) | {"equal": not differences, "differences": differences}
+        print(json.dumps(found, indent=2))
+    else:
+        print(as_text(report))
+    return 1 if report.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""What usage should cost, from scratch: usage records, tariffs and periods in, integer quantities of lines out.
+
+The rules are those of the design ("Meter", "Bill", "Hold"), written down a second time. Nothing is walked second
+by second: usage is cut into pieces in which nothing changes, and the place where a hold runs out is found by bisection.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+DIVISORS = {
+    "cpu_core_hour": 3600,
+    "memory_gib_hour": 1024 * 3600,
+    "node_hour": 3600,
+    "accelerator_hour": 3600,
+    "job": 1,
+}
+BORNE_BY = {
+    "succeeded": "organization",
+    "user": "organization",
+    "limit": "organization",
+    "cancelled": "organization",
+    None: "organization",
+    "site": "site_fault",
+    "lost": "site_fault",
+    "duplicate": "duplicate",
+}
+
+
+class Unusable(Exception):
+    """The input can't be read as what it should be, so nothing can be said about it."""
+
+
+class Slot(NamedTuple):
+    """What a line is about, before the question who bears it. `period` is where the seconds lie."""
+
+    period: str
+    organization: str
+    provider: str
+    project: str
+    job: str
+    component: str
+    accelerator: str | None
+    price_list: str
+    tariff: str
+    window: str
+
+
+class Key(NamedTuple):
+    slot: Slot
+    bearer: str
+    reason: str | None
+
+
+def fen_text(fen: int) -> str:
+    return f"{'-' if fen < 0 else ''}{abs(fen) // 100}.{abs(fen) % 100:02}"
+
+
+def fen_of(money: Any) -> int:
+    if not isinstance(money, str) or not re.fullmatch(r"-?\d+\.\d\d", money):
+        raise Unusable(f"{money!r} is not an amount with two places, as text")
+    return int(money.replace(".", ""))
+
+
+def round_half_away(exact: Fraction) -> int:
+    whole = math.floor(abs(exact) + Fraction(1, 2))
+    return whole if exact >= 0 else -whole
+
+
+@dataclass(frozen=True)
+class Period:
+    id: str
+    starts: int
+    ends: int
+    closed: bool
+
+
+class Tariff(NamedTuple):
+    name: str
+    starts: int
+    ends: int | None
+
+    def covers(self, at: int) -> bool:
+        return self.starts <= at and (self.ends is None or at < self.ends)
+
+
+@dataclass(frozen=True)
+class PriceList:
+    revision: int
+    offering: str
+    tariffs: tuple[Tariff, ...]
+    prices: Mapping[tuple[str, str], Fraction]
+    """(tariff, component) -> price of an hour of it, or of a job; what isn't there is free."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a second costs and in which period it lies."""
+
+    lists: Mapping[str, PriceList]
+    periods: tuple[Period, ...]
+
+    def edges(self, price_list: str, start: int, end: int) -> list[int]:
+        """`start`, `end` and every second between them at which a tariff or a period begins or ends."""
+        marks = {e for p in self.periods for e in (p.starts, p.ends)}
+        marks |= {e for t in self.lists[price_list].tariffs for e in (t.starts, t.ends) if e is not None}
+        return [start, *sorted(e for e in marks if start < e < end), end]
+
+    def period_at(self, at: int) -> str:
+        found = [p.id for p in self.periods if p.starts <= at < p.ends]
+        if len(found) != 1:
+            raise Unusable(f"{datetime.fromtimestamp(at, UTC)} lies in {len(found)} periods")
+        return found[0]
+
+    def tariff_at(self, price_list: str, at: int) -> str:
+        return next((t.name for t in self.lists[price_list].tariffs if t.covers(at)), "none")
+
+    def price(self, slot: Slot) -> Fraction:
+        return self.lists[slot.price_list].prices.get((slot.tariff, slot.component), Fraction(0))
+
+    def exact(self, slot: Slot, quantity: int) -> Fraction:
+        """In fen, before the one rounding."""
+        return 100 * self.price(slot) * quantity / DIVISORS[slot.component]
+
+    def amount(self, slot: Slot, quantity: int) -> int:
+        return round_half_away(self.exact(slot, quantity))
+
+
+class Span(NamedTuple):
+    """Seconds [start, end) in which a run held this, over all its nodes."""
+
+    start: int
+    end: int
+    nodes: int
+    cpus: int
+    memory_mib: int
+    accelerators: int
+    accelerator: str | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One hour of one run, with what decides its price and its bearer."""
+
+    run: str
+    hour: int
+    revision: int
+    job: str
+    run_started: int
+    spans: tuple[Span, ...]
+    organization: str
+    project: str
+    provider: str
+    offering: str
+    price_list: str
+    outcome: str | None
+    hold: int
+
+
+class Piece(NamedTuple):
+    """Seconds [start, end) of a run in which nothing changes, and what each of them adds to which line."""
+
+    run: str
+    start: int
+    end: int
+    adds: tuple[tuple[Slot, int], ...]
+
+
+class Cut(NamedTuple):
+    """In the order (second, run): the first pair that the organization no longer pays."""
+
+    second: int
+    run: str
+
+    def before(self, piece: Piece) -> int:
+        """How many of the piece's seconds stand before the cut."""
+        end = min(piece.end, self.second + (piece.run < self.run))
+        return max(0, end - piece.start)
+
+
+def pieces_of(usage: Usage, rules: Rules) -> Iterator[Piece]:
+    def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
+        tariff = rules.tariff_at(usage.price_list, at)
+        who = (usage.organization, usage.provider, usage.project, usage.job)
+        return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, tariff, "all")
+
+    for span in usage.spans:
+        for start, end in pairwise(rules.edges(usage.price_list, span.start, span.end)):
+            units = [
+                (slot("cpu_core_hour", start), span.cpus),
+                (slot("memory_gib_hour", start), span.memory_mib),
+                (slot("node_hour", start), span.nodes),
+                (slot("accelerator_hour", start, span.accelerator), span.accelerators),
+            ]
+            yield Piece(usage.run, start, end, tuple((where, n) for where, n in units if n))
+        if span.start <= usage.run_started < span.end:
+            once = ((slot("job", usage.run_started), 1),)
+            yield Piece(usage.run, usage.run_started, usage.run_started + 1, once)
+
+
+def charge(pieces: Iterable[Piece], cut: Cut, rules: Rules) -> int:
+    """What the seconds before the cut cost: each line rounded once."""
+    quantities: Counter[Slot] = Counter()
+    for piece in pieces:
+        seconds = cut.before(piece)
+        if seconds:
+            for slot, units in piece.adds:
+                quantities[slot] += seconds * units
+    return sum(rules.amount(slot, quantity) for slot, quantity in quantities.items())
+
+
+def overrun(pieces: list[Piece], hold: int, rules: Rules) -> Cut:
+    """The latest cut before which all stays within the hold. A charge never falls as the cut moves on."""
+    first, end = min(p.start for p in pieces), max(p.end for p in pieces)
+    if charge(pieces, Cut(end, ""), rules) <= hold:
+        return Cut(end, "")
+    within = bisect_right(range(first, end), hold, key=lambda at: charge(pieces, Cut(at, ""), rules))
+    at = first + within - 1
+    runs = sorted({p.run for p in pieces})
+    within = bisect_right(runs, hold, key=lambda run: charge(pieces, Cut(at, run), rules))
+    return Cut(at, runs[within - 1])
+
+
+def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
+    """The integer quantity of every line that there should be, as if no period had ever been closed."""
+    jobs: defaultdict[str, list[Usage]] = defaultdict(list)
+    for usage in in_force:
+        jobs[usage.job].append(usage)
+    lines: Counter[Key] = Counter()
+    for records in jobs.values():
+        own: list[Piece] = []
+        for usage in records:
+            bearer = BORNE_BY[usage.outcome]
+            for piece in pieces_of(usage, rules):
+                if bearer == "organization":
+                    own.append(piece)
+                    continue
+                for slot, units in piece.adds:
+                    lines[Key(slot, "provider", bearer)] += units * (piece.end - piece.start)
+        cut = overrun(own, records[0].hold, rules) if own else Cut(0, "")
+        for piece in own:
+            paid = cut.before(piece)
+            for slot, units in piece.adds:
+                lines[Key(slot, "organization", None)] += units * paid
+                lines[Key(slot, "provider", "overrun")] += units * (piece.end - piece.start - paid)
+    return {key: quantity for key, quantity in lines.items() if quantity}
