@@ -4,7 +4,6 @@ A subclass's docstring is what a person reads; its annotated fields are members 
 `caravan/contracts/problems.py`. How a problem becomes an HTTP answer is in `caravan/kernel/web.py`.
 """
 
-from functools import cache
 from typing import Any, ClassVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
@@ -26,6 +25,8 @@ class Problem(Exception):
     title: ClassVar[str] = "Something went wrong"
     title_zh: ClassVar[str] = "出错了"
     headers: ClassVar[dict[str, str]] = {}
+    _member_types: ClassVar[dict[str, Any]]
+    _adapters: ClassVar[dict[str, TypeAdapter[Any]]]
 
     detail: str
     errors: list[FieldError]
@@ -44,7 +45,10 @@ class Problem(Exception):
     @classmethod
     def member_types(cls) -> dict[str, Any]:
         """Name and type of each member beyond RFC 9457's own."""
-        return _member_types(cls)
+        if "_member_types" not in cls.__dict__:
+            own = get_type_hints(Problem)
+            cls._member_types = {k: v for k, v in get_type_hints(cls).items() if k not in own}
+        return cls._member_types
 
     @classmethod
     def type_uri(cls) -> str:
@@ -53,8 +57,10 @@ class Problem(Exception):
 
     def body(self) -> dict[str, Any]:
         """The `application/problem+json` members, JSON-ready; nothing of refused input is in it."""
-        adapters = _adapters(type(self))
-        members = {k: adapters[k].dump_python(v, mode="json", by_alias=True) for k, v in self.members.items()}
+        kind = type(self)
+        if "_adapters" not in kind.__dict__:
+            kind._adapters = {k: TypeAdapter(v) for k, v in self.member_types().items()}
+        members = {k: kind._adapters[k].dump_python(v, mode="json", by_alias=True) for k, v in self.members.items()}
         out: dict[str, Any] = {
             "type": self.type_uri(),
             "title": self.title,
@@ -70,17 +76,6 @@ class Problem(Exception):
     def response_headers(self) -> dict[str, str]:
         """Headers of the answer, for example Retry-After."""
         return dict(self.headers)
-
-
-@cache
-def _member_types(kind: type[Problem]) -> dict[str, Any]:
-    own = get_type_hints(Problem)
-    return {k: v for k, v in get_type_hints(kind).items() if k not in own}
-
-
-@cache
-def _adapters(kind: type[Problem]) -> dict[str, TypeAdapter[Any]]:
-    return {k: TypeAdapter(v) for k, v in _member_types(kind).items()}
 
 
 class Invalid(Problem):
