@@ -8,12 +8,12 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 import caravan.contracts.problems  # noqa: F401  (makes the domain's classes known)
-from caravan.kernel.problems import FieldError, Problem
+from caravan.kernel.problems import FieldError, Problem, Unreachable
 
 __all__ = ["ServiceUnavailable", "UnknownProblem", "problem_of"]
 
 
-class ServiceUnavailable(Exception):
+class ServiceUnavailable(Unreachable):
     """No answer came: refused, broken off, timed out, or something in between answered for the service.
 
     What was sent may have been done. Repeat it the way its operation allows (an Idempotency-Key, a revision, an epoch).

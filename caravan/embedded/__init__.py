@@ -4,6 +4,7 @@
 each with `service_app(settings, name)`. Decides nothing itself.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -28,19 +29,22 @@ SERVICES: Final[tuple[ServiceName, ...]] = ("catalog", "accounting", "broker")
 CREATE: Final = {"catalog": create_catalog, "accounting": create_accounting, "broker": create_broker}
 
 
-class _Later:
-    """An ASGI app that is known later: the services need each other's clients before they exist."""
+class _Neighbour:
+    """A service of this process as the others call it: they wait until it has started, and can't reach it once it stops."""
 
     def __init__(self) -> None:
         self.app: ASGIApp | None = None
+        self.up = asyncio.Event()
+        self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.app is None:
-            raise RuntimeError("the service is not composed yet")
+        await self.up.wait()
+        if self.app is None or self.stopping:
+            raise httpx.ConnectError("the service is stopping")
         await self.app(scope, receive, send)
 
 
-def _peers(settings: Settings, me: ServiceName, apps: dict[ServiceName, _Later] | None) -> Peers:
+def _peers(settings: Settings, me: ServiceName, apps: dict[ServiceName, _Neighbour] | None) -> Peers:
     """The clients through which `me` sees the services: in this process, or at the URLs of the settings."""
     signer = create_signer(settings)
 
@@ -73,18 +77,21 @@ def service_app(settings: Settings, service: ServiceName) -> ServiceApp:
 
 def compose(settings: Settings) -> Starlette:
     """All three in one app; its lifespan runs theirs."""
-    later: dict[ServiceName, _Later] = {service: _Later() for service in SERVICES}
+    neighbours: dict[ServiceName, _Neighbour] = {service: _Neighbour() for service in SERVICES}
     apps: dict[ServiceName, ServiceApp] = {}
     for service in SERVICES:
-        apps[service] = CREATE[service](settings, _peers(settings, service, later))
-        later[service].app = apps[service]
+        apps[service] = CREATE[service](settings, _peers(settings, service, neighbours))
+        neighbours[service].app = apps[service]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for service in SERVICES:
                 await stack.enter_async_context(started(apps[service]))
+                neighbours[service].up.set()
             yield
+            for neighbour in neighbours.values():
+                neighbour.stopping = True
 
     whole = Starlette(
         routes=[

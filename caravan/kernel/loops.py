@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from caravan.kernel import clock
+from caravan.kernel.problems import Unreachable
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 30.0
@@ -65,13 +66,12 @@ class Loops:
             kick.clear()
             try:
                 wait = await iteration()
-            except (
-                Exception
-            ) as error:  # The loop must outlive whatever one pass meets; it is logged, counted and shown by /readyz.
-                self._crashes.labels(name).inc()
-                self._failing.add(name)
-                log.error("loop_crashed", loop=name, error=repr(error), retry_in=pause, exc_info=error)
-                wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            except Unreachable as error:
+                wait, pause = self._failed(name, pause)
+                log.warning("peer_unreachable", loop=name, error=str(error), retry_in=wait)
+            except Exception as error:  # The loop outlives whatever one pass meets: logged, counted, shown by /readyz.
+                wait, pause = self._failed(name, pause)
+                log.error("loop_crashed", loop=name, error=repr(error), retry_in=wait, exc_info=error)
             else:
                 self._last.labels(name).set(clock.monotonic())
                 self._failing.discard(name)
@@ -81,3 +81,9 @@ class Loops:
                     await kick.wait()
             except TimeoutError:
                 continue
+
+    def _failed(self, name: str, pause: float) -> tuple[float, float]:
+        """Count it; how long to wait now and after the next failure."""
+        self._crashes.labels(name).inc()
+        self._failing.add(name)
+        return pause, min(pause * 2, LONGEST_PAUSE)

@@ -9,6 +9,8 @@ from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -76,3 +78,14 @@ def run_env(metadata: MetaData) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def pending(url: str, service: str) -> str:
+    """What the database lacks, in words; empty when it is up to date."""
+    heads = set(ScriptDirectory.from_config(config(service)).get_heads())
+
+    def look(connection: Connection) -> set[str]:
+        return set(MigrationContext.configure(connection).get_current_heads())
+
+    current = on_connection(url, look)
+    return "" if current == heads else f"at {', '.join(sorted(current)) or 'nothing'}, needs {', '.join(sorted(heads))}"

@@ -9,6 +9,10 @@ from typing import Any, ClassVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 
 
+class Unreachable(Exception):
+    """A peer can't be reached now. Loops note it in a line and try again."""
+
+
 class FieldError(BaseModel):
     """One thing wrong with the input: where (RFC 6901 pointer, or `query/limit`, `header/…`), what, and what to do."""
 
