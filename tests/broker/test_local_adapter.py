@@ -119,6 +119,20 @@ async def test_other_submissions_of_the_tenant_are_left_alone_when_one_is_buried
     assert (await site.ended(other)).runs[0].outcome is Outcome.CANCELLED
 
 
+async def test_usage_is_stated_only_as_far_as_the_supervisor_vouches_for_it(site: Site) -> None:
+    reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
+    supervisor = claim(site, reference)["pid"]
+    os.kill(supervisor, signal.SIGSTOP)
+    vouched = os.stat(f"{folder(site)}/submissions/{reference}/heartbeat").st_mtime
+    await eventually(lambda: time.time() > vouched + 2, "time goes on")
+    stated = await site.seen(reference)
+    assert stated.seen_at.timestamp() == vouched
+    assert all(span.end <= stated.seen_at for run in stated.runs for span in run.spans)
+    os.kill(supervisor, signal.SIGKILL)
+    (run,) = (await site.ended(reference)).runs
+    assert run.ended_at == max(stated.seen_at, run.started_at)
+
+
 async def test_a_killed_keeper_is_the_sites_fault_and_leaves_nothing(site: Site, word: str) -> None:
     reference = await ready(site, DAEMON.format(word=word))
     supervisor = claim(site, reference)["pid"]
