@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from caravan.kernel.database import Database
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from tests.accounting.world import World
@@ -43,3 +44,17 @@ def finance(accounting: Running) -> Person:
 @pytest.fixture
 def broker(accounting: Running) -> Person:
     return accounting.person("service:broker", "service:broker")
+
+
+@pytest.fixture
+def accounting_url(migrated: Callable[[str], str]) -> str:
+    return migrated("accounting")
+
+
+@pytest.fixture
+async def db(accounting_url: str) -> AsyncIterator[Database]:
+    """The database alone, for tests of what stands behind the app."""
+    database = Database(accounting_url)
+    await database.start()
+    yield database
+    await database.stop()

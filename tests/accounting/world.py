@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from caravan.contracts import events
 from caravan.contracts.funds import DepositDraft, HoldRequest
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
+from caravan.contracts.offerings import Capacity, Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.usage import (
     AttemptPlaced,
@@ -195,7 +195,7 @@ class World:
             tier=Tier.HPC,
             target={},
             limits=Limits(nodes=1, cpus_per_node=64, memory_mib_per_node=1024, walltime_seconds=86400),
-            capacity={"cpus": 64, "memory_mib": 1024},
+            capacity=Capacity(cpus=64, memory_mib=1024),
             state=OfferingState.ACTIVE,
             version=1,
             created_at=T0,

@@ -6,12 +6,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import EntryKind
 from caravan.kernel import ids
-from caravan.kernel.feed import upsert
 from services.accounting.ledger import postings
 from services.accounting.ledger.models import Balance, Entry, EntryPosting, Unsealed
 from services.accounting.ledger.postings import Posting
@@ -94,11 +93,13 @@ def post(
 
 
 def _add(tx: Session, posting: Posting) -> None:
+    """Keep the account's sums. Not an upsert: its insert would be checked by itself, as if the account had no other postings."""
     debit, credit = max(posting.amount, 0), max(-posting.amount, 0)
-    tx.execute(
-        upsert(tx, Balance)
-        .values(account=posting.account, debit=debit, credit=credit)
-        .on_conflict_do_update(
-            index_elements=["account"], set_={"debit": Balance.debit + debit, "credit": Balance.credit + credit}
-        )
-    )
+    known = tx.execute(
+        update(Balance)
+        .where(Balance.account == posting.account)
+        .values(debit=Balance.debit + debit, credit=Balance.credit + credit)
+        .returning(Balance.account)
+    ).first()
+    if known is None:
+        tx.execute(insert(Balance).values(account=posting.account, debit=debit, credit=credit))

@@ -22,7 +22,7 @@ from services.accounting.usage.models import (
 )
 
 TOPIC: Final = "copies"
-ARRIVAL_SECONDS: Final = 3.0
+ARRIVAL_SECONDS: Final = 1.5
 _POLL_SECONDS: Final = 0.05
 
 

@@ -327,6 +327,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job", name=op.f("pk_settlements")),
     )
     op.create_table(
+        "site_progress",
+        sa.Column("site", sa.String(), nullable=False),
+        sa.Column("provider", sa.String(), nullable=False),
+        sa.Column("complete_through", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("site", name=op.f("pk_site_progress")),
+    )
+    op.create_table(
         "statement_counters",
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("year", sa.BigInteger(), autoincrement=False, nullable=False),

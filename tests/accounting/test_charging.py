@@ -1,0 +1,291 @@
+"""Usage becomes lines, captures and postings: the stories, through the feeds and HTTP."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.kernel import clock, ids
+from services.accounting.periods import service as periods
+from services.accounting.periods.closing import finish
+from services.accounting.periods.models import PeriodRow
+from tests.accounting.world import T0, Job, World, at, hour_of, tariff
+from tests.support import Json, ok, refused
+
+
+async def job_with_hold(world: World, amount: str = "50.00", **place: str) -> Job:
+    await world.deposit("1000.00")
+    job = world.job()
+    assert (await job.hold(amount))["granted"]
+    job.place(**place)
+    return job
+
+
+def amounts(lines: Sequence[Json]) -> dict[tuple[str, str | None], str]:
+    """Of the core lines: (tariff, reason) -> amount."""
+    return {(one["tariff"], one["reason"]): one["amount"] for one in lines if one["component"] == "cpu_core_hour"}
+
+
+def finish_now(tx: Session, period: str) -> None:
+    """Close a period as if it were over."""
+    tx.execute(update(PeriodRow).where(PeriodRow.id == period).values(state="closing", grace_ends_at=T0))
+    ends = tx.execute(select(PeriodRow.ends_at).where(PeriodRow.id == period)).scalar_one()
+    assert finish(tx, period, ends + timedelta(days=1))
+
+
+async def close(world: World, second: int) -> str:
+    """Close the period in which a second after T0 lies."""
+    epoch = clock.to_seconds(at(second))
+    (found,) = await world.db.write(periods.locate, epoch, epoch + 1)
+    await world.db.write(finish_now, found.period)
+    return found.period
+
+
+async def test_usage_becomes_lines_captures_them_and_stands_in_the_ledger(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40, cpus=2)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.80"}
+    hold = await job.read()
+    assert (hold["captured"], hold["held"], hold["status"]) == ("0.80", "49.20", "open")
+    funds = await world.funds()
+    assert (funds["charged"], funds["held"], funds["available"]) == ("0.80", "49.20", "950.00")
+    await world.consistent()
+
+
+async def test_a_second_is_priced_at_the_time_it_ran(world: World) -> None:
+    changed = ids.new("prl")
+    world.know_prices(
+        changed, 2, tariff("old", None, 10, cpu_core_hour="36"), tariff("new", 10, None, cpu_core_hour="72")
+    )
+    job = await job_with_hold(world, price_list=changed)
+    job.use(ids.new("run"), 0, 25)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("old", None): "0.10", ("new", None): "0.30"}
+
+
+async def test_a_doubled_or_older_revision_changes_nothing_and_a_later_one_replaces_the_hour(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40, revision=2)
+    job.use(run, 0, 40, revision=2)
+    job.use(run, 0, 10, revision=1)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.40"}
+    job.use(run, 0, 30, revision=3)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.30"}
+    entries = ok(await world.finance.get("/ledger/entries", organization=world.organization))["items"]
+    assert [entry["kind"] for entry in entries] == ["reversal", "charge", "deposit"]
+    await world.consistent()
+
+
+async def test_a_site_fault_moves_the_run_to_the_provider(world: World) -> None:
+    job, good, bad = await job_with_hold(world), ids.new("run"), ids.new("run")
+    job.use(good, 0, 10)
+    job.use(bad, 0, 30)
+    await world.deliver()
+    assert (await job.read())["captured"] == "0.40"
+    job.end(bad, Outcome.SITE)
+    job.end(good, Outcome.USER)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.10", ("day", "site_fault"): "0.30"}
+    assert (await job.read())["captured"] == "0.10"
+    await world.consistent()
+
+
+async def test_what_would_pass_the_hold_is_the_providers(world: World) -> None:
+    job, run = await job_with_hold(world, "0.25"), ids.new("run")
+    job.use(run, 0, 20)
+    job.use(run, 20, 40, revision=2)
+    await world.deliver()
+    assert (await job.read())["captured"] == "0.20"
+    job.use(run, 0, 40, revision=3)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.25", ("day", "overrun"): "0.15"}
+    hold = await job.read()
+    assert (hold["captured"], hold["held"]) == ("0.25", "0.00")
+    await world.consistent()
+    assert (await job.hold("0.35"))["granted"]
+    assert amounts(await job.lines()) == {("day", None): "0.35", ("day", "overrun"): "0.05"}
+    job.end(run, Outcome.LOST)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", "site_fault"): "0.40"}
+    assert (await job.read())["captured"] == "0.00"
+    await world.consistent()
+
+
+async def test_a_hold_lowered_below_what_was_captured_stays_at_it(world: World) -> None:
+    job = await job_with_hold(world)
+    job.use(ids.new("run"), 0, 40)
+    await world.deliver()
+    assert (await job.hold("0.10"))["granted"]
+    hold = await job.read()
+    assert (hold["amount"], hold["captured"], hold["held"]) == ("0.40", "0.40", "0.00")
+    await world.consistent()
+
+
+async def test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_before(world: World) -> None:
+    job, run, other = await job_with_hold(world), ids.new("run"), ids.new("run")
+    job.use(run, 0, 40)
+    job.settle({run: {hour_of(0): 2}, other: {}})
+    await world.deliver()
+    assert (await job.read())["status"] == "open"
+    job.end(run)
+    job.end(other)
+    await world.deliver()
+    assert (await job.read())["held"] == "49.60"
+    job.use(run, 0, 41, revision=2)
+    await world.deliver()
+    hold = await job.read()
+    assert (hold["status"], hold["captured"], hold["held"]) == ("settled", "0.41", "0.00")
+    steps = [(m["step"], m["amount"], m["held"]) for m in hold["movements"]]
+    assert steps[-2:] == [("released", "-49.59", "0.00"), ("settled", "0.00", "0.00")]
+    assert (await world.funds())["available"] == "999.59"
+    job.settle({run: {hour_of(0): 2}})
+    await world.deliver()
+    assert len((await job.read())["movements"]) == len(steps)
+    refused(await world.put_hold(job, 9, "60.00"), 409, "hold_outdated")
+    await world.consistent()
+
+
+async def test_a_job_that_settles_without_runs_frees_all(world: World) -> None:
+    job = await job_with_hold(world)
+    job.settle({})
+    await world.deliver()
+    assert (await job.read())["status"] == "settled"
+    assert (await world.funds())["available"] == "1000.00"
+
+
+async def test_a_hold_asked_for_after_the_job_settled_is_refused(world: World) -> None:
+    await world.deposit("10.00")
+    job = world.job()
+    job.settle({})
+    await world.deliver()
+    refused(await world.put_hold(job, 1, "1.00"), 409, "hold_outdated")
+    assert (await world.funds())["held"] == "0.00"
+
+
+async def test_a_zero_second_run_settles(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 0)
+    job.end(run, Outcome.USER)
+    job.settle({run: {hour_of(0): 1}})
+    await world.deliver()
+    assert await job.lines() == []
+    assert (await job.read())["status"] == "settled"
+
+
+async def test_a_parked_usage_event_keeps_the_money_held_until_what_it_waits_for_comes(world: World) -> None:
+    late = ids.new("prl")
+    job, run = await job_with_hold(world, price_list=late), ids.new("run")
+    job.use(run, 0, 40)
+    job.end(run)
+    job.settle({run: {hour_of(0): 1}})
+    await world.deliver()
+    assert await world.parked() == 3
+    hold = await job.read()
+    assert (hold["status"], hold["held"]) == ("open", "50.00")
+    world.know_prices(late, 1, tariff("late", None, None, cpu_core_hour="36"))
+    await world.deliver()
+    assert await world.parked() == 0
+    hold = await job.read()
+    assert (hold["status"], hold["captured"]) == ("settled", "0.40")
+    await world.consistent()
+
+
+async def test_usage_without_a_hold_waits(world: World) -> None:
+    job = world.job()
+    job.place()
+    job.use(ids.new("run"), 0, 40)
+    await world.deliver()
+    assert await world.parked() == 1
+
+
+async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40)
+    await world.deliver()
+    sealed = await job.lines()
+    march = await close(world, 0)
+    for revision, end in ((2, 50), (3, 30)):
+        job.use(run, 0, end, revision=revision)
+        await world.deliver()
+        lines = [line for line in await job.lines() if line["component"] == "cpu_core_hour"]
+        late = [line for line in lines if line["corrects"]]
+        assert [line for line in await job.lines() if not line["corrects"]] == sealed
+        assert [(line["corrects"], line["quantity"]) for line in late] == [(march, end - 40)]
+        assert late[0]["period"] != march
+        assert (await job.read())["captured"] == f"0.{end}"
+    explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
+    words = [line["arithmetic"] for line in explained["lines"] if line["line"]["component"] == "cpu_core_hour"]
+    assert words == [
+        "40 core-seconds; 40 x 36.00 / 3600 = 0.40",
+        "now 30 core-seconds; 30 x 36.00 / 3600 = 0.30; 0.40 billed before; difference -0.10",
+    ]
+    job.use(run, 0, 40, revision=4)
+    await world.deliver()
+    assert await job.lines() == sealed
+    await world.consistent()
+
+
+async def test_an_adjustment_that_was_sealed_too_is_corrected_in_the_next_period(world: World) -> None:
+    odd = ids.new("prl")
+    world.know_prices(odd, 2, tariff("odd", None, None, cpu_core_hour="18"))
+    job, run = await job_with_hold(world, price_list=odd), ids.new("run")
+    job.use(run, 0, 1)
+    await world.deliver()
+    await close(world, 0)
+    job.use(run, 0, 2, revision=2)
+    await world.deliver()
+    (late,) = {line["period"] for line in await job.lines() if line["corrects"]}
+    await world.db.write(finish_now, late)
+    job.use(run, 0, 3, revision=3)
+    await world.deliver()
+    found = [line for line in await job.lines() if line["component"] == "cpu_core_hour"]
+    # half a fen a second: 1 s is 0.01, 2 s are 0.01, 3 s are 0.02, in three periods
+    assert [(line["quantity"], line["amount"]) for line in found] == [(1, "0.01"), (1, "0.00"), (1, "0.01")]
+    assert len({line["period"] for line in found}) == 3
+    await world.consistent()
+
+
+async def test_a_charge_is_explained_down_to_the_second(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 3580, 3600, cpus=2)
+    job.use(run, 3600, 3620, cpus=2, began=3580)
+    await world.deliver()
+    explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
+    assert (explained["charged"], explained["borne_by_provider"]) == ("0.80", "0.00")
+    (core,) = [line for line in explained["lines"] if line["line"]["component"] == "cpu_core_hour"]
+    assert core["arithmetic"] == "2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"
+    (factor,) = core["factors"]
+    assert (factor["run"], factor["seconds"], factor["units"], factor["quantity"]) == (run, 40, 2, 80)
+    assert factor["line"] == core["line"]["id"]
+
+
+async def test_lines_and_explanations_are_seen_by_their_parties_only(world: World) -> None:
+    job = await job_with_hold(world)
+    job.use(ids.new("run"), 0, 40)
+    await world.deliver()
+    other = world.service.person("other", f"org/{ids.new('org')}:admin", f"provider/{ids.new('prv')}:admin")
+    for person in (world.member, world.seller, world.finance):
+        assert ok(await person.get(f"/jobs/{job.id}/explanation"))["charged"] == "0.40"
+        assert len(ok(await person.get("/lines", job=job.id))["items"]) == 3
+    refused(await other.get(f"/jobs/{job.id}/explanation"), 404, "not_found")
+    assert ok(await other.get("/lines", job=job.id))["items"] == []
+    refused(await world.service.person("nobody").get("/lines"), 404, "not_found")
+    refused(await world.admin.get("/exports/usage"), 404, "not_found")
+
+
+async def test_the_export_has_all_it_takes_to_charge_again(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40)
+    job.end(run, Outcome.USER)
+    await world.deliver()
+    period = (await job.lines())[0]["period"]
+    export = ok(await world.finance.get("/exports/usage", period=period))
+    (one,) = export["usage"]
+    assert (one["record"]["run"], one["outcome"], one["hold_amount"]) == (run, "user", "50.00")
+    assert [prices["id"] for prices in export["price_lists"]] == [world.price_list]
+    assert ok(await world.finance.get("/exports/usage", period=ids.new("per")))["usage"] == []

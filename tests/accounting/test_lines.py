@@ -1,0 +1,191 @@
+"""The pure core of charging: lines are a function of the set of facts. The oracle goes second by second, in fractions."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caravan import pricing
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.statements import BearerKind
+from caravan.contracts.usage import Span
+from caravan.pricing import epoch_second
+from services.accounting.charging.lines import (
+    Key,
+    PeriodSpan,
+    Portion,
+    Record,
+    Terms,
+    assigned,
+    cost,
+    portions,
+    quantities,
+)
+from tests.pricing.cases import START, at, grants, price_list, price_lists, span, tariff
+
+RUNS = ["run_a", "run_b", "run_c"]
+WHOLE = (PeriodSpan("per_all", START - 1000, START + 10_000),)
+CORE = Span(start=at(0), end=at(10), nodes=1, cpus=1, memory_mib=0)
+Facts = tuple[list[Record], tuple[PeriodSpan, ...]]
+
+
+def terms(prices: PriceList) -> Terms:
+    return Terms("org_1", "prj_1", "prv_1", prices)
+
+
+@st.composite
+def calendars(draw: st.DrawFn) -> tuple[PeriodSpan, ...]:
+    inner = draw(st.sets(st.integers(1, 59), max_size=3))
+    edges = [START - 1000, *(START + second for second in sorted(inner)), START + 10_000]
+    return tuple(PeriodSpan(f"per_{number}", *edge) for number, edge in enumerate(pairwise(edges)))
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Facts:
+    """Up to three runs by up to two price lists, each in records of one or two spans; runs overlap in time."""
+    lists = [draw(price_lists()), draw(price_lists()).model_copy(update={"id": "prl_" + "9" * 32, "revision": 2})]
+    records = []
+    for run in draw(st.lists(st.sampled_from(RUNS), min_size=1, unique=True)):
+        own, grant = terms(draw(st.sampled_from(lists))), draw(grants())
+        outcome = draw(st.sampled_from([None, None, *Outcome]))
+        edges = sorted(draw(st.sets(st.integers(0, 60), min_size=2, max_size=5)))
+        started = START + edges[0]
+        for start, end in draw(st.lists(st.sampled_from(list(pairwise(edges))), min_size=1, unique=True)):
+            records.append(Record(run, started, (span(grant, start, end),), own, outcome))
+    return records, draw(calendars())
+
+
+def lines(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[Key, int]:
+    every = [portion for record in records for portion in portions(record, calendar)]
+    return dict(quantities(assigned(every, hold)))
+
+
+def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[tuple[str, ...], int]:
+    """The same from the definition: one second of one run after another, in order, until one doesn't fit."""
+    atoms = []
+    for record in records:
+        for one in record.spans:
+            for second in range(epoch_second(one.start), epoch_second(one.end)):
+                atoms.append((second, record.run, record, one))
+    total: Counter[tuple[str, ...]] = Counter()
+    money: Counter[tuple[str, ...]] = Counter()
+    prices: dict[tuple[str, ...], Fraction] = {}
+    passed = False
+    key: tuple[str, ...]
+    for second, _, record, one in sorted(atoms, key=lambda atom: atom[:2]):
+        found = next(
+            (
+                t
+                for t in record.terms.price_list.tariffs
+                if epoch_second(t.starts_at) <= second and (t.ends_at is None or second < epoch_second(t.ends_at))
+            ),
+            None,
+        )
+        period = next(p.period for p in calendar if p.start <= second < p.end)
+        units = {
+            Component.CPU_CORE_HOUR: one.cpus,
+            Component.MEMORY_GIB_HOUR: one.memory_mib,
+            Component.NODE_HOUR: one.nodes,
+            Component.ACCELERATOR_HOUR: one.accelerators,
+            Component.JOB: int(second == record.run_started_at),
+        }
+        reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
+        keys: dict[tuple[str, ...], int] = {}
+        for component, count in units.items():
+            if count:
+                accelerator = (one.accelerator or "") if component is Component.ACCELERATOR_HOUR else ""
+                tariff_name = found.name if found else "none"
+                key = (period, record.terms.price_list.id, component.value, accelerator, tariff_name)
+                price = Fraction(found.prices.get(component, 0)) if found else Fraction(0)
+                prices[key] = price * 100 / pricing.DIVISOR[component]
+                keys[key] = count
+        if not reason and not passed:
+            after = money.copy()
+            after.update(keys)
+            if sum(int(quantity * prices[key] + Fraction(1, 2)) for key, quantity in after.items()) <= hold:
+                money = after
+            else:
+                passed = True
+        reason = reason or ("overrun" if passed else "")
+        for key, count in keys.items():
+            total[(*key, reason)] += count
+    return dict(total)
+
+
+def plain(found: dict[Key, int]) -> dict[tuple[str, ...], int]:
+    return {
+        (k.period, k.price_list, k.component.value, k.accelerator, k.tariff, k.reason): quantity
+        for k, quantity in found.items()
+    }
+
+
+@given(facts(), st.integers(0, 20_000))
+def test_lines_are_what_going_second_by_second_gives(given_facts: Facts, hold: int) -> None:
+    records, calendar = given_facts
+    assert plain(lines(records, calendar, hold)) == by_seconds(records, calendar, hold)
+
+
+@given(facts(), st.integers(0, 20_000))
+def test_the_organization_never_bears_more_than_the_hold(given_facts: Facts, hold: int) -> None:
+    found = lines(*given_facts, hold)
+    assert cost(found) <= hold
+    whole = lines(*given_facts, 10**18)
+    assert sum(found.values()) == sum(whole.values())
+    if cost(whole) <= hold:
+        assert found == whole
+
+
+@given(facts(), st.integers(0, 20_000), st.randoms(use_true_random=False))
+def test_any_split_and_order_of_records_gives_equal_lines(given_facts: Facts, hold: int, random: Random) -> None:
+    records, calendar = given_facts
+    pieces = []
+    for record in records:
+        (one,) = record.spans
+        seconds = epoch_second(one.end) - epoch_second(one.start)
+        edges = sorted({0, seconds, *(random.randrange(seconds + 1) for _ in range(2))})
+        first = epoch_second(one.start) - START
+        for start, end in pairwise(edges):
+            piece = one.model_copy(update={"start": at(first + start), "end": at(first + end)})
+            pieces.append(replace(record, spans=(piece,)))
+    random.shuffle(pieces)
+    assert lines(pieces, calendar, hold) == lines(records, calendar, hold)
+
+
+def test_what_passes_the_hold_is_cut_to_the_second_and_the_later_run() -> None:
+    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
+    records = [Record(run, START, (CORE,), prices, None) for run in ("run_a", "run_b")]
+    found = {(p.run, p.key.reason): (p.start - START, p.end - START) for p in cpu(records, 13)}
+    # 0.01 a second: 13 fen are seconds 0 to 5 of both, and second 6 of the first
+    assert found == {
+        ("run_a", ""): (0, 7),
+        ("run_a", "overrun"): (7, 10),
+        ("run_b", ""): (0, 6),
+        ("run_b", "overrun"): (6, 10),
+    }
+
+
+def cpu(records: Sequence[Record], hold: int) -> list[Portion]:
+    every = [portion for record in records for portion in portions(record, WHOLE)]
+    return [p for p in assigned(every, hold) if p.key.component is Component.CPU_CORE_HOUR]
+
+
+def test_how_a_run_ended_decides_who_bears_it() -> None:
+    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
+    for outcome in (None, *Outcome):
+        (portion,) = cpu([Record("run_a", START, (CORE,), prices, outcome)], 1000)
+        provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE)
+        assert portion.key.bearer is (BearerKind.PROVIDER if provider else BearerKind.ORGANIZATION)
+        assert portion.key.reason == (
+            "" if not provider else "duplicate" if outcome is Outcome.DUPLICATE else "site_fault"
+        )
+
+
+def test_a_run_of_no_seconds_costs_nothing_not_even_the_price_per_job() -> None:
+    prices = terms(price_list(tariff("t", 0, None, job="5", cpu_core_hour="36")))
+    assert lines([Record("run_a", START, (), prices, Outcome.USER)], WHOLE, 1000) == {}
