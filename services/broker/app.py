@@ -15,6 +15,7 @@ from caravan.kernel.web import ServiceApp, create_service_app
 from services.broker.adapters.port import installed
 from services.broker.dispatch import endpoints as dispatch_endpoints
 from services.broker.dispatch.service import DispatchService
+from services.broker.hosting import AgentHost, announce
 from services.broker.jobs import endpoints as job_endpoints
 from services.broker.jobs import store
 from services.broker.jobs.loop import Advancer
@@ -32,7 +33,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     metrics = Metrics()
     runtime = Runtime("broker", settings, metrics, now)
     catalog = copies.Catalog()
-    adapters = installed()
+    adapters = {name: adapter for name, adapter in installed().items() if settings.development or name != "fake"}
     placer = Placer(catalog, {name: AdapterHere(a.descriptor.version, a.grant) for name, a in adapters.items()})
     dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds)
 
@@ -46,7 +47,16 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
         async with runtime.running():
             runtime.loops.start("follow-catalog", follower.iteration)
             runtime.loops.start("advance", Advancer(runtime.db, jobs).iteration)
-            yield
+            host = AgentHost(runtime, catalog, peers.broker, adapters, metrics)
+            await runtime.db.write(announce, adapters)
+            if settings.embedded_agents:
+                await host.start()
+                runtime.loops.start("agents", host.iteration)
+            try:
+                yield
+            finally:
+                await runtime.loops.cancel("agents")
+                await host.stop()
 
     return create_service_app(
         "broker",

@@ -124,6 +124,7 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
     if attempt.state == AttemptState.ENDED:
         raise CannotBe("the attempt has ended")
     job = tx.get_one(JobRow, attempt.job)
+    first = row is None
     if row is None:
         row = RunRow(
             id=ids.new("run"),
@@ -138,12 +139,13 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         )
         tx.add(row)
         job.open_runs += 1
-        store.note(tx, job.id, "run.started", at=item.started_at, attempt=attempt.id, index=item.index, run=row.id)
     row.observation, row.state, row.detail = item.observation, item.state, item.detail
     row.outcome = item.outcome
     row.exit_code, row.signal = item.exit_code, item.signal
     row.ended_at = item.ended_at
     tx.flush()
+    if first:
+        store.note(tx, job.id, "run.started", at=item.started_at, attempt=attempt.id, index=item.index, run=row.id)
     if attempt.state in (AttemptState.STAGED, AttemptState.RELEASED, AttemptState.QUEUED, AttemptState.UNKNOWN):
         attempt.state = AttemptState.RUNNING
     task = [item.index]
