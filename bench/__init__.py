@@ -1,1 +1,1 @@
-"""Benchmarks and proofs: each is a command, `python -m bench.<name>`."""
+"""Benchmarks, the demo and proofs, each a command: `make bench`, `make demo`, `make prove`."""
