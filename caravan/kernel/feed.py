@@ -192,8 +192,10 @@ def snapshot(
 ) -> tuple[str, list[dict[str, Any]], str | None]:
     """A page of current entities by subject, and the cursor from which to follow once all pages are read.
 
-    Entities may be newer than the cursor: following from it brings them again, and an older version never replaces a newer one.
+    The cursor stands before the oldest event that is kept: a new follower gets the facts too. Following from it brings entities
+    again, and an older version never replaces a newer one.
     """
+    first = tx.execute(select(func.coalesce(func.min(outbox.c.position), 1))).scalar_one()
     last = tx.execute(select(func.coalesce(func.max(outbox.c.position), 0))).scalar_one()
     found = (
         select(feed_entities)
@@ -215,4 +217,4 @@ def snapshot(
         }
         for row in rows
     ]
-    return cursor_of(tx, last), events, rows[-1].subject if len(rows) == limit else None
+    return cursor_of(tx, first - 1), events, rows[-1].subject if len(rows) == limit else None
