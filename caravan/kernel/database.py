@@ -128,17 +128,19 @@ class _SqliteWriter(threading.Thread):
 
     def _group(self, connection: Connection, item: tuple[Unit, Future[Any]]) -> bool:
         """Run `item` and what waits behind it in one transaction. True when asked to stop."""
+        taken: list[Future[Any]] = []
         done: list[tuple[Future[Any], Any]] = []
-        failed: list[tuple[Future[Any], BaseException]] = []
+        failed: dict[Future[Any], BaseException] = {}
         began, stop, after = clock.monotonic(), False, None
         try:
             with connection.begin():
                 while True:
                     unit, future = item
+                    taken.append(future)
                     try:
                         done.append((future, _in_savepoint(unit, connection)))
                     except BaseException as error:  # It is the unit's caller's, and is raised there.
-                        failed.append((future, error))
+                        failed[future] = error
                     if clock.monotonic() - began > GROUP_COMMIT_SECONDS or self._units.empty():
                         break
                     if (after := self._units.get()) is None:
@@ -146,11 +148,12 @@ class _SqliteWriter(threading.Thread):
                         break
                     item = after
         except BaseException as error:  # The commit failed: none of them is durable, and each caller hears it.
-            failed += [(future, error) for future, _ in done]
+            connection.connection.rollback()  # SQLAlchemy takes the transaction for ended; SQLite keeps it open.
+            failed = {future: failed.get(future, error) for future in taken or [item[1]]}
             done.clear()
         for future, result in done:
             future.set_result(result)
-        for future, cause in failed:
+        for future, cause in failed.items():
             future.set_exception(cause)
         return stop
 
