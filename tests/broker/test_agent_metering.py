@@ -41,13 +41,21 @@ def allocations(draw: st.DrawFn) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def seconds(spans: tuple[Span, ...]) -> list[tuple[int, int]]:
-    """Each allocated second with its CPUs."""
-    return [
-        (second, one.cpus)
-        for one in spans
-        for second in range(int((one.start - EPOCH).total_seconds()), int((one.end - EPOCH).total_seconds()))
-    ]
+Pieces = list[tuple[int, int, int]]
+
+
+def pieces(*groups: tuple[Span, ...], before: datetime | None = None) -> Pieces:
+    """(start, end, cpus) in seconds of all spans in order; what meets with the same shape is one."""
+    found: Pieces = []
+    for one in [one for group in groups for one in group]:
+        start, end = one.start, one.end if before is None else min(one.end, before)
+        if start >= end:
+            continue
+        piece = (int((start - EPOCH).total_seconds()), int((end - EPOCH).total_seconds()), one.cpus)
+        if found and found[-1][1:] == (piece[0], piece[2]):
+            piece = (found.pop()[0], *piece[1:])
+        found.append(piece)
+    return found
 
 
 def until(spans: tuple[Span, ...], end: datetime) -> tuple[Span, ...]:
@@ -60,22 +68,22 @@ def until(spans: tuple[Span, ...], end: datetime) -> tuple[Span, ...]:
 @given(allocations())
 def test_hours_cover_the_spans_exactly(spans: tuple[Span, ...]) -> None:
     hours = split(spans)
-    assert [pair for hour in sorted(hours) for pair in seconds(hours[hour])] == seconds(spans)
-    for hour, pieces in hours.items():
-        HourUsage(hour=hour, revision=1, spans=pieces)
-        HourUsage.model_validate_json(HourUsage(hour=hour, revision=1, spans=pieces).model_dump_json())
+    assert pieces(*(hours[hour] for hour in sorted(hours))) == pieces(spans)
+    for hour, inside in hours.items():
+        usage = HourUsage(hour=hour, revision=1, spans=inside)
+        assert HourUsage.model_validate_json(usage.model_dump_json()) == usage
 
 
 @given(allocations(), st.integers(1, 3600))
 def test_how_a_backend_cuts_an_allocation_makes_no_difference(spans: tuple[Span, ...], step: int) -> None:
-    pieces = []
+    cuts = []
     for one in spans:
         start = one.start
         while start < one.end:
             end = min(one.end, start + timedelta(seconds=max(step, 60)))
-            pieces.append(one.model_copy(update={"start": start, "end": end}))
+            cuts.append(one.model_copy(update={"start": start, "end": end}))
             start = end
-    assert split(pieces) == split(spans)
+    assert split(cuts) == split(spans)
 
 
 @given(allocations(), st.integers(0, 40_000))
@@ -112,12 +120,12 @@ def test_revisions_grow_over_restarts_and_the_last_ones_are_the_truth(
         books, statements = state(books, shown, at(second), final=False)
         tell(statements)
         unstated = first_unstated(books, shown)
-        stated = [pair for hour in sorted(broker) for pair in seconds(broker[hour].spans)]
         bound = at(second) if unstated is None else unstated
-        assert [p for p in stated if at(p[0]) < bound] == [p for p in seconds(shown) if at(p[0]) < bound]
+        stated = [broker[hour].spans for hour in sorted(broker)]
+        assert pieces(*stated, before=bound) == pieces(shown, before=bound)
     books, statements = state(books, corrected, at(50_000), final=True)
     tell(statements)
-    assert [pair for hour in sorted(broker) for pair in seconds(broker[hour].spans)] == seconds(corrected)
+    assert pieces(*(broker[hour].spans for hour in sorted(broker))) == pieces(corrected)
     assert last_revisions(books) == {hour_key(hour): usage.revision for hour, usage in sorted(broker.items())}
 
 

@@ -150,7 +150,7 @@ class Watched:
     def _usage(self, seen: RunSeen, through: datetime) -> list[ReportItem]:
         run = self.runs[seen.identity]
         looks = (seen.final, floor_hour(through), seen.spans[:-1], _start(seen.spans[-1:], seen))
-        if run.books.final or run.metered == looks:
+        if run.books.final or (run.metered == looks and run.unstated is not None):
             return []
         run.metered = looks
         of: dict[str, object] = {"attempt": self.attempt, "index": seen.index, "backend_identity": seen.identity}
