@@ -1,12 +1,13 @@
 """The `caravan` command: run the platform, keep it, and use it.
 
-`server.py` runs services and agents, `keeping.py` is for operators, `client.py` for enterprises. Talks to services through
-`caravan.client` alone; decides nothing. Open `server.py` first.
+`server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `jobs.py` and `money.py` are the client
+for enterprises and finance, which talks to the services through `caravan.client` alone. Decides nothing. Open `asking.py` first for the
+client, `server.py` for the rest.
 """
 
 import typer
 
-from caravan.cli import keeping, server
+from caravan.cli import agents, asking, jobs, keeping, market, money, server
 
 app = typer.Typer(
     name="caravan",
@@ -14,6 +15,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="One door to a city's compute. 一个入口，用好全市算力。",
+    callback=asking.connect,
 )
 server.add_to(app)
+agents.add_to(app)
 keeping.add_to(app)
+market.add_to(app)
+jobs.add_to(app)
+money.add_to(app)

@@ -1,13 +1,18 @@
-"""`caravan migrate` and `caravan token`: what an operator does beside serving."""
+"""`caravan migrate`, `caravan token` and `caravan ledger verify`: what an operator does beside serving."""
 
+import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import make_url
 
+from caravan.cli import show
+from caravan.cli.asking import REFUSED, AsJson, answer, console, misused
 from caravan.cli.server import SERVICES, settings
-from caravan.kernel.database import WriterTaken
-from caravan.kernel.migrations import migrate
+from caravan.kernel.database import Database, WriterTaken
+from caravan.kernel.migrations import migrate, pending
 from caravan.kernel.settings import ServiceName
 from caravan.kernel.tokens import create_signer
 
@@ -50,6 +55,47 @@ def token(
     typer.echo(create_signer(chosen).sign(subject, permission, timedelta(hours=hours)))
 
 
+ledger = typer.Typer(no_args_is_help=True, help="The books.")
+
+
+@ledger.command("verify")
+def verify_ledger(as_json: AsJson = False) -> None:
+    """Prove the books from what is stored: entries, balances, seals, lines and statements. Changes nothing, and may be run
+    while the platform serves. The exit code is 1 when anything doesn't hold."""
+    from services.accounting.ledger import verify
+
+    url = settings().database_url("accounting")
+    path = make_url(url).database
+    if url.startswith("sqlite") and not Path(path or "").exists():
+        misused(f"There is no {path}: is CARAVAN_DATA_DIR the platform's data folder?")
+    if waiting := pending(url, "accounting"):
+        misused(f"The database of accounting is not up to date ({waiting}). Run: caravan migrate")
+
+    async def prove() -> verify.VerifyReport:
+        db = Database(url, read_only=True)
+        await db.start()
+        try:
+            return await verify.verify_ledger(db)
+        finally:
+            await db.stop()
+
+    report = asyncio.run(prove())
+    if as_json:
+        answer(report)
+    else:
+        out = console()
+        counted = ("entries", "postings", "accounts", "seals", "unsealed", "lines", "statements")
+        out.print(show.pairs((name, f"{getattr(report, name):,}") for name in counted))
+        if report.ok:
+            out.print("The books are right.")
+        else:
+            rows = [(finding.check, finding.subject, finding.detail) for finding in report.findings]
+            out.print(show.table(("what does not hold", "!where", "how"), rows))
+    if not report.ok:
+        raise typer.Exit(REFUSED)
+
+
 def add_to(app: typer.Typer) -> None:
     app.command("migrate")(migrate_databases)
     app.command()(token)
+    app.add_typer(ledger, name="ledger")

@@ -1,0 +1,92 @@
+"""`caravan agent`: a site's agent at its centre. It calls the platform; nothing calls it."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from caravan.cli.asking import Connection, misused
+from caravan.client import BrokerClient
+from caravan.kernel.logs import configure_logs
+
+
+def agent(
+    ctx: typer.Context,
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The site's id, sit_….")],
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CARAVAN_TOKEN_FILE",
+            help="A file with the agent's token (site/<id>:agent), read again for each call; or CARAVAN_TOKEN.",
+        ),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="The adapter to announce first; the site's own setting decides.")
+    ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(envvar="CARAVAN_AGENT_SECRETS", help="Folder of the credentials that the site's settings name."),
+    ] = None,
+    mode: Annotated[Literal["production", "development"], typer.Option(envvar="CARAVAN_MODE")] = "production",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(envvar="CARAVAN_LOG_LEVEL")
+    ] = "info",
+) -> None:
+    """Be a site's agent until SIGTERM or Ctrl-C. What runs at the site goes on without it.
+
+    Register the site with `agent: centre`. CARAVAN_BROKER_URL says where the broker answers (else <CARAVAN_URL>/broker), and
+    CARAVAN_AGENT_* how it paces itself.
+    """
+    from services.broker.agent import run_agent
+
+    connection: Connection = ctx.obj
+    if token_file is not None:
+        _read(token_file)
+    elif not connection.token:
+        misused("An agent needs its token: set CARAVAN_TOKEN_FILE or CARAVAN_TOKEN")
+    configure_logs(log_level, "console" if mode == "development" else "json")
+
+    def token() -> str:
+        return token_file.read_text().strip() if token_file is not None else connection.token or ""
+
+    async def act() -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        async with BrokerClient(connection.broker, token) as broker:
+            acting = asyncio.create_task(
+                run_agent(
+                    site,
+                    broker,
+                    adapter=adapter,
+                    production=mode == "production",
+                    secrets=secrets,
+                    private=tuple(path.absolute() for path in (token_file, secrets) if path is not None),
+                )
+            )
+            stopping = asyncio.create_task(stopped.wait())
+            await asyncio.wait((acting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            acting.cancel()
+            await asyncio.wait((acting,))
+            if not acting.cancelled() and (error := acting.exception()) is not None:
+                raise error
+
+    try:
+        asyncio.run(act())
+    except LookupError as error:
+        misused(str(error))
+
+
+def _read(path: Path) -> None:
+    try:
+        if not path.read_text().strip():
+            misused(f"{path} is empty; it should hold the agent's token")
+    except (OSError, UnicodeDecodeError) as error:
+        misused(f"{path}: {error}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(agent)

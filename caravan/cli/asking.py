@@ -1,0 +1,188 @@
+"""One conversation with the platform per command: where it is, as whom, and what a person sees when it refuses.
+
+Answers go to stdout; progress, problems and hints go to stderr, so that `--json` can be piped. Exit codes: 0 done, 1 refused or
+unreachable, 2 used wrongly, 3 the job that was waited for did not succeed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, ServiceUnavailable
+from caravan.contracts.jobs import Refusal
+from caravan.kernel.problems import Problem
+
+T = TypeVar("T")
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+REFUSED: Final = 1
+MISUSED: Final = 2
+NOT_SUCCEEDED: Final = 3
+WIDE: Final = 200
+"""Columns when nobody's terminal says otherwise: what is piped is not cut."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON, and nothing else.")]
+Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
+Cursor = Annotated[str | None, typer.Option(help="`next` of the page before.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read: as wide as their terminal, or wide enough for whole ids where there is none."""
+    made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, markup=False, width=WIDE)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the three services answer, and as whom to ask."""
+
+    catalog: str
+    broker: str
+    accounting: str
+    token: str | None
+
+    @classmethod
+    def given(
+        cls, url: str, catalog: str | None, broker: str | None, accounting: str | None, token: str | None
+    ) -> "Connection":
+        """All under one URL, unless a service has one of its own."""
+        base = url.rstrip("/")
+        return cls(
+            catalog=catalog or f"{base}/catalog",
+            broker=broker or f"{base}/broker",
+            accounting=accounting or f"{base}/accounting",
+            token=token,
+        )
+
+
+def connect(
+    ctx: typer.Context,
+    url: Annotated[
+        str, typer.Option(envvar="CARAVAN_URL", help="The platform, with /catalog, /broker and /accounting below it.")
+    ] = DEFAULT_URL,
+    catalog_url: Annotated[str | None, typer.Option(envvar="CARAVAN_CATALOG_URL", show_default=False)] = None,
+    broker_url: Annotated[str | None, typer.Option(envvar="CARAVAN_BROKER_URL", show_default=False)] = None,
+    accounting_url: Annotated[str | None, typer.Option(envvar="CARAVAN_ACCOUNTING_URL", show_default=False)] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="CARAVAN_TOKEN", show_default=False, show_envvar=True, help="Your token, for the client."),
+    ] = None,
+) -> None:
+    ctx.obj = Connection.given(url, catalog_url, broker_url, accounting_url, token)
+
+
+def ask(ctx: typer.Context, conversation: Callable[[Peers], Awaitable[T]], *, as_json: bool = False) -> T:
+    """Have the conversation and return its outcome; a problem is shown, and ends the command with exit code 1."""
+    connection: Connection = ctx.obj
+    if not connection.token:
+        misused("Who are you? Set CARAVAN_TOKEN, or give --token before the command.")
+
+    async def converse() -> T:
+        token = connection.token or ""
+        async with AsyncExitStack() as stack:
+            return await conversation(
+                Peers(
+                    catalog=await stack.enter_async_context(CatalogClient(connection.catalog, token)),
+                    broker=await stack.enter_async_context(BrokerClient(connection.broker, token)),
+                    accounting=await stack.enter_async_context(AccountingClient(connection.accounting, token)),
+                )
+            )
+
+    try:
+        return asyncio.run(converse())
+    except Problem as problem:
+        refused(problem, as_json)
+    except ServiceUnavailable as error:
+        unreachable(error)
+    except httpx.InvalidURL as error:
+        misused(f"Not a URL: {error}")
+    except httpx.UnsupportedProtocol:
+        misused("URLs start with http:// or https://")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def answer(model: BaseModel) -> None:
+    """Print an answer as the API gave it."""
+    typer.echo(model.model_dump_json(by_alias=True, indent=2))
+
+
+def misused(words: str) -> NoReturn:
+    typer.echo(words, err=True)
+    raise typer.Exit(MISUSED)
+
+
+def refused(problem: Problem, as_json: bool) -> NoReturn:
+    """Show a problem: its title in both languages, what to do, the fields, and the figures that come with it."""
+    if as_json:
+        typer.echo(_problem_json(problem))
+        raise typer.Exit(REFUSED)
+    err = console(stderr=True)
+    err.print(
+        Text.assemble((f"{problem.title_zh} {problem.title}", "bold red"), f"  ({problem.status} {problem.code})")
+    )
+    err.print(problem.detail)
+    for error in problem.errors:
+        err.print(f"  {error.pointer or '/'}: {error.detail}")
+    for name, value in problem.members.items():
+        if name == "refused" and isinstance(value, tuple):
+            for refusal in value:
+                _refusal(err, refusal)
+        elif value is not None:
+            err.print(f"  {name.replace('_', ' ')}: {value}")
+    raise typer.Exit(REFUSED)
+
+
+def _refusal(err: Console, refusal: Refusal) -> None:
+    err.print(f"  {refusal.offering_name} ({refusal.offering})")
+    for reason in refusal.reasons:
+        err.print(f"    - {reason.detail}")
+
+
+def _problem_json(problem: Problem) -> str:
+    import json
+
+    return json.dumps(problem.body(), ensure_ascii=False, indent=2)
+
+
+def unreachable(error: ServiceUnavailable) -> NoReturn:
+    """One line: who does not answer, and what to look at."""
+    cause = error.__cause__
+    if isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout)):
+        where = urlsplit(str(cause.request.url))
+        typer.echo(
+            f"Nothing answers at {where.scheme}://{where.netloc}. "
+            "Is the platform running (caravan serve), and is CARAVAN_URL where it is?",
+            err=True,
+        )
+    else:
+        typer.echo(str(error), err=True)
+    raise typer.Exit(REFUSED)
+
+
+def wrong_input(error: ValidationError) -> NoReturn:
+    """What a person gave does not make a request; says where."""
+    for one in error.errors(include_url=False):
+        place = ".".join(str(part) for part in one["loc"]) or "spec"
+        typer.echo(f"{place}: {one['msg']}", err=True)
+    raise typer.Exit(MISUSED)
+
+
+def text_of(path: Path) -> str:
+    """A file's text, `-` for stdin; ends the command when it can't be read."""
+    try:
+        raw = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
+        return raw.decode()
+    except OSError as error:
+        misused(f"{path}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        misused(f"{path}: not UTF-8 at byte {error.start}")

@@ -1,0 +1,218 @@
+"""`caravan submit` and `caravan jobs …`: send a job, watch it, read its output, stop it."""
+
+import asyncio
+from typing import Annotated, Final, Literal, NoReturn
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from caravan.cli import show, spec
+from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Limit, answer, ask, console
+from caravan.client import BrokerClient, Peers
+from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobState, LogChunk
+from caravan.contracts.problems import LogUnavailable, NoLogYet
+from caravan.kernel.pages import Page
+
+POLL_SECONDS: Final = 0.5
+SHOWN: Final = 50
+"""Tasks and events that `jobs show` lists; `--json` and the API have all."""
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, job_….")]
+Stream = Annotated[Literal["stdout", "stderr"], typer.Option("--stream")]
+
+group = typer.Typer(no_args_is_help=True, help="Look at jobs, read their output, wait for them, stop them.")
+
+
+def submit(
+    ctx: typer.Context,
+    command: spec.Command = None,
+    spec_file: spec.SpecFile = None,
+    name: spec.Name = None,
+    project: spec.Project = None,
+    script: spec.Script = None,
+    cpus: spec.Cpus = None,
+    tasks_per_node: spec.Tasks = None,
+    nodes: spec.Nodes = None,
+    memory: spec.Memory = None,
+    walltime: spec.Walltime = None,
+    accelerators: spec.Accelerators = None,
+    accelerator: spec.Accelerator = None,
+    array: spec.ArrayText = None,
+    env: spec.Env = None,
+    label: spec.Labels = None,
+    tier: spec.Tiers = None,
+    offering: spec.Offerings = None,
+    provider: spec.Providers = None,
+    region: spec.Regions = None,
+    max_cost: spec.MaxCost = None,
+    max_attempts: spec.MaxAttempts = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Stay until it has ended.")] = False,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency-Key: the same key again gives the same job, not a second one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job: `caravan submit -p prj_… -c 2 -t 15m -- python3 pi.py`. Without -t it may take an hour."""
+    asked = spec.Wanted(
+        command=command,
+        spec=spec_file,
+        name=name,
+        project=project,
+        script=script,
+        cpus=cpus,
+        tasks_per_node=tasks_per_node,
+        nodes=nodes,
+        memory=memory,
+        walltime=walltime,
+        accelerators=accelerators,
+        accelerator=accelerator,
+        array=array,
+        env=env,
+        labels=label,
+        tiers=tier,
+        offerings=offering,
+        providers=provider,
+        regions=region,
+        max_cost=max_cost,
+        max_attempts=max_attempts,
+    ).job_spec()
+
+    async def send(peers: Peers) -> Job:
+        job = await peers.broker.submit_job(asked, key)
+        return await _until_ended(peers.broker, job) if wait else job
+
+    _outcome(ask(ctx, send, as_json=as_json), waited=wait, as_json=as_json)
+
+
+@group.command("list")
+def list_jobs(
+    ctx: typer.Context,
+    project: spec.Project = None,
+    state: Annotated[JobState | None, typer.Option()] = None,
+    label: Annotated[str | None, typer.Option(help="name=value")] = None,
+    name: Annotated[str | None, typer.Option()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+
+    async def find(peers: Peers) -> Page[Job]:
+        return await peers.broker.list_jobs(
+            project=project, state=state, label=label, name=name, limit=limit, cursor=cursor
+        )
+
+    page = ask(ctx, find, as_json=as_json)
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.jobs(page.items) if page.items else "No jobs.")
+    show.more(out, page.next)
+
+
+@group.command("show")
+def show_job(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Show a job with its tasks, attempts and events."""
+
+    async def read(peers: Peers) -> tuple[JobDetail, list[ArrayTask], list[Attempt], list[JobEvent]]:
+        found = await peers.broker.get_job(job)
+        if as_json:
+            return found, [], [], []
+        tasks = await peers.broker.list_job_tasks(job, limit=SHOWN)
+        attempts = await peers.broker.list_job_attempts(job, limit=SHOWN)
+        events = await peers.broker.list_job_events(job, limit=SHOWN)
+        return found, tasks.items, attempts.items, events.items
+
+    found = ask(ctx, read, as_json=as_json)
+    if as_json:
+        answer(found[0])
+    else:
+        console().print(show.job_detail(*found))
+
+
+@group.command()
+def cancel(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Stop a job. What it used is charged."""
+    _outcome(ask(ctx, lambda peers: peers.broker.cancel_job(job), as_json=as_json), waited=False, as_json=as_json)
+
+
+@group.command()
+def wait(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Stay until a job has ended. The exit code is 0 when it succeeded, 3 when not."""
+
+    async def stay(peers: Peers) -> JobDetail:
+        return await _until_ended(peers.broker, await peers.broker.get_job(job))
+
+    _outcome(ask(ctx, stay, as_json=as_json), waited=True, as_json=as_json)
+
+
+@group.command()
+def logs(
+    ctx: typer.Context,
+    job: JobArgument,
+    index: Annotated[int | None, typer.Option(help="Of the array; its first task if not given.")] = None,
+    stream: Stream = "stdout",
+    offset: Annotated[int | None, typer.Option(min=0, help="Start at this byte.")] = None,
+    tail: Annotated[int | None, typer.Option(min=1, help="Only the last so many bytes.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a task has written. With --json each piece is a line of JSON."""
+
+    def write(chunk: LogChunk) -> None:
+        if as_json:
+            typer.echo(chunk.model_dump_json())
+        else:
+            typer.echo(chunk.text, nl=False)
+
+    async def read(peers: Peers) -> None:
+        at, last = offset, tail
+        while True:
+            try:
+                chunk = await peers.broker.read_job_log(job, index=index, stream=stream, offset=at, tail=last)
+            except (LogUnavailable, NoLogYet):
+                if not follow or (await peers.broker.get_job(job)).state.final:
+                    raise
+            else:
+                write(chunk)
+                at, last = chunk.next_offset, None
+                if chunk.complete or (not follow and chunk.next_offset >= chunk.size):
+                    return
+                if chunk.next_offset < chunk.size:
+                    continue
+            await asyncio.sleep(POLL_SECONDS)
+
+    ask(ctx, read, as_json=as_json)
+
+
+async def _until_ended(broker: BrokerClient, job: Job) -> JobDetail:
+    """Poll until the job has ended, with a bar on stderr."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(job.name, total=sum(job.counts.values()) or 1)
+        while True:
+            found = await broker.get_job(job.id)
+            ended = sum(count for state, count in found.counts.items() if state.final)
+            words = f"{found.name} {found.state.value}" + (f" ({found.reason})" if found.reason else "")
+            progress.update(bar, completed=ended, description=words)
+            if found.state.final:
+                return found
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _outcome(job: Job, *, waited: bool, as_json: bool) -> None:
+    if as_json:
+        answer(job)
+    else:
+        console().print(show.job(job))
+    if waited and job.state is not JobState.SUCCEEDED:
+        _end(NOT_SUCCEEDED)
+
+
+def _end(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(submit)
+    app.add_typer(group, name="jobs")

@@ -1,0 +1,129 @@
+"""`caravan offerings` and `caravan quote`: what is on sale, and what a job would cost where."""
+
+from typing import Annotated
+
+import typer
+
+from caravan.cli import show, spec
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused
+from caravan.client import Peers
+from caravan.contracts.offerings import OfferingPrice, OfferingState, Tier
+from caravan.kernel import clock
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Page
+
+
+def offerings(
+    ctx: typer.Context,
+    text: Annotated[str | None, typer.Argument(help="Words to look for, in any language.")] = None,
+    tier: Annotated[list[Tier] | None, typer.Option(help="Repeat for more.")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="Its kind, acc_….")] = None,
+    region: Annotated[str | None, typer.Option()] = None,
+    provider: Annotated[str | None, typer.Option()] = None,
+    site: Annotated[str | None, typer.Option()] = None,
+    state: Annotated[OfferingState | None, typer.Option(help="For providers: their own in this state.")] = None,
+    cpus: Annotated[int | None, typer.Option("--cpus", "-c", help="Price this many cores …")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", "-m", help="… and this much memory …")] = None,
+    accelerators: Annotated[int | None, typer.Option(help="… and so many accelerators …")] = None,
+    hours: Annotated[int | None, typer.Option(help="… for so many hours; the cheapest comes first.")] = None,
+    max_price: Annotated[str | None, typer.Option(help="Not dearer than this, 12.00.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search what is on sale."""
+    try:
+        most = Money.parse(max_price) if max_price is not None else None
+    except ValueError as error:
+        misused(str(error))
+
+    async def search(peers: Peers) -> Page[OfferingPrice]:
+        return await peers.catalog.search_offerings(
+            text=text,
+            tier=tier or None,
+            accelerator=accelerator,
+            region=region,
+            provider=provider,
+            site=site,
+            state=state,
+            cpus=cpus,
+            memory_mib=spec.memory_mib(memory) if memory is not None else None,
+            accelerators=accelerators,
+            hours=hours,
+            max_price=most,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    page = ask(ctx, search, as_json=as_json)
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.offerings(page.items, clock.now()) if page.items else "Nothing is on sale that fits this search.")
+    show.more(out, page.next)
+
+
+def quote(
+    ctx: typer.Context,
+    command: spec.Command = None,
+    spec_file: spec.SpecFile = None,
+    name: spec.Name = None,
+    project: spec.Project = None,
+    script: spec.Script = None,
+    cpus: spec.Cpus = None,
+    tasks_per_node: spec.Tasks = None,
+    nodes: spec.Nodes = None,
+    memory: spec.Memory = None,
+    walltime: spec.Walltime = None,
+    accelerators: spec.Accelerators = None,
+    accelerator: spec.Accelerator = None,
+    array: spec.ArrayText = None,
+    env: spec.Env = None,
+    label: spec.Labels = None,
+    tier: spec.Tiers = None,
+    offering: spec.Offerings = None,
+    provider: spec.Providers = None,
+    region: spec.Regions = None,
+    max_cost: spec.MaxCost = None,
+    max_attempts: spec.MaxAttempts = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask where a job could run, what would be set aside for it, and why not elsewhere. Nothing is started.
+
+    What it would run doesn't matter for that: without --script or a command it is `true`.
+    """
+    unwritten = script is None and spec_file is None and not command
+    asked = spec.Wanted(
+        command=["true"] if unwritten else command,
+        spec=spec_file,
+        name=name,
+        project=project,
+        script=script,
+        cpus=cpus,
+        tasks_per_node=tasks_per_node,
+        nodes=nodes,
+        memory=memory,
+        walltime=walltime,
+        accelerators=accelerators,
+        accelerator=accelerator,
+        array=array,
+        env=env,
+        labels=label,
+        tiers=tier,
+        offerings=offering,
+        providers=provider,
+        regions=region,
+        max_cost=max_cost,
+        max_attempts=max_attempts,
+    ).job_spec()
+    found = ask(ctx, lambda peers: peers.broker.create_quote(asked), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.quote(found))
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(offerings)
+    app.command()(quote)

@@ -1,0 +1,114 @@
+"""`caravan explain`, `budgets` and `statements`: what was charged and why, what is left, and the documents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caravan.cli import show
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused
+from caravan.client import Peers, each
+from caravan.contracts.statements import Statement, StatementLine
+
+group = typer.Typer(no_args_is_help=True, help="The documents of closed periods.")
+StatementArgument = Annotated[str, typer.Argument(metavar="STATEMENT", help="Its id, stm_….")]
+
+
+def explain(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, job_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Explain a job's charge down to the second: seconds x units x price."""
+    found = ask(ctx, lambda peers: peers.accounting.explain_job(job), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.explanation(found))
+
+
+def budgets(
+    ctx: typer.Context,
+    organization: Annotated[str | None, typer.Option()] = None,
+    project: Annotated[str | None, typer.Option("--project", "-p")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List budgets with what is charged, held and left of each."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_budgets(
+            organization=organization, project=project, limit=limit, cursor=cursor
+        ),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.budgets(page.items) if page.items else "No budgets.")
+    show.more(out, page.next)
+
+
+@group.command("list")
+def list_statements(
+    ctx: typer.Context,
+    period: Annotated[str | None, typer.Option()] = None,
+    party: Annotated[str | None, typer.Option(help="An organization's or a provider's id.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List statements."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_statements(period=period, party_id=party, limit=limit, cursor=cursor),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.statements(page.items) if page.items else "No statements: a period has some once it is closed.")
+    show.more(out, page.next)
+
+
+@group.command("show")
+def show_statement(ctx: typer.Context, statement: StatementArgument, as_json: AsJson = False) -> None:
+    """Show a statement with its lines."""
+
+    async def read(peers: Peers) -> tuple[Statement, list[StatementLine]]:
+        found = await peers.accounting.get_statement(statement)
+        if as_json:
+            return found, []
+        return found, [line async for line in each(peers.accounting.list_statement_lines, statement, limit=200)]
+
+    found, lines = ask(ctx, read, as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.statement(found, lines))
+
+
+@group.command("csv")
+def statement_csv(
+    ctx: typer.Context,
+    statement: StatementArgument,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file instead of stdout.")] = None,
+) -> None:
+    """The statement as CSV: UTF-8 with a byte order mark, headers in Chinese and English."""
+    document = ask(ctx, lambda peers: peers.accounting.get_statement_csv(statement))
+    if out is None:
+        typer.get_binary_stream("stdout").write(document)
+        return
+    try:
+        out.write_bytes(document)
+    except OSError as error:
+        misused(f"{out}: {error.strerror}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(explain)
+    app.command()(budgets)
+    app.add_typer(group, name="statements")

@@ -1,0 +1,288 @@
+"""How answers look in a terminal. Tables in, nothing decided."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from caravan.contracts.funds import Budget
+from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, Job, JobDetail, JobEvent, JobState, Quote
+from caravan.contracts.offerings import OfferingPrice, Tariff
+from caravan.contracts.statements import Explanation, Statement, StatementLine
+
+STYLE: Final = {
+    JobState.PENDING: "yellow",
+    JobState.QUEUED: "yellow",
+    JobState.RUNNING: "cyan",
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "magenta",
+    JobState.REFUSED: "red",
+}
+UNIT: Final = {
+    "cpu_core_hour": "core-seconds",
+    "accelerator_hour": "accelerator-seconds",
+    "memory_gib_hour": "MiB-seconds",
+    "node_hour": "node-seconds",
+    "job": "jobs",
+}
+"""Of a component's quantity."""
+Cell = str | Text
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str | None = None) -> Table:
+    """`>` before a column's name puts it right; `!` keeps its words together: ids, times."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    for column in columns:
+        name = column.lstrip(">!")
+        flags = column[: len(column) - len(name)]
+        made.add_column(name, justify="right" if ">" in flags else "left", no_wrap=bool(flags), overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, Cell]]) -> Table:
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value)
+    return made
+
+
+def when(instant: datetime | None) -> str:
+    """In the reader's own zone."""
+    return "" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_time(instant: datetime | None) -> str:
+    return "" if instant is None else instant.astimezone().strftime("%H:%M:%S")
+
+
+def state(value: JobState) -> Text:
+    return Text(value.value, style=STYLE[value])
+
+
+def more(out: Console, cursor: str | None) -> None:
+    if cursor is not None:
+        out.print(f"There are more: --cursor {cursor}")
+
+
+def prices(tariff: Tariff | None) -> str:
+    if tariff is None:
+        return "no price now"
+    return ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in tariff.prices.items())
+
+
+def tariff_at(found: OfferingPrice, now: datetime) -> Tariff | None:
+    tariffs = found.price_list.tariffs if found.price_list else ()
+    return next((t for t in tariffs if t.starts_at <= now and (t.ends_at is None or now < t.ends_at)), None)
+
+
+def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
+    rows = []
+    for one in found:
+        limits = one.offering.limits
+        most = f"{limits.nodes} x {limits.cpus_per_node} cores, {limits.memory_mib_per_node:,} MiB"
+        if limits.accelerators_per_node:
+            most += f", {limits.accelerators_per_node} x {one.offering.accelerator}"
+        rows.append(
+            (
+                one.offering.name,
+                one.provider_name,
+                one.region,
+                one.offering.tier.value,
+                most,
+                prices(tariff_at(one, now)),
+                str(one.price) if one.price is not None else "",
+                one.site_health.state if one.site_health else "unknown",
+                one.offering.id,
+            )
+        )
+    return table(("offering", "provider", "region", "tier", "at most", "price", ">for your shape", "site", "!id"), rows)
+
+
+def candidates(found: Sequence[Candidate]) -> Table:
+    rows = [
+        (
+            str(place),
+            one.offering_name,
+            one.provider_name,
+            "\n".join(
+                f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({c.tariff}) = {c.amount}"
+                for c in one.components
+            ),
+            str(one.worst_case),
+            "now" if one.has_room else "waits",
+            one.offering,
+        )
+        for place, one in enumerate(found, 1)
+    ]
+    return table((">", "offering", "provider", "worst case", ">set aside", "room", "!id"), rows)
+
+
+def quote(found: Quote) -> RenderableType:
+    refused = [(one.offering_name, "\n".join(reason.detail for reason in one.reasons)) for one in found.refused]
+    parts: list[RenderableType] = []
+    parts.append(candidates(found.candidates) if found.candidates else "No offering can run this job.")
+    if refused:
+        parts.append(table(("refused", "why"), refused))
+    return Group(*parts)
+
+
+def jobs(found: Iterable[Job]) -> Table:
+    rows = [
+        (one.id, one.name, state(one.state), counts(one), str(one.hold.amount), when(one.created_at), one.reason or "")
+        for one in found
+    ]
+    return table(("!id", "name", "state", "tasks", ">set aside", "!created", "reason"), rows)
+
+
+def counts(job: Job) -> str:
+    return ", ".join(f"{count} {name.value}" for name, count in job.counts.items() if count)
+
+
+def job(found: Job) -> Table:
+    rows: list[tuple[str, Cell]] = [
+        ("job", found.id),
+        ("name", found.name),
+        ("state", state(found.state)),
+        ("tasks", counts(found)),
+        ("project", found.project),
+        ("set aside", f"{found.hold.amount} ({found.hold.state.value}, revision {found.hold.revision})"),
+        ("created", when(found.created_at)),
+    ]
+    optional = (
+        ("reason", " ".join(part for part in (found.reason, found.detail) if part)),
+        ("offering", found.offering or ""),
+        ("started", when(found.started_at)),
+        ("ended", when(found.ended_at)),
+        ("settled", when(found.settled_at)),
+        ("labels", ", ".join(f"{name}={value}" for name, value in found.labels.items())),
+    )
+    return pairs([*rows, *((name, value) for name, value in optional if value)])
+
+
+def job_detail(
+    found: JobDetail, tasks: Sequence[ArrayTask], attempts: Sequence[Attempt], events: Sequence[JobEvent]
+) -> RenderableType:
+    parts: list[RenderableType] = [job(found)]
+    if tasks:
+        rows = [
+            (
+                str(one.index),
+                state(one.state),
+                one.outcome.value if one.outcome else "",
+                "" if one.exit_code is None else str(one.exit_code),
+                when(one.started_at),
+                when(one.ended_at),
+                one.detail,
+            )
+            for one in tasks
+        ]
+        parts.append(table((">index", "state", "outcome", ">exit", "!started", "!ended", "detail"), rows, "Tasks"))
+    if attempts:
+        tried = [(str(one.number), one.state.value, one.offering, one.reference or "", one.detail) for one in attempts]
+        parts.append(table((">attempt", "state", "!offering", "at the site", "detail"), tried, "Attempts"))
+    if events:
+        happened = [(when(one.at), one.type, one.detail) for one in events]
+        parts.append(table(("!at", "event", "detail"), happened, "Events"))
+    return Group(*parts)
+
+
+def explanation(found: Explanation) -> RenderableType:
+    rows: list[tuple[Cell, ...]] = []
+    for explained in found.lines:
+        line = explained.line
+        for factor in explained.factors:
+            rows.append(
+                (
+                    line.component.value,
+                    line.tariff,
+                    clock_time(factor.start),
+                    clock_time(factor.end),
+                    str(factor.seconds),
+                    str(factor.units),
+                    f"{factor.quantity:,}",
+                    "",
+                    "",
+                )
+            )
+        bearer = line.bearer.value if line.reason is None else f"{line.bearer.value} ({line.reason.value})"
+        total = Text(f"{line.quantity:,}", style="bold"), Text(str(line.amount), style="bold")
+        rows.append(("", Text(explained.arithmetic, style="italic"), "", "", "", "", total[0], total[1], bearer))
+    columns = ("component", "tariff", "!from", "!to", ">seconds", ">units", ">quantity", ">amount", "borne by")
+    return Group(
+        table(columns, rows),
+        pairs([("charged", str(found.charged)), ("borne by the provider", str(found.borne_by_provider))]),
+    )
+
+
+def budgets(found: Iterable[Budget]) -> Table:
+    rows = [
+        (
+            one.name,
+            one.project or "(organization)",
+            str(one.limit),
+            str(one.charged),
+            str(one.held),
+            str(one.available),
+            when(one.starts_at),
+            when(one.ends_at),
+            one.id,
+        )
+        for one in found
+    ]
+    return table(("budget", "!project", ">limit", ">charged", ">held", ">available", "!from", "!until", "!id"), rows)
+
+
+def statements(found: Iterable[Statement]) -> Table:
+    rows = [
+        (
+            one.number,
+            one.party_name,
+            one.period_name,
+            str(one.gross),
+            str(one.tax),
+            str(one.adjustments),
+            str(one.line_count),
+            one.id,
+        )
+        for one in found
+    ]
+    return table(("!number", "of", "period", ">gross", ">tax in it", ">adjustments", ">lines", "!id"), rows)
+
+
+def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableType:
+    head: list[tuple[str, Cell]] = [
+        ("statement", found.number),
+        ("of", f"{found.party_name} ({found.party_id})"),
+        ("period", f"{found.period_name}: {when(found.starts_at)} to {when(found.ends_at)}"),
+        ("gross", Text(str(found.gross), style="bold")),
+        ("tax in it", str(found.tax)),
+        ("net", str(found.net)),
+        ("adjustments in it", str(found.adjustments)),
+        ("borne by the provider", str(found.borne_by_provider)),
+        ("issued", when(found.issued_at)),
+    ]
+    if found.late_sites:
+        head.append(("late sites", ", ".join(found.late_sites)))
+    rows = [
+        (
+            one.job_name or one.line.job,
+            one.line.component.value,
+            one.line.tariff,
+            f"{one.line.quantity:,}",
+            str(one.line.unit_price),
+            str(one.line.amount),
+            one.line.bearer.value,
+            one.line.corrects or "",
+        )
+        for one in lines
+    ]
+    columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
+    return Group(pairs(head), table(columns, rows))

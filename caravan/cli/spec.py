@@ -1,0 +1,194 @@
+"""What a person writes on the command line for a job, and the JobSpec that it means."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import ValidationError
+
+from caravan.cli.asking import misused, text_of, wrong_input
+from caravan.contracts.jobs import JobSpec
+
+DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+MEMORY: Final = re.compile(r"(\d+)\s*(MiB|M|GiB|G|TiB|T)?", re.IGNORECASE)
+MIB: Final = {"": 1, "m": 1, "g": 1024, "t": 1024 * 1024}
+ARRAY: Final = re.compile(r"([0-9,\-:]+)(?:%(\d+))?")
+
+Command = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="What to run, when no --script is given.")
+]
+Name = Annotated[str | None, typer.Option("--name", "-n", help="What you call the job.")]
+Project = Annotated[
+    str | None, typer.Option("--project", "-p", envvar="CARAVAN_PROJECT", help="The project that pays.")
+]
+Script = Annotated[Path | None, typer.Option("--script", help="A file to run; - reads it from stdin.")]
+SpecFile = Annotated[
+    Path | None, typer.Option("--spec", help="A whole JobSpec as JSON; options given beside it replace its fields.")
+]
+Cpus = Annotated[int | None, typer.Option("--cpus", "-c", help="Cores per process.")]
+Tasks = Annotated[int | None, typer.Option("--tasks-per-node", help="Processes per node.")]
+Nodes = Annotated[int | None, typer.Option("--nodes", "-N")]
+Memory = Annotated[str | None, typer.Option("--memory", "-m", help="Per node: 512M, 4G; MiB without a unit.")]
+Walltime = Annotated[
+    str | None, typer.Option("--walltime", "-t", help="At most this long: 90s, 15m, 2h30m, 1:30:00; seconds without.")
+]
+Accelerators = Annotated[int | None, typer.Option("--accelerators", help="Per node.")]
+Accelerator = Annotated[str | None, typer.Option("--accelerator", help="Its kind, acc_….")]
+ArrayText = Annotated[str | None, typer.Option("--array", "-a", help="Indexes: 0-3, 1,5,7 or 0-99%10 (10 at once).")]
+Env = Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE; repeat for more.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="name=value; repeat for more.")]
+Tiers = Annotated[list[str] | None, typer.Option("--tier", help="Only cloud, hpc or ai; repeat for more.")]
+Offerings = Annotated[list[str] | None, typer.Option("--offering", help="Only this offering; repeat for more.")]
+Providers = Annotated[list[str] | None, typer.Option("--provider", help="Only this provider; repeat for more.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; repeat for more.")]
+MaxCost = Annotated[str | None, typer.Option("--max-cost", help="Dearest worst case you accept, 12.00.")]
+MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="How often it may be tried.")]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options as given; None and empty are not given."""
+
+    command: Sequence[str] | None
+    spec: Path | None
+    name: str | None
+    project: str | None
+    script: Path | None
+    cpus: int | None
+    tasks_per_node: int | None
+    nodes: int | None
+    memory: str | None
+    walltime: str | None
+    accelerators: int | None
+    accelerator: str | None
+    array: str | None
+    env: Sequence[str] | None
+    labels: Sequence[str] | None
+    tiers: Sequence[str] | None
+    offerings: Sequence[str] | None
+    providers: Sequence[str] | None
+    regions: Sequence[str] | None
+    max_cost: str | None
+    max_attempts: int | None
+
+    def job_spec(self) -> JobSpec:
+        """The spec that was meant; ends the command when it is none."""
+        import json
+
+        try:
+            base = json.loads(text_of(self.spec)) if self.spec else {}
+        except ValueError as error:
+            misused(f"{self.spec}: {error}")
+        if not isinstance(base, dict):
+            misused(f"{self.spec}: a spec is a JSON object")
+        for part in ("resources", "where"):
+            base[part] = dict(base.get(part) or {}) | _given(self._part(part))
+        given = base | _given(self._fields())
+        if "script" not in given:
+            misused("What shall run? Give --script FILE, or a command after --.")
+        if "project" not in given:
+            misused("Who pays? Give --project, or set CARAVAN_PROJECT.")
+        given.setdefault("name", self._default_name())
+        given["resources"].setdefault("walltime_seconds", 3600)
+        try:
+            return JobSpec.model_validate_json(json.dumps(given))
+        except ValidationError as error:
+            wrong_input(error)
+
+    def _part(self, part: str) -> dict[str, Any]:
+        if part == "where":
+            return {
+                "tiers": self.tiers,
+                "offerings": self.offerings,
+                "providers": self.providers,
+                "regions": self.regions,
+            }
+        return {
+            "nodes": self.nodes,
+            "tasks_per_node": self.tasks_per_node,
+            "cpus_per_task": self.cpus,
+            "memory_mib_per_node": None if self.memory is None else memory_mib(self.memory),
+            "walltime_seconds": None if self.walltime is None else seconds(self.walltime),
+            "accelerators_per_node": self.accelerators,
+            "accelerator": self.accelerator,
+        }
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "project": self.project,
+            "script": self._script(),
+            "array": None if self.array is None else array(self.array),
+            "environment": _pairs(self.env, "--env NAME=VALUE"),
+            "labels": _pairs(self.labels, "--label name=value"),
+            "max_cost": self.max_cost,
+            "max_attempts": self.max_attempts,
+        }
+
+    def _script(self) -> str | None:
+        if self.script is not None and self.command:
+            misused("Give --script or a command, not both.")
+        if self.script is not None:
+            return text_of(self.script)
+        if self.command:
+            return f"#!/bin/sh\nexec {shlex.join(self.command)}\n"
+        return None
+
+    def _default_name(self) -> str:
+        if self.script is not None and self.script.stem != "-":
+            return self.script.stem
+        return Path(self.command[0]).name if self.command else "job"
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, [], (), {})}
+
+
+def _pairs(texts: Sequence[str] | None, form: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or ()]
+    if any(not middle for _, middle, _ in pairs):
+        misused(f"Write {form}")
+    return {name: value for name, _, value in pairs}
+
+
+def seconds(text: str) -> int:
+    """90, 90s, 15m, 2h30m, 1d, 15:00 (minutes) or 1:30:00 as seconds."""
+    if re.fullmatch(r"\d+(:\d\d){1,2}", text):
+        total = 0
+        for part in text.split(":"):
+            total = total * 60 + int(part)
+        return total
+    match = DURATION.fullmatch(text)
+    if not text or match is None:
+        misused(f"{text!r} is no duration; write 90s, 15m, 2h30m or 1:30:00")
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def memory_mib(text: str) -> int:
+    """512, 512M, 4G or 4GiB as MiB."""
+    match = MEMORY.fullmatch(text)
+    if match is None:
+        misused(f"{text!r} is no memory size; write 512M or 4G")
+    return int(match[1]) * MIB[(match[2] or "")[:1].lower()]
+
+
+def array(text: str) -> dict[str, Any]:
+    """Slurm's notation, `0-9:2,20%4`, as the spec has it."""
+    match = ARRAY.fullmatch(text)
+    if match is None:
+        misused(f"{text!r} is no array; write 0-3, 1,5,7 or 0-99%10")
+    indices: list[int] = []
+    for part in match[1].split(","):
+        one = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if one is None:
+            misused(f"{part!r} is no range of indexes")
+        first, last, step = int(one[1]), int(one[2] or one[1]), int(one[3] or 1)
+        if step == 0 or last - first > 10_000_000:
+            misused(f"{part!r} is no range of indexes")
+        indices.extend(range(first, last + 1, step))
+    return {"indices": indices} | ({"max_parallel": int(match[2])} if match[2] else {})
