@@ -168,6 +168,19 @@ async def test_after_a_restart_of_the_machine_what_ran_is_the_sites_fault(site: 
     assert run.ended_at.timestamp() == 2_000_000_000
 
 
+async def test_a_supervisor_of_another_container_lives_as_long_as_its_heart_beats(site: Site) -> None:
+    reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
+    claimed = claim(site, reference)
+    path = f"{folder(site)}/submissions/{reference}"
+    files.replace(f"{path}/claim", {**claimed, "pid_namespace": "pid:[1]", "ticks": 1})
+    async with site.harness.open() as backend:
+        assert not (await Site(site.harness, backend).seen(reference)).ended
+        os.kill(claimed["pid"], signal.SIGKILL)
+        await eventually(lambda: processes_with(reference) == [], "the keeper has ended the task")
+        os.utime(f"{path}/heartbeat", (1, 1))
+        assert (await Site(site.harness, backend).seen(reference)).runs[0].outcome is Outcome.SITE
+
+
 async def test_a_released_submission_goes_on_when_its_starter_died_before_the_answer(site: Site) -> None:
     reference = await site.stage("#!/bin/sh\necho ran\n")
     start_unheard(f"{folder(site)}/submissions/{reference}")

@@ -16,7 +16,7 @@ from services.broker.adapters.local import linux
 from services.broker.adapters.port import SiteContext, SiteRefused
 
 USER = 1000
-WANTED = "local and (tenants_job or outlives or several_processes or killed or world or without_an_interpreter)"
+WANTED = "local and (tenants_job or outlives_it or killed_supervisor or both_are_killed or world)"
 
 
 def become(uid: int) -> None:

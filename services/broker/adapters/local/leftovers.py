@@ -8,25 +8,30 @@ from typing import Any
 
 from services.broker.adapters.local import linux
 
+SILENT_SECONDS = 60.0
+"""A supervisor in another container that has said nothing for so long has died with it."""
 MARKER = "CARAVAN_SUBMISSION"
 SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
 
 
-def alive(claim: dict[str, Any]) -> bool:
-    """Whether the process that made the claim still runs: the same boot, pid and start."""
+def alive(claim: dict[str, Any], heartbeat: float) -> bool:
+    """Whether the process that made the claim still runs: the same boot, pid and start. In another container only its heartbeat
+    (epoch seconds) tells."""
+    if claim["boot_id"] != linux.boot_id():
+        return False
+    if claim["pid_namespace"] != linux.pid_namespace():
+        return time.time() - heartbeat < SILENT_SECONDS
     process = linux.process(claim["pid"])
-    return (
-        claim["boot_id"] == linux.boot_id()
-        and process is not None
-        and process.ticks == claim["ticks"]
-        and not process.dead
-    )
+    return process is not None and process.ticks == claim["ticks"] and not process.dead
 
 
-def send(pid: int, ticks: int, boot_id: str, number: signal.Signals) -> None:
-    """Signal exactly that process, or none."""
-    if boot_id != linux.boot_id():
-        return
+def send(claim: dict[str, Any], number: signal.Signals) -> None:
+    """Signal exactly the process that made the claim, or none."""
+    if claim["boot_id"] == linux.boot_id() and claim["pid_namespace"] == linux.pid_namespace():
+        _send(claim["pid"], claim["ticks"], number)
+
+
+def _send(pid: int, ticks: int, number: signal.Signals) -> None:
     try:
         opened = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -61,7 +66,7 @@ def none_left(folder: str, uid: int | None, *, wait_seconds: float = 1.0) -> boo
                 # read anew: a parent that was missing in the table may only have ended while it was read
                 now = linux.process(one.pid)
                 if now is not None and now.ticks == one.ticks and now.parent == one.parent:
-                    send(one.pid, one.ticks, linux.boot_id(), signal.SIGKILL)
+                    _send(one.pid, one.ticks, signal.SIGKILL)
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.02)

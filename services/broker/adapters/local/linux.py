@@ -1,7 +1,9 @@
 """What Linux tells and does that Python 3.11 has no words for. Standard library only: the supervisor imports it bare."""
 
 import ctypes
+import functools
 import os
+import time
 from typing import NamedTuple
 
 PR_SET_PDEATHSIG = 1
@@ -95,6 +97,39 @@ def descendants(table: dict[int, Process], root: int) -> list[Process]:
     return found
 
 
+class Family:
+    """What descends from this process, looked up again and again: what is known not to is not read anew.
+
+    Who doesn't descend from a process never will, until its pid is given to another; so all are read anew after a while.
+    """
+
+    REFRESH_SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self._strangers: set[int] = set()
+        self._refresh_at = 0.0
+
+    def table(self) -> dict[int, Process]:
+        """The processes below this one."""
+        now = time.monotonic()
+        if now >= self._refresh_at:
+            self._strangers.clear()
+            self._refresh_at = now + self.REFRESH_SECONDS
+        pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        self._strangers &= pids
+        read = (process(pid) for pid in pids - self._strangers)
+        table = {one.pid: one for one in read if one is not None}
+        own = os.getpid()
+        below = {one.pid: one for one in descendants(table, own)}
+        others = table.keys() - below.keys() - {own}
+        # from init on down: where a parent has ended meanwhile, the rest may yet turn up below
+        known = self._strangers | {0}
+        while more := {pid for pid in others - known if table[pid].parent in known}:
+            known |= more
+        self._strangers = known - {0}
+        return below
+
+
 def pss_kib(pid: int) -> int:
     """The process's proportional share of memory, KiB; 0 when it is gone."""
     try:
@@ -107,6 +142,13 @@ def pss_kib(pid: int) -> int:
     return 0
 
 
+@functools.cache
+def pid_namespace() -> str:
+    """Where this process's pids mean something (pid_namespaces(7)); another container's mean nothing here."""
+    return os.readlink("/proc/self/ns/pid")
+
+
+@functools.cache
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()

@@ -53,6 +53,8 @@ class Known:
     """What was read of an open submission and can't change any more."""
 
     spec: dict[str, Any]
+    claim: dict[str, Any] | None = None
+    ended: dict[str, Any] | None = None
     starts: dict[str, dict[str, Any]] = field(default_factory=dict)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ class Submissions:
             "walltime_seconds": submission.resources.walltime_seconds,
             "grace_seconds": grace_seconds,
             "memory_mib": submission.grant.memory_mib,
-            "grant": submission.grant.model_dump(mode="json"),
+            "shape": submission.grant.model_dump(mode="json", include={"nodes", "cpus", "memory_mib"}),
             "home": tenant.home,
             "user": tenant.user,
             "view": view._replace(keep=(tenant.home, script)).to_json(),
@@ -182,7 +184,7 @@ class Submissions:
             return  # discarded or forgotten meanwhile
         except OSError as error:
             raise Unavailable(f"the wish to cancel can't be written: {error.strerror}") from error
-        leftovers.send(claim["pid"], claim["ticks"], claim["boot_id"], signal.SIGUSR1)
+        leftovers.send(claim, signal.SIGUSR1)
 
     def discard(self, reference: str) -> None:
         """Claim it, so that no one else can, and remove it. What has been released stays."""
@@ -225,7 +227,7 @@ class Submissions:
                     continue
                 elif os.path.exists(f"{entry.path}/ended"):
                     self.quiet[entry.name] = at.st_mtime_ns
-                elif os.stat(f"{entry.path}/heartbeat").st_mtime < now - STALE_SECONDS:
+                elif self._heartbeat(Path(entry.path)) < now - STALE_SECONDS:
                     found.append(entry.name)
             except FileNotFoundError:
                 continue
@@ -246,26 +248,29 @@ class Submissions:
         """Everything is read after the moment that it is complete up to."""
         now = time.time()
         known = self._known(reference, path)
-        claim = files.read(f"{path}/claim")
+        claim = known.claim = known.claim or files.read(f"{path}/claim")
         if claim is None:
             return Seen(reference, released=False, queued=False, ended=False, runs=(), seen_at=from_seconds(now))
         if claim["by"] != "supervisor":
-            detail = "cancelled before it was released"
-            return Seen(
-                reference, released=False, queued=False, ended=True, runs=(), seen_at=from_seconds(now), detail=detail
-            )
-        ended = files.read(f"{path}/ended")
-        beat = self._heartbeat(path)
-        if ended is None and not leftovers.alive(claim):
-            ended = files.read(f"{path}/ended") or self._bury(path, known, claim, beat)
-        seen_at = from_seconds(now if ended is not None else min(now, beat))
-        self._read(path, known)
+            return Seen(reference, False, False, True, (), from_seconds(now), "cancelled before it was released")
+        seen_at = now
+        if known.ended is None:
+            ended = files.read(f"{path}/ended")
+            beat = self._heartbeat(path)
+            if ended is None and not leftovers.alive(claim, beat):
+                ended = files.read(f"{path}/ended") or self._bury(path, known, claim, beat)
+            if ended is None:
+                seen_at = min(now, beat)
+            self._read(path, known)
+            known.ended = ended
         runs = tuple(
-            self._run(known, start, known.ends.get(index), seen_at)
+            self._run(known, start, known.ends.get(index), from_seconds(seen_at))
             for index, start in sorted(known.starts.items(), key=lambda item: int(item[0]))
         )
-        detail = ended["detail"] if ended is not None else ""
-        return Seen(reference, True, ended is None and not runs, ended is not None, runs, seen_at, detail)
+        detail = known.ended["detail"] if known.ended else ""
+        return Seen(
+            reference, True, not known.ended and not runs, known.ended is not None, runs, from_seconds(seen_at), detail
+        )
 
     def _known(self, reference: str, path: Path) -> Known:
         known = self.known.get(reference)
@@ -298,18 +303,9 @@ class Submissions:
         started_at = from_seconds(start["started_at"])
         ended_at = from_seconds(end["ended_at"]) if end else None
         until = ended_at or seen_at
-        shape = known.spec["grant"]
         spans: tuple[Span, ...] = ()
         if until > started_at:
-            spans = (
-                Span(
-                    start=started_at,
-                    end=until,
-                    nodes=shape["nodes"],
-                    cpus=shape["cpus"],
-                    memory_mib=shape["memory_mib"],
-                ),
-            )
+            spans = (Span(start=started_at, end=until, **known.spec["shape"]),)
         return RunSeen(
             index=start["index"],
             identity=start["identity"],

@@ -42,7 +42,10 @@ def detach() -> None:
 def claim(folder: str) -> bool:
     """Whether this process is the one that runs the submission."""
     own = linux.process(os.getpid())
-    content = {"by": "supervisor", "boot_id": linux.boot_id(), "pid": os.getpid(), "ticks": own.ticks if own else 0}
+    content = {
+        "by": "supervisor", "boot_id": linux.boot_id(), "pid_namespace": linux.pid_namespace(), "pid": os.getpid(),
+        "ticks": own.ticks if own else 0,
+    }  # fmt: skip
     try:
         return files.create(f"{folder}/claim", content)
     except FileNotFoundError:

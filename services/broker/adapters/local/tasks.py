@@ -61,6 +61,7 @@ class Tasks:
         self.view = isolation.View.from_json(spec["view"])
         self.waiting: list[int] = sorted(spec["indices"], reverse=True)
         self.running: dict[int, Running] = {}
+        self.family = linux.Family()
         self.boot_id = linux.boot_id()
         self.clock_was = 0.0
         self.heartbeat_at = 0.0
@@ -230,7 +231,7 @@ class Tasks:
         if now >= self.memory_at:
             self.memory_at = now + MEMORY_EVERY_SECONDS
             limit = self.spec["memory_mib"]
-            table = linux.processes()
+            table = self.family.table()
             for task in self.running.values():
                 used = self.memory_kib(table, task.pid, limit * 1024)
                 if used > limit * 1024:
