@@ -107,6 +107,9 @@ class Work(Model):
     next: int
     items: tuple[WorkItem, ...]
     log_reads: tuple[LogRead, ...] = ()
+    more: bool = Field(
+        default=False, description="There is more after `next` already: not yet all that is open was given."
+    )
 
 
 class Commit(Model):

@@ -97,7 +97,7 @@ class Dispatch:
         self.complete_through: datetime | None = None
         self.complete: Callable[[datetime], bool] = lambda second: True
         self.wrong: list[str] = []
-        self.commits = 0
+        self.page = 200
         self._place = 0
 
     def place(
@@ -158,14 +158,15 @@ class Dispatch:
                 },
                 finals=tuple(identity for identity, run in placed.runs.items() if run.final),
             )
-            for attempt, placed in self.attempts.items()
+            for attempt, placed in sorted(self.attempts.items(), key=lambda one: one[1].place)
             if placed.place > after and (placed.open or after > 0)
-        ]  # fmt: skip
-        return Work(epoch=epoch, next=self._place, items=tuple(items), log_reads=tuple(self.reads.values()))
+        ][: self.page]  # fmt: skip
+        more = len(items) == self.page
+        last = self.attempts[items[-1].attempt].place if more else self._place
+        return Work(epoch=epoch, next=last, more=more, items=tuple(items), log_reads=tuple(self.reads.values()))
 
     def commit(self, asked: Commit) -> Committed:
         self._check(asked.epoch)
-        self.commits += 1
         placed = self.attempts[asked.attempt]
         if placed.reference is None and placed.desired is Desired.RUN and placed.state == "planned":
             placed.reference = asked.reference

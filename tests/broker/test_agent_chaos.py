@@ -214,6 +214,7 @@ class Chaos(RuleBasedStateMachine):
         self.time = HandClock(START)
         self.site = FakeSite("chaos", clock=self.time, nodes=1, cpus_per_node=3)
         self.dispatch = Dispatch(ttl_seconds=1_000_000)
+        self.dispatch.page = 2
         self.dispatch.complete = self._is_complete
         self.network = Network()
         self.agents: dict[str, Agent] = {}

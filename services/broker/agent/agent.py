@@ -22,6 +22,8 @@ from services.broker.agent.settings import AgentSettings
 from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
 
 log = get_logger(__name__)
+READ_AGAIN_SECONDS = 0.05
+"""Until work is asked for again while the broker has nothing new but reads that are being answered."""
 
 
 def new_holder() -> str:
@@ -157,9 +159,8 @@ class Agent:
             pauses["work"].over()
             for watched in tenure.take(found):
                 driver.kick(watched)
-            for read in found.log_reads:
-                reads.answer(read)
-            return 0
+            begun = [reads.answer(read) for read in found.log_reads]
+            return 0 if found.items or any(begun) or not begun else READ_AGAIN_SECONDS
 
         async def report() -> float:
             batch = await tenure.outbox.batch()

@@ -84,11 +84,13 @@ class LogReads:
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def answer(self, read: LogRead) -> None:
-        """Begin to answer; a read that comes again while it is being answered is the same."""
-        if read.id not in self._tasks:
-            task = self._tasks[read.id] = asyncio.create_task(self._answer(read), name=f"log:{read.id}")
-            task.add_done_callback(lambda _: self._tasks.pop(read.id, None))
+    def answer(self, read: LogRead) -> bool:
+        """Begin to answer; returns False when it is being answered already (a read comes again until it has its answer)."""
+        if read.id in self._tasks:
+            return False
+        task = self._tasks[read.id] = asyncio.create_task(self._answer(read), name=f"log:{read.id}")
+        task.add_done_callback(lambda _: self._tasks.pop(read.id, None))
+        return True
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())

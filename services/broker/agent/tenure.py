@@ -101,7 +101,7 @@ class Tenure:
             watched.take(item)
             touched.append(watched)
         self.after = work.next
-        self.synced = True
+        self.synced = self.synced or not work.more
         return touched
 
 

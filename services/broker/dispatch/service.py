@@ -130,10 +130,14 @@ class DispatchService:
         if after == 0:
             wanted = wanted.where(AttemptRow.desired != Desired.NOTHING)
         rows = tx.scalars(wanted.order_by(AttemptRow.work).limit(WORK_PAGE)).all()
+        more = len(rows) == WORK_PAGE
+        # What has no place after this one can't get a smaller one later: places are given under the site's row.
+        last = tx.execute(select(SiteRow.work).where(SiteRow.site == site)).scalar_one_or_none()
         reads = tx.scalars(select(LogReadRow).where(LogReadRow.site == site, LogReadRow.answer.is_(None))).all()
         return Work(
             epoch=epoch,
-            next=rows[-1].work or after if rows else after,
+            next=rows[-1].work or after if more else max(after, last or 0),
+            more=more,
             items=tuple(self._item(tx, row) for row in rows),
             log_reads=tuple(LogRead.model_validate(read.request | {"id": read.id}) for read in reads),
         )
