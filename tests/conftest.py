@@ -1,12 +1,14 @@
 """What every test can ask for: databases on both engines, and how long hypothesis looks."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.databases import Engine, Postgres, Server, Sqlite
+from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
 
 pytest_plugins = ["pytester", "tests.census"]
 
@@ -31,8 +33,9 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+def sqlite_engine() -> Iterator[Engine]:
+    with tempfile.TemporaryDirectory(prefix="caravan-sqlite-", dir=roomy_folder()) as folder:
+        yield Sqlite(Path(folder))
 
 
 @pytest.fixture(scope="session")

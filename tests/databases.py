@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -75,8 +76,8 @@ class Sqlite:
 class Postgres:
     """Databases of one server.
 
-    Statements go through one connection, in a thread with a loop of its own: sync and async tests ask alike.
-    A drop isn't waited for until the end of the run.
+    Statements go through two connections, in a thread with a loop of its own: sync and async tests ask alike. A drop waits
+    for a checkpoint, so tests don't wait for it.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -84,12 +85,12 @@ class Postgres:
         self.prefix = f"t{os.getpid()}"
         self.numbers = itertools.count(1)
         self.templates: dict[str, str] = {}
-        self.drops: list[Future[None]] = []
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="postgres-admin", daemon=True)
         self.thread.start()
-        self.turn = asyncio.Lock()
-        self.connection = self._wait(asyncpg.connect(dsn))
+        self.creating = self._wait(Turns.open(dsn))
+        self.dropping = self._wait(Turns.open(dsn))
+        self.drops: list[Future[None]] = []
 
     def fresh(self) -> str:
         return self._create("template0")
@@ -102,27 +103,30 @@ class Postgres:
         return self._create(self.templates[service])
 
     def drop(self, url: str) -> None:
-        self.drops.append(self._start(self._execute(f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')))
+        name = urlsplit(url).path[1:]
+        self.drops.append(self._start(self.dropping.execute(f'DROP DATABASE "{name}" WITH (FORCE)')))
 
     def close(self) -> None:
-        """Wait for the drops, remove the templates, end the thread."""
-        for template in self.templates.values():
-            self.drop(f"postgresql://x/{template}")
+        """End the thread. On a server that stays, nothing of ours does; with one of our own, what is left goes anyway."""
+        if "CARAVAN_TEST_PG" in os.environ:
+            for name in self.templates.values():
+                self.drop(f"postgresql://x/{name}")
+        else:
+            for drop in self.drops:
+                drop.cancel()
         for drop in self.drops:
-            drop.result(timeout=60)
-        self._wait(self.connection.close())
+            with suppress(CancelledError):
+                drop.result(timeout=120)
+        for connection in (self.creating, self.dropping):
+            self._wait(connection.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
     def _create(self, template: str, name: str = "") -> str:
         name = name or f"{self.prefix}_{next(self.numbers)}"
-        self._wait(self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        self._wait(self.creating.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
-
-    async def _execute(self, statement: str) -> None:
-        async with self.turn:
-            await self.connection.execute(statement)
 
     def _start(self, statement: Coroutine[object, object, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(statement, self.loop)
@@ -131,13 +135,31 @@ class Postgres:
         return self._start(statement).result(timeout=60)
 
 
+class Turns:
+    """A connection whose statements wait for each other."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        return cls(await asyncpg.connect(dsn))
+
+    async def execute(self, statement: str) -> None:
+        async with self.turn:
+            await self.connection.execute(statement)
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
 class Server:
     """The server that the tests use: CARAVAN_TEST_PG's, or one started for this run and ended with it."""
 
     def __init__(self) -> None:
         given = os.environ.get("CARAVAN_TEST_PG")
-        # not in pytest's folder: the user `postgres` must reach it
-        self.folder = None if given else tempfile.mkdtemp(prefix="caravan-postgres-")
+        self.folder = None if given else tempfile.mkdtemp(prefix="caravan-postgres-", dir=roomy_folder())
         self.dsn = given or self._script("up.sh")
 
     def stop(self) -> None:
@@ -147,3 +169,11 @@ class Server:
     def _script(self, name: str) -> str:
         done = subprocess.run([SCRIPTS / name, str(self.folder)], stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout.strip()
+
+
+def roomy_folder() -> str | None:
+    """The parent of folders for databases: memory where there is plenty, since a new database is hundreds of files to sync;
+    or else None, the usual one. Syncing stays on: a killed process loses what it would lose on a disk."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    return str(memory) if roomy else None

@@ -50,7 +50,8 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 200
 max_pred_locks_per_transaction = 256
-shared_buffers = 64MB
+shared_buffers = 256MB
+max_wal_size = 2GB
 log_min_messages = warning
 C
 fi
