@@ -137,7 +137,6 @@ class JobService:
             raise NoOfferingFits(refused=decision.refused)
         row = self._insert(tx, job, spec, organization, now)
         store.note(tx, job, "job.created", at=now)
-        feed.fact(tx, events.JOB_NAMED, job, JobNamed(job=job, name=spec.name))
         idempotency.refer(tx, key, job)
         return job, self._fund(tx, row, self._take(tx, row, spec, decision, spec.indices, now))
 
@@ -315,6 +314,8 @@ class JobService:
     def _start_planned(self, tx: Session, row: JobRow) -> None:
         """The money is there: let the site have the planned attempt, and tell accounting whose it is."""
         for attempt in tx.scalars(_unfunded(row.id)).all():
+            if attempt.number == 1:
+                feed.fact(tx, events.JOB_NAMED, row.id, JobNamed(job=row.id, name=row.name))
             feed.fact(
                 tx,
                 events.ATTEMPT_PLACED,
