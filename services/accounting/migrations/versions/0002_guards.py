@@ -27,6 +27,7 @@ ENTRY_COMPLETE = (
     " GROUP BY entry HAVING count(*) = NEW.posting_count AND count(*) >= 2 AND sum(amount) = 0"
 )
 NEXT_SEAL = "NEW.sequence = (SELECT coalesce(max(sequence), 0) + 1 FROM ledger_seals)"
+CLOSING = "EXISTS (SELECT 1 FROM periods WHERE id = NEW.period AND state = 'closing')"
 PERIOD_CHANGE = (
     "OLD.state = 'closed' OR NEW.id <> OLD.id OR (OLD.state = 'closing' AND NEW.state = 'open')"
     " OR (OLD.state <> 'open' AND (NEW.starts_at <> OLD.starts_at OR NEW.ends_at <> OLD.ends_at))"
@@ -76,6 +77,9 @@ def sqlite() -> list[str]:
             "INSERT ON periods",
             f"EXISTS (SELECT 1 FROM periods WHERE {SAME_PERIOD})",
             "periods are never replaced",
+        ),
+        trigger(
+            "statements_closing", "INSERT ON statements", f"NOT {CLOSING}", "statements are issued as a period closes"
         ),
         trigger("lines_insert", "INSERT ON lines", f"{closed.format('NEW.period')} OR {same_line}", sealed),
         trigger(
@@ -142,6 +146,11 @@ def postgresql() -> list[str]:
         ),
         trigger("periods_update", "UPDATE ON periods", "ROW", "guard_period"),
         trigger("periods_unchanged", "DELETE OR TRUNCATE ON periods", "STATEMENT", "guard_unchanged"),
+        function(
+            "guard_statement",
+            f"IF NOT {CLOSING} THEN " + refuse("'statements are issued as a period closes'") + " END IF; RETURN NEW;",
+        ),
+        trigger("statements_closing", "INSERT ON statements", "ROW", "guard_statement"),
         function(
             "guard_line",
             f"IF TG_OP <> 'INSERT' AND {closed.format('OLD.period')} THEN {sealed} END IF;"
