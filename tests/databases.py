@@ -155,20 +155,26 @@ class Turns:
 
 
 class Server:
-    """The server that the tests use: CARAVAN_TEST_PG's, or one started for this run and ended with it."""
+    """The server that the tests use: CARAVAN_TEST_PG's, or one started for this run.
+
+    What ends ours waits at a pipe that closes with this process, also when it is killed.
+    """
 
     def __init__(self) -> None:
         given = os.environ.get("CARAVAN_TEST_PG")
-        self.folder = None if given else tempfile.mkdtemp(prefix="caravan-postgres-", dir=roomy_folder())
-        self.dsn = given or self._script("up.sh")
+        self.ender: subprocess.Popen[bytes] | None = None
+        if given:
+            self.dsn = given
+            return
+        folder = tempfile.mkdtemp(prefix="caravan-postgres-", dir=roomy_folder())
+        wait_and_end = ["sh", "-c", 'read -r _; exec "$0" "$1"', str(SCRIPTS / "down.sh"), folder]
+        self.ender = subprocess.Popen(wait_and_end, stdin=subprocess.PIPE, start_new_session=True)
+        started = subprocess.run([SCRIPTS / "up.sh", folder], stdout=subprocess.PIPE, text=True, check=True)
+        self.dsn = started.stdout.strip()
 
     def stop(self) -> None:
-        if self.folder:
-            self._script("down.sh")
-
-    def _script(self, name: str) -> str:
-        done = subprocess.run([SCRIPTS / name, str(self.folder)], stdout=subprocess.PIPE, text=True, check=True)
-        return done.stdout.strip()
+        if self.ender:
+            self.ender.communicate(timeout=60)
 
 
 def roomy_folder() -> str | None:
