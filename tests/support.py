@@ -1,6 +1,7 @@
 """Talking to a service's app in a test: as whom, through the HTTP client, with the lifespan running."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ async def running(app: ServiceApp) -> AsyncIterator[Running]:
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service") as http,
     ):
         yield Running(app, http, create_signer(app.settings))
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Ask until it holds; TimeoutError when it doesn't in time."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - what is waited for is behind HTTP
+            await asyncio.sleep(0.01)
 
 
 def ok(response: httpx.Response, status: int = 200) -> Json:

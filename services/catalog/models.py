@@ -1,7 +1,10 @@
 """All of the catalog's tables, for migrations."""
 
 from services.catalog.models_base import Base
+from services.catalog.offerings import models as offerings
 from services.catalog.parties import models as parties
+from services.catalog.prices import models as prices
+from services.catalog.sites import models as sites
 
 metadata = Base.metadata
-TABLES = (parties,)
+ROOMS = (parties, sites, offerings, prices)

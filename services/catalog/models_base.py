@@ -20,6 +20,6 @@ include(Base.metadata)
 class Entity:
     """The columns of every entity that changes. `version` grows by 1 at each change; it is the ETag."""
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True, sort_order=-1)
     version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(Instant)

@@ -37,8 +37,7 @@ def referred(tx: Session, kind: type[Row], id: str, pointer: str, visible: Calla
     return row
 
 
-def unknown(pointer: str) -> UnknownReference:
-    detail = "There is no such thing, or you may not use it."
+def unknown(pointer: str, detail: str = "There is no such thing, or you may not use it.") -> UnknownReference:
     return UnknownReference(errors=[FieldError(pointer=pointer, code="unknown", detail=detail)])
 
 

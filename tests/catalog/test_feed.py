@@ -1,3 +1,4 @@
+from tests.catalog.world import events_of
 from tests.support import Person, Running, ok, refused
 
 
@@ -5,11 +6,8 @@ async def test_each_change_stands_in_the_feed_with_the_whole_entity(operator: Pe
     first = ok(await operator.post("/organizations", {"name": "A"}), 201)
     second = ok(await operator.put(f"/organizations/{first['id']}", {"name": "B"}, version=1))
 
-    page = ok(await broker.get("/feed", wait=5))
+    mine = await events_of(broker, first["id"], 2)
 
-    mine = [e for e in page["events"] if e["subject"] == first["id"]]
-    if len(mine) < 2:  # PostgreSQL: positions are given after commit
-        mine += ok(await broker.get("/feed", after=page["next"], wait=5))["events"]
     assert [(e["type"], e["source"], e["data"]) for e in mine] == [
         ("organization.changed", "catalog", first),
         ("organization.changed", "catalog", second),

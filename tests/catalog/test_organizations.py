@@ -1,5 +1,3 @@
-import pytest
-
 from caravan.contracts.parties import credit_code_check
 from tests.support import Person, Running, ok, pointers, refused
 
@@ -20,23 +18,23 @@ async def test_an_organization_is_registered_read_and_renamed(operator: Person) 
     assert ok(await operator.get(path)) == organization | {"name": "Another name", "version": 2}
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        CODE[:17] + ("0" if CODE[17] != "0" else "1"),
-        CODE[1] + CODE[0] + CODE[2:],
-        CODE[:17],
-        CODE + "0",
-        CODE.lower(),
-        "I" + CODE[1:],
-        "9161 131MA6TXXXX0K",
-    ],
-)
-async def test_a_wrong_credit_code_is_refused_by_name(operator: Person, code: str) -> None:
-    problem = refused(await operator.post("/organizations", {"name": "A", "credit_code": code}), 422, "invalid")
-    assert pointers(problem) == ["/credit_code"]
-    assert problem["errors"][0]["code"] == "credit_code"
-    assert code not in str(problem)
+WRONG_CODES = [
+    CODE[:17] + ("0" if CODE[17] != "0" else "1"),
+    CODE[1] + CODE[0] + CODE[2:],
+    CODE[:17],
+    CODE + "0",
+    CODE.lower(),
+    "I" + CODE[1:],
+    "9161 131MA6TXXXX0K",
+]
+
+
+async def test_a_wrong_credit_code_is_refused_by_name(operator: Person) -> None:
+    for code in WRONG_CODES:
+        problem = refused(await operator.post("/organizations", {"name": "A", "credit_code": code}), 422, "invalid")
+        assert pointers(problem) == ["/credit_code"]
+        assert problem["errors"][0]["code"] == "credit_code"
+        assert code not in str(problem)
 
 
 async def test_a_credit_code_stands_once(operator: Person) -> None:
@@ -74,21 +72,19 @@ async def test_only_members_and_the_platform_see_an_organization(catalog: Runnin
         )
 
 
-@pytest.mark.parametrize("permission", ["platform:admin", "platform:finance", "service:accounting"])
-async def test_the_platform_lists_all_organizations_in_pages(
-    catalog: Running, operator: Person, permission: str
-) -> None:
+async def test_the_platform_lists_all_organizations_in_pages(catalog: Running, operator: Person) -> None:
     made = [ok(await operator.post("/organizations", {"name": f"Number {n}"}), 201)["id"] for n in range(5)]
-    reader = catalog.person("reader", permission)
-    listed: list[str] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = ok(await reader.get("/organizations", limit=2, **cursor))
-        listed += [item["id"] for item in page["items"]]
-        if page["next"] is None:
-            break
-        cursor = {"cursor": page["next"]}
-    assert listed == made
+    for permission in ("platform:admin", "platform:finance", "service:accounting"):
+        reader = catalog.person("reader", permission)
+        listed: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = ok(await reader.get("/organizations", limit=2, **cursor))
+            listed += [item["id"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        assert listed == made
 
 
 async def test_an_admins_decision_is_in_the_audit_log(operator: Person, stranger: Person) -> None:

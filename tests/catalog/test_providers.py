@@ -1,5 +1,3 @@
-import pytest
-
 from tests.support import Person, Running, ok, refused
 
 APPLICATION = {"name": "国家超级计算中心", "kind": "compute_infrastructure", "region": "陕西"}
@@ -36,23 +34,21 @@ async def test_an_approved_provider_is_public_until_it_is_suspended(
     assert ok(await operator.post(f"/providers/{provider}/approve"))["version"] == 4
 
 
-@pytest.mark.parametrize(
-    ("before", "verb", "state", "allowed"),
-    [
-        ([], "suspend", "applied", ["approved"]),
-        (["approve"], "approve", "approved", ["applied", "suspended"]),
-        (["approve", "suspend"], "suspend", "suspended", ["approved"]),
-    ],
-)
-async def test_a_move_from_a_wrong_state_changes_nothing(
-    catalog: Running, operator: Person, before: list[str], verb: str, state: str, allowed: list[str]
-) -> None:
-    _, provider = await applied(catalog)
-    for step in before:
-        ok(await operator.post(f"/providers/{provider}/{step}"))
-    problem = refused(await operator.post(f"/providers/{provider}/{verb}"), 409, "wrong_state")
-    assert (problem["state"], problem["allowed"]) == (state, allowed)
-    assert ok(await operator.get(f"/providers/{provider}"))["version"] == len(before) + 1
+WRONG_MOVES: list[tuple[list[str], str, str, list[str]]] = [
+    ([], "suspend", "applied", ["approved"]),
+    (["approve"], "approve", "approved", ["applied", "suspended"]),
+    (["approve", "suspend"], "suspend", "suspended", ["approved"]),
+]
+
+
+async def test_a_move_from_a_wrong_state_changes_nothing(catalog: Running, operator: Person) -> None:
+    for before, verb, state, allowed in WRONG_MOVES:
+        _, provider = await applied(catalog)
+        for step in before:
+            ok(await operator.post(f"/providers/{provider}/{step}"))
+        problem = refused(await operator.post(f"/providers/{provider}/{verb}"), 409, "wrong_state")
+        assert (problem["state"], problem["allowed"]) == (state, allowed)
+        assert ok(await operator.get(f"/providers/{provider}"))["version"] == len(before) + 1
 
 
 async def test_nobody_approves_itself(catalog: Running) -> None:

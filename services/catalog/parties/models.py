@@ -49,6 +49,7 @@ class ProviderRow(Entity, Base):
     tax_rate: Mapped[int]
     state: Mapped[str]
     applicant: Mapped[str] = mapped_column(comment="The subject that applied; it sees its application.")
+    search_text: Mapped[str]
 
     @property
     def approved(self) -> bool:

@@ -22,6 +22,7 @@ from caravan.kernel.pages import Listing, Page
 from caravan.kernel.tokens import Caller
 from services.catalog.parties.models import OrganizationRow, ProjectRow, ProviderRow
 from services.catalog.reading import by_id, found, fresh, referred, sees_all, unchanged
+from services.catalog.words import normalized
 
 PROVIDER_MOVES: Final[dict[str, tuple[tuple[ProviderState, ...], ProviderState]]] = {
     "approve_provider": ((ProviderState.APPLIED, ProviderState.SUSPENDED), ProviderState.APPROVED),
@@ -156,6 +157,7 @@ class ProviderService:
             created_at=database_now(tx),
             state=ProviderState.APPLIED,
             applicant=caller.subject,
+            search_text=normalized(draft.name, draft.region),
             **draft.model_dump(),
         )
         tx.add(row)

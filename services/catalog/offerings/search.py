@@ -1,0 +1,222 @@
+"""Searching offerings by what they are, and ranking them by what a reference shape costs.
+
+Without a shape, offerings come by id, a page of rows per request. With one, all that match the filters are priced by the one
+function that quotes and charges use too, then sorted: the price of a shape is no column, since it changes with the shape, with each
+revision and at each tariff's edge. That costs a few microseconds for each match, so at most MOST_PRICED may match; a marketplace
+of more asks for a narrower search. A cursor holds the instant of its first page: later pages use the prices of then.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, PriceList, SiteHealth, Tier
+from caravan.contracts.parties import ProviderState
+from caravan.kernel.clock import from_microseconds, to_microseconds, to_seconds
+from caravan.kernel.database import Database, database_now
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.problems import FieldError, Invalid
+from caravan.kernel.tokens import Caller
+from caravan.pricing import Shape, reference_price
+from services.catalog.offerings.models import OfferingRow
+from services.catalog.parties.models import ProviderRow
+from services.catalog.prices.models import PriceListRow
+from services.catalog.reading import sees_all
+from services.catalog.sites.models import AcceleratorRow, SiteRow
+from services.catalog.words import matches
+
+MOST_PRICED: Final = 10_000
+KEPT_PRICE_LISTS: Final = 20_000
+UNPRICED: Final = 2**62
+"""The sort key of an offering without a price: after all others."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A shape on one node, for so many hours: what prices are compared by."""
+
+    cpus: int
+    memory_mib: int
+    accelerators: int
+    hours: int
+
+    @property
+    def seconds(self) -> int:
+        return self.hours * 3600
+
+    def fits(self, limits: Limits) -> bool:
+        return (
+            self.cpus <= limits.cpus_per_node
+            and self.memory_mib <= limits.memory_mib_per_node
+            and self.accelerators <= limits.accelerators_per_node
+            and self.seconds <= limits.walltime_seconds
+        )
+
+    def price(self, price_list: PriceList, at: datetime) -> Money | None:
+        shape = Shape(nodes=1, cpus=self.cpus, memory_mib=self.memory_mib, accelerators=self.accelerators)
+        return reference_price(shape, self.seconds, price_list, to_seconds(at))
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for; None and empty leave it open."""
+
+    tiers: tuple[Tier, ...] = ()
+    accelerator: str | None = None
+    text: str | None = None
+    region: str | None = None
+    provider: str | None = None
+    site: str | None = None
+    state: OfferingState | None = None
+    reference: Reference | None = None
+    max_price: Money | None = None
+
+
+class SearchService:
+    """Finds offerings: those on sale for everybody, a provider's own in any state for its admins, all for the platform."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._price_lists: dict[str, PriceList] = {}  # they never change
+
+    async def search(self, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
+        """A page: by price and id when there is a reference, else by id. Raises Invalid when too many would have to be priced."""
+        return await self._db.read(self._priced if search.reference else self._plain, search, caller, listing)
+
+    def _plain(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
+        query = _matching(search, caller, OfferingRow.id).order_by(OfferingRow.id).limit(listing.fetch)
+        if listing.after is not None:
+            query = query.where(OfferingRow.id > listing.after[0])
+        page = listing.page(tx.scalars(query).all(), key=lambda id: (id,))
+        return Page[OfferingPrice](items=self._shown(tx, page.items, None, database_now(tx)), next=page.next)
+
+    def _priced(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
+        reference = search.reference
+        assert reference is not None
+        at, after = database_now(tx), None
+        if listing.after is not None:
+            at, after = from_microseconds(int(listing.after[0])), listing.after[1:]
+        query = _matching(search, caller, OfferingRow.id, OfferingRow.limits).limit(MOST_PRICED + 1)
+        rows = tx.execute(query).all()
+        if len(rows) > MOST_PRICED:
+            raise _too_many()
+        fitting = [id for id, limits in rows if reference.fits(Limits.model_validate(limits))]
+        current = self._current(tx, fitting, at)
+        keys = []
+        for id in fitting:
+            price = reference.price(current[id], at) if id in current else None
+            if search.max_price is None or (price is not None and price <= search.max_price):
+                keys.append((UNPRICED if price is None else min(price.fen, UNPRICED - 1), id))
+        keys.sort()
+        rest = [key for key in keys if after is None or key > after][: listing.fetch]
+        page = listing.page(rest, key=lambda key: (to_microseconds(at), *key))
+        return Page[OfferingPrice](items=self._shown(tx, [id for _, id in page.items], reference, at), next=page.next)
+
+    def _shown(self, tx: Session, ids: Sequence[str], reference: Reference | None, at: datetime) -> list[OfferingPrice]:
+        """The offerings of these ids, in their order."""
+        query = (
+            select(
+                OfferingRow,
+                ProviderRow.name,
+                SiteRow.region,
+                SiteRow.health_state,
+                SiteRow.health_detail,
+                SiteRow.health_seen_at,
+            )
+            .join(ProviderRow, ProviderRow.id == OfferingRow.provider)
+            .join(SiteRow, SiteRow.id == OfferingRow.site)
+            .where(OfferingRow.id.in_(ids))
+        )
+        current = self._current(tx, ids, at)
+        found = {}
+        for offering, provider_name, region, state, detail, seen_at in tx.execute(query):
+            price_list = current.get(offering.id)
+            found[offering.id] = OfferingPrice(
+                offering=offering.shown(),
+                provider_name=provider_name,
+                region=region,
+                site_health=SiteHealth(state=state, detail=detail or "", seen_at=seen_at)
+                if state and seen_at
+                else None,
+                price_list=price_list,
+                price=reference.price(price_list, at) if reference and price_list else None,
+            )
+        return [found[id] for id in ids]
+
+    def _current(self, tx: Session, offerings: Sequence[str], at: datetime) -> dict[str, PriceList]:
+        """The price list that was newest at `at`, by offering."""
+        found: dict[str, str] = {}
+        for some in _batches(offerings):
+            revisions = (
+                select(PriceListRow.offering, func.max(PriceListRow.revision).label("revision"))
+                .where(PriceListRow.offering.in_(some), PriceListRow.created_at <= at)
+                .group_by(PriceListRow.offering)
+                .subquery()
+            )
+            newest = select(PriceListRow.offering, PriceListRow.id).join(
+                revisions,
+                and_(PriceListRow.offering == revisions.c.offering, PriceListRow.revision == revisions.c.revision),
+            )
+            found |= {row.offering: row.id for row in tx.execute(newest)}
+        if len(self._price_lists) > KEPT_PRICE_LISTS:
+            self._price_lists = {}
+        kept = self._price_lists
+        for some in _batches([id for id in found.values() if id not in kept]):
+            kept |= {row.id: row.shown() for row in tx.scalars(select(PriceListRow).where(PriceListRow.id.in_(some)))}
+        return {offering: kept[id] for offering, id in found.items()}
+
+
+def _batches(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _matching(search: Search, caller: Caller, *columns: Any) -> Select[Any]:
+    query = (
+        select(*columns)
+        .select_from(OfferingRow)
+        .join(ProviderRow, ProviderRow.id == OfferingRow.provider)
+        .join(SiteRow, SiteRow.id == OfferingRow.site)
+        .outerjoin(AcceleratorRow, AcceleratorRow.id == OfferingRow.accelerator)
+        .where(*_conditions(search))
+    )
+    if not sees_all(caller):
+        on_sale = (OfferingRow.state == OfferingState.ACTIVE) & (ProviderRow.state == ProviderState.APPROVED)
+        query = query.where(on_sale | OfferingRow.provider.in_(sorted(caller.providers())))
+    return query
+
+
+def _conditions(search: Search) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        column == wanted
+        for column, wanted in (
+            (OfferingRow.accelerator, search.accelerator),
+            (SiteRow.region, search.region),
+            (OfferingRow.provider, search.provider),
+            (OfferingRow.site, search.site),
+            (OfferingRow.state, search.state),
+        )
+        if wanted is not None
+    ]
+    if search.tiers:
+        conditions.append(OfferingRow.tier.in_(search.tiers))
+    if search.text:
+        texts = (
+            OfferingRow.search_text,
+            ProviderRow.search_text,
+            SiteRow.search_text,
+            AcceleratorRow.search_text,
+        )
+        conditions += matches(search.text, texts)
+    return conditions
+
+
+def _too_many() -> Invalid:
+    detail = (
+        f"More than {MOST_PRICED:,} offerings match. Narrow the search by tier, region, provider, accelerator or text."
+    )
+    return Invalid(errors=[FieldError(pointer="query/cpus", code="too_many", detail=detail)])

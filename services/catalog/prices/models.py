@@ -1,0 +1,31 @@
+"""The table of price lists."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caravan.contracts.offerings import PriceList, Tariff
+from caravan.kernel.database import Instant, Json
+from services.catalog.models_base import Base
+
+
+class PriceListRow(Base):
+    __tablename__ = "price_lists"
+    __table_args__ = (UniqueConstraint("offering", "revision"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    offering: Mapped[str] = mapped_column(ForeignKey("offerings.id"))
+    revision: Mapped[int] = mapped_column(comment="1, 2, 3, ... for each offering.")
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    tariffs: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+
+    def shown(self) -> PriceList:
+        return PriceList(
+            id=self.id,
+            offering=self.offering,
+            revision=self.revision,
+            created_at=self.created_at,
+            tariffs=tuple(Tariff.model_validate(tariff) for tariff in self.tariffs),
+        )

@@ -1,0 +1,66 @@
+"""Holding settings against a JSON Schema (draft 2020-12) that an adapter announced. Pure."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+from referencing import Registry
+
+from caravan.kernel.bodies import escape_pointer
+from caravan.kernel.problems import FieldError
+
+MAX_ERRORS: Final = 50
+_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "type": lambda kind: f"The type has to be {kind if isinstance(kind, str) else ' or '.join(kind)}.",
+    "enum": lambda values: f"Give one of {', '.join(map(str, values))}.",
+    "const": lambda value: f"This has to be {value}.",
+    "minimum": lambda least: f"Give at least {least}.",
+    "maximum": lambda most: f"Give at most {most}.",
+    "exclusiveMinimum": lambda bound: f"Give more than {bound}.",
+    "exclusiveMaximum": lambda bound: f"Give less than {bound}.",
+    "minLength": lambda least: f"Give at least {least} characters.",
+    "maxLength": lambda most: f"Give at most {most} characters.",
+    "minItems": lambda least: f"Give at least {least} items.",
+    "maxItems": lambda most: f"Give at most {most} items.",
+    "pattern": lambda pattern: f"This has to match {pattern}",
+}
+"""The schema's keyword -> what to do. The validator's own words quote the input, which no answer may."""
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raises jsonschema's SchemaError when `schema` itself is not one."""
+    Draft202012Validator.check_schema(schema)
+
+
+def faults(schema: Mapping[str, Any], value: Any, pointer: str) -> list[FieldError]:
+    """What is wrong with `value`, which stands at `pointer`; empty when it matches. Never fetches a remote schema."""
+    validator = Draft202012Validator(schema, registry=Registry())
+    found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+    return [fault for error in found for fault in _told(error, pointer)][:MAX_ERRORS]
+
+
+def _told(error: ValidationError, pointer: str) -> Iterator[FieldError]:
+    error = best_match([error]) or error  # of several accepted forms, the one that was likely meant
+    at = pointer + "".join(f"/{escape_pointer(str(part))}" for part in error.absolute_path)
+    keyword, rule, instance = str(error.validator), cast(Any, error.validator_value), cast(Any, error.instance)
+    if keyword == "required":
+        missing = [name for name in rule if name not in instance]
+        yield from (_fault(f"{at}/{escape_pointer(name)}", "missing", "This is required; give it.") for name in missing)
+    elif keyword == "additionalProperties" and rule is False:
+        extra = [name for name in instance if not _described(name, cast(Any, error.schema))]
+        detail = "There is no such field here; remove it."
+        yield from (_fault(f"{at}/{escape_pointer(name)}", "extra_forbidden", detail) for name in extra)
+    else:
+        words = _WORDS.get(keyword)
+        yield _fault(at, keyword, words(rule) if words else "This is not as the schema has it.")
+
+
+def _described(name: str, schema: Mapping[str, Any]) -> bool:
+    patterns = schema.get("patternProperties", {})
+    return name in schema.get("properties", {}) or any(re.search(pattern, name) for pattern in patterns)
+
+
+def _fault(pointer: str, code: str, detail: str) -> FieldError:
+    return FieldError(pointer=pointer, code=code, detail=detail)

@@ -1,0 +1,75 @@
+from tests.catalog.world import a_centre, events_of, tariff
+from tests.support import Json, Person, Running, ok, pointers, refused
+
+
+async def test_price_lists_are_numbered_revisions_that_never_change(
+    catalog: Running, operator: Person, broker: Person
+) -> None:
+    centre = await a_centre(catalog, operator)
+    site = await centre.site()
+    first, second = await centre.offering(site["id"]), await centre.offering(site["id"])
+    lists = [await centre.priced(first["id"], cpu_core_hour=price) for price in ("0.1", "0.200", "123456789.123456")]
+    other = await centre.priced(second["id"], job="1")
+    assert [one["revision"] for one in lists] == [1, 2, 3]
+    assert other["revision"] == 1
+    assert [one["tariffs"][0]["prices"]["cpu_core_hour"] for one in lists] == ["0.1", "0.200", "123456789.123456"]
+    path = f"/offerings/{first['id']}/price-lists"
+    page = ok(await centre.admin.get(path, limit=2))
+    rest = ok(await centre.admin.get(path, limit=2, cursor=page["next"]))
+    assert page["items"] + rest["items"] == lists[::-1]
+    assert ok(await centre.admin.get(f"/price-lists/{lists[0]['id']}")) == lists[0]
+    (event,) = await events_of(broker, lists[1]["id"], 1)
+    assert (event["type"], event["data"]) == ("price_list.changed", lists[1])
+
+
+async def test_tariffs_are_stored_in_the_order_of_time(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    offering = await centre.offering((await centre.site())["id"])
+    tariffs = [tariff("late", 60), tariff("early", -60, 0), tariff("middle", 0, 60)]
+    made = ok(await centre.admin.post(f"/offerings/{offering['id']}/price-lists", {"tariffs": tariffs}), 201)
+    assert [one["name"] for one in made["tariffs"]] == ["early", "middle", "late"]
+
+
+FAULTS: list[tuple[list[Json], str, str]] = [
+    ([tariff("a", -60, 10), tariff("b", 0)], "", "tariffs_overlap"),
+    ([tariff("a"), tariff("b", 60)], "", "tariffs_overlap"),
+    ([tariff("a", 0), tariff("b", 0)], "", "tariffs_overlap"),
+    ([tariff("a", 0, 60), tariff("a", 60)], "", "tariff_name"),
+    ([tariff("a", 60, 60)], "/tariffs/0", "span"),
+    ([tariff("none")], "/tariffs/0/name", "tariff_name"),
+    ([tariff("a", prices={"cpu_core_hour": 1})], "/tariffs/0/prices/cpu_core_hour", "unit_price"),
+    ([tariff("a", prices={"cpu_core_hour": "-1"})], "/tariffs/0/prices/cpu_core_hour", "unit_price"),
+    ([tariff("a", prices={"cpu_core_hour": "0.1234567"})], "/tariffs/0/prices/cpu_core_hour", "unit_price"),
+    ([tariff("a", prices={"gpu": "1"})], "/tariffs/0/prices/gpu", "enum"),
+    ([tariff("a") | {"starts_at": "2026-01-01T00:00:00.5Z"}], "/tariffs/0/starts_at", "whole_second"),
+    ([tariff("a") | {"starts_at": "2026-01-01T00:00:00"}], "/tariffs/0/starts_at", "timezone_aware"),
+    ([], "/tariffs", "too_short"),
+]
+
+
+async def test_a_price_list_with_a_fault_is_refused_at_its_place(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    offering = await centre.offering((await centre.site())["id"])
+    path = f"/offerings/{offering['id']}/price-lists"
+    for tariffs, where, code in FAULTS:
+        problem = refused(await centre.admin.post(path, {"tariffs": tariffs}), 422, "invalid")
+        assert (where, code) in [(e["pointer"], e["code"]) for e in problem["errors"]]
+    assert ok(await centre.admin.get(path))["items"] == []
+
+
+async def test_only_its_provider_prices_an_offering_and_none_that_is_archived(
+    catalog: Running, operator: Person, stranger: Person
+) -> None:
+    centre, rival = await a_centre(catalog, operator), await a_centre(catalog, operator)
+    offering = await centre.offering((await centre.site())["id"])
+    price_list = await centre.priced(offering["id"], job="1")
+    path, body = f"/offerings/{offering['id']}/price-lists", {"tariffs": [tariff("a")]}
+    for person in (rival.admin, stranger, operator):
+        refused(await person.post(path, body), 404, "not_found")
+    for person in (rival.admin, stranger):
+        refused(await person.get(f"/price-lists/{price_list['id']}"), 404, "not_found")
+    ok(await centre.admin.post(f"/offerings/{offering['id']}/archive"))
+    refused(await centre.admin.post(path, body), 409, "wrong_state")
+    for person in (rival.admin, stranger):  # what is no draft any more stays readable: bills refer to it
+        assert ok(await person.get(f"/price-lists/{price_list['id']}")) == price_list
+    assert pointers(refused(await centre.admin.get("/price-lists/prl_1"), 422, "invalid")) == ["path/price_list"]
