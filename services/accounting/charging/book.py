@@ -7,9 +7,9 @@ the open period, with the amount that makes the sum of all equal the once-rounde
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Component
@@ -17,7 +17,15 @@ from caravan.contracts.statements import BearerKind, PeriodState
 from caravan.kernel import ids
 from services.accounting.charging.lines import Key
 from services.accounting.charging.models import LineRow
+from services.accounting.models_base import table
 from services.accounting.periods import service as periods
+
+LINES = table(LineRow)
+_OF_JOB: Final = select(LINES).where(LINES.c.job == bindparam("job"))
+_CHANGE: Final = (
+    update(LINES).where(LINES.c.id == bindparam("line")).values(quantity=bindparam("now"), amount=bindparam("costs"))
+)
+_INSERT: Final = insert(LINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,17 @@ class _Stored:
 class Book:
     """The lines of one job. `set` totals, then `write` once."""
 
-    def __init__(self, tx: Session, job: str) -> None:
+    def __init__(self, tx: Session, job: str, closed: Mapping[str, bool]) -> None:
+        """`closed`: of periods, as far as the caller knows; others are looked up."""
         self._tx = tx
         self._job = job
         self._lines: dict[Key, dict[str, _Stored]] = {}
-        self._closed: dict[str, bool] = {}
+        self._closed = dict(closed)
         self._target: str | None = None
         self._new: list[dict[str, Any]] = []
         self._changed: list[_Stored] = []
         self._gone: list[str] = []
-        for row in tx.execute(select(LineRow.__table__).where(LineRow.job == job)):
+        for row in tx.execute(_OF_JOB, {"job": job}):
             stored = _Stored(row.id, row.period, row.quantity, row.amount)
             self._lines.setdefault(key_of(row), {})[row.period] = stored
 
@@ -89,18 +98,19 @@ class Book:
     def write(self) -> None:
         """Store what `set` has changed."""
         if self._gone:
-            self._tx.execute(delete(LineRow).where(LineRow.id.in_(self._gone)))
-        for line in self._changed:
-            self._tx.execute(
-                update(LineRow).where(LineRow.id == line.id).values(quantity=line.quantity, amount=line.amount)
-            )
+            self._tx.execute(delete(LINES).where(LINES.c.id.in_(self._gone)))
+        if self._changed:
+            changes = [{"line": one.id, "now": one.quantity, "costs": one.amount} for one in self._changed]
+            self._tx.execute(_CHANGE, changes)
         if self._new:
-            self._tx.execute(insert(LineRow), self._new)
+            self._tx.execute(_INSERT, self._new)
 
     def _make(self, key: Key, period: str, quantity: int, amount: int) -> _Stored:
         made = _Stored(ids.new("lin"), period, quantity, amount)
+        values = key._asdict()
+        values["pricing_window"] = values.pop("window")
         self._new.append(
-            key._asdict()
+            values
             | {
                 "id": made.id,
                 "job": self._job,

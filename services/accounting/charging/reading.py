@@ -27,7 +27,7 @@ from services.accounting.charging.book import key_of
 from services.accounting.charging.explanation import Stretch, arithmetic, correction, stretches
 from services.accounting.charging.lines import Key, Portion, assigned
 from services.accounting.charging.models import LineRow
-from services.accounting.charging.service import all_portions
+from services.accounting.charging.service import Calendar
 from services.accounting.funds import holds
 from services.accounting.usage import records
 
@@ -106,7 +106,8 @@ def _explain(
         if not rows:
             raise NotFound
     portions: dict[Key, list[Portion]] = defaultdict(list)
-    for portion in assigned(all_portions(tx, records.of_job(tx, job)), hold.amount):
+    facts = records.of_job(tx, job)
+    for portion in assigned(Calendar(tx, facts).portions(facts), hold.amount):
         portions[portion.key].append(portion)
     by_key: dict[Key, list[Row[Any]]] = defaultdict(list)
     for row in rows:

@@ -23,10 +23,10 @@ from services.accounting.usage import records
 
 def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
     """Some of the job's records were `before` and are `after` now (stored already). The job has a hold."""
-    hold = _hold(tx, job)
-    differences = quantities(all_portions(tx, after))
-    differences.subtract(quantities(all_portions(tx, before)))
-    book = Book(tx, job)
+    hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after])
+    differences = quantities(calendar.portions(after))
+    differences.subtract(quantities(calendar.portions(before)))
+    book = Book(tx, job, calendar.closed)
     if hold.overrun or hold.captured + book.cost_of(differences) > hold.amount:
         recharge(tx, job, at)
     else:
@@ -35,23 +35,30 @@ def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Reco
 
 def recharge(tx: Session, job: str, at: datetime) -> None:
     """Compute the job's lines from all its facts: its hold is the limit, or was, or has changed."""
-    hold, book = _hold(tx, job), Book(tx, job)
-    wanted = quantities(assigned(all_portions(tx, records.of_job(tx, job)), hold.amount))
+    hold, facts = _hold(tx, job), records.of_job(tx, job)
+    calendar = Calendar(tx, facts)
+    wanted = quantities(assigned(calendar.portions(facts), hold.amount))
     overrun = any(key.reason == BearerReason.OVERRUN for key in wanted)
     if overrun != hold.overrun:
         holds.mark_overrun(tx, job, overrun)
+    book = Book(tx, job, calendar.closed)
     _write(tx, hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}}, at)
 
 
-def all_portions(tx: Session, some: Iterable[Record]) -> list[Portion]:
-    """The portions of records, cut at the edges of periods."""
-    kept = [record for record in some if record.spans]
-    if not kept:
-        return []
-    first = min(to_seconds(record.spans[0].start) for record in kept)
-    last = max(to_seconds(record.spans[-1].end) for record in kept)
-    calendar = [PeriodSpan(part.period, part.start, part.end) for part in periods.locate(tx, first, last)]
-    return [portion for record in kept for portion in portions(record, calendar)]
+class Calendar:
+    """The periods that some records lie in."""
+
+    def __init__(self, tx: Session, some: Iterable[Record]) -> None:
+        spans = [span for record in some for span in record.spans]
+        first = min((to_seconds(span.start) for span in spans), default=0)
+        last = max((to_seconds(span.end) for span in spans), default=0)
+        located = periods.locate(tx, first, last) if spans else []
+        self.closed = {part.period: part.closed for part in located}
+        self._parts = [PeriodSpan(part.period, part.start, part.end) for part in located]
+
+    def portions(self, some: Iterable[Record]) -> list[Portion]:
+        """The portions of records, cut at the edges of periods."""
+        return [portion for record in some for portion in portions(record, self._parts)]
 
 
 def _hold(tx: Session, job: str) -> Row[Any]:

@@ -53,7 +53,9 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
     documents = tx.scalars(
         select(PriceListCopy.document).where(PriceListCopy.id.in_(wanted)).order_by(PriceListCopy.id)
     )
-    return UsageExport(usage=usage, price_lists=tuple(PriceList.model_validate(document) for document in documents))
+    return UsageExport(
+        usage=usage, price_lists=tuple(PriceList.model_validate_json(document) for document in documents)
+    )
 
 
 def _exported(row: Row[Any]) -> ExportedUsage:

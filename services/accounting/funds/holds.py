@@ -1,9 +1,10 @@
 """Holds within a transaction: put, capture, settle. Each keeps the totals of the organization and of the budgets it counts in."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, HoldStatus, HoldStep
@@ -13,11 +14,50 @@ from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.decision import Limit, Refused, decide
 from services.accounting.funds.models import BudgetRow, Fund, HoldBudget, HoldRow, Movement, Settlement
+from services.accounting.models_base import table
+
+HOLDS, FUNDS, BUDGETS, ATTACHED = table(HoldRow), table(Fund), table(BudgetRow), table(HoldBudget)
+MOVEMENTS, SETTLEMENTS = table(Movement), table(Settlement)
+
+# Statements of the path that every submission takes, built once.
+_FIND: Final = select(HOLDS).where(HOLDS.c.job == bindparam("job"))
+_SETTLED: Final = select(SETTLEMENTS.c.hold_revision).where(SETTLEMENTS.c.job == bindparam("job"))
+_FUND: Final = select(FUNDS).where(FUNDS.c.organization == bindparam("organization"))
+_MATCHING: Final = (
+    select(BUDGETS)
+    .where(
+        BUDGETS.c.organization == bindparam("organization"),
+        or_(BUDGETS.c.project.is_(None), BUDGETS.c.project == bindparam("project")),
+        BUDGETS.c.starts_at <= bindparam("submitted_at"),
+        or_(BUDGETS.c.ends_at.is_(None), BUDGETS.c.ends_at > bindparam("submitted_at")),
+    )
+    .order_by(BUDGETS.c.id)
+)
+_MINE: Final = select(ATTACHED.c.budget).where(ATTACHED.c.job == bindparam("its_job")).scalar_subquery()
+_ATTACHED: Final = select(BUDGETS).where(BUDGETS.c.id.in_(_MINE)).order_by(BUDGETS.c.id)
+_ADD_TO_FUND: Final = (
+    update(FUNDS)
+    .where(FUNDS.c.organization == bindparam("its_organization"))
+    .values(held=FUNDS.c.held + bindparam("more_held"), charged=FUNDS.c.charged + bindparam("more_charged"))
+)
+_ADD_TO_BUDGETS: Final = (
+    update(BUDGETS)
+    .where(BUDGETS.c.id.in_(_MINE))
+    .values(held=BUDGETS.c.held + bindparam("more_held"), charged=BUDGETS.c.charged + bindparam("more_charged"))
+)
+_CAPTURE: Final = update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(captured=bindparam("now_captured"))
+_RECORD: Final = insert(MOVEMENTS).values(
+    number=select(func.coalesce(func.max(MOVEMENTS.c.number), 0) + 1)
+    .where(MOVEMENTS.c.job == bindparam("its_job"))
+    .scalar_subquery()
+)
+_INSERT_HOLD: Final = insert(HOLDS)
+_ATTACH: Final = insert(ATTACHED)
 
 
 def find(tx: Session, job: str) -> Row[Any] | None:
     """The hold's row, if one was ever granted."""
-    return tx.execute(select(HoldRow.__table__).where(HoldRow.job == job)).one_or_none()
+    return tx.execute(_FIND, {"job": job}).one_or_none()
 
 
 def held(hold: Row[Any]) -> int:
@@ -32,21 +72,29 @@ def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer
     """
     current = find(tx, job)
     _check_current(tx, job, current, request)
+    granted = HoldAnswer(job=job, revision=request.revision, granted=True)
     if current is not None and current.revision == request.revision:
-        return HoldAnswer(job=job, revision=current.revision, granted=True)
-    asked = request.amount.fen
-    refused = decide(_limits(tx, job, current, request), current.amount if current else None, asked)
+        return granted
+    fund = tx.execute(_FUND, {"organization": request.organization}).one_or_none()
+    if current is None:
+        budgets = tx.execute(_MATCHING, request.model_dump(include={"organization", "project", "submitted_at"})).all()
+    else:
+        budgets = tx.execute(_ATTACHED, {"its_job": job}).all()
+    limits = _limits(fund, budgets, held(current) if current else 0)
+    refused = decide(limits, current.amount if current else None, request.amount.fen)
     if refused is not None:
         return _refusal(job, request, refused)
     if current is None:
-        _create(tx, job, request, at)
+        if fund is None:
+            ensure_fund(tx, request.organization)
+        _create(tx, job, request, budgets, at)
     else:
-        amount = max(asked, current.captured)
+        amount = max(request.amount.fen, current.captured)
         change = amount - current.amount
-        tx.execute(update(HoldRow).where(HoldRow.job == job).values(revision=request.revision, amount=amount))
+        tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(revision=request.revision, amount=amount))
         add_to_totals(tx, job, current.organization, held=change)
         record(tx, job, HoldStep.REVISED, change, amount - current.captured, at)
-    return HoldAnswer(job=job, revision=request.revision, granted=True)
+    return granted
 
 
 def capture(tx: Session, hold: Row[Any], amount: int, at: datetime) -> None:
@@ -55,7 +103,7 @@ def capture(tx: Session, hold: Row[Any], amount: int, at: datetime) -> None:
         return
     captured = hold.captured + amount
     open_ = hold.status == HoldStatus.OPEN
-    tx.execute(update(HoldRow).where(HoldRow.job == hold.job).values(captured=captured))
+    tx.execute(_CAPTURE, {"its_job": hold.job, "now_captured": captured})
     add_to_totals(tx, hold.job, hold.organization, charged=amount, held=-amount if open_ else 0)
     record(tx, hold.job, HoldStep.CAPTURED, amount, hold.amount - captured if open_ else 0, at)
 
@@ -66,7 +114,7 @@ def free_rest(tx: Session, job: str, at: datetime) -> None:
     if hold is None or hold.status != HoldStatus.OPEN:
         return
     rest = held(hold)
-    tx.execute(update(HoldRow).where(HoldRow.job == job).values(status=HoldStatus.SETTLED.value))
+    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(status=HoldStatus.SETTLED.value))
     add_to_totals(tx, job, hold.organization, held=-rest)
     if rest:
         record(tx, job, HoldStep.RELEASED, -rest, 0, at)
@@ -74,40 +122,30 @@ def free_rest(tx: Session, job: str, at: datetime) -> None:
 
 
 def mark_overrun(tx: Session, job: str, overrun: bool) -> None:
-    tx.execute(update(HoldRow).where(HoldRow.job == job).values(overrun=overrun))
+    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(overrun=overrun))
 
 
 def add_to_totals(tx: Session, job: str, organization: str, *, held: int = 0, charged: int = 0) -> None:
     """Change what the organization and the job's budgets have held and charged, in fen."""
-    tx.execute(
-        update(Fund)
-        .where(Fund.organization == organization)
-        .values(held=Fund.held + held, charged=Fund.charged + charged)
-    )
-    mine = select(HoldBudget.budget).where(HoldBudget.job == job)
-    tx.execute(
-        update(BudgetRow)
-        .where(BudgetRow.id.in_(mine.scalar_subquery()))
-        .values(held=BudgetRow.held + held, charged=BudgetRow.charged + charged)
-    )
+    more = {"more_held": held, "more_charged": charged}
+    tx.execute(_ADD_TO_FUND, {"its_organization": organization, **more})
+    tx.execute(_ADD_TO_BUDGETS, {"its_job": job, **more})
 
 
 def ensure_fund(tx: Session, organization: str) -> None:
     """Give the organization a row of totals, all zero, if it has none."""
     empty = {"deposited": 0, "credit": 0, "charged": 0, "held": 0}
-    tx.execute(upsert(tx, Fund).values(organization=organization, **empty).on_conflict_do_nothing())
+    tx.execute(upsert(tx, FUNDS).values(organization=organization, **empty).on_conflict_do_nothing())
 
 
 def record(tx: Session, job: str, step: HoldStep, amount: int, held: int, at: datetime) -> None:
     """Add a step to the hold's life; `held` is what is still held after it."""
-    number = select(func.coalesce(func.max(Movement.number), 0) + 1).where(Movement.job == job).scalar_subquery()
-    tx.execute(
-        insert(Movement).values(job=job, number=number, at=at, step=step.value, amount=amount, held=held),
-    )
+    values = {"job": job, "its_job": job, "at": at, "step": step.value, "amount": amount, "held": held}
+    tx.execute(_RECORD, values)
 
 
 def _check_current(tx: Session, job: str, current: Row[Any] | None, request: HoldRequest) -> None:
-    settled = tx.execute(select(Settlement.hold_revision).where(Settlement.job == job)).scalar_one_or_none()
+    settled = tx.execute(_SETTLED, {"job": job}).scalar_one_or_none()
     if settled is not None:
         raise HoldOutdated(revision=current.revision if current else settled)
     if current is None:
@@ -120,58 +158,44 @@ def _check_current(tx: Session, job: str, current: Row[Any] | None, request: Hol
             raise Invalid(errors=[FieldError(pointer=f"/{name}", code="changed", detail=detail)])
 
 
-def _create(tx: Session, job: str, request: HoldRequest, at: datetime) -> None:
-    ensure_fund(tx, request.organization)
-    tx.execute(
-        insert(HoldRow).values(
-            job=job,
-            organization=request.organization,
-            project=request.project,
-            revision=request.revision,
-            amount=request.amount.fen,
-            captured=0,
-            overrun=False,
-            status=HoldStatus.OPEN.value,
-            submitted_at=request.submitted_at,
-        )
-    )
-    budgets = tx.scalars(_matching(request)).all()
+def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Row[Any]], at: datetime) -> None:
+    amount = request.amount.fen
+    hold = {
+        "job": job,
+        "organization": request.organization,
+        "project": request.project,
+        "revision": request.revision,
+        "amount": amount,
+        "captured": 0,
+        "overrun": False,
+        "status": HoldStatus.OPEN.value,
+        "submitted_at": request.submitted_at,
+    }
+    tx.execute(_INSERT_HOLD, hold)
     if budgets:
-        tx.execute(insert(HoldBudget), [{"job": job, "budget": budget} for budget in budgets])
-    add_to_totals(tx, job, request.organization, held=request.amount.fen)
-    record(tx, job, HoldStep.GRANTED, request.amount.fen, request.amount.fen, at)
+        tx.execute(_ATTACH, [{"job": job, "budget": budget.id} for budget in budgets])
+    add_to_totals(tx, job, request.organization, held=amount)
+    record(tx, job, HoldStep.GRANTED, amount, amount, at)
 
 
-def _matching(request: HoldRequest) -> Any:
-    """Ids of the budgets that a new hold counts in."""
-    return select(BudgetRow.id).where(
-        BudgetRow.organization == request.organization,
-        or_(BudgetRow.project.is_(None), BudgetRow.project == request.project),
-        BudgetRow.starts_at <= request.submitted_at,
-        or_(BudgetRow.ends_at.is_(None), BudgetRow.ends_at > request.submitted_at),
-    )
-
-
-def _limits(tx: Session, job: str, current: Row[Any] | None, request: HoldRequest) -> list[Limit]:
-    mine = held(current) if current else 0
-    fund = tx.execute(select(Fund.__table__).where(Fund.organization == request.organization)).one_or_none()
+def _limits(fund: Row[Any] | None, budgets: Sequence[Row[Any]], mine: int) -> list[Limit]:
+    """What the hold must keep within; `mine` is what it holds already."""
     total = fund.deposited + fund.credit - fund.charged if fund else 0
     held_in_all = fund.held if fund else 0
-    limits = [Limit(FundsLimit.FUNDS, total, held_in_all - mine, total - held_in_all)]
-    which = _matching(request) if current is None else select(HoldBudget.budget).where(HoldBudget.job == job)
-    budgets = select(BudgetRow.__table__).where(BudgetRow.id.in_(which.scalar_subquery())).order_by(BudgetRow.id)
-    for row in tx.execute(budgets):
-        limits.append(
+    return [
+        Limit(FundsLimit.FUNDS, total, held_in_all - mine, total - held_in_all),
+        *(
             Limit(
                 FundsLimit.BUDGET,
-                row.limit_amount,
-                row.held - mine,
-                row.limit_amount - row.charged - row.held,
-                budget=row.id,
-                name=row.name,
+                budget.limit_amount,
+                budget.held - mine,
+                budget.limit_amount - budget.charged - budget.held,
+                budget=budget.id,
+                name=budget.name,
             )
-        )
-    return limits
+            for budget in budgets
+        ),
+    ]
 
 
 def _refusal(job: str, request: HoldRequest, refused: Refused) -> HoldAnswer:

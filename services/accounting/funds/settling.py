@@ -5,15 +5,21 @@ Facts may come in any order: what a settlement still waits for is kept, and each
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from services.accounting.funds.holds import free_rest
 from services.accounting.funds.models import Outstanding, Settlement
+from services.accounting.models_base import table
 
-END: int = 0
+SETTLEMENTS = table(Settlement)
+_WAITING: Final = select(SETTLEMENTS.c.job).where(
+    SETTLEMENTS.c.job == bindparam("job"), SETTLEMENTS.c.settled_at.is_(None)
+)
+
+END: Final = 0
 """The hour that stands for the run's end."""
 
 
@@ -39,8 +45,7 @@ def request(tx: Session, job: str, hold_revision: int, awaited: Iterable[Awaited
 
 def arrived(tx: Session, job: str, what: Awaited, at: datetime) -> None:
     """`what` has been charged. Settles the job when it was the last that was waited for."""
-    pending = select(Settlement.job).where(Settlement.job == job, Settlement.settled_at.is_(None))
-    if tx.execute(pending).first() is None:
+    if tx.execute(_WAITING, {"job": job}).first() is None:
         return
     tx.execute(
         delete(Outstanding).where(

@@ -63,7 +63,7 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
         "id": found.id,
         "offering": found.offering,
         "revision": found.revision,
-        "document": found.model_dump(mode="json"),
+        "document": found.model_dump_json(),
     }
     tx.execute(upsert(tx, PriceListCopy).values(values).on_conflict_do_nothing())
 

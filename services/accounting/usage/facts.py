@@ -5,9 +5,9 @@ A fact that refers to what isn't here yet raises NotHereYet: the follower parks 
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
@@ -20,9 +20,14 @@ from services.accounting.charging import service as charging
 from services.accounting.charging.lines import Record
 from services.accounting.funds import holds, settling
 from services.accounting.funds.settling import END, Awaited
+from services.accounting.models_base import table
 from services.accounting.periods.service import follow_site_progress
 from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
-from services.accounting.usage.records import NotHereYet, of_run, spans_of, terms_of
+from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run, spans_of, terms_of
+
+_RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
+_OUTCOME: Final = select(RUNS.c.outcome).where(RUNS.c.id == bindparam("run"))
+_EXTENT: Final = select(table(UsageExtent).c.ends_at)
 
 
 class Facts:
@@ -59,9 +64,7 @@ class Facts:
         steps.reach_now("charge")
         usage, at = UsageRecord.model_validate(event["data"]), self._now()
         hour = clock.to_seconds(usage.hour)
-        stored = tx.execute(
-            select(UsageRow.__table__).where(UsageRow.run == usage.run, UsageRow.hour == hour)
-        ).one_or_none()
+        stored = tx.execute(_RECORD, {"run": usage.run, "hour": hour}).one_or_none()
         if stored is not None and stored.revision >= usage.revision:
             return
         if holds.find(tx, usage.job) is None:
@@ -105,7 +108,7 @@ class Facts:
 
     def _outcome(self, tx: Session, run: str, attempt: str, job: str) -> Outcome | None:
         """How the run ended, as far as it is known; makes the run known."""
-        row = tx.execute(select(RunRow.outcome).where(RunRow.id == run)).one_or_none()
+        row = tx.execute(_OUTCOME, {"run": run}).one_or_none()
         if row is not None:
             return Outcome(row.outcome) if row.outcome else None
         if tx.execute(select(AttemptCopy.id).where(AttemptCopy.id == attempt)).first() is None:
@@ -122,13 +125,13 @@ class Facts:
             "applied_at": at,
         }
         tx.execute(
-            upsert(tx, UsageRow)
+            upsert(tx, RECORDS)
             .values(run=usage.run, hour=hour, **values)
             .on_conflict_do_update(index_elements=["run", "hour"], set_=values)
         )
         if usage.spans:
             end = clock.to_seconds(usage.spans[-1].end)
-            known = tx.execute(select(UsageExtent.end)).scalar_one_or_none()
+            known = tx.execute(_EXTENT).scalar_one_or_none()
             if known is None:
                 tx.execute(insert(UsageExtent).values(id=1, end=end))
             elif known < end:

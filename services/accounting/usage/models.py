@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -47,14 +47,14 @@ class OfferingCopy(Base):
 
 
 class PriceListCopy(Base):
-    """An immutable revision, whole."""
+    """An immutable revision, whole: the contract's JSON."""
 
     __tablename__ = "price_lists"
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     offering: Mapped[str] = mapped_column(String)
     revision: Mapped[int] = mapped_column(BigInteger)
-    document: Mapped[Any] = mapped_column(Json)
+    document: Mapped[str] = mapped_column(Text)
 
 
 class JobName(Base):

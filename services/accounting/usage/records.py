@@ -1,16 +1,31 @@
 """Usage records as charging needs them: with the terms they are charged by and the outcome of their run."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import PriceList
 from caravan.contracts.usage import Span
 from services.accounting.charging.lines import Record, Terms
+from services.accounting.models_base import table
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
+
+ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = table(AttemptCopy), table(PriceListCopy), table(RunRow), table(UsageRow)
+_TERMS: Final = (
+    select(
+        ATTEMPTS.c.organization,
+        ATTEMPTS.c.project,
+        ATTEMPTS.c.provider,
+        ATTEMPTS.c.price_list,
+        PRICE_LISTS.c.document,
+    )
+    .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
+    .where(ATTEMPTS.c.id == bindparam("attempt"))
+)
 
 
 class NotHereYet(LookupError):
@@ -19,25 +34,28 @@ class NotHereYet(LookupError):
 
 def terms_of(tx: Session, attempt: str) -> Terms:
     """By what an attempt's runs are charged. Raises NotHereYet."""
-    placed = tx.execute(select(AttemptCopy.__table__).where(AttemptCopy.id == attempt)).one_or_none()
+    placed = tx.execute(_TERMS, {"attempt": attempt}).one_or_none()
     if placed is None:
         raise NotHereYet(f"attempt {attempt}")
-    document = tx.execute(
-        select(PriceListCopy.document).where(PriceListCopy.id == placed.price_list)
-    ).scalar_one_or_none()
-    if document is None:
+    if placed.document is None:
         raise NotHereYet(f"price list {placed.price_list}")
-    return Terms(placed.organization, placed.project, placed.provider, PriceList.model_validate(document))
+    return Terms(placed.organization, placed.project, placed.provider, _price_list(placed.document))
+
+
+@lru_cache(maxsize=256)
+def _price_list(document: str) -> PriceList:
+    """Read once for many facts: a list may have hundreds of tariffs."""
+    return PriceList.model_validate_json(document)
 
 
 def of_job(tx: Session, job: str) -> list[Record]:
     """All usage records of a job."""
-    return _read(tx, _stored().where(UsageRow.job == job))
+    return _read(tx, _stored().where(RECORDS.c.job == job))
 
 
 def of_run(tx: Session, run: str) -> list[Record]:
     """All usage records of a run."""
-    return _read(tx, _stored().where(UsageRow.run == run))
+    return _read(tx, _stored().where(RECORDS.c.run == run))
 
 
 def spans_of(stored: Any) -> tuple[Span, ...]:
@@ -46,9 +64,8 @@ def spans_of(stored: Any) -> tuple[Span, ...]:
 
 
 def _stored() -> Select[Any]:
-    return select(UsageRow.run, UsageRow.run_started_at, UsageRow.spans, RunRow.attempt, RunRow.outcome).join(
-        RunRow, RunRow.id == UsageRow.run
-    )
+    columns = (RECORDS.c.run, RECORDS.c.run_started_at, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
+    return select(*columns).join(RUNS, RUNS.c.id == RECORDS.c.run)
 
 
 def _read(tx: Session, query: Select[Any]) -> list[Record]:

@@ -1,0 +1,317 @@
+"""Any history of a job's facts gives the lines of the facts it ends with: on the database, against the pure function.
+
+Each example is a job of its own in one database. Facts come shuffled, doubled, with older revisions after newer ones, and a period
+closes in between.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.funds import HoldRequest
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PriceList
+from caravan.contracts.usage import AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
+from caravan.kernel import clock, feed, ids
+from caravan.kernel.database import Database
+from caravan.kernel.money import Money
+from services.accounting.charging.book import key_of
+from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, quantities
+from services.accounting.charging.models import LineRow
+from services.accounting.charging.service import Calendar
+from services.accounting.funds import holds
+from services.accounting.funds.models import Fund
+from services.accounting.funds.verify import verify
+from services.accounting.periods import service as periods
+from services.accounting.periods.models import PeriodRow
+from services.accounting.usage import copies
+from services.accounting.usage.facts import Facts
+from tests.accounting.world import tariff
+
+MONTH_END = datetime(2026, 3, 31, 15, 59, 30, tzinfo=UTC)
+"""Half a minute before April in Shanghai, and before the next UTC hour."""
+PRICES = (
+    tariff("a", None, 3600 * 24 * 21 + 3600 * 8 - 15, cpu_core_hour="18", job="0.005", memory_gib_hour="18432"),
+    tariff("b", 3600 * 24 * 21 + 3600 * 8 + 20, None, cpu_core_hour="35.5", node_hour="0.01"),
+)
+
+
+def second(offset: int) -> datetime:
+    return MONTH_END + timedelta(seconds=offset)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Usage of run `run`: [start, end) after MONTH_END with some cores, empty when they are equal."""
+
+    run: int
+    start: int
+    end: int
+    cpus: int
+    revision: int
+
+    @property
+    def hour(self) -> datetime:
+        return clock.floor_hour(second(self.start))
+
+
+@dataclass(frozen=True)
+class Ended:
+    run: int
+    outcome: Outcome
+
+
+@st.composite
+def stated(draw: st.DrawFn) -> Stated:
+    first, last = draw(st.sampled_from([(0, 30), (30, 75)]))
+    start = draw(st.integers(first, last - 1))
+    return Stated(
+        draw(st.integers(0, 2)), start, draw(st.integers(start, last)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Stated | Ended]:
+    """Facts in the order they come; each run ends in one way, however often that is said. A revision has one content."""
+    usage = draw(st.lists(stated(), min_size=1, max_size=8, unique_by=lambda s: (s.run, s.hour, s.revision)))
+    ends = [Ended(run, draw(st.sampled_from(list(Outcome)))) for run in draw(st.sets(st.integers(0, 2)))]
+    return draw(st.permutations([*usage, *ends, *draw(st.lists(st.sampled_from(usage), max_size=3))]))
+
+
+class Books:
+    """A migrated database, without the app around it, and one job after another."""
+
+    def __init__(self, db: Database, run: Callable[..., Any]) -> None:
+        self.db = db
+        self.run = run
+        self.organization, self.project, self.provider = ids.new("org"), ids.new("prj"), ids.new("prv")
+        self.handlers = Facts(clock.now).handlers()
+
+    def write(self, unit: Callable[..., Any], *args: Any) -> Any:
+        return self.run(self.db.write(unit, *args))
+
+    def prepare(self, tx: Session) -> None:
+        """Money without end, and both months."""
+        feed.prepare(tx)
+        holds.ensure_fund(tx, self.organization)
+        tx.execute(update(Fund).values(credit=10**15))
+        periods.locate(tx, clock.to_seconds(second(0)), clock.to_seconds(second(80)))
+
+    def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
+        """A job with a hold of `hold` fen and an attempt by these prices."""
+        job = Job(self, ids.new("job"), ids.new("att"), prices.id)
+        copies.price_list(tx, {"data": prices.model_dump(mode="json")})
+        answer = holds.put(tx, job.id, job.request(1, hold), second(0))
+        assert answer.granted
+        self.handlers[events.ATTEMPT_PLACED](tx, {"data": job.placed().model_dump(mode="json")})
+        return job
+
+
+@dataclass
+class Job:
+    books: Books
+    id: str
+    attempt: str
+    prices: str
+
+    def __post_init__(self) -> None:
+        self.runs = [ids.new("run") for _ in range(3)]
+
+    def request(self, revision: int, amount: int) -> HoldRequest:
+        books = self.books
+        return HoldRequest(
+            revision=revision,
+            organization=books.organization,
+            project=books.project,
+            amount=Money(amount),
+            submitted_at=second(0),
+        )
+
+    def placed(self) -> AttemptPlaced:
+        books = self.books
+        return AttemptPlaced(
+            attempt=self.attempt,
+            job=self.id,
+            organization=books.organization,
+            project=books.project,
+            offering="off_" + "1" * 32,
+            site="sit_" + "1" * 32,
+            provider=books.provider,
+            price_list=self.prices,
+        )
+
+    def event(self, fact: Stated | Ended) -> tuple[str, Any]:
+        run = self.runs[fact.run]
+        if isinstance(fact, Ended):
+            return events.RUN_FINAL, RunFinal(run=run, attempt=self.attempt, job=self.id, outcome=fact.outcome)
+        return events.USAGE_STATED, UsageRecord(
+            hour=fact.hour,
+            revision=fact.revision,
+            spans=self.spans(fact),
+            run=run,
+            attempt=self.attempt,
+            job=self.id,
+            run_started_at=second(fact.start),
+        )
+
+    def spans(self, fact: Stated) -> tuple[Span, ...]:
+        if fact.start == fact.end:
+            return ()
+        return (Span(start=second(fact.start), end=second(fact.end), nodes=1, cpus=fact.cpus, memory_mib=1),)
+
+    def apply(self, tx: Session, fact: Stated | Ended) -> None:
+        kind, data = self.event(fact)
+        self.books.handlers[kind](tx, {"data": data.model_dump(mode="json")})
+
+    def settled(self, history: Sequence[Stated | Ended]) -> JobSettled:
+        hours: dict[str, dict[str, int]] = {}
+        for fact in newest(history):
+            hours.setdefault(self.runs[fact.run], {})[fact.hour.isoformat()] = fact.revision
+        runs = tuple(RunUsage(run=run, hours=hours.get(run, {})) for run in self.runs)
+        return JobSettled(job=self.id, hold_revision=1, runs=runs)
+
+    def expected(self, tx: Session, history: Sequence[Stated | Ended], prices: PriceList, hold: int) -> dict[Key, int]:
+        """From the definition: the newest revision of each hour, the end of each run."""
+        books = self.books
+        terms = Terms(books.organization, books.project, books.provider, prices)
+        ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
+        records = [
+            Record(self.runs[f.run], clock.to_seconds(second(f.start)), self.spans(f), terms, ends.get(f.run))
+            for f in newest(history)
+        ]
+        return dict(quantities(assigned(Calendar(tx, records).portions(records), hold)))
+
+
+def newest(history: Sequence[Stated | Ended]) -> list[Stated]:
+    found: dict[tuple[int, datetime], Stated] = {}
+    for fact in history:
+        if isinstance(fact, Stated):
+            place = fact.run, fact.hour
+            if place not in found or found[place].revision < fact.revision:
+                found[place] = fact
+    return list(found.values())
+
+
+def stored(tx: Session, job: str) -> dict[Key, tuple[int, int]]:
+    """Quantity and amount by key, adjustments with what they correct."""
+    quantity: Counter[Key] = Counter()
+    amount: Counter[Key] = Counter()
+    for row in tx.execute(select(LineRow.__table__).where(LineRow.job == job)):
+        assert row.quantity
+        quantity[key_of(row)] += row.quantity
+        amount[key_of(row)] += row.amount
+    return {key: (quantity[key], amount[key]) for key in quantity if quantity[key] or amount[key]}
+
+
+def billed(lines: dict[Key, int]) -> dict[Key, tuple[int, int]]:
+    return {key: (quantity, key.amount(quantity)) for key, quantity in lines.items() if quantity}
+
+
+def price_list() -> PriceList:
+    return PriceList(id=ids.new("prl"), offering="off_" + "1" * 32, revision=1, created_at=second(0), tariffs=PRICES)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Books]:
+    """Books of its own on a loop of its own, so that hypothesis can drive them from a plain function."""
+    with asyncio.Runner() as runner:
+        db = Database(url)
+        runner.run(db.start())
+        try:
+            books = Books(db, runner.run)
+            books.write(books.prepare)
+            yield books
+        finally:
+            runner.run(db.stop())
+
+
+hold_amounts = st.one_of(st.integers(0, 400), st.just(10**6))
+
+
+def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Callable[[str], str]) -> None:
+    with opened(migrated("accounting")) as books:
+        prices = price_list()
+
+        @given(histories(), hold_amounts, st.data())
+        def check(history: list[Stated | Ended], hold: int, data: st.DataObject) -> None:
+            settled_at = data.draw(st.integers(0, len(history)))
+
+            def unit(tx: Session) -> None:
+                job = books.start_job(tx, prices, hold)
+                for number, fact in enumerate(history):
+                    if number == settled_at:
+                        books.handlers[events.JOB_SETTLED](tx, {"data": job.settled(history).model_dump(mode="json")})
+                    job.apply(tx, fact)
+                expected = job.expected(tx, history, prices, hold)
+                assert stored(tx, job.id) == billed(expected)
+                row = holds.find(tx, job.id)
+                assert row is not None
+                assert row.captured == cost(expected) <= hold
+                ends = {fact.run for fact in history if isinstance(fact, Ended)}
+                assert (row.status == "settled") == (ends == {0, 1, 2} and settled_at < len(history))
+
+            books.write(unit)
+
+        check()
+        assert books.run(books.db.read(verify)) == []
+
+
+class Undone(Exception):
+    """Ends a unit without a trace: a closed period can't be opened again for the next example."""
+
+
+def test_closed_periods_keep_their_lines_and_sums_stay_once_rounded(migrated: Callable[[str], str]) -> None:
+    with opened(migrated("accounting")) as books:
+        prices = price_list()
+
+        @given(histories(), histories(), hold_amounts)
+        def check(before: list[Stated | Ended], after: list[Stated | Ended], hold: int) -> None:
+            ended = {fact.run for fact in before if isinstance(fact, Ended)}
+            later = [fact for fact in after if isinstance(fact, Stated) or fact.run not in ended]
+
+            def unit(tx: Session) -> None:
+                job = books.start_job(tx, prices, hold)
+                for fact in before:
+                    job.apply(tx, fact)
+                sealed = march_lines(tx, job.id)
+                tx.execute(update(PeriodRow).where(PeriodRow.month == "2026-03").values(state="closed"))
+                for fact in later:
+                    job.apply(tx, fact)
+                assert march_lines(tx, job.id) == sealed
+                expected = job.expected(tx, first_of_revision([*before, *later]), prices, hold)
+                assert stored(tx, job.id) == billed(expected)
+                raise Undone
+
+            with pytest.raises(Undone):
+                books.write(unit)
+
+        check()
+
+
+def march_lines(tx: Session, job: str) -> list[Any]:
+    march = select(PeriodRow.id).where(PeriodRow.month == "2026-03").scalar_subquery()
+    return list(tx.execute(select(LineRow.__table__).where(LineRow.job == job, LineRow.period == march)).all())
+
+
+def first_of_revision(history: Sequence[Stated | Ended]) -> list[Stated | Ended]:
+    """Of two facts with one revision the first counts: the second is taken for a repeat."""
+    seen: set[tuple[int, datetime, int]] = set()
+    out: list[Stated | Ended] = []
+    for fact in history:
+        if isinstance(fact, Stated):
+            if (fact.run, fact.hour, fact.revision) in seen:
+                continue
+            seen.add((fact.run, fact.hour, fact.revision))
+        out.append(fact)
+    return out
