@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import unified_diff
 from importlib import import_module
 from pathlib import Path
 
@@ -41,8 +42,12 @@ def main() -> None:
             text = "".join(f"{line}\n" for line in sorted(triggers))
             if not check:
                 listed.write_text(text)
-            elif (listed.read_text() if listed.exists() else "") != text:
-                faults.append(f"{listed.relative_to(ROOT)} differs from the database, which has:\n{text}")
+            else:
+                before = listed.read_text() if listed.exists() else ""
+                lines = unified_diff(
+                    before.splitlines(), text.splitlines(), str(listed), "the database", lineterm="", n=0
+                )
+                faults += lines
     if faults:
         raise SystemExit("\n".join(faults))
     print(f"migrations equal the models: {', '.join(SERVICES)} on {', '.join(TRIGGERS)}")

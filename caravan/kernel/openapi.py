@@ -269,6 +269,8 @@ def _sample_string(schema: dict[str, Any]) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     pattern = schema.get("pattern")
+    if pattern and (choices := re.fullmatch(r"\^\(([a-z_]+)(\|[a-z_]+)*\)\$", pattern)):
+        return choices[1]
     if pattern:
         prefixed = re.match(r"\^(?:\((?:\?:)?)?([a-z]{3})(?:\|[a-z]{3})*\)?_\[0-9a-f\]\{32\}", pattern)
         words = [f"{prefixed[1]}_{HEX}"] if prefixed else [word for word in _WORDS if re.search(pattern, word)]
