@@ -6,6 +6,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 
+from caravan.kernel import steps
 from caravan.kernel.database import WriterTaken
 from caravan.kernel.logs import configure_logs
 from caravan.kernel.migrations import migrate, pending
@@ -42,6 +43,7 @@ def serve(
 
     chosen = settings()
     configure_logs(chosen.log_level, chosen.log_format or ("console" if chosen.development else "json"))
+    steps.arm(development=chosen.development)
     names: tuple[ServiceName, ...] = SERVICES if service == "all" else (service,)
     try:
         for name in names:
