@@ -21,10 +21,10 @@ class AcceleratorUnit(StrEnum):
 class Accelerator(Model):
     """A GPU, NPU or DCU kind. Data: code never names one."""
 
-    id: AcceleratorId
-    vendor: Name
-    model: Name
-    memory_mib: Positive
+    id: AcceleratorId = Field(examples=["acc_nvidia-h100-80g"])
+    vendor: Name = Field(examples=["NVIDIA"])
+    model: Name = Field(examples=["H100 80G"])
+    memory_mib: Positive = Field(examples=[81920])
     unit: AcceleratorUnit
     domestic: bool
     aliases: tuple[Name, ...] = ()
@@ -73,11 +73,13 @@ class SiteDraft(Model):
     """One cluster of a provider, reached through one adapter."""
 
     provider: ProviderId
-    name: Name
-    region: Name
+    name: Name = Field(examples=["一号集群"])
+    region: Name = Field(examples=["西安"])
     adapter: Name = Field(examples=["local"])
     agent: AgentPlace = AgentPlace.PLATFORM
-    settings: JsonObject = Field(default_factory=dict)
+    settings: JsonObject = Field(
+        default_factory=dict, description="As the adapter's schema has it.", examples=[{"folder": "/srv/caravan"}]
+    )
     accelerators: dict[AcceleratorId, Name] = Field(
         default_factory=dict, description="The backend's own name of each accelerator kind: `gres/gpu:h100`."
     )
@@ -118,19 +120,19 @@ class OfferingState(StrEnum):
 class Limits(Model):
     """What one job may ask of an offering."""
 
-    nodes: Positive
-    cpus_per_node: Positive
-    memory_mib_per_node: Positive
+    nodes: Positive = Field(examples=[4])
+    cpus_per_node: Positive = Field(examples=[64])
+    memory_mib_per_node: Positive = Field(examples=[262_144])
     accelerators_per_node: Count = 0
-    walltime_seconds: Positive
+    walltime_seconds: Positive = Field(examples=[86_400])
     array_tasks: Positive = 1000
 
 
 class Capacity(Model):
     """A capacity vector: what a provider contributes, what a placement occupies."""
 
-    cpus: Count
-    memory_mib: Count
+    cpus: Count = Field(examples=[256])
+    memory_mib: Count = Field(examples=[1_048_576])
     accelerators: Count = 0
 
     def __add__(self, other: "Capacity") -> "Capacity":
@@ -154,9 +156,9 @@ class Capacity(Model):
 
 class OfferingDraft(Model):
     site: SiteId
-    name: Name
+    name: Name = Field(examples=["通用计算"])
     description: Prose = ""
-    tier: Tier
+    tier: Tier = Field(examples=["hpc"])
     limits: Limits
     accelerator: AcceleratorId | None = None
     target: JsonObject = Field(default_factory=dict)
@@ -208,7 +210,7 @@ TariffName = Annotated[
 class Tariff(Model):
     """Prices for [starts_at, ends_at). A component without a price is free."""
 
-    name: TariffName
+    name: TariffName = Field(examples=["2026"])
     starts_at: Second
     ends_at: Second | None = None
     prices: dict[Component, UnitPrice] = Field(min_length=1)

@@ -30,7 +30,7 @@ def _credit_code(value: str) -> str:
     return value
 
 
-CreditCode = Annotated[str, AfterValidator(_credit_code), Field(examples=["91610131MA6TXXXX0K"])]
+CreditCode = Annotated[str, AfterValidator(_credit_code), Field(examples=["91610131MA6TXXXX02"])]
 """Unified social credit code, GB 32100-2015."""
 
 TaxRate = Annotated[int, Field(ge=0, le=10000, strict=True)]
@@ -40,7 +40,7 @@ TaxRate = Annotated[int, Field(ge=0, le=10000, strict=True)]
 class OrganizationDraft(Model):
     """What it takes to register an organization."""
 
-    name: Name
+    name: Name = Field(examples=["西安某科技有限公司"])
     credit_code: CreditCode | None = None
 
 
@@ -54,7 +54,7 @@ class Organization(OrganizationDraft):
 
 class ProjectDraft(Model):
     organization: OrganizationId
-    name: Name
+    name: Name = Field(examples=["气动仿真"])
 
 
 class Project(ProjectDraft):
@@ -88,9 +88,9 @@ class ProviderState(StrEnum):
 class ProviderDraft(Model):
     """An application to sell capacity."""
 
-    name: Name
+    name: Name = Field(examples=["西部算力中心"])
     kind: ProviderKind
-    region: Name
+    region: Name = Field(examples=["西安"])
     credit_code: CreditCode | None = None
     tax_rate: TaxRate = Field(default=600, description="The seller's one VAT rate, in hundredths of a percent.")
 

@@ -77,7 +77,7 @@ async def search_offerings(
 
     With a reference shape (any of `cpus`, `memory_mib`, `accelerators`, `hours`, `max_price`) only offerings whose limits hold it
     on one node are found, each with its price at the prices of now, the cheapest first; those without a price come last.
-    Without one they come in the order they were made. At most 10,000 offerings can be priced: narrow a search that finds more.
+    Without one they come in the order they were made. At most 5,000 offerings can be priced: narrow a search that finds more.
     """
     asked = (cpus, memory_mib, accelerators, hours, max_price)
     reference = None

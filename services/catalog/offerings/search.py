@@ -2,7 +2,7 @@
 
 Without a shape, offerings come by id, a page of rows per request. With one, all that match the filters are priced by the one
 function that quotes and charges use too, then sorted: the price of a shape is no column, since it changes with the shape, with each
-revision and at each tariff's edge. That costs a few microseconds for each match, so at most MOST_PRICED may match; a marketplace
+revision and at each tariff's edge. That costs some 50 µs for each match, so at most MOST_PRICED may match; a marketplace
 of more asks for a narrower search. A cursor holds the instant of its first page: later pages use the prices of then.
 """
 
@@ -30,7 +30,7 @@ from services.catalog.reading import sees_all
 from services.catalog.sites.models import AcceleratorRow, SiteRow
 from services.catalog.words import matches
 
-MOST_PRICED: Final = 10_000
+MOST_PRICED: Final = 5_000
 KEPT_PRICE_LISTS: Final = 20_000
 UNPRICED: Final = 2**62
 """The sort key of an offering without a price: after all others."""
