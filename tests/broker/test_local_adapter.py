@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -123,6 +124,7 @@ async def test_usage_is_stated_only_as_far_as_the_supervisor_vouches_for_it(site
     reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
     supervisor = claim(site, reference)["pid"]
     os.kill(supervisor, signal.SIGSTOP)
+    await eventually(lambda: getattr(linux.process(supervisor), "state", "") == "T", "it is stopped")
     vouched = os.stat(f"{folder(site)}/submissions/{reference}/heartbeat").st_mtime
     await eventually(lambda: time.time() > vouched + 2, "time goes on")
     stated = await site.seen(reference)
@@ -317,24 +319,36 @@ def test_a_tenants_uid_is_its_own_for_ever(tmp_path: Path) -> None:
         tenant(tmp_path, "ten_three", uid_range)
 
 
-def test_the_contract_holds_without_root(tmp_path: Path) -> None:
-    """As another uid in a user namespace, where the files stay its own: isolation by namespaces, or refused with the reason."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.broker.without_root", "suite"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def as_another(what: str, *rest: str) -> str:
+    """What tests/broker/without_root.py says."""
+    command = [sys.executable, "-m", "tests.broker.without_root", what, *rest]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
+    return done.stdout
+
+
+def test_the_contract_holds_without_root() -> None:
+    """As another uid in a user namespace, where the files stay its own."""
+    assert "passed" in as_another("suite")
 
 
 def test_where_namespaces_are_not_allowed_the_site_is_refused_with_the_reason(tmp_path: Path) -> None:
     settings = json.dumps({"folder": str(tmp_path / "site"), "i_accept_jobs_on_this_machine": True})
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.broker.without_root", "refused", settings],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "refused: jobs can't be kept apart on this machine (user: unshare: No space left on device)" in done.stdout
+    said = as_another("refused", settings)
+    assert "refused: jobs can't be kept apart on this machine (user: unshare: No space left on device)" in said
+
+
+def test_root_that_may_not_mount_keeps_tenants_apart_by_uid_where_they_can_reach_their_folder(tmp_path: Path) -> None:
+    def say(folder: Path) -> str:
+        return as_another("unmounted", json.dumps({"folder": str(folder), "i_accept_jobs_on_this_machine": True}))
+
+    closed = say(tmp_path / "site")
+    with tempfile.TemporaryDirectory(prefix="caravan-open-") as folder:
+        os.chmod(folder, 0o755)
+        reached = say(Path(folder) / "site")
+    if os.getuid() == 0:
+        assert "refused" in closed
+        assert "Permission denied" in closed
+        assert reached.split() == ["610000", "closed", "x"]
+    else:  # where no one is root, no one needs to mount: a user namespace does
+        assert closed.split() == reached.split() == [str(os.getuid()), "closed", "x"]

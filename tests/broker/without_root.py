@@ -1,6 +1,7 @@
 """Runs a part of the tests as a user that isn't root but owns the same files: a process in a user namespace of its own.
 
-`suite` runs the tests that depend on isolation; `refused <settings>` opens a local site where no namespace may be made.
+`suite` runs the tests that depend on isolation; `refused <settings>` opens a local site where no namespace may be made; `unmounted
+<settings>` as root that may not mount.
 """
 
 import asyncio
@@ -14,8 +15,11 @@ import pytest
 from services.broker.adapters import local
 from services.broker.adapters.local import linux
 from services.broker.adapters.port import SiteContext, SiteRefused
+from tests.contract.backends import Harness, Site
 
 USER = 1000
+PR_CAPBSET_DROP = 24
+CAP_SYS_ADMIN = 21
 WANTED = "local and (tenants_job or outlives_it or killed_supervisor or both_are_killed or world)"
 
 
@@ -30,8 +34,13 @@ def become(uid: int) -> None:
 
 async def open_site(settings: dict[str, Any]) -> None:
     try:
-        async with local.adapter.open(SiteContext(site="sit_1", settings=settings)):
-            print("opened")
+        harness = Harness(local.adapter, SiteContext(site="sit_1", settings=settings))
+        async with harness.open() as backend:
+            site = Site(harness, backend)
+            own = f"{settings['folder']}/site.json"
+            reference = await site.start(f"#!/bin/sh\nid -u; cat {own} || echo closed; cd && touch x && ls\n")
+            await site.ended(reference)
+            print(await site.text(reference))
     except SiteRefused as error:
         print(f"refused: {error}")
 
@@ -41,6 +50,10 @@ def main(what: str, *rest: str) -> int:
         again("tests")
     if what == "refused":
         again("open", *rest)
+    if what == "unmounted":
+        if os.getuid() == 0:
+            linux.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN)
+        os.execv(sys.executable, [sys.executable, "-m", "tests.broker.without_root", "open", *rest])
     if what == "tests":
         tests = ["tests/contract/test_backend_executing.py", "tests/broker/test_local_adapter.py"]
         return pytest.main([*tests, "-q", "-p", "no:cacheprovider", "-k", WANTED])

@@ -138,7 +138,7 @@ async def test_a_task_over_its_walltime_is_ended_by_the_limit(site: Site) -> Non
 
 @every
 async def test_an_array_runs_each_index_once_and_never_more_than_its_throttle(site: Site) -> None:
-    reference = await site.start("#!/bin/sh\n#fake run=0.2\nsleep 0.2\n", indices=(7, 1, 30, 4), max_parallel=2)
+    reference = await site.start("#!/bin/sh\n#fake run=0.5\nsleep 0.5\n", indices=(7, 1, 30, 4), max_parallel=2)
     most = 0
     while not (seen := await site.seen(reference)).ended:
         most = max(most, sum(run.ended_at is None for run in seen.runs))

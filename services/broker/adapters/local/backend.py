@@ -202,8 +202,8 @@ def _probe(view: View, folder: Path, forbidden: list[str]) -> str:
             "forbidden": forbidden,
         }
         done = subprocess.run(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe", files.dumps(asked)],
-            stdin=subprocess.DEVNULL, capture_output=True, cwd="/", env={"LANG": "C.UTF-8"}, timeout=PROBE_TIMEOUT_SECONDS,
+            [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe"],
+            input=files.dumps(asked), capture_output=True, cwd="/", env={"LANG": "C.UTF-8"}, timeout=PROBE_TIMEOUT_SECONDS,
             check=False, text=True,
         )  # fmt: skip
     return done.stdout.strip() or done.stderr.strip()[-500:]

@@ -75,7 +75,7 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--probe":
-        asked = json.loads(sys.argv[2])
+        asked = json.load(sys.stdin)
         print(isolation.probe(isolation.View.from_json(asked["view"]), asked["folder"], tuple(asked["forbidden"])))
     else:
         main(sys.argv[1])
