@@ -1,0 +1,128 @@
+"""Plays the story, and ends with exit code 0 only when the statements and the books agree."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.panel import Panel
+
+from bench.demo import centre, enterprise, finance
+from bench.demo.enterprise import WentWrong
+from bench.demo.platform import NotStarted, Platform
+from bench.demo.telling import Teller, TookTooLong
+from bench.demo.world import World
+from caravan.client import ServiceUnavailable
+from caravan.kernel.problems import Problem
+
+MARKER: Final = ".made-by-the-demo"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.demo", description="The story of a job, from catalog to statement."
+    )
+    parser.add_argument("--folder", type=Path, default=Path("demo-out"), help="for all that it makes; emptied first")
+    parser.add_argument("--split", action="store_true", help="one process per service, over real HTTP between them")
+    parser.add_argument("--keep", action="store_true", help="leave the platform running at the end, until Ctrl-C")
+    parser.add_argument("--port", type=int, help="of the platform; a free one if not given")
+    asked = parser.parse_args()
+    folder: Path = asked.folder.absolute()
+    if not _empty(folder):
+        print(f"{folder} is not the demo's, and not empty: give another --folder", file=sys.stderr)
+        return 2
+    teller = Teller()
+    platform = Platform(folder / "platform", split=asked.split, port=asked.port)
+    try:
+        return asyncio.run(_play(teller, platform, folder, keep=asked.keep))
+    except (WentWrong, TookTooLong, NotStarted, ServiceUnavailable) as error:
+        teller.out.print(f"\n{error}", style="bold red", markup=False)
+    except Problem as problem:
+        teller.out.print(f"\n{problem.title_zh} {problem.title}: {problem.body()}", style="bold red", markup=False)
+    except KeyboardInterrupt:
+        teller.out.print("\nstopped")
+    finally:
+        platform.stop()
+    print(f"The platform's log: {platform.log}", file=sys.stderr)
+    return 1
+
+
+async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool) -> int:
+    how = "每个服务一个进程 one process per service" if platform.split else "单进程 all services in one process"
+    teller.show(
+        Panel(
+            "一份作业，从目录到对账单：一家算力中心出售算力，一家企业计算，财务关账。\n"
+            "One job from catalog to statement: a centre sells, an enterprise computes, finance closes the books.\n"
+            f"[dim]{how}, SQLite, {folder}[/]",
+            title="[bold]商队 Caravan[/]",
+            border_style="cyan",
+        )
+    )
+    seconds = await platform.start()
+    teller.say(f"平台就绪 the platform is ready: {platform.urls['broker']} ({seconds:.1f} s)")
+    world = World(
+        teller=teller,
+        platform=platform,
+        folder=folder,
+        operator=platform.person("operator", "platform:admin"),
+        finance=platform.person("finance", "platform:finance"),
+    )
+    await centre.joins(world)
+    await enterprise.opens_a_project(world)
+    await enterprise.asks_for_a_quote(world)
+    await enterprise.asks_too_much(world)
+    await enterprise.computes_through_a_crash(world)
+    await enterprise.sees_the_others_end(world)
+    await finance.explains_a_charge(world)
+    await finance.follows_the_money(world)
+    await finance.bills_what_was_used(world)
+    closed, statements = await finance.closes_the_period(world)
+    await finance.lets_it_be_checked(world, closed, statements)
+    _farewell(world, keep=keep)
+    if keep:
+        await asyncio.Event().wait()
+    await platform.close()
+    return 0
+
+
+def _farewell(world: World, *, keep: bool) -> None:
+    platform = world.platform
+    docs = ", ".join(f"{url}/docs" for url in platform.urls.values())
+    here = f"CARAVAN_MODE=development CARAVAN_DATA_DIR={platform.folder}"
+    again = f"{here} .venv-run/bin/caravan serve"
+    words = [
+        f"全程 the whole story took {time.monotonic() - world.teller.began:.0f} s.",
+        f"对账单 statements (JSON, CSV): {world.folder / 'statements'}",
+        f"复核数据 what the independent script read: {world.folder / 'export'}",
+        "",
+        f"接口文档 API docs: {docs}"
+        if keep
+        else "接口文档 API docs, while it serves: http://127.0.0.1:8000/broker/docs, /catalog/docs, /accounting/docs",
+        "Ctrl-C 结束 ends it." if keep else f"继续使用本次数据 serve this story's data: {again}",
+    ]
+    if not keep:
+        words.append(
+            "全新平台 an empty platform: make serve   (make demo 之后保持运行 keep it after the story: --keep)"
+        )
+    words.append(f"令牌 a token: {here} .venv-run/bin/caravan token -p org/{world.organization.id}:member")
+    world.teller.out.print()
+    for word in words:
+        world.teller.out.print(word, markup=False, soft_wrap=True)
+
+
+def _empty(folder: Path) -> bool:
+    """Make the folder anew; False when it holds what isn't the demo's."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            return False
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
