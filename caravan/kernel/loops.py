@@ -67,10 +67,13 @@ class Loops:
             try:
                 wait = await iteration()
             except Unreachable as error:
-                wait, pause = self._failed(name, pause)
+                # Not `failing`: a service whose peer is away can still answer, and goes on from its own copies.
+                wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
                 log.warning("peer_unreachable", loop=name, error=str(error), retry_in=wait)
             except Exception as error:  # The loop outlives whatever one pass meets: logged, counted, shown by /readyz.
-                wait, pause = self._failed(name, pause)
+                self._crashes.labels(name).inc()
+                self._failing.add(name)
+                wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
                 log.error("loop_crashed", loop=name, error=repr(error), retry_in=wait, exc_info=error)
             else:
                 self._last.labels(name).set(clock.monotonic())
@@ -81,9 +84,3 @@ class Loops:
                     await kick.wait()
             except TimeoutError:
                 continue
-
-    def _failed(self, name: str, pause: float) -> tuple[float, float]:
-        """Count it; how long to wait now and after the next failure."""
-        self._crashes.labels(name).inc()
-        self._failing.add(name)
-        return pause, min(pause * 2, LONGEST_PAUSE)
