@@ -84,9 +84,16 @@ class Site:
     def __init__(self, harness: Harness, backend: Backend) -> None:
         self.harness = harness
         self.backend = backend
+        self.staged: list[str] = []
 
     async def stage(self, script: str, **how: Any) -> str:
-        return await self.backend.stage(self.harness.submission(script, **how))
+        self.staged.append(await self.backend.stage(self.harness.submission(script, **how)))
+        return self.staged[-1]
+
+    async def clear(self) -> None:
+        """Leave nothing running, whatever the test came to."""
+        for reference in self.staged:
+            await self.backend.cancel(reference)
 
     async def start(self, script: str, **how: Any) -> str:
         reference = await self.stage(script, **how)

@@ -16,4 +16,6 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
 @pytest.fixture
 async def site(harness: Harness) -> AsyncIterator[Site]:
     async with harness.open() as backend:
-        yield Site(harness, backend)
+        site = Site(harness, backend)
+        yield site
+        await site.clear()
