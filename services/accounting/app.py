@@ -14,7 +14,7 @@ from caravan.kernel.settings import Settings as CommonSettings
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.accounting.charging import endpoints as charging
 from services.accounting.charging.reading import LineService
-from services.accounting.charging.service import recharge
+from services.accounting.charging.service import put_hold
 from services.accounting.exports import endpoints as exports
 from services.accounting.exports.service import ExportService
 from services.accounting.funds import endpoints as funds
@@ -59,7 +59,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
         provide=[
             runtime,
             period_service,
-            FundsService(runtime, recharge),
+            FundsService(runtime, put_hold),
             BudgetService(runtime),
             LineService(runtime),
             ExportService(runtime),

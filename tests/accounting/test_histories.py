@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.offerings import PriceList, Tariff
 from caravan.contracts.usage import AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel import clock, feed, ids
 from caravan.kernel.database import Database
@@ -37,6 +37,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
+from tests.accounting.examples import examples
 from tests.accounting.world import tariff
 
 MONTH_END = datetime(2026, 3, 31, 15, 59, 30, tzinfo=UTC)
@@ -108,13 +109,17 @@ class Books:
         tx.execute(update(Fund).values(credit=10**15))
         periods.locate(tx, clock.to_seconds(second(0)), clock.to_seconds(second(80)))
 
-    def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
-        """A job with a hold of `hold` fen and an attempt by these prices."""
+    def place_job(self, tx: Session, prices: PriceList) -> "Job":
+        """A job with an attempt by these prices, and no hold."""
         job = Job(self, ids.new("job"), ids.new("att"), prices.id)
         copies.price_list(tx, {"data": prices.model_dump(mode="json")})
-        answer = holds.put(tx, job.id, job.request(1, hold), second(0))
-        assert answer.granted
         self.handlers[events.ATTEMPT_PLACED](tx, {"data": job.placed().model_dump(mode="json")})
+        return job
+
+    def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
+        """The same with a hold of `hold` fen."""
+        job = self.place_job(tx, prices)
+        assert holds.put(tx, job.id, job.request(1, hold), second(0)).granted
         return job
 
 
@@ -218,8 +223,8 @@ def billed(lines: dict[Key, int]) -> dict[Key, tuple[int, int]]:
     return {key: (quantity, key.amount(quantity)) for key, quantity in lines.items() if quantity}
 
 
-def price_list() -> PriceList:
-    return PriceList(id=ids.new("prl"), offering="off_" + "1" * 32, revision=1, created_at=second(0), tariffs=PRICES)
+def price_list(*tariffs: Tariff) -> PriceList:
+    return PriceList(id=ids.new("prl"), offering="off_" + "1" * 32, revision=1, created_at=second(0), tariffs=tariffs)
 
 
 @contextmanager
@@ -241,8 +246,9 @@ hold_amounts = st.one_of(st.integers(0, 400), st.just(10**6))
 
 def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Callable[[str], str]) -> None:
     with opened(migrated("accounting")) as books:
-        prices = price_list()
+        prices = price_list(*PRICES)
 
+        @examples(15, 1000)
         @given(histories(), hold_amounts, st.data())
         def check(history: list[Stated | Ended], hold: int, data: st.DataObject) -> None:
             settled_at = data.draw(st.integers(0, len(history)))
@@ -273,8 +279,9 @@ class Undone(Exception):
 
 def test_closed_periods_keep_their_lines_and_sums_stay_once_rounded(migrated: Callable[[str], str]) -> None:
     with opened(migrated("accounting")) as books:
-        prices = price_list()
+        prices = price_list(*PRICES)
 
+        @examples(15, 1000)
         @given(histories(), histories(), hold_amounts)
         def check(before: list[Stated | Ended], after: list[Stated | Ended], hold: int) -> None:
             ended = {fact.run for fact in before if isinstance(fact, Ended)}

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from caravan.contracts.funds import HoldAnswer, HoldRequest
 from caravan.contracts.statements import BearerReason
 from caravan.kernel.clock import to_seconds
 from services.accounting.charging.book import Book
@@ -19,6 +20,15 @@ from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.usage import records
+
+
+def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
+    """Decide a hold revision; where the old amount was the limit of what was charged, charge by the new one. Raises HoldOutdated."""
+    answer = holds.put(tx, job, request, at)
+    hold = holds.find(tx, job)
+    if hold is not None and hold.overrun:
+        recharge(tx, job, at)
+    return answer
 
 
 def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:

@@ -39,37 +39,7 @@ class BudgetService:
             raise unknown("/organization")
         if draft.project is not None and not await copies.arrived(self._db, draft.organization, draft.project):
             raise unknown("/project")
-        return await self._db.write(self._create, draft, caller.subject, self._now())
-
-    def _create(self, tx: Session, draft: BudgetDraft, subject: str, at: datetime) -> Budget:
-        budget = Budget(
-            id=ids.new("bud"),
-            charged=Money(0),
-            held=Money(0),
-            available=draft.limit,
-            version=1,
-            created_at=at,
-            **dict(draft),
-        )
-        values = dict(budget) | {"limit": draft.limit.fen, "charged": 0, "held": 0}
-        del values["available"]
-        tx.execute(insert(BudgetRow).values(values))
-        self._attach(tx, budget)
-        audit.record(tx, subject, "create_budget", budget.id, draft)
-        return self._publish(tx, budget.id)
-
-    def _attach(self, tx: Session, budget: Budget) -> None:
-        """Count the holds of jobs that were submitted in the budget's span."""
-        matching = select(HoldRow.job, literal(budget.id)).where(
-            HoldRow.organization == budget.organization, HoldRow.submitted_at >= budget.starts_at
-        )
-        if budget.project is not None:
-            matching = matching.where(HoldRow.project == budget.project)
-        if budget.ends_at is not None:
-            matching = matching.where(HoldRow.submitted_at < budget.ends_at)
-        tx.execute(insert(HoldBudget).from_select(["job", "budget"], matching))
-        charged, held = sums(tx, budget.id)
-        tx.execute(update(BudgetRow).where(BudgetRow.id == budget.id).values(charged=charged, held=held))
+        return await self._db.write(create, draft, caller.subject, self._now())
 
     async def list(self, listing: Listing, organizations: frozenset[str] | None, project: str | None) -> Page[Budget]:
         """Budgets of these organizations (None: of all), the newest first."""
@@ -111,13 +81,47 @@ class BudgetService:
         limit = row.limit_amount if change.limit is None else change.limit.fen
         tx.execute(update(BudgetRow).where(BudgetRow.id == budget).values(name=name, limit=limit, version=version + 1))
         audit.record(tx, caller.subject, "update_budget", budget, change)
-        return self._publish(tx, budget)
+        return _publish(tx, budget)
 
-    def _publish(self, tx: Session, budget: str) -> Budget:
-        found = _budget(_row(tx, budget))
-        state = BudgetState(id=found.id, organization=found.organization, project=found.project, version=found.version)
-        feed.state(tx, events.BUDGET, found.id, state)
-        return found
+
+def create(tx: Session, draft: BudgetDraft, subject: str, at: datetime) -> Budget:
+    """Make a budget and publish it; the draft is checked already."""
+    budget = Budget(
+        id=ids.new("bud"),
+        charged=Money(0),
+        held=Money(0),
+        available=draft.limit,
+        version=1,
+        created_at=at,
+        **dict(draft),
+    )
+    values = dict(budget) | {"limit": draft.limit.fen, "charged": 0, "held": 0}
+    del values["available"]
+    tx.execute(insert(BudgetRow).values(values))
+    _attach(tx, budget)
+    audit.record(tx, subject, "create_budget", budget.id, draft)
+    return _publish(tx, budget.id)
+
+
+def _attach(tx: Session, budget: Budget) -> None:
+    """Count the holds of jobs that were submitted in the budget's span."""
+    matching = select(HoldRow.job, literal(budget.id)).where(
+        HoldRow.organization == budget.organization, HoldRow.submitted_at >= budget.starts_at
+    )
+    if budget.project is not None:
+        matching = matching.where(HoldRow.project == budget.project)
+    if budget.ends_at is not None:
+        matching = matching.where(HoldRow.submitted_at < budget.ends_at)
+    tx.execute(insert(HoldBudget).from_select(["job", "budget"], matching))
+    charged, held = sums(tx, budget.id)
+    tx.execute(update(BudgetRow).where(BudgetRow.id == budget.id).values(charged=charged, held=held))
+
+
+def _publish(tx: Session, budget: str) -> Budget:
+    found = _budget(_row(tx, budget))
+    state = BudgetState(id=found.id, organization=found.organization, project=found.project, version=found.version)
+    feed.state(tx, events.BUDGET, found.id, state)
+    return found
 
 
 def sums(tx: Session, budget: str) -> tuple[int, int]:

@@ -35,8 +35,8 @@ from services.accounting.usage import copies
 MAX_FEN: Final = 10**15
 """The largest amount of one deposit, limit or hold: ten trillion yuan. Totals of thousands of them fit the database's integers."""
 
-Recharge = Callable[[Session, str, datetime], None]
-"""Charge a job anew, its hold having changed: `charging.service.recharge`."""
+PutHold = Callable[[Session, str, HoldRequest, datetime], HoldAnswer]
+"""Decides a hold revision and charges by it: `charging.service.put_hold`."""
 
 
 def check_amount(amount: Money, pointer: str, least_fen: int) -> None:
@@ -58,11 +58,11 @@ def unknown(pointer: str) -> UnknownReference:
 class FundsService:
     """Who may still spend how much."""
 
-    def __init__(self, runtime: Runtime, recharge: Recharge) -> None:
+    def __init__(self, runtime: Runtime, put_hold: PutHold) -> None:
         self._db = runtime.db
         self._now = runtime.now
         self._owner = runtime.owner
-        self._recharge = recharge
+        self._put = put_hold
 
     async def record_deposit(self, draft: DepositDraft, caller: Caller, key: idempotency.Key) -> idempotency.Answer:
         """One transaction: the key, the deposit, its ledger entry, the totals. Raises AlreadyExists for a known bank reference."""
@@ -134,13 +134,7 @@ class FundsService:
     async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
         """Decide a hold revision. Raises HoldOutdated."""
         check_amount(request.amount, "/amount", 0)
-        return await self._db.write(self._put_hold, job, request, self._now())
-
-    def _put_hold(self, tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
-        answer = holds.put(tx, job, request, at)
-        if answer.granted and (hold := holds.find(tx, job)) is not None and hold.overrun:
-            self._recharge(tx, job, at)
-        return answer
+        return await self._db.write(self._put, job, request, self._now())
 
     async def get_hold(self, job: str, allowed: Callable[[str], bool]) -> Hold:
         """A hold with its movements; NotFound unless `allowed` says that its organization may be seen."""
