@@ -20,14 +20,18 @@ WATCH_SECONDS: Final = 10.0
 class Runtime:
     """A service's database and loops. `running()` starts and stops them around the app's life."""
 
-    def __init__(self, service: ServiceName, settings: Settings, metrics: Metrics, now: clock.Clock = clock.now) -> None:
+    def __init__(
+        self, service: ServiceName, settings: Settings, metrics: Metrics, now: clock.Clock = clock.now
+    ) -> None:
         self.service = service
         self.settings = settings
         self.now = now
         self.db = Database(settings.database_url(service))
         self.loops = Loops(metrics.registry)
         self.owner = idempotency.Owner(self.db, ids.new("own"))
-        self._parked = metrics.gauge("parked_events", "Events that could not be applied yet; anything but 0 wants a person.")
+        self._parked = metrics.gauge(
+            "parked_events", "Events that could not be applied yet; anything but 0 wants a person."
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Runtime"]:
@@ -70,4 +74,3 @@ class Runtime:
             return 0
         given = await self.db.write(feed.give_positions, self.owner.id, POSITIONS_TTL)
         return 0 if given else POSITIONS_POLL_SECONDS
-
