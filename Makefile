@@ -24,7 +24,7 @@ runtime:
 
 check: setup ## format, lint, types, imports, openapi/, migrations, the chart
 	$(DEV) -m ruff check .
-	$(DEV) -m ruff format --check .
+	$(DEV) -m ruff format --check --output-format concise .
 	$(DEV) -m mypy
 	.venv/bin/lint-imports --no-logo
 	$(DEV) -m scripts.openapi --check
@@ -39,11 +39,11 @@ prove: setup ## every claim with its figure; CASE=name for one; results in bench
 bench: setup ## the benchmarks
 	$(DEV) -m bench.bench
 
-demo: runtime ## the story on this machine, in under 90 s after set-up
-	$(RUN) -m bench.demo
+demo: runtime ## the story on this machine, in under 90 s after set-up; ARGS=--keep leaves it running
+	@$(RUN) -m bench.demo $(ARGS)
 
 serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
-	CARAVAN_MODE=development .venv-run/bin/caravan serve
+	CARAVAN_MODE=development CARAVAN_DATA_DIR=data .venv-run/bin/caravan serve
 
 openapi: setup ## write openapi/*.json from the code
 	$(DEV) -m scripts.openapi
