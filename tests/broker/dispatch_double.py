@@ -34,6 +34,8 @@ from caravan.contracts.jobs import Resources, RunState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.usage import HourUsage
 from caravan.kernel import clock, ids
+from caravan.kernel.clock import floor_second
+from services.broker.adapters.fake import FakeSite
 from services.broker.adapters.fake import adapter as fake
 
 LEGAL = {
@@ -251,6 +253,18 @@ class Dispatch:
                 return "usage after the end of the books"
             run.hours[item.usage.hour] = item.usage
         return None
+
+
+def stated_all(dispatch: Dispatch, site: FakeSite, second: datetime) -> bool:
+    """Whether all that the site really allocated before `second` has been stated, and nothing else."""
+    stated = {identity: run.spans() for placed in dispatch.attempts.values() for identity, run in placed.runs.items()}
+    for found in [*site.submissions.values(), *site.forgotten.values()]:
+        for run in found.runs:
+            start, end = floor_second(run.started_at), floor_second(run.ended_at or site.clock())
+            told = sum((min(e, second) - s).total_seconds() for s, e, _ in stated.get(run.identity, []) if s < second)
+            if start < min(end, second) and told != (min(end, second) - start).total_seconds():
+                return False
+    return True
 
 
 class DispatchApi:

@@ -1,19 +1,19 @@
 """An agent with a fake site and a broker's double: the common way, restarts, sites that can't be operated."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from caravan.contracts.dispatch import Desired
+from caravan.contracts.dispatch import Commit, Committed, Desired
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock, ids
-from services.broker.adapters.fake import FakeSite, Fault, HandClock, adapter, register
-from services.broker.adapters.port import OutcomeUnknown, Unavailable
+from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter, register
+from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, SiteContext, Unavailable
 from services.broker.agent import Agent, AgentSettings
-from tests.broker.dispatch_double import Dispatch, DispatchApi, Placed
+from tests.broker.dispatch_double import Dispatch, DispatchApi, Placed, stated_all
 
 QUICK = AgentSettings(
     work_wait_seconds=0.05, observe_seconds=0.005, full_pass_seconds=0.02, progress_seconds=0, sweep_seconds=0.02,
@@ -43,7 +43,9 @@ def site(time: HandClock) -> FakeSite:
 
 @pytest.fixture
 def broker(site: FakeSite) -> Dispatch:
-    return Dispatch(settings={"fake": site.name})
+    broker = Dispatch(settings={"fake": site.name})
+    broker.complete = lambda second: stated_all(broker, site, second)
+    return broker
 
 
 def an_agent(broker: Dispatch, settings: AgentSettings = QUICK) -> Agent:
@@ -105,6 +107,97 @@ async def test_a_site_without_jobs_states_that_nothing_was_used(broker: Dispatch
         await until(lambda: broker.complete_through == START)
         time.advance(90)
         await until(lambda: broker.complete_through == START + timedelta(seconds=90))
+
+
+async def test_a_look_just_at_the_edge_of_an_hour_states_no_more_than_is_stated(
+    broker: Dispatch, site: FakeSite, time: HandClock
+) -> None:
+    placed = broker.attempts[broker.place("#fake run=9000")]
+    async with running(an_agent(broker)):
+        await until(lambda: placed.state == "running")
+        time.advance(3600)
+        await until(lambda: broker.complete_through == START + timedelta(hours=1))
+        time.advance(900)
+        (run,) = placed.runs.values()
+        await asyncio.sleep(0.1)
+        assert list(run.hours) == [START]
+    assert broker.complete_through == START + timedelta(hours=1)
+    assert broker.wrong == []
+
+
+async def test_an_attempt_that_the_backend_does_not_show_is_unknown_and_holds_usage_back(
+    broker: Dispatch, site: FakeSite, time: HandClock
+) -> None:
+    class Blind(FakeBackend):
+        """Its books are out of sight while `blind`."""
+
+        blind = False
+
+        async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+            found = await super().observe(references)
+            return (
+                {one: NotSeen(provably_gone=False, detail="no answer of its database") for one in found}
+                if self.blind
+                else found
+            )
+
+    class BlindAdapter:
+        descriptor, grant = adapter.descriptor, adapter.grant
+        backend = Blind(site)
+
+        @asynccontextmanager
+        async def open(self, context: SiteContext) -> AsyncIterator[Blind]:
+            yield self.backend
+
+    kept = BlindAdapter()
+    placed = broker.attempts[broker.place("#fake run=100")]
+
+    def agent() -> Agent:
+        return Agent(broker.site, DispatchApi(broker), {"fake": kept}, "fake", settings=QUICK)
+
+    async with running(agent()):
+        await until(lambda: placed.state == "running")
+        kept.backend.blind = True
+        await until(lambda: placed.state == "unknown")
+    before = broker.complete_through
+    time.advance(60)
+    broker.end_lease()
+    async with running(agent()):
+        await until(lambda: broker.epoch == 2)
+        await asyncio.sleep(0.05)
+        assert broker.complete_through == before
+        kept.backend.blind = False
+        time.advance(60)
+        await until(lambda: closed(placed))
+    assert placed.history[-2:] in (["unknown", "ended"], ["running", "ended"])
+    assert broker.wrong == []
+
+
+@pytest.mark.parametrize("method", ["release", "commit"])
+async def test_what_is_still_being_started_is_not_swept(
+    broker: Dispatch, site: FakeSite, time: HandClock, method: str
+) -> None:
+    gate = asyncio.Event()
+
+    class Slow(DispatchApi):
+        async def commit_submission(self, site: str, commit: Commit) -> Committed:
+            if method == "commit":
+                await gate.wait()
+            return await super().commit_submission(site, commit)
+
+    if method == "release":
+        site.faults.next("release", Fault(gate=gate))
+    placed = broker.attempts[broker.place("#fake run=5")]
+    litter = site.stage(placed.submission)
+    async with running(Agent(broker.site, Slow(broker), {"fake": adapter}, "fake", settings=QUICK)):
+        await until(lambda: len(site.submissions) == 2 or (method == "release" and litter not in site.submissions))
+        await asyncio.sleep(0.1)
+        gate.set()
+        await until(lambda: placed.state == "running")
+        time.advance(5)
+        await until(lambda: closed(placed) and not site.submissions)
+    assert site.starts == [(placed.reference, 0)]
+    assert broker.wrong == []
 
 
 async def test_an_array_runs_each_index_once(broker: Dispatch, site: FakeSite, time: HandClock) -> None:

@@ -42,13 +42,13 @@ from services.broker.adapters.port import (
     Unavailable,
 )
 from services.broker.agent import Agent, AgentSettings
-from tests.broker.dispatch_double import Dispatch
+from tests.broker.dispatch_double import Dispatch, stated_all
 
 T = TypeVar("T")
 START = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
 TINY = 1e-7
 SETTINGS = AgentSettings(
-    work_wait_seconds=0, observe_seconds=TINY, full_pass_seconds=TINY, progress_seconds=0, sweep_seconds=TINY,
+    work_wait_seconds=0, observe_seconds=TINY, full_pass_seconds=0.002, progress_seconds=0, sweep_seconds=TINY,
     orphan_seconds=0, inventory_seconds=10, retry_seconds=TINY, first_pause_seconds=TINY, longest_pause_seconds=TINY,
     batch_seconds=0, batch_items=3,
 )  # fmt: skip
@@ -215,7 +215,7 @@ class Chaos(RuleBasedStateMachine):
         self.site = FakeSite("chaos", clock=self.time, nodes=1, cpus_per_node=3)
         self.dispatch = Dispatch(ttl_seconds=1_000_000)
         self.dispatch.page = 2
-        self.dispatch.complete = self._is_complete
+        self.dispatch.complete = lambda second: stated_all(self.dispatch, self.site, second)
         self.network = Network()
         self.agents: dict[str, Agent] = {}
         self.frozen: set[str] = set()
@@ -341,24 +341,9 @@ class Chaos(RuleBasedStateMachine):
         for attempt, one in self.dispatch.attempts.items():
             assert one.state in ENDS, f"{attempt} is {one.state}"
             assert all(run.final for run in one.runs.values())
-        assert self._is_complete(datetime(2030, 1, 1, tzinfo=UTC))
+        assert stated_all(self.dispatch, self.site, datetime(2030, 1, 1, tzinfo=UTC))
         self.nothing_is_released_twice()
         self.nothing_impossible_is_told()
-
-    def _is_complete(self, second: datetime) -> bool:
-        """Whether all that was really allocated before `second` has been stated, and nothing else."""
-        stated = {
-            identity: run.spans() for placed in self.dispatch.attempts.values() for identity, run in placed.runs.items()
-        }
-        for found in [*self.site.submissions.values(), *self.site.forgotten.values()]:
-            for run in found.runs:
-                start, end = floor_second(run.started_at), floor_second(run.ended_at or self.site.clock())
-                told = sum(
-                    (min(e, second) - s).total_seconds() for s, e, _ in stated.get(run.identity, []) if s < second
-                )
-                if start < min(end, second) and told != (min(end, second) - start).total_seconds():
-                    return False
-        return True
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.run_until_complete(work)
