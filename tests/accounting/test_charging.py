@@ -195,6 +195,24 @@ async def test_a_parked_usage_event_keeps_the_money_held_until_what_it_waits_for
     await world.consistent()
 
 
+async def test_a_period_does_not_close_while_usage_is_parked(world: World) -> None:
+    late = ids.new("prl")
+    job = await job_with_hold(world, price_list=late)
+    job.use(ids.new("run"), 0, 40)
+    world.progress(86_400 * 40, 1)
+    await world.deliver()
+    epoch = clock.to_seconds(T0)
+    (march,) = await world.db.write(periods.locate, epoch, epoch + 1)
+    ok(await world.finance.post(f"/periods/{march.period}/close"))
+    assert not await world.db.write(finish, march.period, clock.now())
+    assert ok(await world.finance.get(f"/periods/{march.period}"))["state"] == "closing"
+    world.know_prices(late, 1, tariff("late", None, None, cpu_core_hour="36"))
+    await world.deliver()
+    await world.db.write(finish, march.period, clock.now())
+    assert ok(await world.finance.get(f"/periods/{march.period}"))["state"] == "closed"
+    assert {line["period"] for line in await job.lines()} == {march.period}
+
+
 async def test_usage_without_a_hold_waits(world: World) -> None:
     job = world.job()
     job.place()

@@ -16,7 +16,7 @@ from caravan.kernel.web import answer_of
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
-from services.accounting.usage.service import latest_applied_second
+from services.accounting.usage.service import any_parked, latest_applied_second
 
 LOOP: Final = "closing"
 CLOSING_SECONDS: Final = 1.0
@@ -118,8 +118,9 @@ def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
 
 
 def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
-    """The period is over, and each site that ever told its progress has passed its end, or has had its grace."""
-    return now >= row.ends_at and (now >= row.grace_ends_at or not _behind(tx, row.ends_at))
+    """The period is over, each site that ever told its progress has passed its end, and no usage waits; or the grace is over."""
+    complete = not _behind(tx, row.ends_at) and not any_parked(tx)
+    return now >= row.ends_at and (complete or now >= row.grace_ends_at)
 
 
 def _behind(tx: Session, end: datetime) -> dict[str, str]:
