@@ -89,28 +89,36 @@ async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool)
 
 
 def _farewell(world: World, *, keep: bool) -> None:
-    platform = world.platform
-    docs = ", ".join(f"{url}/docs" for url in platform.urls.values())
-    here = f"CARAVAN_MODE=development CARAVAN_DATA_DIR={platform.folder}"
-    again = f"{here} .venv-run/bin/caravan serve"
-    words = [
-        f"全程 the whole story took {time.monotonic() - world.teller.began:.0f} s.",
-        f"对账单 statements (JSON, CSV): {world.folder / 'statements'}",
-        f"复核数据 what the independent script read: {world.folder / 'export'}",
-        "",
-        f"接口文档 API docs: {docs}"
-        if keep
-        else "接口文档 API docs, while it serves: http://127.0.0.1:8000/broker/docs, /catalog/docs, /accounting/docs",
-        "Ctrl-C 结束 ends it." if keep else f"继续使用本次数据 serve this story's data: {again}",
+    platform, out = world.platform, world.teller.out
+    caravan = f"CARAVAN_MODE=development CARAVAN_DATA_DIR={_near(platform.folder)} .venv-run/bin/caravan"
+    url = platform.urls["catalog"].removesuffix("/catalog")
+    docs = [f"{one}/docs" for one in platform.urls.values()]
+    rows = [
+        ("全程 took", f"{time.monotonic() - world.teller.began:.0f} s"),
+        ("对账单 statements", f"{_near(world.folder / 'statements')}/ (JSON, CSV)"),
+        ("复核数据 checked data", f"{_near(world.folder / 'export')}/"),
     ]
-    if not keep:
-        words.append(
-            "全新平台 an empty platform: make serve   (make demo 之后保持运行 keep it after the story: --keep)"
-        )
-    words.append(f"令牌 a token: {here} .venv-run/bin/caravan token -p org/{world.organization.id}:member")
-    world.teller.out.print()
-    for word in words:
-        world.teller.out.print(word, markup=False, soft_wrap=True)
+    if keep:
+        rows += [("接口文档 API docs", "  ".join(docs)), ("结束 end it", "Ctrl-C")]
+    else:
+        rows += [
+            ("继续 serve this data", f"{caravan} serve"),
+            ("全新 an empty platform", "make serve   (make demo ARGS=--keep leaves this one running)"),
+            ("接口文档 API docs", "then at http://127.0.0.1:8000/catalog/docs, /broker/docs, /accounting/docs"),
+        ]
+    rows.append(("令牌 a token", f"export CARAVAN_TOKEN=$({caravan} token -p org/{world.organization.id}:admin)"))
+    rows.append(
+        ("试试 try", f"{f'CARAVAN_URL={url} ' if keep and not platform.split else ''}.venv-run/bin/caravan jobs list")
+    )
+    out.print()
+    for name, value in rows:
+        out.print(f"[bold]{name}[/]: ", end="")
+        out.print(value, markup=False, soft_wrap=True)
+
+
+def _near(path: Path) -> Path:
+    """Relative where that is shorter to read."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _empty(folder: Path) -> bool:

@@ -25,7 +25,7 @@ CORES: Final = 8
 """What the site sells. On a smaller machine it oversells, so that the jobs of the story run beside each other."""
 MEMORY_MIB: Final = 4096
 PRICE, DEARER = Decimal("36.00"), Decimal("72.00")
-NOTICE_SECONDS: Final = 12
+NOTICE_SECONDS: Final = 10
 """How long before it a price change is announced: the big job starts before it and ends after it."""
 
 

@@ -195,12 +195,13 @@ async def computes_through_a_crash(world: World) -> None:
     )
     seconds = await world.platform.start()
     after = await _task(world, MONTE_CARLO)
-    teller.say(f"Started again ({_words(world.platform.pids)}), ready after {seconds:.1f} s:")
+    meanwhile = "The job's process is at work as before" if _started(pid) else "The job's process has ended meanwhile"
+    teller.say(f"Started again, ready after {seconds:.1f} s. {meanwhile}:")
     teller.table(
-        ("", "!平台进程 platform's pid", "!作业进程 job's pid", "!后端身份 backend's identity", "状态 state"),
+        ("!", "平台进程 platform", "!作业进程 the job's process", "!后端身份 its identity at the site", "!状态 state"),
         [
-            ("之前 before", _words(killed), str(pid), _identity(before), before.state.value),
-            ("之后 after", _words(world.platform.pids), str(_pid(after)), _identity(after), after.state.value),
+            ("之前 before", _words(killed), f"pid {pid}", _identity(before), before.state.value),
+            ("之后 after", _words(world.platform.pids), f"pid {_pid(after)}", _identity(after), after.state.value),
         ],
     )
     if before.backend_identity != after.backend_identity:
@@ -260,7 +261,7 @@ async def sees_the_others_end(world: World) -> None:
         ("作业 job", ">序号 index", "状态 state", "结局 outcome", ">退出码 exit", "!开始 started", "!结束 ended"), rows
     )
     said = (await _log(world, FAILING, "stderr")).splitlines()
-    teller.say(f"The last line that {FAILING} wrote: [dim]{said[-1] if said else ''}[/]")
+    teller.say(f"The last words of {FAILING}: [dim]{said[-1] if said else ''}[/]")
 
 
 async def _task(world: World, name: str) -> ArrayTask:

@@ -52,7 +52,7 @@ async def explains_a_charge(world: World) -> None:
         (
             "价目 tariff",
             "!时段 span",
-            ">时长 x 核 seconds x cores",
+            ">时长×核 seconds x cores",
             ">核秒 core-seconds",
             ">每核时 price",
             ">金额 amount",
@@ -212,11 +212,19 @@ async def lets_it_be_checked(world: World, closed: list[Period], statements: lis
         _verdict(
             equal,
             f"{counts['lines_compared']} 行 lines, {len(report['differences'])} 处差异 differences",
-            "独立复核一致，分毫不差 the independent script agrees, to the fen",
+            "独立复核一致 the independent script agrees, to the fen",
         )
     )
-    if books.sum != ZERO or not equal:
-        raise WentWrong(f"the books disagree: trial balance {books.sum}, {report['differences']}")
+    proved = await asyncio.to_thread(_ledger_verify, world)
+    teller.say(
+        _verdict(
+            not proved["findings"],
+            f"{proved['entries']} 分录 entries, {proved['postings']} 过账 postings, {proved['seals']} 封条 seals",
+            "账簿自证 caravan ledger verify: all is right",
+        )
+    )
+    if books.sum != ZERO or not equal or proved["findings"]:
+        raise WentWrong(f"the books disagree: trial balance {books.sum}, {report['differences']}, {proved['findings']}")
 
 
 def _verdict(good: bool, figure: str, words: str) -> Text:
@@ -274,6 +282,15 @@ async def _export(world: World, closed: list[Period], statements: list[Statement
 
 def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def _ledger_verify(world: World) -> Any:
+    """The command an auditor runs, beside the serving platform."""
+    command = [sys.executable, "-c", "from caravan.cli import app; app()", "ledger", "verify", "--json"]
+    done = subprocess.run(command, env=world.platform.environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise WentWrong(f"caravan ledger verify can't read the books: {done.stderr}")
+    return json.loads(done.stdout)
 
 
 def _independent(folder: Path) -> Any:

@@ -4,7 +4,7 @@ import shutil
 import sys
 from typing import Final
 
-MONTE_CARLO_SECONDS: Final = 18
+MONTE_CARLO_SECONDS: Final = 15
 
 _MONTE_CARLO: Final = '''#!{python}
 """Estimate pi by throwing darts at a square, in two processes."""

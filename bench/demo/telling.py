@@ -59,7 +59,7 @@ class Teller:
             name = column.lstrip(">!")
             flags = column[: len(column) - len(name)]
             made.add_column(
-                name,
+                name.replace(" ", "\n", 1),
                 justify="right" if ">" in flags else "left",
                 no_wrap=bool(flags),
                 overflow="fold",

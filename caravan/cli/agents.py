@@ -9,6 +9,7 @@ import typer
 
 from caravan.cli.asking import Connection, misused
 from caravan.client import BrokerClient
+from caravan.kernel import steps
 from caravan.kernel.logs import configure_logs
 
 
@@ -47,6 +48,7 @@ def agent(
     elif not connection.token:
         misused("An agent needs its token: set CARAVAN_TOKEN_FILE or CARAVAN_TOKEN")
     configure_logs(log_level, "console" if mode == "development" else "json")
+    steps.arm(development=mode == "development")
 
     def token() -> str:
         return token_file.read_text().strip() if token_file is not None else connection.token or ""

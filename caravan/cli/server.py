@@ -1,16 +1,21 @@
 """`caravan serve`: the platform in one process, or one service of it."""
 
+from collections.abc import Sequence
+from socket import socket
 from typing import Annotated, Final, Literal
 
 import typer
 import uvicorn
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from caravan.kernel import steps
 from caravan.kernel.database import WriterTaken
 from caravan.kernel.logs import configure_logs
 from caravan.kernel.migrations import migrate, pending
+from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import ServiceName
+from caravan.kernel.web import ServiceApp
 from services.broker.settings import Settings
 
 PORTS: Final[dict[str, int]] = {"all": 8000, "catalog": 8001, "broker": 8002, "accounting": 8003}
@@ -39,8 +44,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run the platform, or one service of it, until SIGTERM or Ctrl-C."""
-    from caravan.embedded import compose, service_app
-
     chosen = settings()
     configure_logs(chosen.log_level, chosen.log_format or ("console" if chosen.development else "json"))
     steps.arm(development=chosen.development)
@@ -48,7 +51,7 @@ def serve(
     try:
         for name in names:
             _prepare(chosen, name)
-        app = compose(chosen) if service == "all" else service_app(chosen, service)
+        app, services = _compose(chosen) if service == "all" else _alone(chosen, service)
     except (WriterTaken, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -61,10 +64,37 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, services)
     server.run()
     if not server.started:
         raise typer.Exit(1)
+
+
+def _compose(chosen: Settings) -> tuple[ASGIApp, Sequence[ServiceApp]]:
+    from caravan.embedded import compose
+
+    app = compose(chosen)
+    return app, list(app.state.services.values())
+
+
+def _alone(chosen: Settings, service: ServiceName) -> tuple[ASGIApp, Sequence[ServiceApp]]:
+    from caravan.embedded import service_app
+
+    app = service_app(chosen, service)
+    return app, [app]
+
+
+class _Server(uvicorn.Server):
+    """Answers long polls before it waits for open requests: else each of them would hold up the end until it is cut off."""
+
+    def __init__(self, config: uvicorn.Config, services: Sequence[ServiceApp]) -> None:
+        super().__init__(config)
+        self._databases = [app.provided[Runtime].db for app in services]
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        for database in self._databases:
+            database.close_waits()
+        await super().shutdown(sockets)
 
 
 def _prepare(chosen: Settings, name: ServiceName) -> None:
