@@ -136,9 +136,12 @@ class AttemptObserved(Model):
     type: Literal["attempt"] = "attempt"
     attempt: AttemptId
     observation: Positive
-    state: Annotated[str, Field(pattern="^(staged|released|queued|running|ended|unknown|rejected|discarded)$")] = Field(
+    state: Annotated[
+        str, Field(pattern="^(staged|released|queued|running|ended|unknown|rejected|discarded|forgotten)$")
+    ] = Field(
         description="`rejected`: the backend refused it for good; `ended`: every task has ended or will never start; "
-        "`discarded`: cancelled before anything was released, and provably nothing can start."
+        "`discarded`: cancelled before anything was released, and provably nothing can start; "
+        "`forgotten`: asked for `nothing`, the agent has let go of it and needn't be asked again."
     )
     detail: Prose = ""
 

@@ -73,6 +73,7 @@ class Placed:
     reference: str | None = None
     observed: int = 0
     place: int = 0
+    forgotten: bool = False
     runs: dict[str, Run] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
 
@@ -161,7 +162,7 @@ class Dispatch:
                 finals=tuple(identity for identity, run in placed.runs.items() if run.final),
             )
             for attempt, placed in sorted(self.attempts.items(), key=lambda one: one[1].place)
-            if placed.place > after and (placed.open or after > 0)
+            if placed.place > after and not placed.forgotten
         ][: self.page]  # fmt: skip
         more = len(items) == self.page
         last = self.attempts[items[-1].attempt].place if more else self._place
@@ -219,7 +220,10 @@ class Dispatch:
     def _apply(self, placed: Placed, item: ReportItem) -> str | None:
         """Apply it; returns why it can't be true. A stale or doubled one is true and changes nothing."""
         why = None
-        if isinstance(item, AttemptObserved):
+        if isinstance(item, AttemptObserved) and item.state == "forgotten":
+            placed.forgotten = placed.desired is Desired.NOTHING
+            why = None if placed.forgotten else "forgotten too early"
+        elif isinstance(item, AttemptObserved):
             if item.observation > placed.observed and placed.state not in ("ended", "rejected", "discarded"):
                 why = self._become(placed, item.state)
                 placed.detail = item.detail or placed.detail

@@ -156,12 +156,15 @@ class Driver:
         self._tenure.outbox.add(watched.observed("discarded"))
 
     async def _forget(self, watched: Watched) -> None:
-        """Its books are closed."""
+        """Its books are closed, or a person gave it up: then whatever may still be of it must not run."""
         if watched.staged is not None:
             self._tenure.guard()
             await self._backend.discard(watched.staged)
             watched.staged = None
         if watched.reference is not None:
             self._tenure.guard()
+            if not watched.settled:
+                await self._backend.cancel(watched.reference)
             await self._backend.forget(watched.reference)
+        self._tenure.outbox.add(watched.observed("forgotten"))
         self._tenure.items.pop(watched.attempt, None)

@@ -45,6 +45,8 @@ def apply(tx: Session, site: str, item: ReportItem) -> bool:
 
 
 def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
+    if item.state == "forgotten":
+        return _forgotten(attempt)
     if item.observation <= attempt.observation or attempt.state == AttemptState.ENDED:
         return False
     if item.state in ("rejected", "discarded"):
@@ -66,6 +68,14 @@ def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
         if target in (AttemptState.RELEASED, AttemptState.QUEUED):
             store.move_tasks(tx, job, attempt.indices, [JobState.PENDING], JobState.QUEUED)
             store.follow_tasks(tx, job, clock.now())
+    return True
+
+
+def _forgotten(attempt: AttemptRow) -> bool:
+    """The agent has let go of it: without a place in the site's work (0) it isn't asked again."""
+    if attempt.desired != Desired.NOTHING:
+        raise CannotBe("something is still wanted of this attempt")
+    attempt.work = 0
     return True
 
 

@@ -127,8 +127,6 @@ class DispatchService:
     def _work(self, tx: Session, site: str, epoch: int, after: int, caller: Caller) -> Work:
         self._check(tx, site, epoch, caller)
         wanted = select(AttemptRow).where(AttemptRow.site == site, AttemptRow.work > after)
-        if after == 0:
-            wanted = wanted.where(AttemptRow.desired != Desired.NOTHING)
         rows = tx.scalars(wanted.order_by(AttemptRow.work).limit(WORK_PAGE)).all()
         more = len(rows) == WORK_PAGE
         # What has no place after this one can't get a smaller one later: places are given under the site's row.
