@@ -25,6 +25,7 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient
 from caravan.contracts.funds import DepositDraft
 from caravan.contracts.jobs import JobSpec, Resources
 from caravan.contracts.offerings import (
+    AgentPlace,
     Capacity,
     Component,
     Limits,
@@ -248,8 +249,12 @@ async def open_market(
     deposit: str = "100000.00",
     prices: Mapping[str, str] | None = None,
     site_settings: Mapping[str, Any] | None = None,
+    start_agent: Callable[[str], object] | None = None,
 ) -> Market:
-    """A provider with a local site and one active offering, and an organization with a project and money. Waits until it can be used."""
+    """A provider with a local site and one active offering, and an organization with a project and money. Waits until it can be used.
+
+    `start_agent(site)`: the site's agent is at the centre, and this starts it; else it runs inside the broker.
+    """
     admin = await platform.catalog("platform:admin", subject="operator")
     provider = await admin.apply_provider(
         ProviderDraft(name="Chang'an Computing 长安算力", kind=ProviderKind.COMPUTE_INFRASTRUCTURE, region="Xi'an")
@@ -264,9 +269,12 @@ async def open_market(
             name="Local",
             region="Xi'an",
             adapter="local",
+            agent=AgentPlace.CENTRE if start_agent else AgentPlace.PLATFORM,
             settings={**folder, **(site_settings or {})},
         ),
     )
+    if start_agent is not None:
+        start_agent(site.id)
     offering = await seller.create_offering(
         OfferingDraft(
             site=site.id,
