@@ -106,6 +106,12 @@ class Platform:
 
     def start(self, **environment: str) -> Self:
         """Start what isn't running and wait until all services are ready. Raises RuntimeError with the log's end."""
+        self.launch(**environment)
+        self._wait_ready()
+        return self
+
+    def launch(self, **environment: str) -> None:
+        """Start what isn't running, and don't wait."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("CARAVAN_")}
         env |= QUICK_AGENTS | {
             "CARAVAN_MODE": "development",
@@ -130,8 +136,6 @@ class Platform:
                         cwd=self.folder,
                         start_new_session=True,
                     )
-        self._wait_ready()
-        return self
 
     def _wait_ready(self) -> None:
         deadline = clock.monotonic() + START_SECONDS

@@ -73,7 +73,7 @@ async def one_death(trial: Trial, platform: Platform, submitting: "Submitter", j
         platform.kill()
         return
     with Hold(trial.folder, step, trial.random.randint(1, min(4, len(jobs)))) as hold:
-        platform.restart(**hold.environment)
+        platform.launch(**hold.environment)  # it may stand at the step before it is ready
         submitting.submit(jobs)
         await hold.reached(AT_A_STEP_SECONDS)
         platform.kill()

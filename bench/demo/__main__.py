@@ -5,6 +5,7 @@ import asyncio
 import shutil
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,9 @@ from rich.panel import Panel
 
 from bench.demo import centre, enterprise, finance
 from bench.demo.enterprise import WentWrong
-from bench.demo.platform import NotStarted, Platform
 from bench.demo.telling import Teller, TookTooLong
 from bench.demo.world import World
+from bench.platform import SERVICES, Platform
 from caravan.client import ServiceUnavailable
 from caravan.kernel.problems import Problem
 
@@ -28,17 +29,16 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo-out"), help="for all that it makes; emptied first")
     parser.add_argument("--split", action="store_true", help="one process per service, over real HTTP between them")
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end, until Ctrl-C")
-    parser.add_argument("--port", type=int, help="of the platform; a free one if not given")
     asked = parser.parse_args()
     folder: Path = asked.folder.absolute()
     if not _empty(folder):
         print(f"{folder} is not the demo's, and not empty: give another --folder", file=sys.stderr)
         return 2
     teller = Teller()
-    platform = Platform(folder / "platform", split=asked.split, port=asked.port)
+    platform = Platform(folder / "platform", split=asked.split)
     try:
         return asyncio.run(_play(teller, platform, folder, keep=asked.keep))
-    except (WentWrong, TookTooLong, NotStarted, ServiceUnavailable) as error:
+    except (WentWrong, TookTooLong, ServiceUnavailable, RuntimeError) as error:
         teller.out.print(f"\n{error}", style="bold red", markup=False)
     except Problem as problem:
         teller.out.print(f"\n{problem.title_zh} {problem.title}: {problem.body()}", style="bold red", markup=False)
@@ -51,6 +51,11 @@ def main() -> int:
 
 
 async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool) -> int:
+    async with AsyncExitStack() as stack:
+        return await _chapters(teller, platform, folder, stack, keep=keep)
+
+
+async def _chapters(teller: Teller, platform: Platform, folder: Path, stack: AsyncExitStack, *, keep: bool) -> int:
     how = "每个服务一个进程 one process per service" if platform.split else "单进程 all services in one process"
     teller.show(
         Panel(
@@ -61,15 +66,11 @@ async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool)
             border_style="cyan",
         )
     )
-    seconds = await platform.start()
-    teller.say(f"平台就绪 the platform is ready: {platform.urls['broker']} ({seconds:.1f} s)")
-    world = World(
-        teller=teller,
-        platform=platform,
-        folder=folder,
-        operator=platform.person("operator", "platform:admin"),
-        finance=platform.person("finance", "platform:finance"),
-    )
+    world = World(teller, platform, folder, stack)
+    seconds = await world.start()
+    teller.say(f"平台就绪 the platform is ready: {platform.url('broker')} ({seconds:.1f} s)")
+    world.operator = await world.person("operator", "platform:admin")
+    world.finance = await world.person("finance", "platform:finance")
     await centre.joins(world)
     await enterprise.opens_a_project(world)
     await enterprise.asks_for_a_quote(world)
@@ -84,15 +85,14 @@ async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool)
     _farewell(world, keep=keep)
     if keep:
         await asyncio.Event().wait()
-    await platform.close()
     return 0
 
 
 def _farewell(world: World, *, keep: bool) -> None:
     platform, out = world.platform, world.teller.out
-    caravan = f"CARAVAN_MODE=development CARAVAN_DATA_DIR={_near(platform.folder)} .venv-run/bin/caravan"
-    url = platform.urls["catalog"].removesuffix("/catalog")
-    docs = [f"{one}/docs" for one in platform.urls.values()]
+    caravan = f"CARAVAN_MODE=development CARAVAN_DATA_DIR={_near(platform.data)} .venv-run/bin/caravan"
+    url = platform.url("catalog").removesuffix("/catalog")
+    docs = [f"{platform.url(service)}/docs" for service in SERVICES]
     rows = [
         ("全程 took", f"{time.monotonic() - world.teller.began:.0f} s"),
         ("对账单 statements", f"{_near(world.folder / 'statements')}/ (JSON, CSV)"),

@@ -38,7 +38,7 @@ async def joins(world: World) -> None:
     """A centre applies, is approved, registers its site, and offers what the site says it has."""
     teller = world.teller
     teller.chapter("算力中心入驻", "A centre joins: applies, is approved, registers a site, prices and publishes")
-    applicant = world.platform.person("wang@weihe.example")
+    applicant = await world.person("wang@weihe.example")
     draft = ProviderDraft(
         name="渭河超算中心 Weihe Supercomputing",
         kind=ProviderKind.COMPUTE_INFRASTRUCTURE,
@@ -48,7 +48,7 @@ async def joins(world: World) -> None:
     )
     applied = await applicant.catalog.apply_provider(draft)
     world.provider = await world.operator.catalog.approve_provider(applied.id)
-    world.centre = world.platform.person("wang@weihe.example", f"provider/{applied.id}:admin")
+    world.centre = await world.person("wang@weihe.example", f"provider/{applied.id}:admin")
     teller.say(
         f"[bold]{draft.name}[/] applies ({applied.state.value}); the platform's operator says yes: "
         f"[green]{world.provider.state.value}[/]."

@@ -1,6 +1,7 @@
 """The second audience: an enterprise that computes."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -50,7 +51,7 @@ async def opens_a_project(world: World) -> None:
         OrganizationDraft(name="秦岭气动 Qinling Aero", credit_code=centre.code("91610131MA6QL0002"))
     )
     organization = world.organization.id
-    world.enterprise = world.platform.person("li@qinling.example", f"org/{organization}:admin")
+    world.enterprise = await world.person("li@qinling.example", f"org/{organization}:admin")
     world.project = await world.enterprise.catalog.create_project(
         ProjectDraft(organization=organization, name="机翼优化 Wing optimisation")
     )
@@ -180,7 +181,7 @@ async def computes_through_a_crash(world: World) -> None:
     teller.say(
         f"[bold]{MONTE_CARLO}[/] ({short(job.id)}) runs since {clock(before.started_at)}: it estimates π in 2 processes."
     )
-    killed = world.platform.pids
+    killed = world.pids()
     world.platform.kill()
     try:
         await world.enterprise.broker.get_job(job.id)
@@ -190,18 +191,18 @@ async def computes_through_a_crash(world: World) -> None:
     if not alive:
         raise WentWrong(f"the job's process {pid} died with the platform")
     teller.say(
-        f"[bold red]kill -9[/] of the platform ({_words(killed)}): it answers no more. "
+        f"[bold red]kill -9[/] of the platform ({killed}): it answers no more. "
         f"[green]The job's process {pid} still runs.[/]"
     )
-    seconds = await world.platform.start()
+    seconds = await world.start()
     after = await _task(world, MONTE_CARLO)
     meanwhile = "The job's process is at work as before" if _started(pid) else "The job's process has ended meanwhile"
     teller.say(f"Started again, ready after {seconds:.1f} s. {meanwhile}:")
     teller.table(
         ("!", "平台进程 platform", "!作业进程 the job's process", "!后端身份 its identity at the site", "!状态 state"),
         [
-            ("之前 before", _words(killed), f"pid {pid}", _identity(before), before.state.value),
-            ("之后 after", _words(world.platform.pids), f"pid {_pid(after)}", _identity(after), after.state.value),
+            ("之前 before", killed, f"pid {pid}", _identity(before), before.state.value),
+            ("之后 after", world.pids(), f"pid {_pid(after)}", _identity(after), after.state.value),
         ],
     )
     if before.backend_identity != after.backend_identity:
@@ -238,6 +239,12 @@ async def sees_the_others_end(world: World) -> None:
     teller.chapter("数组、失败与取消", "An array of 4, one that exits 3, one that is cancelled")
     teller.say("Sent while the first one ran. The array runs two at a time; the last job would never end by itself.")
     await world.running(ENDLESS)
+
+    async def used_something() -> bool | None:
+        started = (await _task(world, ENDLESS)).started_at
+        return True if started is not None and time.now() - started > timedelta(seconds=3) else None
+
+    await teller.until(used_something, f"{ENDLESS} computes")
     await world.enterprise.broker.cancel_job(world.jobs[ENDLESS])
     rows = []
     expected = {ARRAY: JobState.SUCCEEDED, FAILING: JobState.FAILED, ENDLESS: JobState.CANCELLED}
@@ -296,7 +303,3 @@ def _pid(task: ArrayTask) -> int:
 
 def _started(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
-
-
-def _words(pids: list[int]) -> str:
-    return "pid " + ", ".join(map(str, pids))

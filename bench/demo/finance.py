@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -286,8 +287,9 @@ def _write(path: Path, content: object) -> None:
 
 def _ledger_verify(world: World) -> Any:
     """The command an auditor runs, beside the serving platform."""
-    command = [sys.executable, "-c", "from caravan.cli import app; app()", "ledger", "verify", "--json"]
-    done = subprocess.run(command, env=world.platform.environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "caravan.cli", "ledger", "verify", "--json"]
+    mode = {"CARAVAN_MODE": "development", "CARAVAN_DATA_DIR": str(world.platform.data)}
+    done = subprocess.run(command, env=os.environ | mode, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise WentWrong(f"caravan ledger verify can't read the books: {done.stderr}")
     return json.loads(done.stdout)

@@ -1,14 +1,17 @@
 """Who and what the story is about, filled in chapter by chapter."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.demo.platform import Platform
 from bench.demo.telling import Teller
-from caravan.client import Peers
+from bench.platform import SERVICES, Platform
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
 from caravan.contracts.jobs import JobDetail, JobState
 from caravan.contracts.offerings import Offering, Site
 from caravan.contracts.parties import Organization, Project, Provider
+from caravan.kernel import clock
 
 
 @dataclass
@@ -18,8 +21,9 @@ class World:
     teller: Teller
     platform: Platform
     folder: Path
-    operator: Peers
-    finance: Peers
+    stack: AsyncExitStack
+    operator: Peers = field(init=False)
+    finance: Peers = field(init=False)
     centre: Peers = field(init=False)
     enterprise: Peers = field(init=False)
     provider: Provider = field(init=False)
@@ -30,6 +34,27 @@ class World:
     project: Project = field(init=False)
     jobs: dict[str, str] = field(default_factory=dict)
     """Name -> id."""
+
+    async def person(self, subject: str, *permissions: str) -> Peers:
+        """The three APIs as this person sees them, with a token such as `caravan token` prints."""
+        platform, stack = self.platform, self.stack
+        token = platform.token(*permissions, subject=subject)
+        return Peers(
+            catalog=await stack.enter_async_context(CatalogClient(platform.url("catalog"), token)),
+            broker=await stack.enter_async_context(BrokerClient(platform.url("broker"), token)),
+            accounting=await stack.enter_async_context(AccountingClient(platform.url("accounting"), token)),
+        )
+
+    async def start(self) -> float:
+        """Start the platform, or start it again; returns the seconds until it was ready."""
+        began = clock.monotonic()
+        await asyncio.to_thread(self.platform.start)
+        return clock.monotonic() - began
+
+    def pids(self) -> str:
+        """Of the platform's processes."""
+        pids = [self.platform.pid(service) for service in SERVICES]
+        return f"pid {', '.join(map(str, dict.fromkeys(pids)))}"
 
     async def ended(self, name: str, seconds: float = 60) -> JobDetail:
         """The job once it has ended."""
