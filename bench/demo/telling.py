@@ -82,7 +82,7 @@ class Teller:
                     return found
                 if time.monotonic() > deadline:
                     raise TookTooLong(f"waited {seconds:.0f} s for this, in vain: {what}")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
 
 def short(identifier: str) -> str:

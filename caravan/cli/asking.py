@@ -56,6 +56,9 @@ class Connection:
     ) -> "Connection":
         """All under one URL, unless a service has one of its own."""
         base = url.rstrip("/")
+        for one in (base, catalog, broker, accounting):
+            if one is not None and not _is_url(one):
+                misused(f"{one!r} is no URL of a platform; it looks like https://caravan.example")
         return cls(
             catalog=catalog or f"{base}/catalog",
             broker=broker or f"{base}/broker",
@@ -103,12 +106,15 @@ def ask(ctx: typer.Context, conversation: Callable[[Peers], Awaitable[T]], *, as
         refused(problem, as_json)
     except ServiceUnavailable as error:
         unreachable(error)
-    except httpx.InvalidURL as error:
-        misused(f"Not a URL: {error}")
-    except httpx.UnsupportedProtocol:
-        misused("URLs start with http:// or https://")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https") and bool(httpx.URL(text).host)
+    except (ValueError, httpx.InvalidURL):
+        return False
 
 
 def answer(model: BaseModel) -> None:
