@@ -4,54 +4,36 @@
 durable; an exception rolls it back. `db.read` is the same without the right to write. Inside, nothing can await: calls to other
 services and backends stand between units of work, never within one.
 
-SQLite: one writer thread per file runs units one after another under BEGIN IMMEDIATE; units that wait together share a commit,
-each in a savepoint of its own. Readers are a small pool that can't write. The writer holds `<file>.lock`; a second writer is refused.
-PostgreSQL: asyncpg at SERIALIZABLE; a unit is run again on a serialization failure, so it must be a function of the database and
-its arguments alone.
+SQLite: one writer thread per file runs units one after another under BEGIN IMMEDIATE, and those that wait together share a commit;
+a few readers can't write. The writer holds `<file>.lock`: a second writer is refused. See `caravan/kernel/sqlite.py`.
+PostgreSQL: asyncpg at SERIALIZABLE; a unit that could not be serialized is run again.
+On both a unit may run more than once before it commits once, so it is a function of the database and its arguments alone.
 """
 
 import asyncio
-import fcntl
 import json
-import os
-import queue
 import random
-import sqlite3
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from weakref import WeakValueDictionary
 
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    CursorResult,
-    Dialect,
-    Engine,
-    MetaData,
-    Text,
-    TypeDecorator,
-    UpdateBase,
-    create_engine,
-    event,
-    make_url,
-    text,
-)
+import structlog
+from sqlalchemy import BigInteger, CursorResult, Dialect, MetaData, Text, TypeDecorator, UpdateBase, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from caravan.kernel import clock
 from caravan.kernel.problems import Busy
+from caravan.kernel.sqlite import Pending, SqliteFile
+from caravan.kernel.sqlite import WriterTaken as WriterTaken
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Unit = Callable[[Session], Any]
+log = structlog.get_logger(__name__)
 
-GROUP_COMMIT_SECONDS: Final = 0.005
-READERS: Final = 4
 ATTEMPTS: Final = 30
 NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -98,73 +80,6 @@ def base() -> type[DeclarativeBase]:
     return type("Base", (DeclarativeBase,), {"metadata": metadata()})
 
 
-class WriterTaken(RuntimeError):
-    """Another process writes to this SQLite file."""
-
-
-class _SqliteWriter(threading.Thread):
-    """The one thread that writes to a file. Takes units from a queue; those that wait together share a commit."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(name="sqlite-writer", daemon=True)
-        self._engine = engine
-        self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
-
-    def submit(self, unit: Unit) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._units.put((unit, future))
-        return future
-
-    def stop(self) -> None:
-        """Run what is queued, then end."""
-        self._units.put(None)
-        self.join()
-
-    def run(self) -> None:
-        with self._engine.connect() as connection:
-            while (item := self._units.get()) is not None:
-                if self._group(connection, item):
-                    return
-
-    def _group(self, connection: Connection, item: tuple[Unit, Future[Any]]) -> bool:
-        """Run `item` and what waits behind it in one transaction. True when asked to stop."""
-        taken: list[Future[Any]] = []
-        done: list[tuple[Future[Any], Any]] = []
-        failed: dict[Future[Any], BaseException] = {}
-        began, stop, after = clock.monotonic(), False, None
-        try:
-            with connection.begin():
-                while True:
-                    unit, future = item
-                    taken.append(future)
-                    try:
-                        done.append((future, _in_savepoint(unit, connection)))
-                    except BaseException as error:  # It is the unit's caller's, and is raised there.
-                        failed[future] = error
-                    if clock.monotonic() - began > GROUP_COMMIT_SECONDS or self._units.empty():
-                        break
-                    if (after := self._units.get()) is None:
-                        stop = True
-                        break
-                    item = after
-        except BaseException as error:  # The commit failed: none of them is durable, and each caller hears it.
-            connection.connection.rollback()  # SQLAlchemy takes the transaction for ended; SQLite keeps it open.
-            failed = {future: failed.get(future, error) for future in taken or [item[1]]}
-            done.clear()
-        for future, result in done:
-            future.set_result(result)
-        for future, cause in failed.items():
-            future.set_exception(cause)
-        return stop
-
-
-def _in_savepoint(unit: Unit, connection: Connection) -> tuple[Any, frozenset[str]]:
-    with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
-        result = unit(session)
-        session.commit()
-        return result, frozenset(session.info.get("topics", ()))
-
-
 def signal(tx: Session, topic: str) -> None:
     """Wake those who `Database.wait` for `topic` in this process, once `tx` has committed."""
     tx.info.setdefault("topics", set()).add(topic)
@@ -176,139 +91,138 @@ class Database:
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self._read_only = read_only
-        self._lock: int | None = None
-        self._writer: _SqliteWriter | None = None
-        self._engines: list[Engine] = []
-        self._readers: ThreadPoolExecutor | None = None
-        self._async: AsyncEngine | None = None
-        self._units: set[asyncio.Task[Any]] = set()
-        self._topics: dict[str, tuple[int, asyncio.Event]] = {}
         self.closing = False
+        self._read_only = read_only
+        self._file: SqliteFile | None = None
+        self._server: AsyncEngine | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flags: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Connect to a database that is migrated. Raises WriterTaken when another process writes to this SQLite file."""
-        if not self.sqlite:
-            self._async = create_async_engine(
+        if self.sqlite:
+            loop, path = asyncio.get_running_loop(), Path(str(self.url.database))
+
+            def deliver(settled: list[Pending]) -> None:
+                loop.call_soon_threadsafe(self._deliver, settled)
+
+            self._file = await asyncio.to_thread(SqliteFile, path, deliver, read_only=self._read_only)
+        else:
+            self._server = create_async_engine(
                 self.url.set(drivername="postgresql+asyncpg"),
                 isolation_level="SERIALIZABLE",
                 pool_size=10,
                 max_overflow=10,
             )
-            return
-        url = self.url.set(drivername="sqlite").render_as_string(hide_password=False)
-        if not self._read_only:
-            self._lock = take_lock(Path(str(self.url.database)))
-            engine = sqlite_engine(url, write=True)
-            self._writer = _SqliteWriter(engine)
-            self._writer.start()
-            self._engines.append(engine)
-        engine = sqlite_engine(url, write=False)
-        self._engines.append(engine)
-        self._read_engine = engine
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
 
     def close_waits(self) -> None:
         """Let all who wait for a topic, and all who will, return at once: the service is stopping."""
         self.closing = True
-        for _, flag in self._topics.values():
+        for flag in self._flags.values():
             flag.set()
 
     async def stop(self) -> None:
-        """Finish what is under way, then close everything. The lock goes last."""
-        if self._async is not None:
-            while self._units:  # their callers may have left: a unit goes on, with a connection that must come back
-                await asyncio.wait(self._units)
-            await self._async.dispose()
-            self._async = None
-        if self._writer is not None:
-            await asyncio.to_thread(self._writer.stop)
-            self._writer = None
-        if self._readers is not None:
-            self._readers.shutdown()
-            self._readers = None
-        for engine in self._engines:
-            engine.dispose()
-        self._engines.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Finish what is under way, also what its caller has left, then close everything."""
+        file, self._file = self._file, None
+        if file is not None:
+            await asyncio.to_thread(file.close)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        server, self._server = self._server, None
+        if server is not None:
+            await server.dispose()
 
     async def write(self, unit: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, …)` as one transaction and return its result once it is durable.
 
-        Shielded: a cancelled caller leaves, the unit goes on to its commit or rollback. Raises what the unit raised, or Busy.
+        A cancelled caller leaves; the unit goes on to its commit or rollback. Raises what the unit raised, or Busy.
         """
-
-        def bound(tx: Session) -> T:
-            return unit(tx, *args, **kwargs)
-
-        future: asyncio.Future[tuple[T, frozenset[str]]]
-        writer = self._writer
-        future = asyncio.wrap_future(writer.submit(bound)) if writer else self._task(bound, read_only=False)
-        future.add_done_callback(self._announce)
-        return (await asyncio.shield(future))[0]
+        if self._read_only:
+            raise RuntimeError("the database was opened to be read")
+        pending = Pending(asyncio.get_running_loop().create_future(), unit, args, kwargs)
+        if self._file is not None:
+            self._file.write(pending)
+        else:
+            self._spawn(pending, read_only=False)
+        return cast(T, await pending.future)
 
     async def read(self, unit: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, …)` on one consistent snapshot, without the right to write."""
+        pending = Pending(asyncio.get_running_loop().create_future(), unit, args, kwargs)
+        if self._file is not None:
+            self._file.read(pending)
+        else:
+            self._spawn(pending, read_only=True)
+        return cast(T, await pending.future)
 
-        def bound(tx: Session) -> T:
-            return unit(tx, *args, **kwargs)
-
-        if self._readers is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_sqlite, bound)
-        return (await asyncio.shield(self._task(bound, read_only=True)))[0]
-
-    def _read_sqlite(self, unit: Callable[[Session], T]) -> T:
-        with self._read_engine.connect() as connection, Session(connection, expire_on_commit=False) as session:
-            return unit(session)
-
-    def _task(self, unit: Callable[[Session], T], *, read_only: bool) -> asyncio.Task[tuple[T, frozenset[str]]]:
-        task = asyncio.create_task(self._postgres(unit, read_only=read_only))
-        self._units.add(task)
-        task.add_done_callback(self._units.discard)
-        return task
-
-    async def _postgres(self, unit: Callable[[Session], T], *, read_only: bool) -> tuple[T, frozenset[str]]:
-        if self._async is None:
+    def _spawn(self, pending: Pending, *, read_only: bool) -> None:
+        if self._server is None:
             raise RuntimeError("the database is not started")
+        task = asyncio.create_task(self._serialize(self._server, pending, read_only=read_only))
+        self._tasks.add(task)  # It has a connection that must come back, whether or not its caller stays.
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serialize(self, server: AsyncEngine, pending: Pending, *, read_only: bool) -> None:
+        """Run the unit until it could be serialized, at most ATTEMPTS times, and deliver."""
+
+        def work(session: Session) -> None:
+            with session:
+                if read_only:
+                    session.connection(execution_options={"postgresql_readonly": True})
+                pending.run(session)
+                session.commit()
+
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with AsyncSession(self._async, expire_on_commit=False) as session:
-                    if read_only:
-                        await session.connection(execution_options={"postgresql_readonly": True})
-                    result = await session.run_sync(unit)
-                    await session.commit()
-                    return result, frozenset(session.info.get("topics", ()))
+                await AsyncSession(server, expire_on_commit=False).run_sync(work)
+                break
             except DBAPIError as error:
                 if not _retryable(error, attempt):
-                    raise
+                    pending.error = error
+                    break
+            except BaseException as error:  # It is the caller's, and is raised there.
+                pending.error = error
+                break
             await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.25)))
-        raise Busy
+        else:
+            pending.error = Busy()
+        self._deliver([pending])
+
+    def _deliver(self, settled: list[Pending]) -> None:
+        """Wake who waits for the topics of what has committed, and give each caller who is still there its answer."""
+        for pending in settled:
+            future, error = pending.future, pending.error
+            if error is None:
+                for topic in pending.topics:
+                    if (flag := self._flags.pop(topic, None)) is not None:
+                        flag.set()
+                if not future.done():
+                    future.set_result(pending.result)
+            elif future.done():
+                log.info("unit_failed_after_its_caller_left", error=repr(error))
+            elif isinstance(error, StopIteration):  # Python lets no future raise it.
+                future.set_exception(RuntimeError("a unit of work raised StopIteration"))
+            else:
+                future.set_exception(error)
 
     # Topics: wake-ups inside this process; other processes poll.
 
-    def version(self, topic: str) -> int:
-        """How often `topic` was signalled: read it before looking, and hand it to `wait`."""
-        return self._topics.setdefault(topic, (0, asyncio.Event()))[0]
+    def version(self, topic: str) -> asyncio.Event:
+        """The state of `topic` as of now: ask for it before looking, and hand it to `wait`. It is set when the state is past."""
+        flag = self._flags.get(topic)
+        if flag is None:
+            flag = self._flags[topic] = asyncio.Event()
+            if self.closing:
+                flag.set()
+        return flag
 
-    async def wait(self, topic: str, since: int, seconds: float) -> None:
+    async def wait(self, topic: str, since: asyncio.Event, seconds: float) -> None:
         """Return when `topic` was signalled after `since`, or after `seconds`."""
-        version, flag = self._topics.setdefault(topic, (0, asyncio.Event()))
-        if version == since and not self.closing:
-            try:
-                async with asyncio.timeout(seconds):
-                    await flag.wait()
-            except TimeoutError:
-                return
-
-    def _announce(self, future: "asyncio.Future[tuple[Any, frozenset[str]]]") -> None:
-        if future.cancelled() or future.exception() is not None:
+        try:
+            async with asyncio.timeout(seconds):
+                await since.wait()
+        except TimeoutError:
             return
-        for topic in future.result()[1]:
-            version, flag = self._topics.get(topic, (0, asyncio.Event()))
-            self._topics[topic] = (version + 1, asyncio.Event())
-            flag.set()
 
 
 RETRYABLE: Final = {"40001", "40P01"}
@@ -320,49 +234,6 @@ UNIQUE_VIOLATION: Final = "23505"
 def _retryable(error: DBAPIError, attempt: int) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     return state in RETRYABLE or (state == UNIQUE_VIOLATION and attempt <= 3)
-
-
-def sqlite_engine(url: str, *, write: bool) -> Engine:
-    """An engine whose transactions begin as they must: IMMEDIATE for the writer, deferred and query_only for readers."""
-    engine = create_engine(
-        url,
-        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 10},
-        pool_size=1 if write else READERS,
-        max_overflow=0,
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _: object) -> None:
-        for pragma in (
-            "journal_mode=WAL" if write else "query_only=ON",
-            "foreign_keys=ON",
-            "synchronous=FULL",
-            "recursive_triggers=ON",
-            "cache_size=-64000",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
-
-
-def take_lock(database: Path) -> int:
-    """Take `<file>.lock`, or raise WriterTaken naming who has it. The descriptor is not inherited by children."""
-    path = database.with_name(database.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 200).decode(errors="replace")
-        os.close(descriptor)
-        raise WriterTaken(f"{database} is written by another process: {owner or 'unknown'}") from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"pid {os.getpid()} since {clock.now().isoformat(timespec='seconds')}".encode())
-    return descriptor
 
 
 def affected(tx: Session, statement: UpdateBase) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from caravan.kernel.database import sqlite_engine, take_lock
+from caravan.kernel.sqlite import connect, take_lock
 
 
 def config(service: str) -> Config:
@@ -27,16 +27,18 @@ def config(service: str) -> Config:
     return made
 
 
-def on_connection(url: str, use: Any) -> Any:
-    """Run `use(connection)` synchronously on either engine, in a transaction, outside of any running event loop."""
+def on_connection(url: str, use: Any, *, foreign_keys: bool = True) -> Any:
+    """Run `use(connection)` synchronously on either engine, in a transaction, outside of any running event loop.
+
+    Without `foreign_keys` SQLite enforces none: a table that others refer to can be dropped and made anew.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = sqlite_engine(parsed.set(drivername="sqlite").render_as_string(hide_password=False), write=True)
-        try:
-            with engine.begin() as connection:
-                return use(connection)
-        finally:
-            engine.dispose()
+        with connect(Path(str(parsed.database)), foreign_keys=foreign_keys) as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            result = use(connection)
+            connection.exec_driver_sql("COMMIT")
+            return result
 
     async def over_asyncpg() -> Any:
         engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), poolclass=NullPool)
@@ -58,9 +60,11 @@ def migrate(url: str, service: str, revision: str = "head") -> None:
         settings = config(service)
         settings.attributes["connection"] = connection
         command.upgrade(settings, revision)
+        if lock is not None and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+            raise RuntimeError(f"migrating {service} to {revision} left rows that refer to none: {broken}")
 
     try:
-        on_connection(url, run)
+        on_connection(url, run, foreign_keys=False)
     finally:
         if lock is not None:
             os.close(lock)
