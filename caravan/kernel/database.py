@@ -231,9 +231,13 @@ UNIQUE_VIOLATION: Final = "23505"
 """Two units that each looked before they inserted; the second finds the row when it is run again."""
 
 
+def not_serialized(error: DBAPIError) -> bool:
+    """Whether PostgreSQL asks to run the whole transaction again."""
+    return getattr(error.orig, "sqlstate", None) in RETRYABLE
+
+
 def _retryable(error: DBAPIError, attempt: int) -> bool:
-    state = getattr(error.orig, "sqlstate", None)
-    return state in RETRYABLE or (state == UNIQUE_VIOLATION and attempt <= 3)
+    return not_serialized(error) or (getattr(error.orig, "sqlstate", None) == UNIQUE_VIOLATION and attempt <= 3)
 
 
 def affected(tx: Session, statement: UpdateBase) -> int:

@@ -10,17 +10,17 @@ that will ever stand before n.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, ids, leases
-from caravan.kernel.database import Database, affected, database_now, is_sqlite, signal
+from caravan.kernel.database import Database, affected, is_sqlite, signal
 from caravan.kernel.problems import CursorGone, FieldError, Invalid
 from caravan.kernel.tables import feed_entities, feed_followers, feed_state, outbox
 
@@ -36,36 +36,52 @@ def upsert(tx: Session, table: Any) -> Any:
     return sqlite.insert(table) if is_sqlite(tx) else postgresql.insert(table)
 
 
+# Statements that every submission runs are made once.
+
+_FIRST: Final = select(func.min(outbox.c.position)).scalar_subquery()
+_LAST: Final = select(func.coalesce(func.max(outbox.c.position), 0)).scalar_subquery()
+_APPEND: Final = insert(outbox)
+_APPEND_IN_ORDER: Final = insert(outbox).values(position=_LAST + 1)
+_REMEMBER: Final = {
+    is_lite: new.on_conflict_do_update(
+        index_elements=["subject"], set_={name: new.excluded[name] for name in ("type", "time", "data")}
+    )
+    for is_lite, new in ((True, sqlite.insert(feed_entities)), (False, postgresql.insert(feed_entities)))
+}
+_BOUNDS: Final = select(_FIRST.label("first"), _LAST.label("last"), feed_state.c.generation.label("generation")).where(
+    feed_state.c.id == 1
+)
+_AFTER: Final = (
+    select(outbox)
+    .where(outbox.c.position > bindparam("after"))
+    .order_by(outbox.c.position)
+    .limit(bindparam("most", type_=outbox.c.position.type))
+)
+_ACKNOWLEDGED: Final = select(feed_followers.c.position).where(feed_followers.c.subject == bindparam("follower"))
+
+
 def state(tx: Session, type: str, subject: str, entity: BaseModel) -> None:
     """Publish `entity` as it is after this transaction. A follower that missed earlier versions misses nothing."""
-    data = entity.model_dump_json(by_alias=True)
-    _append(tx, type, subject, data)
-    values = {"type": type, "time": database_now(tx), "data": data}
-    tx.execute(
-        upsert(tx, feed_entities)
-        .values(subject=subject, **values)
-        .on_conflict_do_update(index_elements=["subject"], set_=values)
-    )
+    event = _append(tx, type, subject, entity)
+    tx.execute(_REMEMBER[is_sqlite(tx)], {name: event[name] for name in ("subject", "type", "time", "data")})
 
 
 def fact(tx: Session, type: str, subject: str, data: BaseModel) -> None:
     """Publish something that happened once. `subject` is the entity within which order matters."""
-    _append(tx, type, subject, data.model_dump_json(by_alias=True))
+    _append(tx, type, subject, data)
 
 
-def _append(tx: Session, type: str, subject: str, data: str) -> None:
-    position = select(func.coalesce(func.max(outbox.c.position), 0) + 1).scalar_subquery() if is_sqlite(tx) else None
-    tx.execute(
-        insert(outbox).values(
-            position=position,
-            id=ids.new("evt"),
-            type=type,
-            subject=subject,
-            time=database_now(tx),
-            data=data,
-        )
-    )
+def _append(tx: Session, type: str, subject: str, data: BaseModel) -> dict[str, Any]:
+    event = {
+        "id": ids.new("evt"),
+        "type": type,
+        "subject": subject,
+        "time": clock.now(),
+        "data": data.model_dump_json(by_alias=True),
+    }
+    tx.execute(_APPEND_IN_ORDER if is_sqlite(tx) else _APPEND, event)
     signal(tx, TOPIC)
+    return event
 
 
 def any_unpositioned(tx: Session) -> bool:
@@ -77,16 +93,22 @@ def give_positions(tx: Session, holder: str, ttl: timedelta) -> int:
     """PostgreSQL: give positions to committed events, under the lease. Returns how many; 0 also when another holds the lease."""
     if leases.acquire(tx, LEASE, holder, ttl).holder != holder:
         return 0
-    waiting = tx.scalars(
-        select(outbox.c.sequence).where(outbox.c.position.is_(None)).order_by(outbox.c.sequence).limit(PAGE)
-    ).all()
-    if not waiting:
-        return 0
-    last = tx.execute(select(func.coalesce(func.max(outbox.c.position), 0))).scalar_one()
-    for offset, sequence in enumerate(waiting, start=1):
-        tx.execute(update(outbox).where(outbox.c.sequence == sequence).values(position=last + offset))
-    signal(tx, TOPIC)
-    return len(waiting)
+    waiting = (
+        select(outbox.c.sequence, func.row_number().over(order_by=outbox.c.sequence).label("number"))
+        .where(outbox.c.position.is_(None))
+        .order_by(outbox.c.sequence)
+        .limit(PAGE)
+        .subquery()
+    )
+    given = affected(
+        tx,
+        update(outbox)
+        .where(outbox.c.sequence == waiting.c.sequence)
+        .values(position=select(func.coalesce(func.max(outbox.c.position), 0)).scalar_subquery() + waiting.c.number),
+    )
+    if given:
+        signal(tx, TOPIC)
+    return given
 
 
 def generation(tx: Session) -> str:
@@ -103,45 +125,48 @@ def prepare(tx: Session, *, restored: bool = False) -> None:
         tx.execute(insert(feed_state).values(id=1, generation=ids.bare(ids.new("evt"))))
 
 
-def cursor_of(tx: Session, position: int) -> str:
-    return f"{generation(tx)}:{position}"
+def position_of(tx: Session, cursor: str | None) -> int:
+    """The position of a cursor of this feed; None stands before everything.
 
-
-def parse_cursor(tx: Session, cursor: str) -> int:
-    """The position of a cursor of this generation. Raises CursorGone for another generation, Invalid for what isn't a cursor."""
-    mine, _, position = cursor.partition(":")
+    Raises CursorGone (another generation, or events that the cursor lacks are dropped: take a snapshot) and Invalid (not a cursor).
+    """
+    bounds = tx.execute(_BOUNDS).one()
+    mine, _, position = (cursor or f"{bounds.generation}:0").partition(":")
     if not position.isascii() or not position.isdecimal() or len(position) > 18:
         raise Invalid(
             errors=[FieldError(pointer="query/after", code="cursor", detail="Pass a cursor that this feed gave")]
         )
-    last = tx.execute(select(func.coalesce(func.max(outbox.c.position), 0))).scalar_one()
-    if mine != generation(tx) or int(position) > last:
+    if mine != bounds.generation or not (bounds.first or 1) - 1 <= int(position) <= bounds.last:
         raise CursorGone
     return int(position)
 
 
 def event_of(row: Row[Any], source: str) -> dict[str, Any]:
     """A CloudEvents 1.0 envelope."""
+    return _envelope(row, source, row.id, row.position)
+
+
+def _envelope(row: Row[Any], source: str, id: str, position: int) -> dict[str, Any]:
     return {
         "specversion": "1.0",
-        "id": row.id,
+        "id": id,
         "source": source,
         "type": row.type,
         "subject": row.subject,
         "time": row.time,
         "data": json.loads(row.data),
-        "position": row.position,
+        "position": position,
     }
 
 
 def after(tx: Session, position: int, limit: int = PAGE) -> Sequence[Row[Any]]:
     """Events that stand after `position`, in order."""
-    return tx.execute(select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(limit)).all()
+    return tx.execute(_AFTER, {"after": position, "most": limit}).all()
 
 
 def acknowledge(tx: Session, follower: str, position: int) -> None:
     """Remember that `follower` has everything up to `position`; registers it at first sight."""
-    values = {"position": position, "seen_at": database_now(tx)}
+    values = {"position": position, "seen_at": clock.now()}
     tx.execute(
         upsert(tx, feed_followers)
         .values(subject=follower, **values)
@@ -149,24 +174,34 @@ def acknowledge(tx: Session, follower: str, position: int) -> None:
     )
 
 
-def prune(tx: Session, limit: int = 1000) -> int:
-    """Drop events that all followers have, the newest one excepted (it carries the position). Returns how many went."""
-    seen = tx.execute(select(func.min(feed_followers.c.position))).scalar_one()
-    if seen is None:
+def prune(tx: Session, expected: Collection[str] = (), limit: int = 1000) -> int:
+    """Drop events that all followers have, the newest one excepted (it carries the position). Returns how many went.
+
+    Nothing is dropped before each of the `expected` followers has come once.
+    """
+    known = {
+        row.subject: row.position for row in tx.execute(select(feed_followers.c.subject, feed_followers.c.position))
+    }
+    if not known or not known.keys() >= set(expected):
         return 0
-    old = select(outbox.c.sequence).where(outbox.c.position < seen).order_by(outbox.c.position).limit(limit)
-    return affected(tx, delete(outbox).where(outbox.c.sequence.in_(old.scalar_subquery())))
+    old = (
+        select(outbox.c.sequence)
+        .where(outbox.c.position < min(known.values()))
+        .order_by(outbox.c.position)
+        .limit(limit)
+    )
+    return affected(tx, delete(outbox).where(outbox.c.sequence.in_(old)))
 
 
 async def page(
     db: Database, source: str, follower: str, cursor: str | None, wait_seconds: float
 ) -> tuple[list[dict[str, Any]], str]:
-    """Events after `cursor`, waiting up to `wait_seconds` for the first, and the next cursor.
+    """Events after `cursor`, waiting up to `wait_seconds` for the first, and the next cursor. Raises CursorGone, Invalid.
 
     An idle follower that asks again with the same cursor costs reads only.
     """
     position, known = await db.read(_position, follower, cursor)
-    if known != position:
+    if known is None or known < position:
         await db.write(acknowledge, follower, position)
     deadline = clock.monotonic() + wait_seconds
     while True:
@@ -179,8 +214,7 @@ async def page(
 
 
 def _position(tx: Session, follower: str, cursor: str | None) -> tuple[int, int | None]:
-    acknowledged = select(feed_followers.c.position).where(feed_followers.c.subject == follower)
-    return 0 if cursor is None else parse_cursor(tx, cursor), tx.execute(acknowledged).scalar_one_or_none()
+    return position_of(tx, cursor), tx.execute(_ACKNOWLEDGED, {"follower": follower}).scalar_one_or_none()
 
 
 def _look(tx: Session, position: int) -> tuple[Sequence[Row[Any]], str]:
@@ -195,8 +229,7 @@ def snapshot(
     The cursor stands before the oldest event that is kept: a new follower gets the facts too. Following from it brings entities
     again, and an older version never replaces a newer one.
     """
-    first = tx.execute(select(func.coalesce(func.min(outbox.c.position), 1))).scalar_one()
-    last = tx.execute(select(func.coalesce(func.max(outbox.c.position), 0))).scalar_one()
+    bounds = tx.execute(_BOUNDS).one()
     found = (
         select(feed_entities)
         .where(feed_entities.c.subject > start_after)
@@ -204,17 +237,6 @@ def snapshot(
         .limit(limit)
     )
     rows = tx.execute(found).all()
-    events = [
-        {
-            "specversion": "1.0",
-            "id": f"snapshot-{row.subject}",
-            "source": source,
-            "type": row.type,
-            "subject": row.subject,
-            "time": row.time,
-            "data": json.loads(row.data),
-            "position": last,
-        }
-        for row in rows
-    ]
-    return cursor_of(tx, first - 1), events, rows[-1].subject if len(rows) == limit else None
+    events = [_envelope(row, source, f"snapshot-{row.subject}", bounds.last) for row in rows]
+    cursor = f"{bounds.generation}:{(bounds.first or 1) - 1}"
+    return cursor, events, rows[-1].subject if len(rows) == limit else None

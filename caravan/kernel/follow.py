@@ -1,7 +1,8 @@
 """Following another service's feed: the cursor moves in the transaction of the effect, so each event has its effect once.
 
 An event whose handler raises is parked with an alarm, and so are all later ones of the same subject; the feed goes on. Parked
-subjects are tried again after each page and once a minute, oldest event first.
+subjects are tried again after each page and once a minute, oldest event first. A feed that was restored from a backup starts anew:
+its snapshot comes, then all events that it keeps, those too that were applied before.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,12 +10,12 @@ from typing import Any, Final, Protocol
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock
-from caravan.kernel.database import Database
+from caravan.kernel.database import Database, not_serialized
 from caravan.kernel.feed import upsert
 from caravan.kernel.problems import CursorGone
 from caravan.kernel.tables import feed_cursors, feed_parked
@@ -48,107 +49,100 @@ class Follower:
 
     async def iteration(self, wait_seconds: float = WAIT_SECONDS) -> float:
         """One step of a supervised loop: fetch a page, apply it. Returns 0: the waiting is done at the other end."""
-        cursor = await self._db.read(self._cursor)
+        cursor, any_parked = await self._db.read(self._look)
         if cursor is None:
-            cursor = await self._take_snapshot()
-        if await self._db.read(self._any_parked) and clock.monotonic() >= self._retry_at:
+            cursor = await self._take_snapshot(None)
+        if any_parked and clock.monotonic() >= self._retry_at:
             self._retry_at = clock.monotonic() + RETRY_PARKED_SECONDS
-            await self._db.write(self._retry)
+            await self.retry()
         try:
             events, following = await self._source.feed(cursor, wait_seconds)
         except CursorGone:
             log.warning("feed_restored", feed=self._name)
-            await self._take_snapshot()
+            await self._take_snapshot(cursor)
             return 0
         if following != cursor:
-            await self._db.write(self._apply_page, events, following)
+            await self._db.write(self._apply_page, events, cursor, following)
         return 0
 
     async def retry(self) -> None:
         """Try the parked events again now; called when something they may have waited for has arrived."""
         await self._db.write(self._retry)
 
-    async def _take_snapshot(self) -> str:
-        start_after, first = None, None
+    async def _take_snapshot(self, gone: str | None) -> str:
+        """Apply all pages, then leave `gone` for the first page's cursor: what changed meanwhile comes again by the feed."""
+        first, start_after = None, None
         while True:
             cursor, events, start_after = await self._source.snapshot(start_after)
             first = first or cursor
-            await self._db.write(self._apply_page, events, None)
+            await self._db.write(self._apply_page, events, gone, gone if start_after else first)
             if start_after is None:
-                await self._db.write(self._set_cursor, first)
                 return first
 
     def _cursor(self, tx: Session) -> str | None:
         return tx.execute(select(feed_cursors.c.cursor).where(feed_cursors.c.feed == self._name)).scalar_one_or_none()
 
-    def _set_cursor(self, tx: Session, cursor: str) -> None:
-        tx.execute(
-            upsert(tx, feed_cursors)
-            .values(feed=self._name, cursor=cursor)
-            .on_conflict_do_update(index_elements=["feed"], set_={"cursor": cursor})
-        )
+    def _look(self, tx: Session) -> tuple[str | None, bool]:
+        return self._cursor(tx), bool(self._parked(tx))
 
-    def _apply_page(self, tx: Session, events: list[dict[str, Any]], following: str | None) -> None:
+    def _apply_page(self, tx: Session, events: list[dict[str, Any]], cursor: str | None, following: str | None) -> None:
+        """Apply what came after `cursor`, unless the feed is not there any more: another process has been quicker."""
+        if self._cursor(tx) != cursor:
+            return
+        parked = self._parked(tx)
         for event in events:
-            if event["type"] in self._handlers:
-                if self._is_parked(tx, event["subject"]):
-                    self._park(tx, event, "an earlier event of this subject is parked")
-                elif (error := self._apply(tx, event)) is not None:
-                    self._park(tx, event, error)
-        if following is not None:
-            self._set_cursor(tx, following)
-            if events:
-                self._retry(tx)
+            if event["type"] not in self._handlers:
+                continue
+            subject = event["subject"]
+            error = "an earlier event of this subject is parked" if subject in parked else self._apply(tx, event)
+            if error is not None:
+                self._park(tx, event, error)
+                parked.add(subject)
+        if following is not None and following != cursor:
+            moved = upsert(tx, feed_cursors).values(feed=self._name, cursor=following)
+            tx.execute(moved.on_conflict_do_update(index_elements=["feed"], set_={"cursor": following}))
+        if events and parked:
+            self._retry(tx)
 
     def _apply(self, tx: Session, event: dict[str, Any]) -> str | None:
         """The reason why the event can't be applied, or None when it was."""
         try:
             with tx.begin_nested():
                 self._handlers[event["type"]](tx, event)
-        except DBAPIError:
-            raise
         except Exception as error:  # Whatever it is, the feed goes on: the event is kept, counted and tried again.
+            if isinstance(error, DBAPIError) and _of_the_database(error):
+                raise
             log.warning(
                 "event_parked", feed=self._name, subject=event["subject"], type=event["type"], error=repr(error)
             )
             return repr(error)
         return None
 
-    def _any_parked(self, tx: Session) -> bool:
-        return (
-            tx.execute(select(feed_parked.c.position).where(feed_parked.c.feed == self._name).limit(1)).first()
-            is not None
-        )
-
-    def _is_parked(self, tx: Session, subject: str) -> bool:
-        mine = (feed_parked.c.feed == self._name) & (feed_parked.c.subject == subject)
-        return tx.execute(select(feed_parked.c.position).where(mine).limit(1)).first() is not None
+    def _parked(self, tx: Session) -> set[str]:
+        """The subjects that have parked events."""
+        return set(tx.scalars(select(feed_parked.c.subject).where(feed_parked.c.feed == self._name).distinct()))
 
     def _park(self, tx: Session, event: dict[str, Any], error: str) -> None:
+        """Put the event behind all that are parked; once, when a restored feed brings it again."""
         kept = event | {"time": event["time"] if isinstance(event["time"], str) else event["time"].isoformat()}
-        tx.execute(
-            insert(feed_parked).values(
-                feed=self._name,
-                position=event["position"],
-                subject=event["subject"],
-                event=kept,
-                error=error,
-                parked_at=clock.now(),
-            )
-        )
+        values = {"id": event["id"], "subject": event["subject"], "event": kept, "error": error}
+        parked = upsert(tx, feed_parked).values(feed=self._name, parked_at=clock.now(), **values)
+        tx.execute(parked.on_conflict_do_nothing(index_elements=["feed", "id"]))
 
     def _retry(self, tx: Session) -> None:
         """Try each parked subject's events from the oldest on, until one still can't be applied."""
         mine = feed_parked.c.feed == self._name
-        subjects = tx.scalars(select(feed_parked.c.subject).where(mine).distinct()).all()
-        for subject in subjects:
-            rows = tx.execute(
-                select(feed_parked).where(mine, feed_parked.c.subject == subject).order_by(feed_parked.c.position)
-            ).all()
-            for row in rows:
+        for subject in sorted(self._parked(tx)):
+            parked = select(feed_parked).where(mine, feed_parked.c.subject == subject).order_by(feed_parked.c.sequence)
+            for row in tx.execute(parked).all():
                 if self._apply(tx, row.event) is not None:
                     break
-                tx.execute(delete(feed_parked).where(mine, feed_parked.c.position == row.position))
+                tx.execute(delete(feed_parked).where(feed_parked.c.sequence == row.sequence))
+
+
+def _of_the_database(error: DBAPIError) -> bool:
+    """Whether the whole unit has failed, and not what the event asked for: the disk is full, the connection lost, it is to run again."""
+    return isinstance(error, OperationalError) or error.connection_invalidated or not_serialized(error)
 
 
 def parked_count(tx: Session) -> int:

@@ -1,6 +1,18 @@
 """The kernel's own tables, which every service's database has. Services copy them into their metadata by `include`."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from caravan.kernel.database import Instant, Json, metadata
 
@@ -61,12 +73,14 @@ feed_cursors = Table(
 feed_parked = Table(
     "feed_parked",
     KERNEL,
-    Column("feed", String, primary_key=True),
-    Column("position", BigInteger, primary_key=True),
+    Column("sequence", _sequence, primary_key=True, autoincrement=True, comment="The order in which they are tried."),
+    Column("feed", String, nullable=False),
+    Column("id", String, nullable=False, comment="The event's."),
     Column("subject", String, nullable=False),
     Column("event", Json, nullable=False),
     Column("error", Text, nullable=False),
     Column("parked_at", Instant, nullable=False),
+    UniqueConstraint("feed", "id"),
     Index("ix_feed_parked_feed_subject", "feed", "subject"),
     comment="Events that could not be applied yet, and the later ones of the same entities.",
 )

@@ -88,13 +88,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "feed_parked",
+        sa.Column(
+            "sequence",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+            comment="The order in which they are tried.",
+        ),
         sa.Column("feed", sa.String(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False, comment="The event's."),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("parked_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("feed", "position", name=op.f("pk_feed_parked")),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_feed_parked")),
+        sa.UniqueConstraint("feed", "id", name=op.f("uq_feed_parked_feed_id")),
         comment="Events that could not be applied yet, and the later ones of the same entities.",
     )
     op.create_index("ix_feed_parked_feed_subject", "feed_parked", ["feed", "subject"], unique=False)

@@ -68,13 +68,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "feed_parked",
+        sa.Column(
+            "sequence",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+            comment="The order in which they are tried.",
+        ),
         sa.Column("feed", sa.String(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False, comment="The event's."),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("event", caravan.kernel.database.Json(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("parked_at", caravan.kernel.database.Instant(), nullable=False),
-        sa.PrimaryKeyConstraint("feed", "position", name=op.f("pk_feed_parked")),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_feed_parked")),
+        sa.UniqueConstraint("feed", "id", name=op.f("uq_feed_parked_feed_id")),
         comment="Events that could not be applied yet, and the later ones of the same entities.",
     )
     with op.batch_alter_table("feed_parked", schema=None) as batch_op:
@@ -121,7 +129,9 @@ def upgrade() -> None:
         sa.Column("hold_revision", sa.BigInteger(), nullable=False),
         sa.Column("hold_fen", sa.BigInteger(), nullable=False),
         sa.Column("hold_state", sa.String(), nullable=False),
-        sa.Column("granted_fen", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "granted_fen", sa.BigInteger(), nullable=True, comment="The last amount granted; null: none ever was."
+        ),
         sa.Column("offering", sa.String(), nullable=True),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("cancel_requested", sa.BigInteger(), nullable=False),
@@ -144,7 +154,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index("ix_jobs_organization_id", ["organization", "id"], unique=False)
+        batch_op.create_index("ix_jobs_organization_state_id", ["organization", "state", "id"], unique=False)
         batch_op.create_index("ix_jobs_project_id", ["project", "id"], unique=False)
+        batch_op.create_index("ix_jobs_project_state_id", ["project", "state", "id"], unique=False)
         batch_op.create_index(
             "ix_jobs_wake_at",
             ["wake_at"],
@@ -274,13 +286,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index("ix_attempts_job", ["job", "number"], unique=False)
-        batch_op.create_index(
-            "ix_attempts_site_open",
-            ["site", "work"],
-            unique=False,
-            sqlite_where=sa.text("desired <> 'nothing'"),
-            postgresql_where=sa.text("desired <> 'nothing'"),
-        )
         batch_op.create_index("ix_attempts_site_work", ["site", "work"], unique=False)
 
     op.create_table(
