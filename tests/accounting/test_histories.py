@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from caravan.contracts.offerings import PriceList, Tariff
 from caravan.contracts.usage import AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel import clock, feed, ids
 from caravan.kernel.database import Database
+from caravan.kernel.follow import Follower
 from caravan.kernel.money import Money
 from services.accounting.charging.book import key_of
 from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, quantities
@@ -38,7 +40,7 @@ from services.accounting.periods.models import PeriodRow
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
 from tests.accounting.examples import examples
-from tests.accounting.world import tariff
+from tests.accounting.world import Feed, tariff
 
 MONTH_END = datetime(2026, 3, 31, 15, 59, 30, tzinfo=UTC)
 """Half a minute before April in Shanghai, and before the next UTC hour."""
@@ -266,6 +268,51 @@ def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Ca
                 assert row.captured == cost(expected) <= hold
                 ends = {fact.run for fact in history if isinstance(fact, Ended)}
                 assert (row.status == "settled") == (ends == {0, 1, 2} and settled_at < len(history))
+
+            books.write(unit)
+
+        check()
+        assert books.run(books.db.read(verify)) == []
+
+
+def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str], str]) -> None:
+    """The catalog's prices come before, between or after the broker's facts that need them; both come in pages of any size."""
+    with opened(migrated("accounting")) as books:
+        number = count()
+
+        @examples(10, 200)
+        @given(histories(), hold_amounts, st.integers(1, 4), st.integers(0, 12))
+        def check(history: list[Stated | Ended], hold: int, size: int, prices_come: int) -> None:
+            catalog, broker = Feed("catalog"), Feed("broker")
+            followers = [
+                Follower(books.db, f"{feed.source} {next(number)}", feed, handlers)
+                for feed, handlers in ((catalog, copies.HANDLERS), (broker, books.handlers))
+            ]
+            prices = price_list(*PRICES)
+            job = Job(books, ids.new("job"), ids.new("att"), prices.id)
+            assert books.write(holds.put, job.id, job.request(1, hold), second(0)).granted
+            catalog.say(events.PRICE_LIST, prices.id, prices)
+            broker.say(events.ATTEMPT_PLACED, job.id, job.placed())
+            for fact in history:
+                kind, said = job.event(fact)
+                broker.say(kind, job.id, said)
+            broker.say(events.JOB_SETTLED, job.id, job.settled(history))
+            for page in range(0, len(broker.events) + size, size):
+                catalog.shown, broker.shown = int(page >= prices_come), page
+                for follower in followers:
+                    books.run(follower.iteration(0))
+            catalog.shown = 1
+            books.run(followers[0].iteration(0))
+            books.run(followers[1].retry())
+
+            def unit(tx: Session) -> None:
+                expected = job.expected(tx, history, prices, hold)
+                assert stored(tx, job.id) == billed(expected)
+                row = holds.find(tx, job.id)
+                assert row is not None
+                assert row.captured == cost(expected)
+                ended = {fact.run for fact in history if isinstance(fact, Ended)}
+                assert (row.status == "settled") == (ended == {0, 1, 2})
 
             books.write(unit)
 

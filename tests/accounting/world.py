@@ -47,6 +47,8 @@ class Feed:
     def __init__(self, source: str) -> None:
         self.source = source
         self.events: list[dict[str, Any]] = []
+        self.shown: int | None = None
+        """How many of them there are yet, for a test that lets them come one by one; None: all."""
 
     def say(self, type_: str, subject: str, data: BaseModel) -> None:
         self.events.append(
@@ -64,7 +66,8 @@ class Feed:
 
     async def feed(self, after: str | None, wait: float) -> tuple[list[dict[str, Any]], str]:
         start = int((after or "g:0").partition(":")[2])
-        return self.events[start:], f"g:{len(self.events)}"
+        events = self.events[start : self.shown]
+        return events, f"g:{start + len(events)}"
 
     async def snapshot(self, start_after: str | None) -> tuple[str, list[dict[str, Any]], str | None]:
         return "g:0", [], None
