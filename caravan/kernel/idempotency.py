@@ -1,7 +1,8 @@
 """Idempotency-Key: the first answer, byte for byte, for every repeat of a request.
 
 `claim` in the first transaction, `answer` in the last: what was decided and what was said become durable together. A key whose
-owner (a process) has died is taken over by the next request that brings it; `reference` tells that one what the first had made.
+owner (a process) has died, or has let it go, is taken over by the next request that brings it; `reference` tells that one what
+the first had made. Were both to finish, the first answer stands for both.
 """
 
 import hashlib
@@ -9,16 +10,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from caravan.kernel import leases
-from caravan.kernel.database import Database, database_now
+from caravan.kernel import clock, leases
+from caravan.kernel.database import Database, affected, database_now
 from caravan.kernel.problems import KeyReused, StillRunning
 from caravan.kernel.tables import idempotency
 
 OWNER_TTL: Final = timedelta(seconds=10)
 KEPT: Final = timedelta(days=7)
+NOBODY: Final = ""
+
+_FIND: Final = select(idempotency).where(
+    idempotency.c.scope == bindparam("of_scope"), idempotency.c.key == bindparam("of_key")
+)
+_CLAIM: Final = insert(idempotency)
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,17 @@ def owner_lease(owner: str) -> str:
 
 def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
     """Take the key, or return the stored answer. Raises KeyReused (other body) and StillRunning (its owner is alive)."""
-    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
-    row = tx.execute(select(idempotency).where(mine)).one_or_none()
+    row = tx.execute(_FIND, {"of_scope": key.scope, "of_key": key.key}).one_or_none()
     if row is None:
         tx.execute(
-            insert(idempotency).values(
-                scope=key.scope, key=key.key, fingerprint=key.fingerprint, owner=owner, created_at=database_now(tx)
-            )
+            _CLAIM,
+            {
+                "scope": key.scope,
+                "key": key.key,
+                "fingerprint": key.fingerprint,
+                "owner": owner,
+                "created_at": clock.now(),
+            },
         )
         return Claimed(None)
     if row.fingerprint != key.fingerprint:
@@ -72,39 +83,42 @@ def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
     lease = leases.peek(tx, owner_lease(row.owner))
     if lease is not None and lease.expires_at > database_now(tx):
         raise StillRunning
-    tx.execute(update(idempotency).where(mine).values(owner=owner))
+    tx.execute(update(idempotency).where(_is(key)).values(owner=owner))
     return Claimed(row.reference)
 
 
 def refer(tx: Session, key: Key, reference: str) -> None:
     """Note what this request has made, in the transaction that made it, for whoever takes over."""
-    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
-    tx.execute(update(idempotency).where(mine).values(reference=reference))
+    tx.execute(update(idempotency).where(_is(key)).values(reference=reference))
 
 
-def answer(tx: Session, key: Key, stored: Answer) -> None:
-    """Store what every repeat will get."""
-    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
-    tx.execute(update(idempotency).where(mine).values(status=stored.status, body=stored.body, headers=stored.headers))
+def answer(tx: Session, key: Key, stored: Answer) -> Answer:
+    """Store what every repeat will get, and return it: `stored`, unless another that took the key over has answered before."""
+    mine = update(idempotency).where(_is(key), idempotency.c.status.is_(None))
+    if affected(tx, mine.values(status=stored.status, body=stored.body, headers=stored.headers)):
+        return stored
+    row = tx.execute(_FIND, {"of_scope": key.scope, "of_key": key.key}).one()
+    return Answer(row.status, row.body, row.headers or {})
 
 
 def abandon(tx: Session, key: Key) -> None:
-    """Forget a claim whose request failed before it made anything: the same key may be tried again."""
-    mine = (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key) & idempotency.c.status.is_(None)
-    tx.execute(delete(idempotency).where(mine))
+    """Let a claim go whose request ends without an answer: the next request with this key takes it over at once."""
+    tx.execute(update(idempotency).where(_is(key), idempotency.c.status.is_(None)).values(owner=NOBODY))
 
 
 def prune(tx: Session, limit: int = 1000) -> int:
-    """Drop answers older than a week, oldest first."""
+    """Drop keys older than a week. Returns how many went."""
     old = (
-        select(idempotency.c.scope, idempotency.c.key)
-        .where(idempotency.c.created_at < database_now(tx) - KEPT, idempotency.c.status.is_not(None))
-        .limit(limit)
+        select(idempotency.c.scope, idempotency.c.key).where(idempotency.c.created_at < clock.now() - KEPT).limit(limit)
     )
     rows = tx.execute(old).all()
     for row in rows:
-        tx.execute(delete(idempotency).where(idempotency.c.scope == row.scope, idempotency.c.key == row.key))
+        tx.execute(delete(idempotency).where(_is(Key(row.scope, row.key, ""))))
     return len(rows)
+
+
+def _is(key: Key) -> ColumnElement[bool]:
+    return (idempotency.c.scope == key.scope) & (idempotency.c.key == key.key)
 
 
 class Owner:

@@ -5,12 +5,15 @@ A lease fences writes to this database: whoever acts under one calls `check` in 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.kernel.database import database_now
 from caravan.kernel.tables import leases
+
+_PEEK: Final = select(leases).where(leases.c.name == bindparam("lease"))
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Fenced(Exception):
 
 def peek(tx: Session, name: str) -> Held | None:
     """The lease as stored, expired or not."""
-    row = tx.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    row = tx.execute(_PEEK, {"lease": name}).one_or_none()
     return Held(row.holder, row.epoch, row.expires_at) if row else None
 
 

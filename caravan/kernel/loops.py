@@ -1,4 +1,8 @@
-"""Supervised loops: an iteration that crashes is logged, counted and run again after a pause that grows; stopping is clean."""
+"""Supervised loops: an iteration that crashes is logged, counted and run again after a pause that grows; stopping is clean.
+
+A peer that can't be reached is no crash: it is noted and tried again as slowly, and the service stays ready. Were it not, two services
+that follow each other would each wait for the other to become ready.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -54,6 +58,8 @@ class Loops:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("loop_crashed", loop=name, error=repr(error), exc_info=error)
 
     async def stop(self) -> None:
         """Stop all loops. A unit of work that one was in goes on to its end before the database closes."""
@@ -67,10 +73,13 @@ class Loops:
             try:
                 wait = await iteration()
             except Unreachable as error:
-                # Not `failing`: a service whose peer is away can still answer, and goes on from its own copies.
                 wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
                 log.warning("peer_unreachable", loop=name, error=str(error), retry_in=wait)
-            except Exception as error:  # The loop outlives whatever one pass meets: logged, counted, shown by /readyz.
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # The loop outlives whatever one pass meets: logged, counted, shown by /readyz.
                 self._crashes.labels(name).inc()
                 self._failing.add(name)
                 wait, pause = pause, min(pause * 2, LONGEST_PAUSE)

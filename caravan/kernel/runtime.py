@@ -1,6 +1,6 @@
 """What runs beside a service's requests: its database, its loops, its name as an owner of keys. One per service and process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
@@ -14,6 +14,12 @@ from caravan.kernel.settings import ServiceName, Settings
 PRUNE_SECONDS: Final = 30.0
 POSITIONS_TTL: Final = timedelta(seconds=5)
 POSITIONS_POLL_SECONDS: Final = 0.05
+FOLLOWERS: Final[Mapping[ServiceName, Collection[str]]] = {
+    "catalog": ("service:broker", "service:accounting"),
+    "broker": ("service:catalog", "service:accounting"),
+    "accounting": ("service:broker",),
+}
+"""Who has to have what a service publishes: nothing is dropped before they have come."""
 WATCH_SECONDS: Final = 10.0
 
 
@@ -60,7 +66,7 @@ class Runtime:
             raise RuntimeError(f"loops failing: {', '.join(failing)}")
 
     async def _prune(self) -> float:
-        gone = await self.db.write(feed.prune) + await self.db.write(idempotency.prune)
+        gone = await self.db.write(feed.prune, FOLLOWERS[self.service]) + await self.db.write(idempotency.prune)
         return 0 if gone else PRUNE_SECONDS
 
     async def _watch(self) -> float:
