@@ -11,14 +11,18 @@ from typing import Final
 
 import httpx
 from starlette.applications import Starlette
-from starlette.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.kernel.docs import problem_documentation
+from caravan.kernel.problems import NotFound
 from caravan.kernel.settings import ServiceName
 from caravan.kernel.tokens import create_signer
-from caravan.kernel.web import ServiceApp, started
+from caravan.kernel.web import ServiceApp, problem_response, started
 from services.accounting.app import create_app as create_accounting
 from services.broker.app import create_app as create_broker
 from services.broker.settings import Settings
@@ -75,6 +79,19 @@ def service_app(settings: Settings, service: ServiceName) -> ServiceApp:
     return app
 
 
+async def _problem_page(request: Request) -> Response:
+    """Where the `type` of a problem leads, for all three services."""
+    try:
+        return problem_documentation(request.path_params["code"])
+    except NotFound as problem:
+        return problem_response(problem)
+
+
+async def _elsewhere(request: Request, error: Exception) -> Response:
+    """Whatever is under none of the services."""
+    return problem_response(NotFound())
+
+
 def compose(settings: Settings) -> Starlette:
     """All three in one app; its lifespan runs theirs."""
     neighbours: dict[ServiceName, _Neighbour] = {service: _Neighbour() for service in SERVICES}
@@ -96,9 +113,11 @@ def compose(settings: Settings) -> Starlette:
     whole = Starlette(
         routes=[
             Route("/", lambda _: RedirectResponse("/broker/docs")),
+            Route("/problems/{code}", _problem_page),
             *(Mount(f"/{service}", apps[service]) for service in SERVICES),
         ],
         lifespan=lifespan,
+        exception_handlers={HTTPException: _elsewhere},
     )
     whole.state.services = apps
     return whole
