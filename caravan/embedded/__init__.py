@@ -20,9 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
 from caravan.kernel.docs import problem_documentation
 from caravan.kernel.problems import NotFound
+from caravan.kernel.rendering import problem_response
 from caravan.kernel.settings import ServiceName
 from caravan.kernel.tokens import create_signer
-from caravan.kernel.web import ServiceApp, problem_response, started
+from caravan.kernel.web import ServiceApp, started
 from services.accounting.app import create_app as create_accounting
 from services.broker.app import create_app as create_broker
 from services.broker.settings import Settings
