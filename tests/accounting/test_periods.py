@@ -18,7 +18,7 @@ from services.accounting.periods import closing, service
 from services.accounting.periods.closing import PeriodService
 from services.accounting.periods.months import month_of, part_name
 from tests.accounting.books import AT, DECEMBER, NOVEMBER, OTHER_SITE, period_at, progress
-from tests.accounting.world import T0, World, at
+from tests.accounting.world import T0, World, at, tariff
 from tests.support import Json, Running, ok, pointers, refused, running
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -329,6 +329,25 @@ async def test_a_closing_period_still_takes_the_usage_that_it_waits_for(world: W
     await used(world, 0, 60)
     (line,) = await core_lines(world)
     assert (line["period"], line["corrects"]) == ((await books.march())["id"], None)
+
+
+async def test_closing_waits_for_facts_that_are_parked(world: World, books: Finance, hand: Hand) -> None:
+    await books.cut(at(3600))
+    await books.close()
+    await world.deposit("100.00")
+    job, unknown = world.job(), ids.new("prl")
+    await job.hold("50.00")
+    job.place(price_list=unknown)
+    job.use(ids.new("run"), 0, 60)
+    world.progress(3600, 1)
+    await world.deliver()
+    assert await world.parked()
+    assert (await books.settle())["state"] == "closing"
+    world.know_prices(unknown, 2, tariff("day", None, None, cpu_core_hour="36.00"))
+    await world.deliver()
+    march = await books.settle()
+    assert march["state"] == "closed"
+    assert [line["corrects"] for line in await core_lines(world, period=march["id"])] == [None]
 
 
 async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World, books: Finance) -> None:

@@ -50,8 +50,9 @@ async def cut_period(
 
 @router.post("/periods/{period}/close", response_model=Period)
 async def close_period(period: PeriodId, caller: Finance, periods: Periods, key: OptionalIdempotencyKey) -> Response:
-    """Close a period. It is `closing` until it is over and every site's usage is complete, or 72 hours have passed; then `closed`.
+    """Close a period: it is `closing` until it is over and every site's usage is complete, and then `closed`, for good.
 
-    Its statements are issued as it closes. A repeat changes nothing.
+    For sites that are late it waits until the grace has ended (72 hours by default, from the later of this call and the period's end),
+    and names them. Statements are issued as it closes. A repeat changes nothing.
     """
     return stored(await periods.close(period, caller, key))

@@ -15,4 +15,4 @@ def latest_applied_second(tx: Session) -> int | None:
 
 def any_parked(tx: Session) -> bool:
     """Whether facts of the broker wait for something: usage that was stated may not be charged yet."""
-    return tx.execute(select(feed_parked.c.position).where(feed_parked.c.feed == "broker").limit(1)).first() is not None
+    return tx.execute(select(feed_parked.c.sequence).where(feed_parked.c.feed == "broker").limit(1)).first() is not None
