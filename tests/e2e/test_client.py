@@ -1,0 +1,244 @@
+"""The `caravan` client against a platform that really runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from caravan.cli import app
+from caravan.kernel import clock
+from tests.e2e.conftest import Town
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def caravan(town: Town) -> "Caravan":
+    return Caravan(town)
+
+
+class Caravan:
+    """Runs the command as the enterprise's admin, or with another token."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.env = {
+            "CARAVAN_MODE": "development",
+            "CARAVAN_DATA_DIR": str(town.platform.data),
+            "CARAVAN_URL": town.url,
+            "CARAVAN_TOKEN": town.enterprise,
+            "CARAVAN_PROJECT": town.market.project,
+        }
+
+    def __call__(self, *arguments: str, code: int = 0, **env: str) -> Result:
+        done = CliRunner().invoke(app, list(arguments), env=self.env | env)
+        assert done.exit_code == code, (done.output, done.exception)
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What it prints with --json, and nothing beside it."""
+        given = list(arguments)
+        given.insert(given.index("--") if "--" in given else len(given), "--json")
+        return json.loads(self(*given, code=code).stdout)
+
+    def api(self, path: str) -> Any:
+        """The same by plain HTTP."""
+        response = httpx.get(f"{self.town.url}{path}", headers={"Authorization": f"Bearer {self.town.enterprise}"})
+        assert response.is_success, response.text
+        return response.json()
+
+    def submitted(self, *arguments: str) -> str:
+        """A job that has been waited for."""
+        id: str = self.json("submit", "--wait", "-t", "60s", "-m", "64M", *arguments)["id"]
+        return id
+
+
+def test_offerings_are_found_and_priced_for_a_shape(caravan: Caravan) -> None:
+    shown = caravan("offerings", "单核").stdout
+    assert "Single-core jobs" in shown and "72.00 per cpu-core-hour" in shown and "General" not in shown
+    priced = caravan.json("offerings", "--cpus", "1", "--hours", "2")
+    assert [one["price"] for one in priced["items"]] == ["72.00", "144.00"]
+    assert priced == caravan.api("/catalog/v1/offerings?cpus=1&hours=2&limit=50")
+
+
+def test_a_quote_says_what_is_set_aside_and_why_not_elsewhere(caravan: Caravan) -> None:
+    shown = caravan("quote", "--cpus", "2", "-t", "60s").stdout
+    assert "124 core-seconds at 36.00 (standard) = 1.24" in shown
+    assert "It allows at most 1 cpus per node, the job asks for 2" in shown
+    quote = caravan.json("quote", "--cpus", "2", "-t", "60s")
+    assert quote == caravan.api(f"/broker/v1/quotes/{quote['id']}")
+
+
+def test_a_job_is_submitted_waited_for_read_and_explained(caravan: Caravan) -> None:
+    id = caravan.submitted(
+        "-n", "greeting", "-e", "WHO=长安", "-l", "team=wing", "--", "sh", "-c", "echo hello $WHO; sleep 1.2"
+    )
+    assert caravan("jobs", "logs", id).stdout == "hello 长安\n"
+    assert caravan.json("jobs", "show", id) == caravan.api(f"/broker/v1/jobs/{id}")
+    shown = caravan("jobs", "show", id).stdout
+    assert "succeeded" in shown and "job.settled" in shown and "team=wing" in shown
+    assert id in caravan("jobs", "list", "--name", "greeting").stdout
+    assert caravan.json("jobs", "list", "--limit", "1") == caravan.api("/broker/v1/jobs?limit=1")
+    _until_settled(caravan, id)
+    assert "1 core x " in caravan("explain", id).stdout
+    assert caravan.json("explain", id) == caravan.api(f"/accounting/v1/jobs/{id}/explanation")
+
+
+def test_a_job_that_fails_gives_exit_code_3(caravan: Caravan) -> None:
+    done = caravan("submit", "--wait", "-t", "60s", "-m", "64M", "--", "sh", "-c", "echo no >&2; exit 7", code=3)
+    assert "failed" in done.stdout
+    id = caravan.json("jobs", "list", "--limit", "1")["items"][0]["id"]
+    assert caravan("jobs", "wait", id, code=3).stdout.startswith("job")
+    assert caravan("jobs", "logs", id, "--stream", "stderr").stdout == "no\n"
+
+
+def test_an_array_runs_each_index(caravan: Caravan) -> None:
+    id = caravan.submitted("-n", "array", "-a", "1,3%2", "--", "sh", "-c", "echo at $CARAVAN_ARRAY_INDEX")
+    assert caravan("jobs", "logs", id, "--index", "3").stdout == "at 3\n"
+
+
+def test_logs_are_followed_to_the_end(caravan: Caravan) -> None:
+    script = "for i in 1 2 3; do echo $i; sleep 0.4; done"
+    id = caravan.json("submit", "-t", "60s", "-m", "64M", "--", "sh", "-c", script)["id"]
+    assert caravan("jobs", "logs", "--follow", id).stdout == "1\n2\n3\n"
+
+
+def test_a_job_is_cancelled(caravan: Caravan) -> None:
+    id = caravan.json("submit", "-t", "5m", "-m", "64M", "--", "sleep", "300")["id"]
+    caravan("jobs", "cancel", id)
+    assert "cancelled" in caravan("jobs", "wait", id, code=3).stdout
+
+
+def test_a_spec_file_and_a_key_make_one_job(caravan: Caravan, tmp_path: Path) -> None:
+    spec = {
+        "name": "from-file",
+        "project": caravan.town.market.project,
+        "script": "true\n",
+        "resources": {"walltime_seconds": 5},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    once, twice = (caravan.json("submit", "--spec", f"{tmp_path}/spec.json", "--key", "only-once") for _ in range(2))
+    assert once["id"] == twice["id"] and once["name"] == "from-file"
+    caravan("jobs", "wait", once["id"])
+
+
+def test_too_little_money_is_said_in_figures(caravan: Caravan) -> None:
+    done = caravan("submit", "--cpus", "8", "-t", "10h", "--", "true", code=1)
+    assert "超出预算 Budget exceeded" in done.stderr and "(402 budget_exceeded)" in done.stderr
+    assert "limit: 20.00" in done.stderr and "walltime seconds that fits" in done.stderr
+    assert not done.stdout
+    problem = caravan.json("submit", "--cpus", "8", "-t", "10h", "--", "true", code=1)
+    assert problem["code"] == "budget_exceeded" and problem["status"] == 402
+
+
+def test_a_job_that_fits_nowhere_says_why(caravan: Caravan) -> None:
+    done = caravan("submit", "--cpus", "64", "--", "true", code=1)
+    assert "没有可用的算力产品 No offering fits" in done.stderr
+    assert "General" in done.stderr and "It allows at most 8 cpus per node, the job asks for 64" in done.stderr
+
+
+def test_what_is_not_there_is_said_in_both_languages(caravan: Caravan) -> None:
+    done = caravan("jobs", "show", "job_" + "0" * 32, code=1)
+    assert "未找到 Not found" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_an_id_of_another_kind_names_the_place(caravan: Caravan) -> None:
+    assert "job" in caravan("jobs", "show", "nonsense", code=1).stderr
+
+
+def test_budgets_show_what_is_left(caravan: Caravan) -> None:
+    shown = caravan("budgets").stdout
+    assert "本季 Quarter" in shown and "20.00" in shown
+    assert caravan.json("budgets")["items"][0]["limit"] == "20.00"
+
+
+def test_the_books_are_proved_while_the_platform_serves(caravan: Caravan) -> None:
+    assert "The books are right" in caravan("ledger", "verify").stdout
+    assert caravan.json("ledger", "verify")["findings"] == []
+
+
+def test_statements_are_listed_shown_and_written(caravan: Caravan, tmp_path: Path) -> None:
+    _until_settled(caravan, caravan.submitted("-n", "billed", "--", "sleep", "2.1"))
+    _close_the_period(caravan.town)
+    mine = caravan.json("statements", "list", "--party", caravan.town.market.organization)["items"][0]
+    assert mine["number"] in caravan("statements", "list").stdout
+    shown = caravan("statements", "show", mine["id"]).stdout
+    assert mine["gross"] in shown and "billed" in shown
+    assert caravan.json("statements", "show", mine["id"]) == caravan.api(f"/accounting/v1/statements/{mine['id']}")
+    caravan("statements", "csv", mine["id"], "--out", f"{tmp_path}/statement.csv")
+    document = (tmp_path / "statement.csv").read_bytes()
+    assert document.startswith(b"\xef\xbb\xbf")
+    assert caravan("statements", "csv", mine["id"]).stdout_bytes == document
+
+
+def test_an_agent_at_a_centre_takes_its_site_and_leaves_cleanly(caravan: Caravan, tmp_path: Path) -> None:
+    site = _site_with_its_agent_at_the_centre(caravan.town, tmp_path / "site")
+    (tmp_path / "token").write_text(caravan.town.platform.token(f"site/{site}:agent", subject="agent"))
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CARAVAN_")}
+    command = [sys.executable, "-m", "caravan.cli", "agent", site, "--token-file", str(tmp_path / "token")]
+    with (tmp_path / "log").open("wb") as log:
+        agent = subprocess.Popen(
+            command, env=env | {"CARAVAN_URL": caravan.town.url, "CARAVAN_MODE": "development"}, stdout=log, stderr=log
+        )
+        try:
+            _poll(lambda: _health(caravan.town, site) == "healthy")
+        finally:
+            agent.send_signal(signal.SIGTERM)
+            assert agent.wait(timeout=30) == 0, (tmp_path / "log").read_text()
+
+
+def _site_with_its_agent_at_the_centre(town: Town, folder: Path) -> str:
+    body = {
+        "provider": town.market.provider,
+        "name": "Second hall",
+        "region": "Xi'an",
+        "adapter": "local",
+        "agent": "centre",
+        "settings": {"folder": str(folder)},
+    }
+    response = httpx.post(f"{town.url}/catalog/v1/sites", json=body, headers=_centre(town))
+    assert response.status_code == 201, response.text
+    id: str = response.json()["id"]
+    return id
+
+
+def _centre(town: Town) -> dict[str, str]:
+    return {"Authorization": f"Bearer {town.platform.token(f'provider/{town.market.provider}:admin')}"}
+
+
+def _health(town: Town, site: str) -> str | None:
+    found = httpx.get(f"{town.url}/catalog/v1/sites/{site}", headers=_centre(town)).json()["health"]
+    return found["state"] if found else None
+
+
+def _until_settled(caravan: Caravan, job: str) -> None:
+    _poll(lambda: caravan.api(f"/accounting/v1/holds/{job}")["status"] == "settled")
+
+
+def _close_the_period(town: Town) -> None:
+    base = f"{town.url}/accounting/v1/periods"
+    with httpx.Client(headers={"Authorization": f"Bearer {town.finance}"}) as http:
+        at = clock.floor_second(clock.now()) + timedelta(seconds=1)
+        period = http.get(base, params={"limit": 1}).json()["items"][0]["id"]
+        cut = http.post(f"{base}/{period}/cut", json={"at": at.isoformat()}, headers={"Idempotency-Key": "cut"})
+        assert cut.is_success, cut.text
+        assert http.post(f"{base}/{period}/close", headers={"Idempotency-Key": "close"}).is_success
+        _poll(lambda: http.get(f"{base}/{period}").json()["state"] == "closed")
+
+
+def _poll(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = clock.monotonic() + seconds
+    while not holds():
+        assert clock.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
