@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -136,6 +137,12 @@ class _Threaded(Thread):
         if not self._driver.in_transaction:
             raise RuntimeError("a unit of work ended its transaction itself, as INSERT OR ROLLBACK does")
 
+    def _tell(self, statement: str) -> None:
+        try:
+            self._driver.execute(statement)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error
+
     def _rollback(self) -> None:
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
@@ -145,7 +152,7 @@ class _Reader(_Threaded):
     def run(self) -> None:
         while (pending := self._units.get()) is not None:
             try:
-                self._driver.execute("BEGIN")
+                self._tell("BEGIN")
                 self._run(pending)
             except BaseException as error:  # It is the caller's, and is raised there.
                 pending.error = error
@@ -174,7 +181,7 @@ class _Writer(_Threaded):
     def _together(self, group: list[Pending]) -> None:
         """Run the first unit and what waits behind it, which joins the group, and commit. What it raises fails the group."""
         until = clock.monotonic() + GROUP_COMMIT_SECONDS
-        self._driver.execute("BEGIN IMMEDIATE")
+        self._tell("BEGIN IMMEDIATE")
         self._run(group[0])
         while not self._units.empty() and clock.monotonic() < until:
             following = self._units.get()
@@ -183,23 +190,23 @@ class _Writer(_Threaded):
                 break
             group.append(following)
             self._in_savepoint(following)
-        self._driver.execute("COMMIT")
+        self._tell("COMMIT")
 
     def _in_savepoint(self, pending: Pending) -> None:
-        self._driver.execute("SAVEPOINT unit")
+        self._tell("SAVEPOINT unit")
         try:
             self._run(pending)
         except BaseException as error:  # It is the caller's, and is raised there.
             pending.error = error
-            self._driver.execute("ROLLBACK TO unit")  # Fails where the unit ended the transaction.
-        self._driver.execute("RELEASE unit")
+            self._tell("ROLLBACK TO unit")  # Fails where the unit ended the transaction.
+        self._tell("RELEASE unit")
 
     def _alone(self, pending: Pending) -> None:
         pending.error = None
         try:
-            self._driver.execute("BEGIN IMMEDIATE")
+            self._tell("BEGIN IMMEDIATE")
             self._run(pending)
-            self._driver.execute("COMMIT")
+            self._tell("COMMIT")
         except BaseException as error:  # It is the caller's, and is raised there.
             pending.error = error
             self._rollback()
