@@ -333,7 +333,6 @@ async def test_a_closing_period_still_takes_the_usage_that_it_waits_for(world: W
 
 async def test_closing_waits_for_facts_that_are_parked(world: World, books: Finance, hand: Hand) -> None:
     await books.cut(at(3600))
-    await books.close()
     await world.deposit("100.00")
     job, unknown = world.job(), ids.new("prl")
     await job.hold("50.00")
@@ -342,6 +341,7 @@ async def test_closing_waits_for_facts_that_are_parked(world: World, books: Fina
     world.progress(3600, 1)
     await world.deliver()
     assert await world.parked()
+    await books.close()
     assert (await books.settle())["state"] == "closing"
     world.know_prices(unknown, 2, tariff("day", None, None, cpu_core_hour="36.00"))
     await world.deliver()
