@@ -1,7 +1,6 @@
 """Units of work on both engines: all or nothing, whoever else is at work and whoever leaves."""
 
 import asyncio
-import gc
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -13,12 +12,12 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Integer, MetaData, Table, insert, make_url, select, text, update
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import database, migrations
-from caravan.kernel.database import Database, Instant, Json, affected, database_now, signal
+from caravan.kernel.database import Database, affected, database_now
 from caravan.kernel.problems import Busy
 from caravan.kernel.sqlite import WriterTaken
 from tests.kernel.scratch import add, everything, opened, put, set_value, things, value
@@ -367,105 +366,6 @@ async def test_what_a_writer_starts_does_not_keep_its_lock(sqlite_url: str) -> N
     finally:
         child.kill()
         await child.wait()
-
-
-# Topics
-
-
-def say(tx: Session, topic: str) -> None:
-    signal(tx, topic)
-
-
-async def test_a_topic_that_was_signalled_after_its_version_is_not_waited_for(db: Database) -> None:
-    version = db.version("a")
-    await db.write(say, "a")
-    await asyncio.wait_for(db.wait("a", version, 60), 30)
-
-
-async def test_who_waits_is_woken_by_the_commit(db: Database) -> None:
-    waiting = [asyncio.create_task(db.wait("a", db.version("a"), 60)) for _ in range(3)]
-    await db.write(say, "b")
-    with pytest.raises(Refused):
-        await db.write(say_then_raise, "a")
-    done, _ = await asyncio.wait(waiting, timeout=0.05)
-    assert not done
-    await db.write(say, "a")
-    await asyncio.wait_for(asyncio.gather(*waiting), 30)
-
-
-def say_then_raise(tx: Session, topic: str) -> None:
-    signal(tx, topic)
-    raise Refused
-
-
-async def test_a_wait_ends_when_its_time_is_over(db: Database) -> None:
-    version = db.version("a")
-    await asyncio.wait_for(db.wait("a", version, 0.01), 30)
-    assert db.version("a") is version
-
-
-async def test_no_wake_up_is_lost(db: Database) -> None:
-    await db.write(put, "a")
-
-    def add_and_say(tx: Session) -> None:
-        add(tx, "a")
-        signal(tx, "a")
-
-    async def reaches(number: int) -> None:
-        while True:
-            version = db.version("a")
-            if await db.read(value, "a") >= number:
-                return
-            await db.wait("a", version, 60)
-
-    waiting = [asyncio.create_task(reaches(number)) for number in range(1, 11)]
-    for _ in range(5):
-        await asyncio.gather(*(db.write(add_and_say) for _ in range(2)))
-    await asyncio.wait_for(asyncio.gather(*waiting), 30)
-
-
-async def test_a_service_that_stops_lets_all_go_that_wait(db: Database) -> None:
-    waiting = asyncio.create_task(db.wait("a", db.version("a"), 60))
-    await asyncio.sleep(0)
-    db.close_waits()
-    await asyncio.wait_for(waiting, 30)
-    for topic in ("a", "b"):
-        await asyncio.wait_for(db.wait(topic, db.version(topic), 60), 30)
-
-
-async def test_topics_that_nobody_waits_for_are_forgotten(db: Database) -> None:
-    for number in range(100):
-        await db.wait(f"{number}", db.version(f"{number}"), 0)
-    await db.write(say, "0")
-    gc.collect()
-    assert len(db._flags) == 0
-
-
-# Types
-
-_types = MetaData()
-_kept = Table("kept", _types, Column("id", Integer, primary_key=True), Column("at", Instant), Column("json", Json))
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-async def test_times_and_json_come_back_as_they_went(db: Database, database_url: str) -> None:
-    await asyncio.to_thread(migrations.on_connection, database_url, _types.create_all)
-    wanted: list[tuple[datetime | None, Any]] = []
-
-    @given(st.none() | st.datetimes(timezones=st.just(UTC)), _json)
-    def examples(at: datetime | None, json: Any) -> None:
-        wanted.append((at, json))
-
-    def there_and_back(tx: Session) -> list[tuple[datetime | None, Any]]:
-        tx.execute(insert(_kept), [{"id": n, "at": at, "json": json} for n, (at, json) in enumerate(wanted)])
-        return [(row.at, row.json) for row in tx.execute(select(_kept).order_by(_kept.c.id))]
-
-    examples()
-    assert await db.write(there_and_back) == wanted
 
 
 async def test_how_many_rows_were_met(db: Database) -> None:
