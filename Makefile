@@ -6,6 +6,7 @@ PYTHON ?= python3
 export PYTHON
 
 DEV := .venv/bin/python
+CHART := deploy/helm/caravan --values deploy/helm/caravan/ci/example-values.yaml
 RUN := .venv-run/bin/python
 # outside the checkout: the user `postgres` must reach it
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
@@ -29,6 +30,8 @@ check: setup ## format, lint, types, imports, openapi/, migrations, the chart
 	.venv/bin/lint-imports --no-logo
 	$(DEV) -m scripts.openapi --check
 	$(DEV) -m scripts.migrations --check
+	$$($(DEV) -m scripts.tools helm) lint --strict --quiet $(CHART)
+	$$($(DEV) -m scripts.tools helm) template caravan $(CHART) > /dev/null
 
 test: setup ## the whole suite, on SQLite and PostgreSQL (as root it installs PostgreSQL; else CARAVAN_TEST_PG=<dsn>)
 	$(DEV) -m pytest $(ARGS)
