@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan.contracts.funds import Budget
-from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, Job, JobDetail, JobEvent, JobState, Quote
+from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, HoldState, Job, JobDetail, JobEvent, JobState, Quote
 from caravan.contracts.offerings import OfferingPrice, Tariff
-from caravan.contracts.statements import Explanation, Statement, StatementLine
+from caravan.contracts.statements import Explanation, Line, Statement, StatementLine
 
 STYLE: Final = {
     JobState.PENDING: "yellow",
@@ -136,10 +136,14 @@ def quote(found: Quote) -> RenderableType:
 
 def jobs(found: Iterable[Job]) -> Table:
     rows = [
-        (one.id, one.name, state(one.state), counts(one), str(one.hold.amount), when(one.created_at), one.reason or "")
+        (one.id, one.name, state(one.state), counts(one), set_aside(one), when(one.created_at), one.reason or "")
         for one in found
     ]
     return table(("!id", "name", "state", "tasks", ">set aside", "!created", "reason"), rows)
+
+
+def set_aside(job: Job) -> str:
+    return "" if job.hold.state is HoldState.REFUSED else str(job.hold.amount)
 
 
 def counts(job: Job) -> str:
@@ -198,10 +202,12 @@ def explanation(found: Explanation) -> RenderableType:
     rows: list[tuple[Cell, ...]] = []
     for explained in found.lines:
         line = explained.line
+        if not line.unit_price:
+            continue
         for factor in explained.factors:
             rows.append(
                 (
-                    line.component.value,
+                    line.component.value.replace("_", " "),
                     line.tariff,
                     clock_time(factor.start),
                     clock_time(factor.end),
@@ -216,10 +222,17 @@ def explanation(found: Explanation) -> RenderableType:
         total = Text(f"{line.quantity:,}", style="bold"), Text(str(line.amount), style="bold")
         rows.append(("", Text(explained.arithmetic, style="italic"), "", "", "", "", total[0], total[1], bearer))
     columns = ("component", "tariff", "!from", "!to", ">seconds", ">units", ">quantity", ">amount", "borne by")
-    return Group(
-        table(columns, rows),
-        pairs([("charged", str(found.charged)), ("borne by the provider", str(found.borne_by_provider))]),
-    )
+    sums: list[tuple[str, Cell]] = [
+        ("charged", Text(str(found.charged), style="bold")),
+        ("borne by the provider", str(found.borne_by_provider)),
+    ]
+    return Group(table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
+
+
+def free(lines: Iterable[Line]) -> list[tuple[str, Cell]]:
+    """Names the components that cost nothing; their lines aren't shown."""
+    names = {line.component.value.replace("_", " ") for line in lines if not line.unit_price}
+    return [("without a price", ", ".join(sorted(names)))] if names else []
 
 
 def budgets(found: Iterable[Budget]) -> Table:
@@ -274,7 +287,7 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
     rows = [
         (
             one.job_name or one.line.job,
-            one.line.component.value,
+            one.line.component.value.replace("_", " "),
             one.line.tariff,
             f"{one.line.quantity:,}",
             str(one.line.unit_price),
@@ -283,6 +296,7 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
             one.line.corrects or "",
         )
         for one in lines
+        if one.line.unit_price
     ]
     columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
-    return Group(pairs(head), table(columns, rows))
+    return Group(pairs(head + free(one.line for one in lines)), table(columns, rows))
