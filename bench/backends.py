@@ -22,9 +22,9 @@ def submission(script: str, tenant: str, settings: dict[str, object]) -> Submiss
     resources = Resources(walltime_seconds=3600)
     attempt = ids.new("att")
     return Submission(
-        tag=ids.bare(attempt), attempt=attempt, tenant=tenant, tenant_settings={}, offering=ids.new("off"), target={}, name="bench",
-        script=script, environment={}, resources=resources, grant=local.adapter.grant(resources, {}, settings), indices=(0,),
-        max_parallel=1,
+        tag=ids.bare(attempt), attempt=attempt, job=ids.new("job"), tenant=tenant, tenant_settings={}, offering=ids.new("off"),
+        target={}, name="bench", script=script, environment={}, resources=resources,
+        grant=local.adapter.grant(resources, {}, settings), indices=(0,), max_parallel=1,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
-from caravan.contracts.ids import AcceleratorId, AttemptId, LogReadId, OfferingId, SiteId, TenantId
+from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, OfferingId, SiteId, TenantId
 from caravan.contracts.jobs import EnvName, EnvValue, Index, Outcome, Resources, RunState, Script
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
 from caravan.contracts.usage import HourUsage, Span
@@ -32,6 +32,7 @@ class Submission(Model):
 
     tag: Name
     attempt: AttemptId
+    job: JobId
     tenant: TenantId
     tenant_settings: JsonObject
     offering: OfferingId
@@ -78,7 +79,7 @@ class WorkItem(Model):
     reference: Name | None = Field(description="The committed submission, the only one that may ever be released.")
     submission: Submission | None = Field(description="Given while `desired` is `run`.")
     observed: int = Field(
-        description="The last observation number that the broker has of this attempt, for a new agent."
+        description="The last observation number that the broker has of this attempt and its runs, for a new agent."
     )
     stated: dict[str, dict[str, int]] = Field(
         default_factory=dict,
@@ -142,6 +143,10 @@ class AttemptObserved(Model):
         description="`rejected`: the backend refused it for good; `ended`: every task has ended or will never start; "
         "`discarded`: cancelled before anything was released, and provably nothing can start; "
         "`forgotten`: asked for `nothing`, the agent has let go of it and needn't be asked again."
+    )
+    runs: Count = Field(
+        default=0,
+        description="How many runs of it the agent knows: `ended` is believed once all of them were reported.",
     )
     detail: Prose = ""
 

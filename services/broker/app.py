@@ -35,7 +35,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     catalog = copies.Catalog()
     adapters = {name: adapter for name, adapter in installed().items() if settings.development or name != "fake"}
     placer = Placer(catalog, {name: AdapterHere(a.descriptor.version, a.grant) for name, a in adapters.items()})
-    dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds)
+    dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds, adapters.keys())
 
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
@@ -43,10 +43,11 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             raise RuntimeError("the broker needs its peers: the catalog, and accounting")
         jobs = JobService(runtime.db, placer, peers.accounting, runtime.owner.id)
         app.provide(jobs)
-        follower = Follower(runtime.db, copies.CATALOG, peers.catalog, copies.handlers(store.wake_waiting))
+        follower = Follower(runtime.db, copies.CATALOG, peers.catalog, copies.handlers(store.offering_changed))
         async with runtime.running():
             runtime.loops.start("follow-catalog", follower.iteration)
             runtime.loops.start("advance", Advancer(runtime.db, jobs).iteration)
+            runtime.loops.start("sweep-log-reads", dispatch.sweep)
             host = AgentHost(runtime, catalog, peers.broker, adapters, metrics)
             await runtime.db.write(announce, adapters)
             if settings.embedded_agents:

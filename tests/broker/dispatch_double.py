@@ -111,8 +111,8 @@ class Dispatch:
         resources = Resources(walltime_seconds=walltime)
         self.attempts[attempt] = Placed(
             Submission(
-                tag=ids.bare(attempt), attempt=attempt, tenant=ids.new("ten"), tenant_settings={}, offering=ids.new("off"),
-                target={}, name="test", script=f"#!/bin/sh\n{script}\n", environment={}, resources=resources,
+                tag=ids.bare(attempt), attempt=attempt, job=ids.new("job"), tenant=ids.new("ten"), tenant_settings={},
+                offering=ids.new("off"), target={}, name="test", script=f"#!/bin/sh\n{script}\n", environment={}, resources=resources,
                 grant=fake.grant(resources, {}, {}), indices=tuple(indices), max_parallel=max_parallel,
             )
         )  # fmt: skip

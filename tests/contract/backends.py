@@ -64,6 +64,7 @@ class Harness:
         return Submission(
             tag=ids.bare(attempt),
             attempt=attempt,
+            job=ids.new("job"),
             tenant=tenant or self.tenant,
             tenant_settings={},
             offering=ids.new("off"),

@@ -83,7 +83,8 @@ class Watched:
         if state == self.told:
             return []
         self.told = state
-        return [AttemptObserved(attempt=self.attempt, observation=self._next(), state=state, detail=detail[:4000])]
+        number, runs = self._next(), len(self.runs)
+        return [AttemptObserved(attempt=self.attempt, observation=number, state=state, runs=runs, detail=detail[:4000])]
 
     def saw(self, seen: Seen | NotSeen, lag: timedelta) -> list[ReportItem]:
         """Take in what the backend shows; returns all of it that the broker doesn't know yet, in the order to tell it."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
-from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, RunState
+from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, PendingReason, RunState
 from caravan.contracts.usage import RunFinal, UsageRecord
 from caravan.kernel import clock, feed, ids
 from services.broker.dispatch.wanted import want
@@ -28,18 +28,20 @@ class CannotBe(Exception):
 def apply(tx: Session, site: str, item: ReportItem) -> bool:
     """Apply one item. Returns whether it changed anything. Raises CannotBe."""
     attempt = tx.get(AttemptRow, item.attempt)
-    if attempt is None or attempt.site != site:
+    if attempt is None or attempt.site != site or attempt.work is None:
         raise CannotBe("this site has no such attempt")
     if isinstance(item, AttemptObserved):
         return _attempt(tx, attempt, item)
     if attempt.reference is None:
         raise CannotBe("nothing of this attempt was ever committed, so nothing of it can have run")
+    if item.index not in attempt.indices:
+        raise CannotBe("the attempt has no task of this index")
     if isinstance(item, RunObserved):
         return _run(tx, attempt, item)
     run = tx.execute(
         select(RunRow).where(RunRow.site == site, RunRow.backend_identity == item.backend_identity)
     ).scalar_one_or_none()
-    if run is None or run.attempt != attempt.id:
+    if run is None or (run.attempt, run.index) != (attempt.id, item.index):
         raise CannotBe("this run has not been observed yet")
     return _usage(tx, run, item) if isinstance(item, UsageStated) else _final(tx, attempt, run, item)
 
@@ -53,12 +55,16 @@ def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
         if attempt.reference is not None and item.state == "discarded":
             raise CannotBe("a committed submission can't be discarded")
         return _gone(tx, attempt, item)
+    if attempt.reference is None:
+        raise CannotBe("nothing of this attempt was ever committed")
     target = AttemptState(item.state)
     if target is not AttemptState(attempt.state) and target not in TRANSITIONS[AttemptState(attempt.state)]:
         raise CannotBe(f"an attempt does not go from {attempt.state} to {target}")
+    job = tx.get_one(JobRow, attempt.job)
+    if target is AttemptState.ENDED:
+        _all_runs_ended(tx, attempt, item.runs)
     attempt.observation = item.observation
     attempt.detail = item.detail
-    job = tx.get_one(JobRow, attempt.job)
     if target is AttemptState.ENDED:
         _ended(tx, attempt, job, clock.now(), item.detail)
         return True
@@ -75,25 +81,31 @@ def _forgotten(attempt: AttemptRow) -> bool:
     """The agent has let go of it: without a place in the site's work (0) it isn't asked again."""
     if attempt.desired != Desired.NOTHING:
         raise CannotBe("something is still wanted of this attempt")
-    attempt.work = 0
-    return True
+    known, attempt.work = attempt.work, 0
+    return known != 0
 
 
 def _gone(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
     """Nothing of the attempt will ever run: its tasks look for another place, never again for this one if it was rejected."""
+    _all_runs_ended(tx, attempt, item.runs)
     attempt.observation = item.observation
     job = tx.get_one(JobRow, attempt.job)
     if item.state == "rejected":
-        job.excluded = job.excluded | {attempt.offering: ["rejected", f"Its backend refused the job: {item.detail}"]}
+        words = store.words(f"Its backend refused the job: {item.detail}")
+        job.excluded = job.excluded | {attempt.offering: ["rejected", words]}
     _ended(tx, attempt, job, clock.now(), item.detail)
     return True
 
 
-def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail: str) -> None:
-    tx.flush()
-    running = select(RunRow.id).where(RunRow.attempt == attempt.id, RunRow.state == RunState.RUNNING).limit(1)
-    if tx.execute(running).first() is not None:
+def _all_runs_ended(tx: Session, attempt: AttemptRow, runs: int) -> None:
+    """Raises CannotBe when the report has come before those of the attempt's runs. `runs`: how many the agent knows."""
+    states = tx.scalars(select(RunRow.state).where(RunRow.attempt == attempt.id)).all()
+    if RunState.RUNNING in states or len(states) < runs:
         raise CannotBe("a run of this attempt has not ended")
+
+
+def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail: str) -> None:
+    """Nothing of the attempt runs any more: what it has left undone is tried again, or given up."""
     store.end_attempt(tx, attempt, now, detail)
     spec = JobSpec.model_validate_json(job.spec)
     undone = tx.execute(
@@ -109,8 +121,8 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
         for start in range(0, len(again), store.CHUNK):
             part = again[start : start + store.CHUNK]
             tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index.in_(part)).values(attempt=None))
+        job.reason = PendingReason.RETRYING
         store.wake(tx, job.id)
-        tx.refresh(job, ["wake_at"])
     target = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
     store.move_tasks(tx, job, given_up, UNDONE, target, detail=detail or "its site gave it up")
     if given_up and not job.cancel_requested:
@@ -120,8 +132,6 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
 
 
 def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
-    if item.index not in attempt.indices:
-        raise CannotBe("the attempt has no task of this index")
     row = tx.execute(
         select(RunRow).where(RunRow.site == attempt.site, RunRow.backend_identity == item.backend_identity)
     ).scalar_one_or_none()
@@ -129,8 +139,11 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         raise CannotBe("this backend identity belongs to another run")
     if row is not None and (item.observation <= row.observation or row.state == RunState.ENDED):
         return False
-    if item.state is RunState.ENDED and (item.ended_at is None or item.outcome is None):
-        raise CannotBe("an ended run has an end and an outcome")
+    ended = item.state is RunState.ENDED
+    if (item.ended_at is not None, item.outcome is not None) != (ended, ended):
+        raise CannotBe("a run has an end and an outcome once it has ended")
+    if item.ended_at is not None and item.ended_at < item.started_at:
+        raise CannotBe("a run ends after it has started")
     if attempt.state == AttemptState.ENDED:
         raise CannotBe("the attempt has ended")
     job = tx.get_one(JobRow, attempt.job)
@@ -156,39 +169,33 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
     tx.flush()
     if first:
         store.note(tx, job.id, "run.started", at=item.started_at, attempt=attempt.id, index=item.index, run=row.id)
-    if attempt.state in (AttemptState.STAGED, AttemptState.RELEASED, AttemptState.QUEUED, AttemptState.UNKNOWN):
-        attempt.state = AttemptState.RUNNING
-    task = [item.index]
-    tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index == item.index).values(run=row.id))
-    if item.state is RunState.RUNNING or item.outcome is None:
-        store.move_tasks(tx, job, task, [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
-        store.follow_tasks(tx, job, item.started_at)
-        return True
-    if job.started_at is None:
+    if item.observation > attempt.observation:
+        # What the agent saw of the whole attempt before it saw this run is old news now.
+        attempt.observation, attempt.state = item.observation, AttemptState.RUNNING
+    if job.started_at is None or item.started_at < job.started_at:
         job.started_at = item.started_at
-    _task_ends(tx, job, item.index, item.outcome, item.detail)
-    store.note(
-        tx,
-        job.id,
-        "run.ended",
-        item.detail,
-        at=item.ended_at,
-        run=row.id,
-        index=item.index,
-        outcome=item.outcome,
-        exit_code=item.exit_code,
-    )
-    store.follow_tasks(tx, job, item.ended_at or clock.now())
+    tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index == item.index).values(run=row.id))
+    if item.ended_at is None or item.outcome is None:
+        store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
+        store.follow_tasks(tx, job, item.started_at)
+    else:
+        _run_ends(tx, job, row, item.ended_at, item.outcome)
+        store.follow_tasks(tx, job, item.ended_at)
     return True
 
 
-def _task_ends(tx: Session, job: JobRow, index: int, outcome: Outcome, detail: str) -> None:
+def _run_ends(tx: Session, job: JobRow, run: RunRow, ended_at: datetime, outcome: Outcome) -> None:
+    """The run's task goes where such an end leads."""
+    data = {"run": run.id, "index": run.index, "outcome": outcome, "exit_code": run.exit_code}
+    store.note(tx, job.id, "run.ended", run.detail, at=ended_at, **data)
     spec = JobSpec.model_validate_json(job.spec)
-    tries = tx.execute(select(TaskRow.tries).where(TaskRow.job == job.id, TaskRow.index == index)).scalar_one()
+    tries = tx.execute(select(TaskRow.tries).where(TaskRow.job == job.id, TaskRow.index == run.index)).scalar_one()
     target = task_after(outcome, tries, spec.max_attempts, bool(job.cancel_requested))
+    if target is None:
+        return
     if target is JobState.FAILED and not job.detail:
-        job.detail = detail or outcome
-    store.move_tasks(tx, job, [index], UNDONE, target, detail=detail)
+        job.detail = run.detail or outcome
+    store.move_tasks(tx, job, [run.index], UNDONE, target, detail=run.detail)
 
 
 def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
@@ -198,6 +205,8 @@ def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
         return False
     if run.final:
         raise CannotBe("the books of this run were closed")
+    if any(span.start < run.started_at for span in item.usage.spans):
+        raise CannotBe("the run had not started then")
     run.hours = run.hours | {hour: item.usage.revision}
     feed.fact(
         tx,
@@ -248,10 +257,9 @@ def lose(tx: Session, attempt: AttemptRow, by: str) -> None:
     now = clock.now()
     for run in tx.scalars(select(RunRow).where(RunRow.attempt == attempt.id)).all():
         if run.state == RunState.RUNNING:
-            run.state, run.outcome = RunState.ENDED, Outcome.LOST
-            run.ended_at = clock.floor_second(now)
-            run.detail = "declared lost"
-            _task_ends(tx, job, run.index, Outcome.LOST, "declared lost")
+            run.state, run.outcome, run.detail = RunState.ENDED, Outcome.LOST, "declared lost"
+            run.ended_at = ended_at = max(run.started_at, clock.floor_second(now))
+            _run_ends(tx, job, run, ended_at, Outcome.LOST)
         if not run.final:
             close_run(tx, run)
     store.note(tx, job.id, "attempt.lost", at=now, attempt=attempt.id, by=by)

@@ -1,6 +1,7 @@
 """The broker's side of dispatch. Every call names the lease's epoch; a stale one is refused before it is looked at."""
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -32,10 +33,10 @@ from caravan.contracts.jobs import Attempt, AttemptState, JobSpec, LogChunk
 from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported
 from caravan.contracts.problems import LeaseLost, LeaseTaken, LogUnavailable, NoLogYet, WrongState
 from caravan.contracts.usage import SiteProgress
-from caravan.kernel import clock, feed, ids, leases, steps
+from caravan.kernel import audit, clock, feed, ids, leases, steps
 from caravan.kernel.database import Database, affected, signal
 from caravan.kernel.metrics import Metrics
-from caravan.kernel.problems import NotFound
+from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch import reports
 from services.broker.dispatch.models import LogReadRow, SiteRow
@@ -48,6 +49,7 @@ from services.broker.placement.copies import Catalog
 WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
 LOG_WAIT_SECONDS: Final = 10.0
+SWEEP_SECONDS: Final = 30.0
 log = structlog.get_logger(__name__)
 
 
@@ -66,12 +68,15 @@ class LogWanted:
 
 
 class DispatchService:
-    """Leases, work, commits, reports and log reads of all sites."""
+    """Leases, work, commits, reports and log reads of all sites. `adapters`: those installed here."""
 
-    def __init__(self, db: Database, catalog: Catalog, metrics: Metrics, lease_seconds: int) -> None:
+    def __init__(
+        self, db: Database, catalog: Catalog, metrics: Metrics, lease_seconds: int, adapters: Collection[str]
+    ) -> None:
         self._db = db
         self._catalog = catalog
         self._lease_seconds = lease_seconds
+        self._adapters = adapters
         self._refused: Counter = metrics.counter("report_items_refused", "Reported items that can't be true.", "kind")
 
     # Lease
@@ -93,7 +98,8 @@ class DispatchService:
         descriptor = request.descriptor
         if (row.adapter, row.adapter_version) != (descriptor.name, descriptor.version):
             row.adapter, row.adapter_version = descriptor.name, descriptor.version
-            feed.state(tx, events.ADAPTER_ANNOUNCED, f"adapter:{descriptor.name}", descriptor)
+            if descriptor.name not in self._adapters:  # What the broker has itself, it announces itself.
+                feed.state(tx, events.ADAPTER_ANNOUNCED, f"adapter:{descriptor.name}", descriptor)
         return Lease(
             site=site,
             epoch=held.epoch,
@@ -156,17 +162,15 @@ class DispatchService:
 
     def _submission(self, tx: Session, row: AttemptRow) -> Submission:
         view = self._catalog.view(tx)
-        job = tx.get_one(JobRow, row.job)
-        spec = JobSpec.model_validate_json(job.spec)
-        tenant = view.tenant(row.site, job.organization, job.project)
-        target = next((sold.offering.target for sold in view.sold if sold.offering.id == row.offering), {})
+        spec = JobSpec.model_validate_json(tx.execute(select(JobRow.spec).where(JobRow.id == row.job)).scalar_one())
         return Submission(
             tag=ids.bare(row.id),
             attempt=row.id,
+            job=row.job,
             tenant=row.tenant,
-            tenant_settings=tenant.settings if tenant else {},
+            tenant_settings=view.tenants[row.tenant].settings,
             offering=row.offering,
-            target=target,
+            target=view.offerings[row.offering].target,
             name=spec.name,
             script=spec.script,
             environment=spec.environment,
@@ -309,10 +313,13 @@ class DispatchService:
             raise NotFound
         task = tx.execute(
             select(AttemptRow.id, AttemptRow.site, AttemptRow.reference)
-            .join(TaskRow, TaskRow.attempt == AttemptRow.id)
+            .select_from(TaskRow)
+            .outerjoin(AttemptRow, AttemptRow.id == TaskRow.attempt)
             .where(TaskRow.job == job, TaskRow.index == wanted.index)
         ).one_or_none()
-        if task is None or task.reference is None:
+        if task is None:
+            raise NotFound
+        if task.reference is None:
             raise NoLogYet
         read = ids.new("log")
         request = LogRead(
@@ -329,7 +336,12 @@ class DispatchService:
         return read
 
     async def answer_log(self, site: str, read: str, answer: LogAnswer, caller: Caller) -> None:
-        """The agent's answer. One that nobody waits for any more is dropped."""
+        """The agent's answer. One that nobody waits for any more is dropped. Raises Invalid when its data isn't base64."""
+        try:
+            data = base64.b64decode(answer.data, validate=True)
+        except ValueError:
+            detail = "Give the bytes in base64, with padding."
+            raise Invalid(errors=[FieldError(pointer="/data", code="base64", detail=detail)]) from None
 
         def keep(tx: Session) -> None:
             self._check(tx, site, answer.epoch, caller)
@@ -337,7 +349,7 @@ class DispatchService:
             if row is None or row.site != site:
                 return
             row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "error"})
-            row.data = base64.b64decode(answer.data)
+            row.data = data
             signal(tx, f"log:{read}")
 
         await self._db.write(keep)
@@ -352,22 +364,26 @@ class DispatchService:
         row = tx.get(AttemptRow, attempt)
         if row is None or not (caller.is_admin or caller.is_provider_admin(row.provider)):
             raise NotFound
-        if row.state == AttemptState.ENDED:
-            raise WrongState(state=row.state, allowed=tuple(s for s in AttemptState if s is not AttemptState.ENDED))
+        if row.state == AttemptState.ENDED or row.work is None:
+            allowed = tuple(state for state in AttemptState if state is not AttemptState.ENDED)
+            detail = "Its site has not heard of it yet: it waits for its money." if row.work is None else None
+            raise WrongState(detail, state=row.state, allowed=allowed)
         reports.lose(tx, row, caller.subject)
-        return to_attempt(row)
+        lost = to_attempt(row)
+        audit.record(tx, caller.subject, "declare_attempt_lost", attempt, lost)
+        return lost
 
-    def sweep(self, tx: Session) -> int:
-        """Drop log reads that nobody waits for any more (their process died). Returns how many went."""
-        old = LogReadRow.asked_at < clock.now() - timedelta(seconds=10 * LOG_WAIT_SECONDS)
-        return affected(tx, delete(LogReadRow).where(old))
+    async def sweep(self) -> float:
+        """Drop log reads that nobody waits for any more: their process died. A loop's iteration."""
+
+        def drop(tx: Session) -> int:
+            old = LogReadRow.asked_at < clock.now() - timedelta(seconds=2 * LOG_WAIT_SECONDS)
+            return affected(tx, delete(LogReadRow).where(old))
+
+        await self._db.write(drop)
+        return SWEEP_SECONDS
 
 
 def may_act(caller: Caller, site: str) -> bool:
     """The site's own agent, or the broker's embedded one."""
     return caller.is_agent(site) or caller.is_service("broker")
-
-
-def known_sites(tx: Session) -> list[str]:
-    """Sites whose agent has ever reported."""
-    return list(tx.scalars(select(SiteRow.site)))

@@ -19,7 +19,7 @@ from caravan.contracts.problems import (
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import IdempotencyKey, OrgMember, OrgReader, Response, Router, problems, provided, stored
 from services.broker.dispatch.service import DispatchService, LogWanted
-from services.broker.jobs.reading import JobReader
+from services.broker.jobs.reading import JobReader, Wanted
 from services.broker.jobs.service import JobService
 
 router = Router(prefix="/v1", tags=["jobs"])
@@ -28,6 +28,7 @@ Reader = Annotated[JobReader, provided(JobReader)]
 Dispatch = Annotated[DispatchService, provided(DispatchService)]
 JobPath = Annotated[JobId, Path()]
 LOG_BYTES = 1_048_576
+LABEL = r"^[A-Za-z0-9_.\-/]{1,63}=[A-Za-z0-9_.\-/]{1,63}$"
 
 
 @router.post(
@@ -51,10 +52,11 @@ async def list_jobs(
     reader: Reader,
     project: ProjectId | None = None,
     state: JobState | None = None,
+    label: Annotated[str | None, Query(pattern=LABEL, description="`name=value`")] = None,
     name: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Page[Job]:
     """List jobs, the newest first."""
-    return await reader.list(caller, page, project, state, name)
+    return await reader.list(caller, page, Wanted(project, state, label, name))
 
 
 @router.get("/jobs/{job}")

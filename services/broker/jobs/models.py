@@ -26,7 +26,7 @@ class JobRow(Base):
     hold_revision: Mapped[int] = mapped_column(BigInteger)
     hold_fen: Mapped[int] = mapped_column(BigInteger)
     hold_state: Mapped[str] = mapped_column(String)
-    granted_fen: Mapped[int] = mapped_column(BigInteger)
+    granted_fen: Mapped[int | None] = mapped_column(BigInteger, comment="The last amount granted; null: none ever was.")
     offering: Mapped[str | None] = mapped_column(String)
     attempts: Mapped[int] = mapped_column(BigInteger)
     cancel_requested: Mapped[int] = mapped_column(BigInteger)
@@ -42,7 +42,9 @@ class JobRow(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     __table_args__ = (
         Index("ix_jobs_organization_id", "organization", "id"),
+        Index("ix_jobs_organization_state_id", "organization", "state", "id"),
         Index("ix_jobs_project_id", "project", "id"),
+        Index("ix_jobs_project_state_id", "project", "state", "id"),
         Index(
             "ix_jobs_wake_at",
             "wake_at",
@@ -50,6 +52,14 @@ class JobRow(Base):
             sqlite_where=text("wake_at IS NOT NULL"),
         ),
     )
+
+
+class LabelRow(Base):
+    """A label (`name=value`) of a job, to find jobs by."""
+
+    __tablename__ = "job_labels"
+    label: Mapped[str] = mapped_column(String, primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
 
 
 class TaskRow(Base):
@@ -91,13 +101,6 @@ class AttemptRow(Base):
     __table_args__ = (
         Index("ix_attempts_job", "job", "number"),
         Index("ix_attempts_site_work", "site", "work"),
-        Index(
-            "ix_attempts_site_open",
-            "site",
-            "work",
-            sqlite_where=text("desired <> 'nothing'"),
-            postgresql_where=text("desired <> 'nothing'"),
-        ),
     )
 
 

@@ -1,6 +1,8 @@
 """Reading jobs: lists by key, details, tasks, attempts, events. A caller sees its organizations' jobs; the platform sees all."""
 
-from sqlalchemy import select, true
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import (
@@ -19,9 +21,29 @@ from caravan.kernel.database import Database
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
-from services.broker.jobs.models import AttemptRow, EventRow, JobRow, RunRow, TaskRow
+from services.broker.jobs.models import AttemptRow, EventRow, JobRow, LabelRow, RunRow, TaskRow
 from services.broker.jobs.store import to_job
 from services.broker.placement.models import StoredPlacement
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs to list; None: any. `label` is `name=value`, `name` matches whole."""
+
+    project: str | None = None
+    state: JobState | None = None
+    label: str | None = None
+    name: str | None = None
+
+
+def _matching(wanted: Wanted) -> Select[JobRow]:
+    query = select(JobRow)
+    if wanted.label is not None:
+        query = query.join(LabelRow, LabelRow.job == JobRow.id).where(LabelRow.label == wanted.label)
+    for column, value in ((JobRow.project, wanted.project), (JobRow.state, wanted.state), (JobRow.name, wanted.name)):
+        if value is not None:
+            query = query.where(column == value)
+    return query
 
 
 class JobReader:
@@ -30,23 +52,19 @@ class JobReader:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def list(
-        self, caller: Caller, page: PageParams, project: str | None, state: JobState | None, name: str | None
-    ) -> Page[Job]:
-        """Jobs, the newest first; `name` matches exactly."""
-        listing = page.listing("jobs", caller, (str,), project=project, state=state, job_name=name)
+    async def list(self, caller: Caller, page: PageParams, wanted: Wanted) -> Page[Job]:
+        """Jobs, the newest first."""
+        listing = page.listing("jobs", caller, (str,), wanted=wanted)
 
         def rows(tx: Session) -> list[Job]:
-            wanted = select(JobRow).where(JobRow.id < listing.after[0] if listing.after else true())
+            query = _matching(wanted)
             if not caller.is_platform_reader:
-                wanted = wanted.where(JobRow.organization.in_(sorted(caller.organizations())))
-            if project is not None:
-                wanted = wanted.where(JobRow.project == project)
-            if state is not None:
-                wanted = wanted.where(JobRow.state == state)
-            if name is not None:
-                wanted = wanted.where(JobRow.name == name)
-            return [to_job(row) for row in tx.scalars(wanted.order_by(JobRow.id.desc()).limit(listing.fetch))]
+                mine = sorted(caller.organizations())
+                # One organization is read along its index.
+                query = query.where(JobRow.organization == mine[0] if len(mine) == 1 else JobRow.organization.in_(mine))
+            if listing.after:
+                query = query.where(JobRow.id < listing.after[0])
+            return [to_job(row) for row in tx.scalars(query.order_by(JobRow.id.desc()).limit(listing.fetch))]
 
         return listing.page(await self._db.read(rows), key=lambda job: (job.id,))
 

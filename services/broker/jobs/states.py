@@ -5,17 +5,20 @@ from typing import Final
 
 from caravan.contracts.jobs import AttemptState, JobState, Outcome
 
-TASK_AFTER: Final[Mapping[Outcome, JobState]] = {
+TASK_AFTER: Final[Mapping[Outcome, JobState | None]] = {
     Outcome.SUCCEEDED: JobState.SUCCEEDED,
     Outcome.USER: JobState.FAILED,
     Outcome.LIMIT: JobState.FAILED,
     Outcome.CANCELLED: JobState.CANCELLED,
     Outcome.SITE: JobState.FAILED,
     Outcome.LOST: JobState.FAILED,
-    Outcome.DUPLICATE: JobState.FAILED,
+    Outcome.DUPLICATE: None,
 }
+"""None: the run should never have been, and says nothing of its task."""
 RETRIED: Final = frozenset({Outcome.SITE, Outcome.LOST})
 """Ends that were not the enterprise's: tried elsewhere, with only the tasks that need it."""
+NOT_CHARGED: Final = RETRIED | {Outcome.DUPLICATE}
+"""Ends of runs that the provider bears."""
 
 TRANSITIONS: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     AttemptState.PLANNED: frozenset({AttemptState.STAGED, AttemptState.ENDED}),
@@ -51,10 +54,10 @@ def job_state(counts: Mapping[JobState, int]) -> JobState:
     return JobState.SUCCEEDED
 
 
-def task_after(outcome: Outcome, tries: int, max_attempts: int, cancelling: bool) -> JobState:
-    """Where a task goes when its run has ended so, after `tries` tries. `pending` means: try it again."""
-    if outcome in RETRIED and not cancelling and tries < max_attempts:
-        return JobState.PENDING
+def task_after(outcome: Outcome, tries: int, max_attempts: int, cancelling: bool) -> JobState | None:
+    """Where a task goes when its run has ended so, after `tries` tries; None: it stays. `pending` means: try it again."""
     if outcome in RETRIED and cancelling:
         return JobState.CANCELLED
+    if outcome in RETRIED and tries < max_attempts:
+        return JobState.PENDING
     return TASK_AFTER[outcome]

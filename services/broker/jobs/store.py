@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session, aliased
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired
@@ -26,14 +26,22 @@ from services.broker.placement.models import Waiting
 
 TOPIC: Final = "advance"
 CHUNK: Final = 500
+PROSE_CHARACTERS: Final = 4000
+WOKEN_BY_AN_OFFERING: Final = 100
 
 
 def note(tx: Session, job: str, type: str, detail: str = "", at: datetime | None = None, **data: Any) -> None:
     """Write the next event of the job."""
     last = select(func.coalesce(func.max(EventRow.sequence), 0) + 1).where(EventRow.job == job).scalar_subquery()
-    tx.execute(
-        insert(EventRow).values(job=job, sequence=last, at=at or clock.now(), type=type, detail=detail, data=data)
-    )
+    values = {
+        "job": job,
+        "sequence": last,
+        "at": at or clock.now(),
+        "type": type,
+        "detail": words(detail),
+        "data": data,
+    }
+    tx.execute(insert(EventRow).values(values))
 
 
 def wake(tx: Session, job: str, at: datetime | None = None) -> None:
@@ -43,15 +51,44 @@ def wake(tx: Session, job: str, at: datetime | None = None) -> None:
         signal(tx, TOPIC)
 
 
-def wake_waiting(tx: Session, offering: str, limit: int = 4) -> None:
-    """Have the oldest jobs that wait for this offering looked at again."""
-    oldest = select(Waiting.job).where(Waiting.offering == offering).order_by(Waiting.job).limit(limit)
+def wake_waiting(tx: Session, offering: str) -> None:
+    """Have the oldest job that waits for this offering looked at again: when it leaves the queue, the next one is."""
+    oldest = select(Waiting.job).where(Waiting.offering == offering).order_by(Waiting.job).limit(1)
     for job in tx.scalars(oldest).all():
         wake(tx, job)
 
 
-def stop_waiting(tx: Session, job: str) -> None:
-    tx.execute(delete(Waiting).where(Waiting.job == job))
+def offering_changed(tx: Session, offering: str) -> None:
+    """What waits for it may be decided otherwise now, and what waits for others may find its place there."""
+    wake_waiting(tx, offering)
+    oldest = select(Waiting.job).distinct().order_by(Waiting.job).limit(WOKEN_BY_AN_OFFERING)
+    for job in tx.scalars(oldest).all():
+        wake(tx, job)
+
+
+def wait_for(tx: Session, job: str, offerings: Sequence[str]) -> bool:
+    """Have the job wait for just these offerings. What it leaves goes to the next in line. Returns whether anything changed."""
+    before = set(tx.scalars(select(Waiting.offering).where(Waiting.job == job)))
+    left, new = before - set(offerings), [offering for offering in offerings if offering not in before]
+    if left:
+        tx.execute(delete(Waiting).where(Waiting.job == job, Waiting.offering.in_(left)))
+        for offering in sorted(left):
+            wake_waiting(tx, offering)
+    if new:
+        tx.execute(insert(Waiting), [{"offering": offering, "job": job} for offering in new])
+    return bool(left or new)
+
+
+def is_next(tx: Session, job: str) -> bool:
+    """Whether the job is the oldest that waits for any of its offerings."""
+    mine, other = aliased(Waiting), aliased(Waiting)
+    older = exists().where(other.offering == mine.offering, other.job < job)
+    return tx.execute(select(mine.job).where(mine.job == job, ~older).limit(1)).first() is not None
+
+
+def words(text: str) -> str:
+    """As much of `text` as a contract's prose may hold."""
+    return text if len(text) <= PROSE_CHARACTERS else text[: PROSE_CHARACTERS - 1] + "…"
 
 
 def move_tasks(
@@ -82,12 +119,11 @@ def follow_tasks(tx: Session, job: JobRow, at: datetime) -> None:
     job.version += 1
     if now is not was:
         job.state = now
-        if now is JobState.RUNNING and job.started_at is None:
-            job.started_at = at
         if now.final:
-            job.ended_at = at
+            last = tx.execute(select(func.max(RunRow.ended_at)).where(RunRow.job == job.id)).scalar_one()
+            job.ended_at = max(at, last or at)
             job.wake_at = None
-            stop_waiting(tx, job.id)
+            wait_for(tx, job.id, ())
         if now is not JobState.PENDING:
             job.reason = None
         note(tx, job.id, f"job.{now}", job.detail if now.final else "")

@@ -1,6 +1,6 @@
 """Capacity: a vector per offering, reserved by a conditional update, given back once when the attempt is seen terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session
@@ -11,20 +11,28 @@ from services.broker.placement.decide import Room
 from services.broker.placement.models import Occupied, Waiting
 
 
-def rooms(tx: Session, job: str | None = None) -> Mapping[str, Room]:
-    """What is occupied of every offering. `waited_for` counts jobs that are older than `job` (all, for a new one)."""
-    older = select(Waiting.offering).distinct()
-    waited = set(tx.scalars(older if job is None else older.where(Waiting.job < job)))
-    found = {
+def rooms(tx: Session, offerings: Sequence[str], job: str | None = None) -> Mapping[str, Room]:
+    """What is occupied of these offerings. `waited_for`: by a job older than `job`, or by any when `job` is a new one."""
+    waiting = select(Waiting.job).where(Waiting.offering == Occupied.offering)
+    older = waiting if job is None else waiting.where(Waiting.job < job)
+    rows = tx.execute(
+        select(
+            Occupied.offering,
+            Occupied.cpus,
+            Occupied.memory_mib,
+            Occupied.accelerators,
+            Occupied.ahead,
+            older.exists().label("waited_for"),
+        ).where(Occupied.offering.in_(offerings))
+    )
+    return {
         row.offering: Room(
             Capacity(cpus=row.cpus, memory_mib=row.memory_mib, accelerators=row.accelerators),
             row.ahead,
-            row.offering in waited,
+            bool(row.waited_for),
         )
-        for row in tx.execute(select(Occupied.__table__))
+        for row in rows
     }
-    nothing = Capacity(cpus=0, memory_mib=0)
-    return found | {offering: Room(nothing, 0, True) for offering in waited - set(found)}
 
 
 def reserve(tx: Session, offering: Offering, need: Capacity) -> str | None:

@@ -6,7 +6,7 @@ The view is built once per state of the feed and shared by all requests until th
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -50,17 +50,22 @@ class CatalogView:
 
     cursor: str
     sold: tuple[Sold, ...]
+    """What is on sale or paused, by id."""
+    offerings: Mapping[str, Offering]
+    """In whatever state: what was placed on one is still to be dispatched."""
     sites: Mapping[str, Site]
     accelerators: Mapping[str, Accelerator]
-    tenants: Mapping[tuple[str, str, str | None], Tenant]
+    tenants: Mapping[str, Tenant]
+    mapped: Mapping[tuple[str, str, str | None], Tenant]
     """(site, organization, project or None) -> tenant."""
 
     def tenant(self, site: str, organization: str, project: str) -> Tenant | None:
         """The project's own mapping at the site, else the organization's."""
-        return self.tenants.get((site, organization, project)) or self.tenants.get((site, organization, None))
+        return self.mapped.get((site, organization, project)) or self.mapped.get((site, organization, None))
 
 
-EMPTY = CatalogView("", (), {}, {}, {})
+SOLD: Final = (OfferingState.ACTIVE, OfferingState.PAUSED)
+EMPTY: Final = CatalogView("", (), {}, {}, {}, {}, {})
 
 
 class Catalog:
@@ -92,18 +97,20 @@ def _build(tx: Session, cursor: str) -> CatalogView:
         prices = PriceList.model_validate(entity)
         if prices.offering not in newest or newest[prices.offering].revision < prices.revision:
             newest[prices.offering] = prices
-    sold = []
-    for entity in found.get(events.OFFERING, {}).values():
-        offering = Offering.model_validate(entity)
-        if offering.state is OfferingState.ACTIVE and offering.site in sites and offering.provider in providers:
-            sold.append(Sold(offering, sites[offering.site], providers[offering.provider], newest.get(offering.id)))
-    tenants = [Tenant.model_validate(d) for d in found.get(events.TENANT, {}).values()]
+    offerings = {i: Offering.model_validate(d) for i, d in sorted(found.get(events.OFFERING, {}).items())}
+    tenants = {i: Tenant.model_validate(d) for i, d in found.get(events.TENANT, {}).items()}
     return CatalogView(
         cursor=cursor,
-        sold=tuple(sorted(sold, key=lambda s: s.offering.id)),
+        sold=tuple(
+            Sold(offering, sites[offering.site], providers[offering.provider], newest.get(offering.id))
+            for offering in offerings.values()
+            if offering.state in SOLD and offering.site in sites and offering.provider in providers
+        ),
+        offerings=offerings,
         sites=sites,
         accelerators={i: Accelerator.model_validate(d) for i, d in found.get(events.ACCELERATOR, {}).items()},
-        tenants={(t.site, t.organization, t.project): t for t in tenants},
+        tenants=tenants,
+        mapped={(t.site, t.organization, t.project): t for t in tenants.values()},
     )
 
 

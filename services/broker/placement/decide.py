@@ -3,20 +3,30 @@
 Hard filters first, then the cheapest worst case; ties go to the older offering, so that equal questions get equal answers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Candidate, JobSpec, Reason, Refusal, Resources
-from caravan.contracts.offerings import Capacity, PriceList
+from caravan.contracts.offerings import Capacity, OfferingState, PriceList
 from caravan.kernel import clock
-from caravan.pricing import UNCOVERED, windows, worst_case
+from caravan.kernel.money import Money
+from caravan.pricing import UNCOVERED, WorstCase, windows, worst_case
+from services.broker.adapters.port import Rejected
 from services.broker.placement.copies import CatalogView, Sold, approved
 
 GrantOf = Callable[[Resources, Mapping[str, Any], Mapping[str, Any]], Grant]
-"""An adapter's pure function of what its backend will allocate: (resources, target, site settings) -> grant of one task."""
+"""An adapter's pure function of what its backend will allocate: (resources, target, site settings) -> grant of one task.
+Raises Rejected."""
+PASSING: Final = frozenset(
+    {"paused", "provider_not_approved", "no_price", "adapter_version", "site_not_seen", "site_refused"}
+)
+"""Reasons that may pass by themselves: a job that was accepted waits for them instead of failing."""
+DEAREST: Final = Money(10**15)
+"""Accounting takes no hold above it: ten trillion yuan."""
+DETAIL_CHARACTERS: Final = 4000
 
 
 @dataclass(frozen=True)
@@ -29,8 +39,9 @@ class AdapterHere:
 
 @dataclass(frozen=True)
 class SiteNow:
-    """What the site's agent last said of itself."""
+    """What the site's agent last said of itself: its adapter, and why it can't operate the site, if so."""
 
+    adapter: str | None
     adapter_version: str | None
     refused: str | None
 
@@ -73,94 +84,156 @@ class Decision:
     refused: tuple[Refusal, ...]
 
 
+RoomsOf = Callable[[Sequence[str]], Mapping[str, Room]]
+"""How occupied these offerings are; one that is missing has never been used."""
+
+
 def decide(
     question: Question,
     view: CatalogView,
     adapters: Mapping[str, AdapterHere],
     sites: Mapping[str, SiteNow],
-    rooms: Mapping[str, Room],
+    rooms: RoomsOf,
 ) -> Decision:
-    """Look at every offering on sale."""
-    options, refused = [], []
+    """Look at every offering that is on sale or paused. `rooms` is asked once, for those where the job could run."""
+    fitting, refused = [], []
     for sold in view.sold:
-        option = _look(question, sold, view, adapters, sites.get(sold.site.id), rooms.get(sold.offering.id))
-        if isinstance(option, Option):
-            options.append(option)
+        looked = _look(question, sold, view, adapters.get(sold.site.adapter), sites.get(sold.site.id))
+        if isinstance(looked, _Fit):
+            fitting.append(looked)
         else:
             refused.append(
                 Refusal(
                     offering=sold.offering.id,
                     offering_name=sold.offering.name,
                     provider=sold.provider.id,
-                    reasons=tuple(option),
+                    reasons=tuple(looked),
                 )
             )
-    options.sort(key=lambda o: (o.candidate.worst_case.fen, o.candidate.offering))
+    fitting.sort(key=lambda fit: (fit.worst.amount.fen, fit.sold.offering.id))
+    occupied = rooms([fit.sold.offering.id for fit in fitting])
+    options = (fit.option(occupied.get(fit.sold.offering.id)) for fit in fitting)
     return Decision(tuple(options), tuple(refused))
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """An offering on which the job could run."""
+
+    sold: Sold
+    prices: PriceList
+    tenant: str
+    grant: Grant
+    need: Capacity
+    worst: WorstCase
+
+    def option(self, room: Room | None) -> Option:
+        sold = self.sold
+        return Option(
+            candidate=Candidate(
+                offering=sold.offering.id,
+                offering_name=sold.offering.name,
+                provider=sold.provider.id,
+                provider_name=sold.provider.name,
+                site=sold.site.id,
+                tier=sold.offering.tier,
+                price_list=self.prices.id,
+                price_list_revision=self.prices.revision,
+                worst_case=self.worst.amount,
+                components=self.worst.components,
+                capacity=self.need,
+                has_room=has_room(self.need, sold, room),
+            ),
+            sold=sold,
+            tenant=self.tenant,
+            grant=self.grant,
+        )
+
+
 def _look(
-    question: Question,
-    sold: Sold,
-    view: CatalogView,
-    adapters: Mapping[str, AdapterHere],
-    site: SiteNow | None,
-    room: Room | None,
-) -> Option | list[Reason]:
-    reasons = [*_wanted(question, sold), *_limits(question.spec, sold, view)]
-    tenant = view.tenant(sold.site.id, question.organization, question.spec.project)
+    question: Question, sold: Sold, view: CatalogView, adapter: AdapterHere | None, site: SiteNow | None
+) -> _Fit | list[Reason]:
+    """The offering with what the job would get and cost there, or every reason against it."""
+    spec = question.spec
+    reasons = [*_wanted(question, sold), *_limits(spec, sold, view)]
+    tenant = view.tenant(sold.site.id, question.organization, spec.project)
     if tenant is None:
         reasons.append(
-            Reason(
-                code="no_tenant", detail="The centre has not set your organization up at this site; ask it for access"
-            )
+            _reason("no_tenant", "The centre has not set your organization up at this site; ask it for access")
         )
-    adapter = adapters.get(sold.site.adapter)
-    reasons += _operable(sold, adapter, site, question.now, question.spec.resources.walltime_seconds)
-    if reasons or adapter is None or tenant is None or sold.prices is None:
+    reasons += _operable(sold, adapter, site)
+    priced = sold.prices is not None and _priced_through(sold.prices, question)
+    if not priced:
+        reasons.append(_reason("no_price", "Its price list does not cover the time from now to the job's walltime"))
+    grant = _granted(spec, sold, adapter) if adapter is not None else None
+    if isinstance(grant, Reason):
+        return [*reasons, grant]
+    if grant is None:
         return reasons
-    grant = adapter.grant(question.spec.resources, sold.offering.target, sold.site.settings)
-    need = occupied_by(grant, min(question.tasks, question.spec.max_parallel))
+    need = occupied_by(grant, min(question.tasks, spec.max_parallel))
     if not need.within(sold.offering.capacity):
-        return [
-            Reason(
-                code="capacity",
-                detail="The tasks that would run at once need more than the offering has; lower array.max_parallel or the resources",
-                field="/array/max_parallel" if question.spec.array else "/resources",
+        reasons.append(
+            _reason(
+                "capacity",
+                "The tasks that would run at once need more than the offering has; lower array.max_parallel or the resources",
+                field="/array/max_parallel" if spec.array else "/resources",
                 asked=_words(need),
                 limit=_words(sold.offering.capacity),
             )
-        ]
+        )
+    if sold.prices is None or not priced:
+        return reasons
     worst = worst_case(grant, question.tasks, sold.prices, clock.to_seconds(question.now))
-    if question.spec.max_cost is not None and worst.amount > question.spec.max_cost:
-        return [
-            Reason(
-                code="max_cost",
-                detail="Its worst case is dearer than max_cost; raise max_cost or shorten the walltime",
+    if spec.max_cost is not None and worst.amount > spec.max_cost:
+        reasons.append(
+            _reason(
+                "max_cost",
+                "Its worst case is dearer than max_cost; raise max_cost or shorten the walltime",
                 field="/max_cost",
-                asked=str(question.spec.max_cost),
+                asked=str(spec.max_cost),
                 limit=str(worst.amount),
             )
-        ]
-    return Option(
-        candidate=Candidate(
-            offering=sold.offering.id,
-            offering_name=sold.offering.name,
-            provider=sold.provider.id,
-            provider_name=sold.provider.name,
-            site=sold.site.id,
-            tier=sold.offering.tier,
-            price_list=sold.prices.id,
-            price_list_revision=sold.prices.revision,
-            worst_case=worst.amount,
-            components=worst.components,
-            capacity=need,
-            has_room=has_room(need, sold, room),
-        ),
-        sold=sold,
-        tenant=tenant.id,
-        grant=grant,
-    )
+        )
+    if worst.amount > DEAREST:
+        reasons.append(
+            _reason(
+                "too_dear",
+                f"Its worst case is {worst.amount}, and no more than {DEAREST} can be held for a job",
+                field="/resources/walltime_seconds",
+            )
+        )
+    if reasons or tenant is None:
+        return reasons
+    return _Fit(sold, sold.prices, tenant.id, grant, need, worst)
+
+
+def to_hold(options: Sequence[Option]) -> Money | None:
+    """What is set aside for a job with these options: the worst case of the one it takes; None when it can't run."""
+    with_room = [option.candidate.worst_case for option in options if option.candidate.has_room]
+    if not options:
+        return None
+    return with_room[0] if with_room else dearest(options)
+
+
+def dearest(options: Sequence[Option]) -> Money:
+    """What is set aside for a job that waits for room on any of these."""
+    return max(option.candidate.worst_case for option in options)
+
+
+def _granted(spec: JobSpec, sold: Sold, adapter: AdapterHere) -> Grant | Reason:
+    """What the backend would allocate to one task, or why it never would."""
+    asked = spec.resources
+    if asked.accelerators_per_node and asked.accelerator is None:
+        asked = asked.model_copy(update={"accelerator": sold.offering.accelerator})
+    try:
+        return adapter.grant(asked, sold.offering.target, sold.site.settings)
+    except Rejected as error:
+        return _reason("backend", f"Its backend would not take the job: {error}", field="/resources")
+
+
+def lasting(refused: Sequence[Refusal]) -> bool:
+    """Whether waiting can't help: each offering has a reason against it that does not pass by itself."""
+    return all(any(reason.code not in PASSING for reason in refusal.reasons) for refusal in refused)
 
 
 def occupied_by(grant: Grant, at_once: int) -> Capacity:
@@ -186,14 +259,12 @@ def _wanted(question: Question, sold: Sold) -> list[Reason]:
         ("regions", where.regions, sold.site.region, "Its region is not among those asked for"),
     )
     reasons = [
-        Reason(
-            code=f"where_{field}", detail=detail, field=f"/where/{field}", asked=", ".join(wanted), limit=str(actual)
-        )
+        _reason(f"where_{field}", detail, field=f"/where/{field}", asked=", ".join(wanted), limit=str(actual))
         for field, wanted, actual, detail in checks
         if wanted and actual not in wanted
     ]
     if offering.id in question.excluded:
-        reasons.append(Reason(code="failed_there", detail=question.excluded[offering.id]))
+        reasons.append(_reason("failed_there", question.excluded[offering.id]))
     return reasons
 
 
@@ -218,9 +289,9 @@ def _limits(spec: JobSpec, sold: Sold, view: CatalogView) -> list[Reason]:
         ("array_tasks", len(spec.indices), limits.array_tasks, "/array/indices"),
     )
     reasons = [
-        Reason(
-            code=f"limit_{name}",
-            detail=f"It allows at most {limit:,} {name.replace('_', ' ')}, the job asks for {value:,}",
+        _reason(
+            f"limit_{name}",
+            f"It allows at most {limit:,} {name.replace('_', ' ')}, the job asks for {value:,}",
             field=field,
             asked=str(value),
             limit=str(limit),
@@ -232,9 +303,9 @@ def _limits(spec: JobSpec, sold: Sold, view: CatalogView) -> list[Reason]:
     if wanted is not None and wanted != sold.offering.accelerator:
         has = view.accelerators.get(sold.offering.accelerator or "")
         reasons.append(
-            Reason(
-                code="accelerator",
-                detail="It has another kind of accelerator" if has else "It has no accelerators",
+            _reason(
+                "accelerator",
+                "It has another kind of accelerator" if has else "It has no accelerators",
                 field="/resources/accelerator",
                 asked=wanted,
                 limit=sold.offering.accelerator,
@@ -243,38 +314,41 @@ def _limits(spec: JobSpec, sold: Sold, view: CatalogView) -> list[Reason]:
     return reasons
 
 
-def _priced_through(prices: PriceList, start: int, seconds: int) -> bool:
-    return all(window.tariff != UNCOVERED for window in windows(prices.tariffs, start, start + seconds))
+def _priced_through(prices: PriceList, question: Question) -> bool:
+    start = clock.to_seconds(question.now)
+    covered = windows(prices.tariffs, start, start + question.spec.resources.walltime_seconds)
+    return all(window.tariff != UNCOVERED for window in covered)
 
 
-def _operable(
-    sold: Sold, adapter: AdapterHere | None, site: SiteNow | None, now: datetime, walltime_seconds: int
-) -> list[Reason]:
+def _operable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) -> list[Reason]:
     reasons = []
+    if sold.offering.state is not OfferingState.ACTIVE:
+        reasons.append(_reason("paused", "The centre has paused its sale"))
     if not approved(sold.provider):
-        reasons.append(Reason(code="provider_not_approved", detail="Its provider is not approved at present"))
-    if sold.prices is None or not _priced_through(sold.prices, clock.to_seconds(now), walltime_seconds):
-        reasons.append(
-            Reason(code="no_price", detail="Its price list does not cover the time from now to the job's walltime")
-        )
+        reasons.append(_reason("provider_not_approved", "Its provider is not approved at present"))
     if adapter is None:
+        reasons.append(_reason("adapter_missing", f"The platform has no adapter {sold.site.adapter} installed"))
+    seen = site is not None and site.adapter == sold.site.adapter
+    if site is None or not seen:
+        reasons.append(_reason("site_not_seen", "The site's agent has not reported yet"))
+    elif adapter is not None and site.adapter_version != adapter.version:
         reasons.append(
-            Reason(code="adapter_missing", detail=f"The platform has no adapter {sold.site.adapter} installed")
-        )
-    elif site is not None and site.adapter_version not in (None, adapter.version):
-        reasons.append(
-            Reason(
-                code="adapter_version",
-                detail="The centre's adapter and the platform's differ in version, so what it would allocate is not known",
+            _reason(
+                "adapter_version",
+                "The centre's adapter and the platform's differ in version, so what it would allocate is not known",
                 asked=adapter.version,
                 limit=site.adapter_version,
             )
         )
-    if site is None or site.adapter_version is None:
-        reasons.append(Reason(code="site_not_seen", detail="The site's agent has not reported yet"))
-    elif site.refused:
-        reasons.append(Reason(code="site_refused", detail=f"The site can't be operated: {site.refused}"))
+    if site is not None and site.refused is not None:
+        reasons.append(_reason("site_refused", f"The site can't be operated: {site.refused}"))
     return reasons
+
+
+def _reason(
+    code: str, detail: str, *, field: str | None = None, asked: str | None = None, limit: str | None = None
+) -> Reason:
+    return Reason(code=code, detail=detail[:DETAIL_CHARACTERS], field=field, asked=asked, limit=limit)
 
 
 def _words(capacity: Capacity) -> str:

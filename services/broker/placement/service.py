@@ -1,6 +1,8 @@
 """Placing by what the broker knows now, and quotes: the stored answer to "where could this job run"."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import insert, select, true
 from sqlalchemy.orm import Session
@@ -9,13 +11,14 @@ from caravan.contracts.jobs import JobSpec, Quote
 from caravan.contracts.problems import UnknownReference
 from caravan.kernel import clock, ids
 from caravan.kernel.database import Database
+from caravan.kernel.money import Money
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.problems import FieldError, NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch.models import SiteRow
 from services.broker.placement import capacity
-from services.broker.placement.copies import Catalog, Sold, project_of
-from services.broker.placement.decide import AdapterHere, Decision, GrantOf, Question, SiteNow, decide
+from services.broker.placement.copies import Catalog, CatalogView, project_of
+from services.broker.placement.decide import AdapterHere, Decision, Question, RoomsOf, SiteNow, decide, to_hold
 from services.broker.placement.models import StoredQuote
 
 
@@ -28,15 +31,49 @@ class Placer:
 
     def decide(self, tx: Session, question: Question, job: str | None = None) -> Decision:
         """Rank and refuse as of this transaction. `job`: one that waits itself, and yields only to older ones."""
-        sites = {
-            row.site: SiteNow(row.adapter_version, row.detail if row.health == "refused" else None)
-            for row in tx.execute(select(SiteRow.site, SiteRow.adapter_version, SiteRow.health, SiteRow.detail))
-        }
-        return decide(question, self.catalog.view(tx), self._adapters, sites, capacity.rooms(tx, job))
+        return decide(question, self.catalog.view(tx), self._adapters, _sites(tx), partial(capacity.rooms, tx, job=job))
 
-    def grant(self, sold: Sold) -> GrantOf:
-        """What the backend of this offering really allocates."""
-        return self._adapters[sold.site.adapter].grant
+    def longest_walltime(self, tx: Session, question: Question, money: Money) -> int | None:
+        """The walltime, at most the one asked for, that would be funded by `money` now, while one second more would not."""
+        view, sites = self.catalog.view(tx), _sites(tx)
+
+        def decided(walltime: int, view: CatalogView, rooms: RoomsOf) -> Decision:
+            resources = question.spec.resources.model_copy(update={"walltime_seconds": walltime})
+            spec = question.spec.model_copy(update={"resources": resources})
+            return decide(replace(question, spec=spec), view, self._adapters, sites, rooms)
+
+        # No reason against an offering passes when the walltime grows.
+        shortest = decided(1, view, partial(capacity.rooms, tx)).options
+        view = replace(view, sold=tuple(option.sold for option in shortest))
+        occupied = capacity.rooms(tx, [option.candidate.offering for option in shortest])
+        fitting, too_long = 0, question.spec.resources.walltime_seconds + 1
+        while too_long - fitting > 1:
+            middle = (fitting + too_long) // 2
+            hold = to_hold(decided(middle, view, lambda _: occupied).options)
+            if hold is not None and hold <= money:
+                fitting = middle
+            else:
+                too_long = middle
+        return fitting or None
+
+
+def _sites(tx: Session) -> Mapping[str, SiteNow]:
+    return {
+        row.site: SiteNow(row.adapter, row.adapter_version, row.detail if row.health == "refused" else None)
+        for row in tx.execute(
+            select(SiteRow.site, SiteRow.adapter, SiteRow.adapter_version, SiteRow.health, SiteRow.detail)
+        )
+    }
+
+
+def organization_of(tx: Session, spec: JobSpec, caller: Caller) -> str:
+    """The organization that the spec's project belongs to. Raises UnknownReference when it isn't one of the caller's."""
+    project = project_of(tx, spec.project)
+    if project is None or not caller.is_org_member(project["organization"]):
+        detail = "There is no such project of yours; create it first"
+        raise UnknownReference(errors=[FieldError(pointer="/project", code="unknown", detail=detail)])
+    organization: str = project["organization"]
+    return organization
 
 
 class QuoteService:
@@ -71,20 +108,11 @@ class QuoteService:
         return listing.page(await self._db.read(rows), key=lambda quote: (quote.id,))
 
     def _create(self, tx: Session, spec: JobSpec, caller: Caller) -> Quote:
-        project = project_of(tx, spec.project)
-        if project is None or not caller.is_org_member(project["organization"]):
-            raise UnknownReference(
-                errors=[
-                    FieldError(
-                        pointer="/project", code="unknown", detail="There is no such project of yours; create it first"
-                    )
-                ]
-            )
-        now = clock.now()
-        decision = self._placer.decide(tx, Question(spec, project["organization"], len(spec.indices), now, {}))
+        organization, now = organization_of(tx, spec, caller), clock.now()
+        decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
         quote = Quote(
             id=ids.new("quo"),
-            organization=project["organization"],
+            organization=organization,
             project=spec.project,
             candidates=tuple(option.candidate for option in decision.options),
             refused=decision.refused,

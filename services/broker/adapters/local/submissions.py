@@ -111,6 +111,7 @@ class Submissions:
             "view": view._replace(keep=(tenant.home, script)).to_json(),
             "marks": {
                 leftovers.MARKER: reference,
+                "CARAVAN_JOB": submission.job,
                 "CARAVAN_ATTEMPT": submission.attempt,
                 "CARAVAN_JOB_NAME": submission.name,
                 "CARAVAN_CPUS": str(submission.grant.cpus),

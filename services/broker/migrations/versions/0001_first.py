@@ -289,6 +289,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_attempts_site_work", ["site", "work"], unique=False)
 
     op.create_table(
+        "job_labels",
+        sa.Column("label", sa.String(), nullable=False),
+        sa.Column("job", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_job_labels_job")),
+        sa.PrimaryKeyConstraint("label", "job", name=op.f("pk_job_labels")),
+    )
+    op.create_table(
         "job_events",
         sa.Column("job", sa.String(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),

@@ -1,0 +1,211 @@
+"""Money for jobs: what to ask accounting for, and what its answer changes. Functions within a transaction.
+
+A hold is one amount for the whole job. Its revision grows with each new amount; an answer to an older revision changes nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypedDict
+
+from sqlalchemy import BigInteger, Select, func, select, type_coerce
+from sqlalchemy.orm import Session
+
+from caravan.contracts import events
+from caravan.contracts.dispatch import Desired, Grant
+from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest
+from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
+from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds
+from caravan.contracts.usage import AttemptPlaced, JobNamed
+from caravan.kernel import clock, feed
+from caravan.kernel.money import Money
+from caravan.kernel.problems import Problem
+from caravan.pricing import worst_case
+from services.broker.dispatch.wanted import want
+from services.broker.jobs import store
+from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
+from services.broker.jobs.states import NOT_CHARGED
+from services.broker.placement.copies import price_list_of
+
+RESCUE: Final = timedelta(seconds=10)
+"""When the loop asks for a hold whose request may have died on the way."""
+ASK_AGAIN: Final = timedelta(seconds=2)
+_MICROSECONDS: Final = type_coerce(RunRow.ended_at, BigInteger) - type_coerce(RunRow.started_at, BigInteger)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A hold revision to be put to accounting."""
+
+    job: str
+    request: HoldRequest
+
+
+Answered = HoldAnswer | HoldOutdated | None
+"""Accounting's answer to an Ask; None: it can't be reached now."""
+
+
+def fund(tx: Session, row: JobRow, worst_fen: int) -> Ask | None:
+    """Ask for what is needed in all (`worst_fen` for what is ahead), unless just that is held already: then let it start."""
+    needed = worst_fen + still_owed(tx, row)
+    if row.hold_state == HoldState.GRANTED and row.granted_fen == needed:
+        row.wake_at = None
+        _start(tx, row)
+        return None
+    row.hold_revision += 1
+    row.hold_fen = needed
+    row.hold_state = HoldState.UNCONFIRMED
+    row.wake_at = clock.now() + RESCUE
+    return ask_for(row)
+
+
+def ask_for(row: JobRow) -> Ask:
+    return Ask(
+        row.id,
+        HoldRequest(
+            revision=row.hold_revision,
+            organization=row.organization,
+            project=row.project,
+            amount=Money(row.hold_fen),
+            submitted_at=row.created_at,
+        ),
+    )
+
+
+def still_owed(tx: Session, row: JobRow) -> int:
+    """The most that earlier attempts may charge the organization in all, in fen: for runs whose end was the site's, nothing."""
+    if not row.attempts:
+        return 0
+    total = 0
+    started = select(AttemptRow).where(AttemptRow.job == row.id, AttemptRow.work.is_not(None))
+    for attempt in tx.scalars(started).all():
+        if attempt.state != AttemptState.ENDED:
+            total += attempt.worst_fen
+            continue
+        runs, longest = tx.execute(
+            select(func.count(), func.max(_MICROSECONDS)).where(
+                RunRow.attempt == attempt.id, RunRow.outcome.not_in(NOT_CHARGED)
+            )
+        ).one()
+        if runs:
+            ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
+            prices = price_list_of(tx, attempt.price_list)
+            total += worst_case(ran, runs, prices, clock.to_seconds(attempt.created_at)).amount.fen
+    return total
+
+
+def decided(tx: Session, ask: Ask, answer: Answered) -> None:
+    """Apply accounting's answer, if it is to the revision that the job waits for."""
+    row = tx.get_one(JobRow, ask.job)
+    asked = ask.request.revision
+    if row.hold_state != HoldState.UNCONFIRMED or row.hold_revision != asked or JobState(row.state).final:
+        return
+    now = clock.now()
+    if answer is None:
+        row.reason = row.reason or PendingReason.FUNDS_UNCONFIRMED
+        row.wake_at = now + ASK_AGAIN
+        row.version += 1
+    elif isinstance(answer, HoldOutdated):
+        _outdated(tx, row, answer.revision, now)
+    elif answer.granted:
+        _granted(tx, row, now)
+    else:
+        row.refusal = answer.model_dump(mode="json")
+        short = f"budget {answer.budget_name}" if answer.short is FundsLimit.BUDGET else "funds"
+        _refuse(tx, row, f"Its {short} did not cover {answer.asked}; {answer.fits} would have been granted", now)
+
+
+def _granted(tx: Session, row: JobRow, now: datetime) -> None:
+    row.hold_state, row.granted_fen = HoldState.GRANTED, row.hold_fen
+    if row.reason == PendingReason.FUNDS_UNCONFIRMED:
+        row.reason = None
+    # Room that came while the money was asked for has woken it in vain.
+    row.wake_at = now if store.is_next(tx, row.id) else None
+    row.version += 1
+    store.note(tx, row.id, "hold.granted", at=now, amount=str(Money(row.hold_fen)), revision=row.hold_revision)
+    _start(tx, row)
+
+
+def _start(tx: Session, row: JobRow) -> None:
+    """The money is there: let the site have the planned attempt, and tell accounting whose it is."""
+    for attempt in tx.scalars(_unfunded(row.id)).all():
+        if attempt.number == 1:
+            feed.fact(tx, events.JOB_NAMED, row.id, JobNamed(job=row.id, name=row.name))
+        feed.fact(
+            tx,
+            events.ATTEMPT_PLACED,
+            row.id,
+            AttemptPlaced(
+                attempt=attempt.id,
+                job=row.id,
+                organization=row.organization,
+                project=row.project,
+                offering=attempt.offering,
+                site=attempt.site,
+                provider=attempt.provider,
+                price_list=attempt.price_list,
+            ),
+        )
+        want(tx, attempt, Desired.RUN)
+
+
+def _outdated(tx: Session, row: JobRow, known: int, now: datetime) -> None:
+    """Accounting knows more of the job than this broker, which was restored from a backup: pass its revision, or give up."""
+    if known < row.hold_revision:
+        _refuse(tx, row, "Accounting has settled this job already", now)
+        return
+    row.hold_revision = known + 1
+    store.wake(tx, row.id)
+
+
+def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
+    """The money isn't there: what was planned is undone, and what waited for it ends. What was granted before stays so."""
+    row.detail = detail
+    asked = row.hold_fen
+    row.hold_state = HoldState.REFUSED
+    if row.granted_fen is not None:
+        row.hold_state, row.hold_fen = HoldState.GRANTED, row.granted_fen
+    unfunded = tx.scalars(_unfunded(row.id)).all()
+    for attempt in unfunded:
+        attempt.desired = Desired.NOTHING
+        store.end_attempt(tx, attempt, now, "not funded")
+    store.note(tx, row.id, "hold.refused", detail, at=now, asked=str(Money(asked)), revision=row.hold_revision)
+    nowhere = TaskRow.attempt.is_(None) | TaskRow.attempt.in_([attempt.id for attempt in unfunded])
+    pending = tx.scalars(select(TaskRow.index).where(TaskRow.job == row.id, nowhere)).all()
+    ran = tx.execute(select(RunRow.id).where(RunRow.job == row.id).limit(1)).first() is not None
+    target = JobState.FAILED if ran else JobState.REFUSED
+    store.move_tasks(tx, row, pending, [JobState.PENDING], target, detail=detail)
+    store.follow_tasks(tx, row, now)
+
+
+def _unfunded(job: str) -> Select[AttemptRow]:
+    """Attempts that wait for their money: no site has heard of them."""
+    return select(AttemptRow).where(
+        AttemptRow.job == job, AttemptRow.state == AttemptState.PLANNED, AttemptRow.work.is_(None)
+    )
+
+
+class _Short(TypedDict):
+    """What both kinds of 402 say."""
+
+    job: str
+    limit: Money
+    held: Money
+    asked: Money
+    fits: Money
+    walltime_seconds_that_fits: int | None
+
+
+def problem_of(row: JobRow, answer: HoldAnswer, walltime_seconds_that_fits: int | None) -> Problem:
+    """The 402 that says which limit was short."""
+    zero = Money(0)
+    common = _Short(
+        job=row.id,
+        limit=answer.limit or zero,
+        held=answer.held or zero,
+        asked=answer.asked or zero,
+        fits=answer.fits or zero,
+        walltime_seconds_that_fits=walltime_seconds_that_fits,
+    )
+    if answer.short is FundsLimit.BUDGET:
+        return BudgetExceeded(budget=answer.budget or "", budget_name=answer.budget_name or "", **common)
+    return InsufficientFunds(**common)

@@ -1,0 +1,137 @@
+"""Giving jobs a place: what `advance` does for a job whose tasks wait for one, and the first time at its submission.
+
+A job waits in every offering that could take it; the oldest goes first in each. It leaves those that can't take it any more.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.dispatch import Desired
+from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement
+from caravan.kernel import clock, ids
+from services.broker.jobs import funding, store
+from services.broker.jobs.funding import Ask
+from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
+from services.broker.placement import capacity
+from services.broker.placement.decide import Decision, Option, Question, dearest, lasting
+from services.broker.placement.models import StoredPlacement
+from services.broker.placement.service import Placer
+
+LOOK_AGAIN: Final = timedelta(seconds=20)
+
+
+class Planner:
+    """Places jobs by `placer`'s decisions. Its methods are units of work: each returns the hold to ask for, if one is due."""
+
+    def __init__(self, placer: Placer) -> None:
+        self._placer = placer
+
+    def advance(self, tx: Session, job: str) -> Ask | None:
+        """Move the job on by what is due for it: ask for its hold, place what waits for a place, settle."""
+        row = tx.get_one(JobRow, job)
+        row.wake_at = None
+        if JobState(row.state).final:
+            store.settle(tx, row)
+            return None
+        if row.hold_state == HoldState.UNCONFIRMED and row.hold_revision:
+            row.wake_at = clock.now() + funding.ASK_AGAIN
+            return funding.ask_for(row)
+        waiting = tx.scalars(
+            select(TaskRow.index)
+            .where(TaskRow.job == job, TaskRow.state == JobState.PENDING, TaskRow.attempt.is_(None))
+            .order_by(TaskRow.index)
+        ).all()
+        return self._again(tx, row, waiting) if waiting else None
+
+    def _again(self, tx: Session, row: JobRow, waiting: Sequence[int]) -> Ask | None:
+        spec, now = JobSpec.model_validate_json(row.spec), clock.now()
+        decision = self._elsewhere(tx, row, spec, len(waiting), now)
+        if decision.options:
+            return self.place(tx, row, spec, decision, waiting, now)
+        store.wait_for(tx, row.id, ())
+        if not lasting(decision.refused):
+            row.reason, row.wake_at = PendingReason.RETRYING, now + LOOK_AGAIN
+            return None
+        row.detail = store.words(
+            "No offering can take it any more: "
+            + "; ".join(f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in decision.refused)
+        )
+        store.move_tasks(tx, row, waiting, [JobState.PENDING], JobState.FAILED, detail=row.detail)
+        store.follow_tasks(tx, row, now)
+        return None
+
+    def _elsewhere(self, tx: Session, row: JobRow, spec: JobSpec, tasks: int, now: datetime) -> Decision:
+        """Where the tasks could run; where a site has failed them before, only if there is no other."""
+        excluded = {offering: detail for offering, (_, detail) in row.excluded.items()}
+        decision = self._placer.decide(tx, Question(spec, row.organization, tasks, now, excluded), row.id)
+        if decision.options or not row.excluded:
+            return decision
+        rejected = {offering: detail for offering, (kind, detail) in row.excluded.items() if kind == "rejected"}
+        return self._placer.decide(tx, Question(spec, row.organization, tasks, now, rejected), row.id)
+
+    def place(
+        self, tx: Session, row: JobRow, spec: JobSpec, decision: Decision, indices: Sequence[int], now: datetime
+    ) -> Ask | None:
+        """Reserve the best option that has room and plan an attempt there; without room wait for all of them."""
+        for option in decision.options:
+            if not option.candidate.has_room:
+                continue
+            kind = capacity.reserve(tx, option.sold.offering, option.candidate.capacity)
+            if kind is not None:
+                self._keep(tx, row, decision, option, now)
+                self._plan(tx, row, option, kind, indices, now)
+                return funding.fund(tx, row, option.candidate.worst_case.fen)
+        row.reason = PendingReason.NO_CAPACITY
+        if store.wait_for(tx, row.id, [option.candidate.offering for option in decision.options]):
+            self._keep(tx, row, decision, None, now)
+        return funding.fund(tx, row, dearest(decision.options).fen)
+
+    def _keep(self, tx: Session, row: JobRow, decision: Decision, chosen: Option | None, now: datetime) -> None:
+        placement = Placement(
+            id=ids.new("plc"),
+            job=row.id,
+            candidates=tuple(option.candidate for option in decision.options),
+            refused=decision.refused,
+            chosen=chosen.candidate.offering if chosen else None,
+            created_at=now,
+        )
+        tx.execute(insert(StoredPlacement).values(id=placement.id, job=row.id, data=placement.model_dump_json()))
+
+    def _plan(self, tx: Session, row: JobRow, option: Option, kind: str, indices: Sequence[int], now: datetime) -> None:
+        row.attempts += 1
+        row.offering = option.candidate.offering
+        row.reason = None
+        attempt = AttemptRow(
+            id=ids.new("att"),
+            job=row.id,
+            number=row.attempts,
+            site=option.candidate.site,
+            offering=option.candidate.offering,
+            provider=option.candidate.provider,
+            price_list=option.candidate.price_list,
+            tenant=option.tenant,
+            indices=list(indices),
+            grant=option.grant.model_dump(mode="json"),
+            capacity=option.candidate.capacity.model_dump(),
+            reserved=kind,
+            worst_fen=option.candidate.worst_case.fen,
+            state=AttemptState.PLANNED,
+            desired=Desired.RUN,
+            observation=0,
+            detail="",
+            created_at=now,
+        )
+        tx.add(attempt)
+        tx.flush()
+        tx.execute(
+            update(TaskRow)
+            .where(TaskRow.job == row.id, TaskRow.state == JobState.PENDING, TaskRow.attempt.is_(None))
+            .values(attempt=attempt.id, tries=TaskRow.tries + 1)
+        )
+        store.note(tx, row.id, "attempt.planned", at=now, attempt=attempt.id, offering=attempt.offering)
+        store.wait_for(tx, row.id, ())
+        store.wake_waiting(tx, attempt.offering)
