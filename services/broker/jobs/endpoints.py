@@ -52,7 +52,7 @@ async def list_jobs(
     reader: Reader,
     project: ProjectId | None = None,
     state: JobState | None = None,
-    label: Annotated[str | None, Query(pattern=LABEL, description="`name=value`")] = None,
+    label: Annotated[str | None, Query(pattern=LABEL, examples=["team=cfd"])] = None,
     name: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Page[Job]:
     """List jobs, the newest first."""
