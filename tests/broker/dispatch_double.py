@@ -107,7 +107,7 @@ class Dispatch:
         self, script: str, *, indices: Sequence[int] = (0,), max_parallel: int = 1, walltime: int = 100_000
     ) -> str:
         """A new attempt that is to run; returns its id."""
-        attempt = ids.new("att")
+        attempt = f"att_{len(self.attempts):032x}"
         resources = Resources(walltime_seconds=walltime)
         self.attempts[attempt] = Placed(
             Submission(
