@@ -1,0 +1,297 @@
+"""Nobody sees or changes another's things: a walk over every operation of the three schemas, and a look around from inside a job."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from bench.case import Trial, Verdict, case
+from bench.platform import SERVICES, Market, Platform, eventually, open_market, until
+from caravan.client import each
+from caravan.contracts.funds import BudgetDraft
+from caravan.contracts.jobs import JobSpec, Resources
+from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.statements import PeriodCut
+from caravan.kernel import clock
+from caravan.kernel.money import Money
+
+PUBLIC: Final = frozenset(
+    {
+        "list_providers",
+        "get_provider",
+        "list_accelerators",
+        "search_offerings",
+        "get_offering",
+        "list_price_lists",
+        "get_price_list",
+        "list_periods",
+        "get_period",
+    }
+)
+"""What every valid token may read: the shop window, and when periods end."""
+OWN: Final = frozenset({"apply_provider", "add_accelerator"})
+"""What changes nothing of anybody else's."""
+ID: Final = re.compile(r"\A([a-z]{3})_[0-9a-f]{32}\Z")
+MARK: Final = "xi-an-secret-7c1f"
+
+
+@dataclass(frozen=True)
+class Victim:
+    """What belongs to somebody else: an id of every kind, and the words that must never be seen."""
+
+    market: Market
+    ids: dict[str, str]
+    private: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Operation:
+    service: str
+    method: str
+    path: str
+    name: str
+    body: Any
+
+
+@case(
+    "isolation",
+    claim="No member of another organization, no other centre and no other agent sees or changes a thing, by any operation; "
+    "one tenant's job can't read another's folder",
+    goal="0 leaks, 0 changes",
+)
+def isolation(trial: Trial) -> Verdict:
+    return asyncio.run(_isolation(trial))
+
+
+async def _isolation(trial: Trial) -> Verdict:
+    trial.folder.chmod(0o755)
+    leaks: list[str] = []
+    async with Platform(trial.folder).start() as platform, httpx.AsyncClient(timeout=60) as http:
+        market = await open_market(platform)
+        victim = await the_victim(platform, market)
+        operations = [operation for service in SERVICES for operation in await read_operations(http, platform, service)]
+        admin = await platform.catalog("platform:admin")
+        other = (await admin.create_organization(OrganizationDraft(name="Another"))).id
+        rival = (await admin.apply_provider(ProviderDraft(name="Rival", kind=ProviderKind.OTHER, region="Xi'an"))).id
+        await admin.approve_provider(rival)
+        intruders = {
+            "another organization's admin": (f"org/{other}:admin",),
+            "another centre": (f"provider/{rival}:admin", f"site/{market.site.replace('0', '1', 1)}:agent"),
+            "somebody without permissions": (),
+        }
+        before = await portrait(platform, victim)
+        for who, permissions in intruders.items():
+            headers = {"Authorization": f"Bearer {platform.token(*permissions, subject=who)}", "Idempotency-Key": "x"}
+            for operation in operations:
+                for path in paths(operation, victim):
+                    url = platform.url(operation.service) + path  # type: ignore[arg-type]
+                    answer = await http.request(
+                        operation.method,
+                        url,
+                        json=filled(operation.body, victim),
+                        headers=headers | {"If-Match": '"1"'},
+                    )
+                    if fault := judged(operation, answer, victim):
+                        leaks.append(f"{who}: {operation.method} {path}: {fault}")
+        changed = await portrait(platform, victim) != before
+        looked = await look_around(trial, platform, market, other)
+    for leak in leaks:
+        trial.say(leak)
+    return Verdict(
+        not leaks and not changed and not looked,
+        f"{len(leaks)} leaks, {int(changed)} changes over {len(operations)} operations x {len(intruders)} intruders; "
+        f"another tenant's job read {'its file' if looked else 'nothing'}",
+        {"leaks": leaks},
+    )
+
+
+async def the_victim(platform: Platform, market: Market) -> Victim:
+    """An organization with something of everything, a closed period with its statement included."""
+    org = f"org/{market.organization}:admin"
+    broker, money = await platform.broker(org), await platform.accounting(org)
+    finance = await platform.accounting("platform:finance")
+    spec = JobSpec(
+        name=f"{MARK}-job",
+        project=market.project,
+        script=f"pwd; echo {MARK}-output; echo {MARK} > secret; chmod 600 secret; sleep 1",
+        resources=Resources(walltime_seconds=20),
+        labels={"for": MARK},
+    )
+    quote = await broker.create_quote(spec)
+    budget = await money.create_budget(
+        BudgetDraft(
+            organization=market.organization,
+            name=f"{MARK}-budget",
+            limit=Money(10_000),
+            starts_at=clock.floor_second(clock.now()),
+        )
+    )
+    job = await broker.submit_job(spec)
+
+    async def settled() -> bool:
+        return (await broker.get_job(job.id)).settled_at is not None
+
+    await until(settled, "the victim's job to end")
+    (period,) = (await finance.list_periods()).items
+    cut = clock.from_seconds(clock.to_seconds(clock.now()) + 1)
+    await finance.cut_period(period.id, PeriodCut(at=cut))
+    await asyncio.sleep(1.2)
+    await finance.close_period(period.id)
+
+    async def issued() -> list[str]:
+        return [s.id for s in (await money.list_statements()).items]
+
+    statement = (await until(issued, "the victim's statement"))[0]
+    (task,) = (await broker.list_job_tasks(job.id)).items
+    (deposit,) = (await finance.list_deposits()).items
+    (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
+    ids = {
+        "org": market.organization,
+        "prj": market.project,
+        "prv": market.provider,
+        "sit": market.site,
+        "off": market.offering,
+        "prl": market.price_list,
+        "ten": tenant.id,
+        "quo": quote.id,
+        "job": job.id,
+        "att": task.attempt or "",
+        "run": task.run or "",
+        "bud": budget.id,
+        "dep": deposit.id,
+        "per": period.id,
+        "stm": statement,
+    }
+    hidden = [ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm")]
+    return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
+
+
+async def read_operations(http: httpx.AsyncClient, platform: Platform, service: Any) -> list[Operation]:
+    """All operations of a service, with the example of their body."""
+    document = (await http.get(f"{platform.url(service)}/openapi.json")).json()
+    found = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            found.append(Operation(service, method.upper(), path, operation["operationId"], content.get("example")))
+    return found
+
+
+def filled(value: Any, victim: Victim) -> Any:
+    """The example with the victim's ids in it."""
+    if isinstance(value, str) and (match := ID.match(value)):
+        return victim.ids.get(match[1], value)
+    if isinstance(value, dict):
+        return {name: filled(inner, victim) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, victim) for inner in value]
+    return value
+
+
+KINDS: Final = {
+    "organization": "org",
+    "project": "prj",
+    "provider": "prv",
+    "site": "sit",
+    "offering": "off",
+    "price_list": "prl",
+    "tenant": "ten",
+    "quote": "quo",
+    "job": "job",
+    "attempt": "att",
+    "budget": "bud",
+    "period": "per",
+    "statement": "stm",
+}
+
+
+def paths(operation: Operation, victim: Victim) -> Iterator[str]:
+    """The operation's path with the victim's ids; lists also with every filter that names the victim."""
+    path = operation.path
+    for name, kind in KINDS.items():
+        path = path.replace(f"{{{name}}}", victim.ids[kind])
+    path = path.replace("{log_read}", "log_" + "0" * 32)
+    if "{" in path:
+        raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")
+    yield path
+    if operation.method == "GET" and operation.path == operation.path.split("{")[0]:
+        for name, kind in KINDS.items():
+            yield f"{path}?{name}={victim.ids[kind]}"
+    if operation.name == "get_work":
+        yield f"{path}?epoch=1"
+
+
+def judged(operation: Operation, answer: httpx.Response, victim: Victim) -> str | None:
+    """What is wrong with the answer, or None."""
+    if operation.name not in PUBLIC:
+        seen = [word for word in victim.private if word in answer.text]
+        if seen:
+            return f"{answer.status_code}, shows {seen}"
+    if answer.is_success and operation.method != "GET" and operation.name not in OWN:
+        return f"{answer.status_code}, was done: {answer.text[:200]}"
+    if answer.is_success and "{" in operation.path and operation.name not in PUBLIC | {"get_site"}:
+        return f"{answer.status_code} for a thing of somebody else's: {answer.text[:200]}"
+    return None
+
+
+async def portrait(platform: Platform, victim: Victim) -> str:
+    """All that the victim and its centre see of their things."""
+    org, prv = f"org/{victim.market.organization}:admin", f"provider/{victim.market.provider}:admin"
+    catalog, broker, money = (
+        await platform.catalog(org, prv),
+        await platform.broker(org),
+        await platform.accounting(org),
+    )
+    job, ids = victim.ids["job"], victim.ids
+    seen = [
+        await catalog.get_organization(ids["org"]),
+        await catalog.get_project(ids["prj"]),
+        await catalog.get_provider(ids["prv"]),
+        await catalog.get_offering(ids["off"]),
+        await catalog.get_tenant(ids["ten"]),
+        await broker.get_quote(ids["quo"]),
+        await broker.get_job(job),
+        *[event async for event in each(broker.list_job_events, job)],
+        await money.get_budget(ids["bud"]),
+        await money.get_funds(ids["org"]),
+        await money.get_hold(job),
+        await money.get_statement(ids["stm"]),
+        *[price_list async for price_list in each(catalog.list_price_lists, ids["off"])],
+        *[one async for one in each(broker.list_jobs)],
+    ]
+    site = (await catalog.get_site(ids["sit"])).model_dump(mode="json", exclude={"health"})
+    return json.dumps([site, *(one.model_dump(mode="json") for one in seen)], sort_keys=True)
+
+
+async def look_around(trial: Trial, platform: Platform, market: Market, other: str) -> bool:
+    """Another tenant's job goes looking for the victim's file. Whether it found it."""
+    seller = await platform.catalog(f"provider/{market.provider}:admin")
+    await seller.create_tenant(TenantDraft(site=market.site, organization=other))
+    org = f"org/{other}:admin"
+    project = await (await platform.catalog(org)).create_project(ProjectDraft(organization=other, name="Curious"))
+    broker = await platform.broker(org)
+    site = platform.folder / "site"
+    script = (
+        f"ls -laR {site} 2>&1 | head -500; find / -xdev -name secret -maxdepth 9 2>/dev/null | head; "
+        f"cat $(find {site} -name secret 2>/dev/null) {site}/*/*/secret {site}/*/*/*/secret 2>&1; "
+        f"cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep {MARK[:5]}; ls {platform.data}; true"
+    )
+    spec = JobSpec(name="curious", project=project.id, script=script, resources=Resources(walltime_seconds=60))
+
+    async def candidate() -> bool:
+        return bool((await eventually(broker.create_quote, spec)).candidates)
+
+    await until(candidate, "the other tenant to be let in")
+    job = await broker.submit_job(spec)
+
+    async def settled() -> bool:
+        return (await broker.get_job(job.id)).settled_at is not None
+
+    await until(settled, "the curious job to end")
+    text = (await broker.read_job_log(job.id)).text
+    trial.say(f"the curious job saw {len(text)} characters")
+    return f"{MARK}\n" in text or f"{MARK}-" in text or ".db" in text
