@@ -3,9 +3,14 @@
 import asyncio
 from datetime import timedelta
 
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
 from caravan.contracts.funds import BudgetChange, BudgetDraft, CreditLimit, DepositDraft
 from caravan.kernel import ids
 from caravan.kernel.money import Money
+from services.accounting.funds.models import BudgetRow, Fund
+from services.accounting.funds.verify import verify
 from tests.accounting.world import T0, World
 from tests.support import Json, Person, ok, pointers, refused
 
@@ -183,3 +188,18 @@ async def test_money_is_seen_by_its_own_and_by_finance_only(world: World, broker
     refused(await world.admin.put(f"/holds/{job.id}", {}), 404, "not_found")
     refused(await world.admin.put(f"/funds/{world.organization}/credit-limit", {"amount": "1.00"}), 404, "not_found")
     refused(await other.put(f"/budgets/{made['id']}", BudgetChange(name="x"), version=1), 404, "not_found")
+
+
+async def test_a_total_that_was_changed_behind_its_holds_is_found(world: World) -> None:
+    await world.deposit("100.00")
+    made, job = await budget(world, "50.00"), world.job()
+    await job.hold("1.00")
+
+    def tamper(tx: Session) -> None:
+        tx.execute(update(Fund).values(held=Fund.held + 1, deposited=Fund.deposited + 1))
+        tx.execute(update(BudgetRow).values(charged=7))
+
+    await world.db.write(tamper)
+    found = await world.db.read(verify)
+    assert {subject for subject, _ in found} == {world.organization, made["id"]}
+    assert len(found) == 4

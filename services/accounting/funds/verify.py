@@ -11,13 +11,16 @@ from services.accounting.funds.budgets import sums
 from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
 from services.accounting.ledger import service as ledger
 
+Fault = tuple[str, str]
+"""An organization, a budget or a job, and what is wrong with it in words."""
 
-def verify(tx: Session) -> list[str]:
-    """What is wrong, in words; empty when all totals are the sums they stand for. Costs as much as there are holds and lines."""
+
+def verify(tx: Session) -> list[Fault]:
+    """What is wrong; empty when all totals are the sums they stand for. Costs as much as there are holds and lines."""
     return [*_funds(tx), *_budgets(tx), *_holds(tx)]
 
 
-def _funds(tx: Session) -> Iterator[str]:
+def _funds(tx: Session) -> Iterator[Fault]:
     deposited = _by(tx, DepositRow.organization, func.sum(DepositRow.amount))
     charged = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
     left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
@@ -31,17 +34,17 @@ def _funds(tx: Session) -> Iterator[str]:
             ("deposited less charged, by the ledger", fund.deposited - fund.charged, ledger.net(tx, who)),
         ):
             if total != right:
-                yield f"{who}: {name} is {total} fen, and should be {right}"
+                yield who, f"{name} is {total} fen, and should be {right}"
 
 
-def _budgets(tx: Session) -> Iterator[str]:
+def _budgets(tx: Session) -> Iterator[Fault]:
     for budget in tx.execute(select(BudgetRow.id, BudgetRow.charged, BudgetRow.held)).all():
         right = sums(tx, budget.id)
         if (budget.charged, budget.held) != right:
-            yield f"{budget.id}: charged and held are {(budget.charged, budget.held)} fen, and should be {right}"
+            yield budget.id, f"charged and held are {(budget.charged, budget.held)} fen, and should be {right}"
 
 
-def _holds(tx: Session) -> Iterator[str]:
+def _holds(tx: Session) -> Iterator[Fault]:
     billed = (
         select(LineRow.job, func.sum(LineRow.amount).label("amount"))
         .where(LineRow.bearer == "organization")
@@ -54,7 +57,7 @@ def _holds(tx: Session) -> Iterator[str]:
         .where(HoldRow.captured != func.coalesce(billed.c.amount, 0))
     )
     for row in tx.execute(wrong):
-        yield f"{row.job}: captured {row.captured} fen, and its lines come to {row.billed}"
+        yield row.job, f"captured {row.captured} fen, and its lines come to {row.billed}"
 
 
 def _by(tx: Session, column: object, value: object) -> dict[str, int]:

@@ -14,6 +14,7 @@ from caravan.contracts.statements import BearerKind
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from services.accounting.charging.models import LineRow
+from services.accounting.funds import verify as funds
 from services.accounting.ledger import sealing
 from services.accounting.ledger.models import Balance, Entry, EntryPosting, Seal, Unsealed
 from services.accounting.ledger.postings import payable
@@ -65,6 +66,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from _balances(tx)
     yield from _chain(tx)
     yield from _charges(tx)
+    yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 
 
