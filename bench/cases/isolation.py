@@ -12,7 +12,7 @@ import httpx
 from bench.case import Trial, Verdict, case
 from bench.platform import SERVICES, Market, Platform, eventually, open_market, until
 from caravan.client import each
-from caravan.contracts.funds import BudgetDraft
+from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.jobs import JobSpec, Resources
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
 from caravan.contracts.statements import PeriodCut
@@ -97,10 +97,10 @@ async def _isolation(trial: Trial) -> Verdict:
                     )
                     if fault := judged(operation, answer, victim):
                         leaks.append(f"{who}: {operation.method} {path}: {fault}")
+        for leak in leaks:
+            trial.say(leak)
         changed = await portrait(platform, victim) != before
         looked = await look_around(trial, platform, market, other)
-    for leak in leaks:
-        trial.say(leak)
     return Verdict(
         not leaks and not changed and not looked,
         f"{len(leaks)} leaks, {int(changed)} changes over {len(operations)} operations x {len(intruders)} intruders; "
@@ -273,6 +273,9 @@ async def look_around(trial: Trial, platform: Platform, market: Market, other: s
     await seller.create_tenant(TenantDraft(site=market.site, organization=other))
     org = f"org/{other}:admin"
     project = await (await platform.catalog(org)).create_project(ProjectDraft(organization=other, name="Curious"))
+    finance = await platform.accounting("platform:finance")
+    money = DepositDraft(organization=other, amount=Money(10_000), reference="of the curious")
+    await eventually(finance.record_deposit, money)
     broker = await platform.broker(org)
     site = platform.folder / "site"
     script = (
