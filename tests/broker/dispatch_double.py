@@ -247,8 +247,10 @@ class Dispatch:
     def _books(self, run: Run, item: UsageStated | FinalStated) -> str | None:
         if isinstance(item, FinalStated):
             told = {f"{hour:%Y-%m-%dT%H:%M:%SZ}": usage.revision for hour, usage in run.hours.items()}
+            if item.hours != told:
+                return f"final {item.hours}, stated {told}"
             run.final = True
-            return None if item.hours == told else f"final {item.hours}, stated {told}"
+            return None
         known = run.hours.get(item.usage.hour)
         if known is not None and known.revision == item.usage.revision and known != item.usage:
             return "one revision with two contents"

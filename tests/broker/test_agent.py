@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from caravan.contracts.dispatch import Commit, Committed, Desired
+from caravan.contracts.dispatch import Commit, Committed, Desired, Report, Reported
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock, ids
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter, register
@@ -198,6 +198,36 @@ async def test_what_is_still_being_started_is_not_swept(
         await until(lambda: closed(placed) and not site.submissions)
     assert site.starts == [(placed.reference, 0)]
     assert broker.wrong == []
+
+
+@pytest.mark.parametrize("kind", ["attempt", "run", "usage", "final"])
+async def test_what_the_broker_did_not_believe_is_told_again(
+    broker: Dispatch, site: FakeSite, time: HandClock, kind: str
+) -> None:
+    class Doubtful(DispatchApi):
+        """Doesn't believe the first items of a kind that stand for the end."""
+
+        doubts = 2
+
+        async def report(self, site: str, report: Report) -> Reported:
+            doubted = {
+                place: "doubtful"
+                for place, item in enumerate(report.items)
+                if self.doubts and item.type == kind and getattr(item, "state", "ended") == "ended"
+            }
+            if not doubted:
+                return await super().report(site, report)
+            self.doubts -= 1
+            believed = tuple(item for place, item in enumerate(report.items) if place not in doubted)
+            await super().report(site, report.model_copy(update={"items": believed, "usage_complete_through": None}))
+            return Reported(applied=len(believed), rejected=doubted)
+
+    placed = broker.attempts[broker.place("#fake run=60")]
+    async with running(Agent(broker.site, Doubtful(broker), {"fake": adapter}, "fake", settings=QUICK)):
+        await until(lambda: placed.state == "running")
+        time.advance(60)
+        await until(lambda: closed(placed))
+        assert stated_all(broker, site, START + timedelta(days=1))
 
 
 async def test_an_array_runs_each_index_once(broker: Dispatch, site: FakeSite, time: HandClock) -> None:

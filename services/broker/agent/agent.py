@@ -176,6 +176,7 @@ class Agent:
             for place, why in answer.rejected.items():
                 self._metrics.rejected.inc()
                 log.error("agent_report_rejected", site=self.site, why=why, item=repr(batch.items[place]))
+                tenure.retell(batch.items[place])
             tenure.outbox.acknowledge(batch)
             return 0
 

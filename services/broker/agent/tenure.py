@@ -16,6 +16,7 @@ from caravan.contracts.dispatch import (
     LogAnswer,
     Report,
     Reported,
+    ReportItem,
     Work,
 )
 from caravan.kernel import clock
@@ -103,6 +104,12 @@ class Tenure:
         self.after = work.next
         self.synced = self.synced or not work.more
         return touched
+
+    def retell(self, item: ReportItem) -> None:
+        """The broker says that `item` can't be true."""
+        watched = self.items.get(item.attempt)
+        if watched is not None:
+            watched.retell(item)
 
 
 class Pause:

@@ -111,6 +111,19 @@ class Watched:
         open_seconds = [run.unstated for run in self.runs.values() if run.unstated is not None]
         return min([self.seen_at - lag, *open_seconds])
 
+    def retell(self, item: ReportItem) -> None:
+        """The broker says that `item` can't be true: say at the next full look how things stand, as if it were news."""
+        self.settled = False
+        if isinstance(item, AttemptObserved):
+            self.told = None
+            return
+        run = self.runs[item.backend_identity]
+        if isinstance(item, RunObserved):
+            run.seen = None
+        else:
+            run.books, run.metered = Books(revisions=run.books.revisions), ()
+            run.unstated = run.seen.started_at if run.seen is not None else None
+
     def _next(self) -> int:
         self.number += 1
         return self.number
