@@ -24,6 +24,8 @@ Handler = Callable[[Session, dict[str, Any]], None]
 """Applies one event (an envelope as a dict). Raises when it can't be applied yet or at all."""
 WAIT_SECONDS: Final = 20.0
 RETRY_PARKED_SECONDS: Final = 60.0
+BATCH: Final = 50
+"""How many events share a transaction: requests that write wait no longer than these take."""
 log = structlog.get_logger(__name__)
 
 
