@@ -1,0 +1,363 @@
+"""The placement decision, without a database: filters, reasons, ranking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.jobs import Array, JobSpec, Reason, Resources
+from caravan.contracts.offerings import (
+    Accelerator,
+    AcceleratorUnit,
+    Capacity,
+    Component,
+    Limits,
+    Offering,
+    OfferingState,
+    PriceList,
+    Site,
+    Tariff,
+    Tier,
+)
+from caravan.contracts.parties import Provider, ProviderKind, ProviderState, Tenant
+from caravan.kernel import ids
+from caravan.kernel.money import Money
+from services.broker.adapters.fake import adapter as fake
+from services.broker.adapters.local import adapter as local
+from services.broker.placement.copies import CatalogView, Sold
+from services.broker.placement.decide import (
+    PASSING,
+    AdapterHere,
+    Decision,
+    Question,
+    Room,
+    SiteNow,
+    decide,
+    lasting,
+    to_hold,
+)
+
+NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
+ORGANIZATION, PROJECT = ids.new("org"), ids.new("prj")
+ADAPTERS = {
+    "fake": AdapterHere(fake.descriptor.version, fake.grant),
+    "local": AdapterHere(local.descriptor.version, local.grant),
+}
+CARD = Accelerator(
+    id="acc_card", vendor="V", model="M", memory_mib=1, unit=AcceleratorUnit.CARD, domestic=True, aliases=()
+)
+
+
+@dataclass
+class World:
+    """Offerings as the decision sees them. Ids grow in the order in which they are made."""
+
+    sold: list[Sold] = field(default_factory=list)
+    sites: dict[str, SiteNow] = field(default_factory=dict)
+    tenants: dict[tuple[str, str, str | None], Tenant] = field(default_factory=dict)
+    rooms: dict[str, Room] = field(default_factory=dict)
+    adapters: Mapping[str, AdapterHere] = field(default_factory=lambda: ADAPTERS)
+    asked: list[str] = field(default_factory=list)
+
+    def add(self, *, price: str = "36.00", adapter: str = "fake", **more: Any) -> Sold:
+        provider = Provider(
+            name="Centre", kind=ProviderKind.OTHER, region="西安", id=ids.new("prv"), state=ProviderState.APPROVED,
+            version=1, created_at=NOW,
+        )  # fmt: skip
+        site = Site(
+            provider=provider.id, name="Site", region="西安", adapter=adapter, id=ids.new("sit"), version=1, created_at=NOW,
+            settings={"accelerators_per_node": 8},
+        )  # fmt: skip
+        values = {
+            "site": site.id, "name": "General", "tier": Tier.HPC, "id": ids.new("off"), "provider": provider.id,
+            "limits": Limits(nodes=2, cpus_per_node=8, memory_mib_per_node=8192, walltime_seconds=3600, array_tasks=10),
+            "capacity": Capacity(cpus=16, memory_mib=16_384), "state": OfferingState.ACTIVE, "version": 1,
+            "created_at": NOW,
+        }  # fmt: skip
+        offering = Offering.model_validate(values | more)
+        tariff = Tariff(name="t", starts_at=NOW - timedelta(days=1), prices={Component.CPU_CORE_HOUR: Decimal(price)})
+        prices = PriceList(tariffs=(tariff,), id=ids.new("prl"), offering=offering.id, revision=1, created_at=NOW)
+        sold = Sold(offering, site, provider, prices)
+        self.sold.append(sold)
+        self.sites[site.id] = SiteNow(adapter, ADAPTERS[adapter].version, None)
+        tenant = Tenant(site=site.id, organization=ORGANIZATION, id=ids.new("ten"), version=1, created_at=NOW)
+        self.tenants[site.id, ORGANIZATION, None] = tenant
+        return sold
+
+    def change(self, sold: Sold, **changes: Any) -> Sold:
+        changed = replace(sold, **changes)
+        self.sold[self.sold.index(sold)] = changed
+        return changed
+
+    def decide(self, spec: JobSpec, tasks: int | None = None, excluded: Mapping[str, str] | None = None) -> Decision:
+        view = CatalogView("c", tuple(self.sold), {}, {}, {CARD.id: CARD}, {}, self.tenants)
+        question = Question(spec, ORGANIZATION, tasks or len(spec.indices), NOW, excluded or {})
+
+        def rooms(offerings: Any) -> Mapping[str, Room]:
+            self.asked += offerings
+            return self.rooms
+
+        return decide(question, view, self.adapters, self.sites, rooms)
+
+    def reasons(self, spec: JobSpec, **options: Any) -> dict[str, Reason]:
+        """Of the only offering, by code."""
+        decision = self.decide(spec, **options)
+        assert not decision.options and len(decision.refused) == 1
+        return {reason.code: reason for reason in decision.refused[0].reasons}
+
+
+def spec(**more: Any) -> JobSpec:
+    resources = {"walltime_seconds": 100} | more.pop("resources", {})
+    values = {"name": "test", "project": PROJECT, "script": "true", "resources": Resources.model_validate(resources)}
+    return JobSpec.model_validate(values | more)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_cheapest_worst_case_comes_first_and_ties_go_to_the_older_offering(world: World) -> None:
+    dear, old, young = world.add(price="40.00"), world.add(), world.add()
+    decision = world.decide(spec())
+    assert [o.sold.offering.id for o in decision.options] == [old.offering.id, young.offering.id, dear.offering.id]
+    assert [str(o.candidate.worst_case) for o in decision.options[:2]] == ["1.00", "1.00"]
+    assert decision.options[2].candidate.worst_case >= Money.parse("1.11")
+    assert not decision.refused
+
+
+def test_room_is_asked_only_for_offerings_where_the_job_could_run(world: World) -> None:
+    fits, _ = world.add(), world.add(limits=Limits(nodes=1, cpus_per_node=1, memory_mib_per_node=1, walltime_seconds=1))
+    world.decide(spec())
+    assert world.asked == [fits.offering.id]
+
+
+LIMITS = [
+    ("limit_nodes", {"nodes": 3}, "/resources/nodes", "3", "2"),
+    ("limit_cpus_per_node", {"cpus_per_task": 9}, "/resources/tasks_per_node", "9", "8"),
+    ("limit_memory_mib_per_node", {"memory_mib_per_node": 8193}, "/resources/memory_mib_per_node", "8193", "8192"),
+    ("limit_accelerators_per_node", {"accelerators_per_node": 1}, "/resources/accelerators_per_node", "1", "0"),
+    ("limit_walltime_seconds", {"walltime_seconds": 3601}, "/resources/walltime_seconds", "3601", "3600"),
+]
+
+
+@pytest.mark.parametrize(("code", "resources", "where", "asked", "limit"), LIMITS)
+def test_each_limit_refuses_with_what_was_asked_and_allowed(
+    world: World, code: str, resources: dict[str, int], where: str, asked: str, limit: str
+) -> None:
+    world.add()
+    reason = world.reasons(spec(resources=resources))[code]
+    assert (reason.field, reason.asked, reason.limit) == (where, asked, limit)
+
+
+def test_at_the_limit_nothing_is_refused(world: World) -> None:
+    world.add()
+    resources = {"nodes": 2, "cpus_per_task": 8, "memory_mib_per_node": 8192, "walltime_seconds": 3600}
+    assert world.decide(spec(resources=resources)).options
+
+
+def test_an_array_has_limits_for_its_tasks_and_for_what_runs_at_once(world: World) -> None:
+    world.add()
+    reasons = world.reasons(spec(array=Array(indices=tuple(range(11)), max_parallel=1)))
+    assert list(reasons) == ["limit_array_tasks"]
+    many = Array(indices=tuple(range(10)))
+    reasons = world.reasons(spec(array=many, resources={"cpus_per_task": 2}))
+    assert reasons["capacity"].field == "/array/max_parallel"
+    assert (reasons["capacity"].asked, reasons["capacity"].limit) == ("20 CPUs, 10240 MiB", "16 CPUs, 16384 MiB")
+    throttled = Array(indices=tuple(range(10)), max_parallel=8)
+    assert world.decide(spec(array=throttled, resources={"cpus_per_task": 2})).options
+    assert world.decide(spec(array=many, resources={"cpus_per_task": 2}), tasks=8).options
+
+
+def test_where_filters_each_field(world: World) -> None:
+    sold = world.add()
+    here = {
+        "tiers": [Tier.HPC], "offerings": [sold.offering.id], "providers": [sold.provider.id], "regions": ["西安"],
+    }  # fmt: skip
+    elsewhere = {
+        "tiers": [Tier.AI], "offerings": [ids.new("off")], "providers": [ids.new("prv")], "regions": ["北京"],
+    }  # fmt: skip
+    for name in here:
+        assert world.decide(spec(where={name: here[name]})).options
+        assert list(world.reasons(spec(where={name: elsewhere[name]}))) == [f"where_{name}"]
+    assert set(world.reasons(spec(where=elsewhere))) == {f"where_{name}" for name in elsewhere}
+
+
+def test_no_tenant_at_the_site_and_the_projects_own_goes_before_the_organizations(world: World) -> None:
+    sold = world.add()
+    site = sold.site.id
+    of_organization = world.tenants.pop((site, ORGANIZATION, None))
+    assert list(world.reasons(spec())) == ["no_tenant"]
+    of_project = of_organization.model_copy(update={"id": ids.new("ten"), "project": PROJECT})
+    world.tenants[site, ORGANIZATION, None] = of_organization
+    world.tenants[site, ORGANIZATION, ids.new("prj")] = of_organization.model_copy(update={"id": ids.new("ten")})
+    assert world.decide(spec()).options[0].tenant == of_organization.id
+    world.tenants[site, ORGANIZATION, PROJECT] = of_project
+    assert world.decide(spec()).options[0].tenant == of_project.id
+
+
+def test_prices_must_cover_the_walltime_from_now(world: World) -> None:
+    sold = world.add()
+    assert sold.prices is not None
+    tariff = sold.prices.tariffs[0].model_copy(update={"ends_at": NOW + timedelta(seconds=100)})
+    ending = world.change(sold, prices=sold.prices.model_copy(update={"tariffs": (tariff,)}))
+    assert world.decide(spec()).options
+    assert list(world.reasons(spec(resources={"walltime_seconds": 101}))) == ["no_price"]
+    world.change(ending, prices=None)
+    assert list(world.reasons(spec())) == ["no_price"]
+
+
+def test_max_cost_is_a_filter_to_the_fen(world: World) -> None:
+    world.add()
+    assert world.decide(spec(max_cost=Money.parse("1.00"))).options
+    reason = world.reasons(spec(max_cost=Money.parse("0.99")))["max_cost"]
+    assert (reason.field, reason.asked, reason.limit) == ("/max_cost", "0.99", "1.00")
+
+
+def test_what_no_hold_could_cover_is_refused(world: World) -> None:
+    world.add(
+        price="999999999", limits=Limits(nodes=1, cpus_per_node=8, memory_mib_per_node=8192, walltime_seconds=10**9)
+    )
+    assert list(world.reasons(spec(resources={"walltime_seconds": 31_000_000, "cpus_per_task": 8}))) == ["too_dear"]
+
+
+def test_a_site_must_have_been_seen_with_the_adapter_that_is_installed_here(world: World) -> None:
+    sold = world.add()
+    site = sold.site.id
+    for seen, code in (
+        (SiteNow("fake", "0", None), "adapter_version"),
+        (SiteNow("local", local.descriptor.version, None), "site_not_seen"),
+        (SiteNow(None, None, None), "site_not_seen"),
+        (SiteNow("fake", fake.descriptor.version, "no isolation " * 1000), "site_refused"),
+    ):
+        world.sites[site] = seen
+        assert list(world.reasons(spec())) == [code]
+    del world.sites[site]
+    assert list(world.reasons(spec())) == ["site_not_seen"]
+    world.adapters = {}
+    assert set(world.reasons(spec())) == {"site_not_seen", "adapter_missing"}
+
+
+def test_a_paused_offering_and_a_suspended_provider_are_refused(world: World) -> None:
+    sold = world.add()
+    paused = world.change(sold, offering=sold.offering.model_copy(update={"state": OfferingState.PAUSED}))
+    assert list(world.reasons(spec())) == ["paused"]
+    suspended = sold.provider.model_copy(update={"state": ProviderState.SUSPENDED})
+    world.change(paused, provider=suspended)
+    assert set(world.reasons(spec())) == {"paused", "provider_not_approved"}
+
+
+def test_what_the_backend_would_reject_is_a_reason(world: World) -> None:
+    sold = world.add(adapter="local")
+    reason = world.reasons(spec(resources={"nodes": 2}))["backend"]
+    assert "one machine" in reason.detail
+    assert (reason.field, sold.site.adapter) == ("/resources", "local")
+
+
+def test_every_reason_is_given_at_once(world: World) -> None:
+    sold = world.add(adapter="local")
+    del world.tenants[sold.site.id, ORGANIZATION, None]
+    world.change(sold, offering=sold.offering.model_copy(update={"state": OfferingState.PAUSED}), prices=None)
+    reasons = world.reasons(
+        spec(where={"tiers": [Tier.AI]}, resources={"nodes": 3, "walltime_seconds": 5000}),
+        excluded={sold.offering.id: "It failed there"},
+    )
+    assert set(reasons) == {
+        "where_tiers", "failed_there", "limit_nodes", "limit_walltime_seconds", "no_tenant", "paused", "no_price", "backend",
+    }  # fmt: skip
+
+
+def test_an_accelerator_must_be_the_offerings_and_is_billed_by_its_kind(world: World) -> None:
+    limits = Limits(nodes=1, cpus_per_node=8, memory_mib_per_node=8192, accelerators_per_node=8, walltime_seconds=3600)
+    world.add(limits=limits, accelerator=CARD.id, capacity=Capacity(cpus=8, memory_mib=8192, accelerators=8))
+    other = {"accelerators_per_node": 1, "accelerator": "acc_other"}
+    reason = world.reasons(spec(resources=other))["accelerator"]
+    assert (reason.asked, reason.limit) == ("acc_other", CARD.id)
+    [any_kind] = world.decide(spec(resources={"accelerators_per_node": 2})).options
+    assert (any_kind.grant.accelerators, any_kind.grant.accelerator) == (2, CARD.id)
+    assert not world.decide(spec(resources={"accelerators_per_node": 9})).options
+
+
+NOTHING = Capacity(cpus=0, memory_mib=0)
+
+
+@pytest.mark.parametrize(
+    ("occupied", "ahead", "waited_for", "queue_ahead", "has_room"),
+    [
+        (NOTHING, 0, False, 0, True),
+        (Capacity(cpus=15, memory_mib=0), 0, False, 0, True),
+        (Capacity(cpus=16, memory_mib=0), 0, False, 0, False),
+        (Capacity(cpus=0, memory_mib=16_000), 0, False, 0, False),
+        (Capacity(cpus=16, memory_mib=0), 0, False, 1, True),
+        (Capacity(cpus=16, memory_mib=0), 1, False, 1, False),
+        (NOTHING, 0, True, 1, False),
+    ],
+)
+def test_room(world: World, occupied: Capacity, ahead: int, waited_for: bool, queue_ahead: int, has_room: bool) -> None:
+    sold = world.add(queue_ahead=queue_ahead)
+    world.rooms[sold.offering.id] = Room(occupied, ahead, waited_for)
+    [option] = world.decide(spec()).options
+    assert option.candidate.has_room is has_room
+
+
+def test_the_hold_is_for_the_first_with_room_or_else_the_dearest(world: World) -> None:
+    cheap, dear = world.add(), world.add(price="72.00")
+    full = Room(Capacity(cpus=16, memory_mib=0), 0, False)
+    assert to_hold(world.decide(spec()).options) == Money.parse("1.00")
+    world.rooms[cheap.offering.id] = full
+    assert to_hold(world.decide(spec()).options) == Money.parse("2.00")
+    world.rooms[dear.offering.id] = full
+    assert to_hold(world.decide(spec()).options) == Money.parse("2.00")
+    assert to_hold(()) is None
+
+
+def test_waiting_helps_only_where_all_reasons_may_pass(world: World) -> None:
+    sold = world.add()
+    del world.sites[sold.site.id]
+    assert not lasting(world.decide(spec()).refused)
+    assert lasting(world.decide(spec(resources={"nodes": 3})).refused)
+    world.add()
+    assert lasting(world.decide(spec(resources={"nodes": 3})).refused)
+    assert lasting(())
+    assert {"paused", "no_price"} < PASSING
+
+
+def test_only_excluded_offerings_are_refused_for_what_failed_there(world: World) -> None:
+    failed, other = world.add(), world.add()
+    decision = world.decide(spec(), excluded={failed.offering.id: "x" * 5000})
+    assert [o.sold.offering.id for o in decision.options] == [other.offering.id]
+    assert decision.refused[0].reasons[0].code == "failed_there"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["36.00", "40.00"]), st.sampled_from(list(OfferingState)), st.booleans()), max_size=6
+    ),
+    st.integers(1, 4000),
+)
+def test_every_offering_is_ranked_or_refused_once(
+    offered: list[tuple[str, OfferingState, bool]], walltime: int
+) -> None:
+    world = World()
+    for price, state, seen in offered:
+        sold = world.add(price=price, state=state)
+        if not seen:
+            del world.sites[sold.site.id]
+    decision = world.decide(spec(resources={"walltime_seconds": walltime}))
+    found = [o.sold.offering.id for o in decision.options] + [r.offering for r in decision.refused]
+    assert sorted(found) == sorted(sold.offering.id for sold in world.sold)
+    worst = [option.candidate.worst_case for option in decision.options]
+    assert worst == sorted(worst)
+
+
+def test_a_grant_says_what_an_attempt_occupies(world: World) -> None:
+    world.add()
+    [option] = world.decide(spec(resources={"nodes": 2, "cpus_per_task": 3}), tasks=1).options
+    assert option.grant == Grant(nodes=2, cpus=6, memory_mib=2048, max_seconds=100)
+    assert option.candidate.capacity == Capacity(cpus=6, memory_mib=2048)
