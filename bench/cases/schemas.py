@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,8 @@ CHECKS: Final = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-EXAMPLES: Final = {True: 40, False: 2}
+LONG: Final = ("--phases", "examples,coverage,fuzzing", "--max-examples", "40")
+SHORT: Final = ("--phases", "examples,fuzzing", "--max-examples", "3")
 
 
 def audiences(market: Market) -> dict[str, list[str]]:
@@ -75,7 +77,7 @@ async def _schemas(trial: Trial) -> Verdict:
             for who in wanted:
                 token = platform.token(*everyone[who], subject=who)
                 code, output = await asyncio.to_thread(
-                    run, platform.url(service), token, known, trial.folder, EXAMPLES[trial.long], trial.seed
+                    run, platform.url(service), token, known, trial.folder, LONG if trial.long else SHORT, trial.seed
                 )
                 runs += 1
                 cases += tested(output)
@@ -85,11 +87,11 @@ async def _schemas(trial: Trial) -> Verdict:
     return Verdict(not failures, f"{len(failures)} failures in {cases} cases over {runs} runs", {"failures": failures})
 
 
-def run(url: str, token: str, known: dict[str, str], folder: Path, examples: int, seed: int) -> tuple[int, str]:
+def run(url: str, token: str, known: dict[str, str], folder: Path, extent: Sequence[str], seed: int) -> tuple[int, str]:
     """One run of schemathesis. Returns its exit code and what it printed."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--url", url]
-    command += ["--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", str(seed)]
-    command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color", "--warnings", "off"]
+    command += ["--checks", ",".join(CHECKS), *extent, "--seed", str(seed)]
+    command += ["--continue-on-failure", "--no-color", "--warnings", "off"]
     command += [
         "--header",
         f"Authorization: Bearer {token}",
