@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -12,8 +13,7 @@ from typing import Final
 from rich.panel import Panel
 
 from bench.demo import centre, enterprise, finance
-from bench.demo.enterprise import WentWrong
-from bench.demo.telling import Teller, TookTooLong
+from bench.demo.telling import Teller, TookTooLong, WentWrong
 from bench.demo.world import World
 from bench.platform import SERVICES, Platform
 from caravan.client import ServiceUnavailable
@@ -37,7 +37,10 @@ def main() -> int:
     teller = Teller()
     platform = Platform(folder / "platform", split=asked.split)
     try:
-        return asyncio.run(_play(teller, platform, folder, keep=asked.keep))
+        asyncio.run(_play(teller, platform, folder, keep=asked.keep))
+        if asked.keep:
+            _until_interrupted()
+        return 0
     except (WentWrong, TookTooLong, ServiceUnavailable, RuntimeError) as error:
         teller.out.print(f"\n{error}", style="bold red", markup=False)
     except Problem as problem:
@@ -50,12 +53,19 @@ def main() -> int:
     return 1
 
 
-async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool) -> int:
+async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool) -> None:
     async with AsyncExitStack() as stack:
-        return await _chapters(teller, platform, folder, stack, keep=keep)
+        await _chapters(teller, platform, folder, stack, keep=keep)
 
 
-async def _chapters(teller: Teller, platform: Platform, folder: Path, stack: AsyncExitStack, *, keep: bool) -> int:
+def _until_interrupted() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
+async def _chapters(teller: Teller, platform: Platform, folder: Path, stack: AsyncExitStack, *, keep: bool) -> None:
     how = "每个服务一个进程 one process per service" if platform.split else "单进程 all services in one process"
     teller.show(
         Panel(
@@ -83,9 +93,6 @@ async def _chapters(teller: Teller, platform: Platform, folder: Path, stack: Asy
     closed, statements = await finance.closes_the_period(world)
     await finance.lets_it_be_checked(world, closed, statements)
     _farewell(world, keep=keep)
-    if keep:
-        await asyncio.Event().wait()
-    return 0
 
 
 def _farewell(world: World, *, keep: bool) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from bench.demo.telling import clock, cores, yes
+from bench.demo.telling import WentWrong, clock, cores, yes
 from bench.demo.world import World
 from caravan.contracts.offerings import (
     Capacity,
@@ -114,6 +114,8 @@ async def _reported(world: World) -> tuple[Site, tuple[InventoryItem, ...]]:
 
     async def look() -> tuple[Site, tuple[InventoryItem, ...]] | None:
         site = await world.centre.catalog.get_site(world.site.id)
+        if site.health and site.health.state == "refused":
+            raise WentWrong(f"this machine can't be a site: {site.health.detail}")
         return (site, site.inventory) if site.health and site.inventory else None
 
     return await world.teller.until(look, "站点代理上报 the site's agent reports")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from bench.demo import centre, scripts
-from bench.demo.telling import Teller, clock, cores, no, short, yes
+from bench.demo.telling import Teller, WentWrong, clock, cores, no, short, yes
 from bench.demo.world import World
 from caravan.client import ServiceUnavailable
 from caravan.contracts.funds import BudgetDraft, DepositDraft
@@ -20,10 +20,6 @@ T = TypeVar("T")
 DEPOSIT: Final = Money.parse("100.00")
 BUDGET: Final = Money.parse("20.00")
 MONTE_CARLO, ARRAY, FAILING, ENDLESS = "monte-carlo", "samples", "bad-mesh", "endless"
-
-
-class WentWrong(Exception):
-    """The story did not go as it must."""
 
 
 def spec(world: World, name: str, script: str, *, cores: int = 1, walltime: int, array: Array | None = None) -> JobSpec:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from rich.text import Text
 
-from bench.demo.enterprise import ARRAY, ENDLESS, FAILING, MONTE_CARLO, WentWrong
-from bench.demo.telling import clock, no, yes
+from bench.demo.enterprise import ARRAY, ENDLESS, FAILING, MONTE_CARLO
+from bench.demo.telling import WentWrong, clock, no, yes
 from bench.demo.world import World
 from caravan.client import each
 from caravan.contracts.funds import Hold, HoldStatus

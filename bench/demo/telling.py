@@ -21,6 +21,10 @@ ZONE: Final = ZoneInfo("Asia/Shanghai")
 """The platform's zone, in which all times of the story are shown."""
 
 
+class WentWrong(Exception):
+    """The story did not go as it must."""
+
+
 class TookTooLong(Exception):
     """Something that was waited for did not come."""
 

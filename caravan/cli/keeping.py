@@ -1,4 +1,7 @@
-"""`caravan migrate`, `caravan token` and `caravan ledger verify`: what an operator does beside serving."""
+"""`caravan migrate`, `caravan token` and `caravan ledger verify`: what an operator does beside serving.
+
+What only an operator needs is imported by the command that needs it: the client's commands start without it.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -6,15 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import make_url
 
 from caravan.cli import show
 from caravan.cli.asking import REFUSED, AsJson, answer, console, misused
 from caravan.cli.server import SERVICES, settings
-from caravan.kernel.database import Database, WriterTaken
-from caravan.kernel.migrations import migrate, pending
 from caravan.kernel.settings import ServiceName
-from caravan.kernel.tokens import create_signer
 
 
 def migrate_databases(
@@ -23,6 +22,9 @@ def migrate_databases(
     ] = None,
 ) -> None:
     """Bring the services' databases up to this version. Stop the services first."""
+    from caravan.kernel.database import WriterTaken
+    from caravan.kernel.migrations import migrate
+
     chosen = settings()
     chosen.data_dir.mkdir(parents=True, exist_ok=True)
     wanted: list[ServiceName] = [name for name in SERVICES if not service or name in service]
@@ -46,6 +48,8 @@ def token(
     hours: Annotated[float, typer.Option(help="How long it is good for.", min=0.01, max=24 * 30)] = 8,
 ) -> None:
     """Print a token signed with the development key. Refused in production: there your identity provider issues them."""
+    from caravan.kernel.tokens import create_signer
+
     chosen = settings()
     if not chosen.development:
         typer.echo(
@@ -62,6 +66,10 @@ ledger = typer.Typer(no_args_is_help=True, help="The books.")
 def verify_ledger(as_json: AsJson = False) -> None:
     """Prove the books from what is stored: entries, balances, seals, lines and statements. Changes nothing, and may be run
     while the platform serves. The exit code is 1 when anything doesn't hold."""
+    from sqlalchemy import make_url
+
+    from caravan.kernel.database import Database
+    from caravan.kernel.migrations import pending
     from services.accounting.ledger import verify
 
     url = settings().database_url("accounting")
