@@ -24,12 +24,15 @@ START_SECONDS = 60
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="caravan-wheel-") as folder:
-        python = install(build(Path(folder)), Path(folder))
-        served = Path(folder) / "served"
-        served.mkdir()
-        with serving(python, served) as url:
-            for service in SERVICES:
-                print(f"GET /{service}/healthz", answer(f"{url}/{service}/healthz"))
+        for line in asked(install(build(Path(folder)), Path(folder)), Path(folder) / "served"):
+            print(line)
+
+
+def asked(binaries: Path, served: Path) -> list[str]:
+    """Serve from an empty folder and ask every service."""
+    served.mkdir()
+    with serving(binaries, served) as url:
+        return [f"GET /{service}/healthz {answer(f'{url}/{service}/healthz')}" for service in SERVICES]
 
 
 def build(folder: Path) -> Path:
@@ -43,9 +46,10 @@ def build(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def install(wheel: Path, folder: Path) -> Path:
+def install(wheel: Path, folder: Path, python: str = sys.executable) -> Path:
+    """The wheel and what it needs in an environment of `python`'s own; the folder of its commands."""
     environment = folder / "environment"
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    subprocess.run([python, "-m", "venv", str(environment)], check=True)
     pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile"]
     subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "runtime.txt")], check=True)
     subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
