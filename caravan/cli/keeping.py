@@ -20,10 +20,14 @@ def migrate_databases(
     service: Annotated[
         list[str] | None, typer.Argument(help="Services whose database to migrate; all without any.")
     ] = None,
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="The databases come from a backup: tell followers to start from a snapshot."),
+    ] = False,
 ) -> None:
     """Bring the services' databases up to this version. Stop the services first."""
     from caravan.kernel.database import WriterTaken
-    from caravan.kernel.migrations import migrate
+    from caravan.kernel.migrations import migrate, new_generation
 
     chosen = settings()
     chosen.data_dir.mkdir(parents=True, exist_ok=True)
@@ -34,6 +38,8 @@ def migrate_databases(
     for name in wanted:
         try:
             migrate(chosen.database_url(name), name)
+            if restored:
+                new_generation(chosen.database_url(name))
         except WriterTaken as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from None

@@ -13,8 +13,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from caravan.kernel import feed
 from caravan.kernel.sqlite import connect, take_lock
 
 
@@ -93,3 +95,14 @@ def pending(url: str, service: str) -> str:
 
     current = on_connection(url, look)
     return "" if current == heads else f"at {', '.join(sorted(current)) or 'nothing'}, needs {', '.join(sorted(heads))}"
+
+
+def new_generation(url: str) -> None:
+    """Give a database that was restored from a backup a new generation: its followers' cursors are 410 from now on."""
+
+    def renew(connection: Connection) -> None:
+        with Session(connection) as session:
+            feed.prepare(session, restored=True)
+            session.commit()
+
+    on_connection(url, renew)

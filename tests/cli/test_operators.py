@@ -41,6 +41,19 @@ def test_verify_wants_a_database_that_is_there(tmp_path: Path) -> None:
     assert "CARAVAN_DATA_DIR" in done.stderr
 
 
+def test_a_restored_database_gets_another_generation(tmp_path: Path) -> None:
+    def generation(*options: str) -> str:
+        assert caravan("migrate", "broker", *options, CARAVAN_DATA_DIR=str(tmp_path)).exit_code == 0
+        with sqlite3.connect(tmp_path / "broker.db") as db:
+            (found,) = db.execute("SELECT generation FROM feed_state").fetchone()
+        db.close()
+        return str(found)
+
+    first = generation("--restored")
+    assert generation() == first
+    assert generation("--restored") != first
+
+
 def test_a_token_is_for_development_only(tmp_path: Path) -> None:
     given = {"CARAVAN_DATA_DIR": str(tmp_path)}
     made = caravan("token", "-p", "platform:admin", **given)
