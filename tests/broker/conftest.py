@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.broker.hand import Hand
-from tests.broker.market import SERVICES, Customer, Market, Platform, eventually, platform_on, sold
+from tests.broker.market import SERVICES, Customer, Market, Platform, platform_on, sold
 from tests.databases import Engine
 
 
@@ -54,7 +54,6 @@ async def shop(market: Market) -> Shop:
     site = await market.site()
     offering = await market.offering(site)
     customer = await market.customer(site)
-    hand = Hand(market.platform.broker("agent", f"site/{site}:agent"), site)
-    await eventually(hand.take)
+    hand = await market.hand(site)
     await sold(customer, offering.id)
     return Shop(market, site, offering.id, hand, customer)

@@ -16,6 +16,7 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
 from caravan.contracts.funds import DepositDraft, Funds, Hold
 from caravan.contracts.jobs import Array, Job, JobDetail, JobSpec, JobState, Resources, Where
 from caravan.contracts.offerings import (
+    AdapterDescriptor,
     AgentPlace,
     Capacity,
     Component,
@@ -37,9 +38,11 @@ from caravan.kernel.settings import ServiceName
 from caravan.kernel.tokens import create_signer
 from caravan.kernel.web import ServiceApp, started
 from services.accounting.app import create_app as create_accounting
+from services.broker.adapters.fake import adapter as fake
 from services.broker.app import create_app as create_broker
 from services.broker.settings import Settings
 from services.catalog.app import create_app as create_catalog
+from tests.broker.hand import Hand
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,6 +212,12 @@ class Market:
         self.provider = (await self.admin.apply_provider(draft)).id
         await self.admin.approve_provider(self.provider)
         self.seller = self.platform.catalog("centre", f"provider/{self.provider}:admin")
+
+    async def hand(self, site: str, descriptor: AdapterDescriptor = fake.descriptor) -> Hand:
+        """The site's agent, with its lease."""
+        hand = Hand(self.platform.broker("agent", f"site/{site}:agent"), site)
+        await eventually(hand.take, descriptor)
+        return hand
 
     async def site(self, *, settings: Mapping[str, Any] | None = None, adapter: str = "fake", **more: Any) -> str:
         """A site whose agent is at the centre: the test."""
