@@ -129,21 +129,23 @@ async def test_a_hold_lowered_below_what_was_captured_stays_at_it(world: World) 
 async def test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_before(world: World) -> None:
     job, run, other = await job_with_hold(world), ids.new("run"), ids.new("run")
     job.use(run, 0, 40)
-    job.settle({run: {hour_of(0): 2}, other: {}})
+    job.settle({run: {hour_of(0): 3}, other: {}})
     await world.deliver()
     assert (await job.read())["status"] == "open"
     job.end(run)
     job.end(other)
     await world.deliver()
-    assert (await job.read())["held"] == "49.60"
-    job.use(run, 0, 41, revision=2)
+    job.use(run, 0, 50, revision=2)
+    await world.deliver()
+    assert (await job.read())["held"] == "49.50"
+    job.use(run, 0, 41, revision=3)
     await world.deliver()
     hold = await job.read()
     assert (hold["status"], hold["captured"], hold["held"]) == ("settled", "0.41", "0.00")
     steps = [(m["step"], m["amount"], m["held"]) for m in hold["movements"]]
     assert steps[-2:] == [("released", "-49.59", "0.00"), ("settled", "0.00", "0.00")]
     assert (await world.funds())["available"] == "999.59"
-    job.settle({run: {hour_of(0): 2}})
+    job.settle({run: {hour_of(0): 3}})
     await world.deliver()
     assert len((await job.read())["movements"]) == len(steps)
     refused(await world.put_hold(job, 9, "60.00"), 409, "hold_outdated")
