@@ -162,14 +162,6 @@ class PendingReason(StrEnum):
     RETRYING = "retrying"
 
 
-class FailureClass(StrEnum):
-    """Whose fault an end was: the script's, a limit's, the site's, or an operator's preemption."""
-
-    USER = "user"
-    LIMIT = "limit"
-    SITE = "site"
-
-
 class Reason(Model):
     """Why an offering was refused, in a form for people and for programs."""
 
@@ -286,7 +278,7 @@ class JobDetail(Job):
 
 
 class AttemptState(StrEnum):
-    """planned -> staging -> staged -> released -> queued <-> running -> ended; unknown when not seen."""
+    """planned -> staged -> released -> queued <-> running -> ended; unknown when not seen."""
 
     PLANNED = "planned"
     STAGED = "staged"

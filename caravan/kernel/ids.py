@@ -3,18 +3,16 @@
 Prefixes stand in one table. `uuid_utils` is imported here and nowhere else.
 """
 
-import re
-from typing import Final, Literal, get_args
+from typing import Literal
 
 import uuid_utils
 
 Prefix = Literal[
-    "org", "prj", "prv", "sit", "ten", "acc", "off", "prl", "trf",  # catalog
+    "org", "prj", "prv", "sit", "ten", "acc", "off", "prl",  # catalog
     "quo", "job", "att", "run", "plc", "log",  # broker
-    "dep", "bud", "per", "stm", "adj", "ent", "lin",  # accounting
+    "dep", "bud", "per", "stm", "ent", "lin",  # accounting
     "evt", "req", "own", "aud",  # kernel
 ]  # fmt: skip
-PREFIXES: Final[tuple[str, ...]] = get_args(Prefix)
 
 
 def new(prefix: Prefix) -> str:
@@ -30,7 +28,3 @@ def bare(identifier: str) -> str:
 def pattern(prefix: Prefix) -> str:
     """The regular expression an id of this kind matches, for schemas."""
     return f"^{prefix}_[0-9a-f]{{32}}$"
-
-
-def is_id(prefix: Prefix, value: str) -> bool:
-    return re.fullmatch(pattern(prefix)[1:-1], value) is not None

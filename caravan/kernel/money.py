@@ -6,7 +6,6 @@ No float comes near either. Rounding is half away from zero and happens in one f
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Annotated, Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
@@ -107,8 +106,3 @@ def divide_half_away(numerator: int, denominator: int) -> int:
     """`numerator / denominator` (positive) rounded to an integer, halves away from zero (四舍五入), exact."""
     rounded = (2 * abs(numerator) + denominator) // (2 * denominator)
     return -rounded if numerator < 0 else rounded
-
-
-def round_half_away(value: Fraction) -> int:
-    """`value` rounded to an integer, halves away from zero, exact."""
-    return divide_half_away(value.numerator, value.denominator)

@@ -91,10 +91,6 @@ class Settings(BaseSettings):
         return self.mode == "development"
 
     @property
-    def time_zone(self) -> zoneinfo.ZoneInfo:
-        return zoneinfo.ZoneInfo(self.zone)
-
-    @property
     def keys_dir(self) -> Path:
         """Where a development installation keeps the key pair it made."""
         return self.data_dir / "keys"

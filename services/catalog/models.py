@@ -7,4 +7,4 @@ from services.catalog.prices import models as prices
 from services.catalog.sites import models as sites
 
 metadata = Base.metadata
-ROOMS = (parties, sites, offerings, prices)
+__all__ = ["metadata", "offerings", "parties", "prices", "sites"]

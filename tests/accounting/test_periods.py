@@ -21,7 +21,6 @@ from tests.accounting.books import AT, DECEMBER, NOVEMBER, OTHER_SITE, period_at
 from tests.accounting.world import T0, World, at, tariff
 from tests.support import Json, Running, ok, pointers, refused, running
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)
 APRIL = datetime(2026, 3, 31, 16, tzinfo=UTC)
 GRACE = timedelta(hours=72)
