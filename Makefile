@@ -8,7 +8,6 @@ export PYTHON
 DEV := .venv/bin/python
 CHART := deploy/helm/caravan --values deploy/helm/caravan/ci/example-values.yaml
 RUN := .venv-run/bin/python
-CHART := deploy/helm/caravan
 # outside the checkout: the user `postgres` must reach it
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
 
