@@ -123,6 +123,14 @@ class Dispatch:
         if self.attempts[attempt].open:
             self._want(attempt, Desired.CANCEL)
 
+    def lose(self, attempt: str) -> None:
+        """A person gives the attempt up, whatever may still be of it."""
+        placed = self.attempts[attempt]
+        self._become(placed, "ended")
+        for run in placed.runs.values():
+            run.final = True
+        self._want(attempt, Desired.NOTHING)
+
     def read(self, attempt: str, stream: str = "stdout", offset: int = 0, limit: int = 1000) -> str:
         """Ask for a task's output; returns the read's id."""
         reference = self.attempts[attempt].reference

@@ -272,6 +272,17 @@ async def test_cancelling_a_running_job_ends_it(broker: Dispatch, site: FakeSite
     assert broker.wrong == []
 
 
+async def test_what_a_person_gave_up_does_not_run_on(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    placed = broker.attempts[attempt := broker.place("#fake run=500")]
+    async with running(an_agent(broker)):
+        await until(lambda: placed.state == "running")
+        time.advance(5)
+        broker.lose(attempt)
+        await until(lambda: placed.forgotten)
+        (submitted,) = site.forgotten.values()
+    assert submitted.running == []
+
+
 async def test_what_the_backend_rejects_is_told_in_its_words(broker: Dispatch, site: FakeSite) -> None:
     placed = broker.attempts[broker.place("#fake bogus=1")]
     async with running(an_agent(broker)):

@@ -19,7 +19,6 @@ from caravan.client import ServiceUnavailable
 from caravan.contracts.dispatch import (
     Commit,
     Committed,
-    Desired,
     Lease,
     LeaseRequest,
     LogAnswer,
@@ -338,11 +337,12 @@ class Chaos(RuleBasedStateMachine):
                 self.dispatch.end_lease()
             self._all_arrives()
             placed = self.dispatch.attempts.values()
-            if all(one.desired is Desired.NOTHING for one in placed) and not self.site.submissions and turn > 10:
+            if all(one.forgotten for one in placed) and not self.site.submissions and turn > 10:
                 break
         assert self.site.submissions == {}, "litter"
         for attempt, one in self.dispatch.attempts.items():
             assert one.state in ENDS, f"{attempt} is {one.state}"
+            assert one.forgotten
             assert all(run.final for run in one.runs.values())
         assert stated_all(self.dispatch, self.site, datetime(2030, 1, 1, tzinfo=UTC))
         self.nothing_is_released_twice()
