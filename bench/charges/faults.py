@@ -1,0 +1,108 @@
+"""Faults that can be planted into the service: each replaces one function of it, before a history is played.
+
+The independent checker must see every one of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Tariff
+from caravan.contracts.usage import UsageRecord
+from caravan.kernel import clock
+from caravan.pricing import UNCOVERED, Window, amounts, charge
+from services.accounting.charging import lines
+from services.accounting.charging import service as charging
+from services.accounting.charging.book import Book
+from services.accounting.charging.lines import Key
+from services.accounting.usage import records
+from services.accounting.usage.facts import Facts
+from services.accounting.usage.models import UsageRow
+
+Windows = Callable[[Iterable[Tariff], int, int], list[Window]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`spoil` makes what stands in for `owner.name`, from the original."""
+
+    owner: Any
+    name: str
+    spoil: Callable[[Any], Any]
+    shows_as: str
+    """The kind of difference by which the checker must see it."""
+
+    def plant(self) -> None:
+        setattr(self.owner, self.name, self.spoil(getattr(self.owner, self.name)))
+
+
+def _half_even(_: object) -> Callable[[int, int], int]:
+    def divide(numerator: int, denominator: int) -> int:
+        whole, rest = divmod(numerator, denominator)
+        return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
+
+    return divide
+
+
+def _a_second_late(windows: Windows) -> Windows:
+    """Each second has the price of the second before it."""
+
+    def late(tariffs: Iterable[Tariff], start: int, end: int) -> list[Window]:
+        return [
+            Window(one.tariff, one.name, one.start + 1, one.end + 1) for one in windows(tariffs, start - 1, end - 1)
+        ]
+
+    return late
+
+
+def _newest_tariff(windows: Windows) -> Windows:
+    """Each second that is covered has the price of the last tariff of the list."""
+
+    def newest(tariffs: Iterable[Tariff], start: int, end: int) -> list[Window]:
+        ordered = sorted(tariffs, key=lambda tariff: tariff.starts_at)
+        return [
+            one if one.tariff == UNCOVERED else Window(ordered[-1].name, one.name, one.start, one.end)
+            for one in windows(ordered, start, end)
+        ]
+
+    return newest
+
+
+def _charged_again(usage_stated: Callable[[Facts, Session, dict[str, Any]], None]) -> Callable[..., None]:
+    """A record that comes a second time is charged a second time."""
+
+    def stated(facts: Facts, tx: Session, event: dict[str, Any]) -> None:
+        usage = UsageRecord.model_validate(event["data"])
+        mine = select(UsageRow.revision).where(UsageRow.run == usage.run, UsageRow.hour == clock.to_seconds(usage.hour))
+        known = tx.execute(mine).scalar_one_or_none()
+        usage_stated(facts, tx, event)
+        if known == usage.revision:
+            again = [one for one in records.of_run(tx, usage.run) if one.spans == usage.spans]
+            charging.change(tx, usage.job, [], again, clock.now())
+
+    return stated
+
+
+def _corrections_dropped(set_total: Callable[[Book, Key, int], int]) -> Callable[[Book, Key, int], int]:
+    """What comes for a closed period is forgotten."""
+
+    def dropping(book: Book, key: Key, total: int) -> int:
+        return 0 if book._is_closed(key.period) else set_total(book, key, total)
+
+    return dropping
+
+
+FAULTS: Final = {
+    "half-even-rounding": Fault(amounts, "divide_half_away", _half_even, "amount"),
+    "second-off-at-an-edge": Fault(charge, "windows", _a_second_late, "quantity"),
+    "doubled-record": Fault(Facts, "usage_stated", _charged_again, "quantity"),
+    "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
+    "dropped-adjustment": Fault(Book, "set", _corrections_dropped, "quantity"),
+    "site-fault-billed": Fault(
+        lines, "PROVIDER_BEARS", lambda borne: {Outcome.DUPLICATE: borne[Outcome.DUPLICATE]}, "quantity"
+    ),
+}

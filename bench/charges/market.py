@@ -1,0 +1,159 @@
+"""The market of a drawn history: organizations, providers, offerings, and price lists with edges inside the time that is used."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from pydantic import BaseModel
+
+from caravan.contracts import events
+from caravan.contracts.offerings import Capacity, Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
+from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
+
+STARTS: Final = datetime(2025, 9, 30, 12, tzinfo=UTC)
+HOURS: Final = 8
+ON_HALVES: Final = {
+    Component.CPU_CORE_HOUR: ("18", "54", "90"),
+    Component.MEMORY_GIB_HOUR: ("18", "54"),
+    Component.NODE_HOUR: ("18", "126"),
+    Component.ACCELERATOR_HOUR: ("18", "234"),
+    Component.JOB: ("0.005", "0.015", "1.125"),
+}
+"""18.00 an hour is half a fen a second."""
+ON_ANYTHING: Final = {
+    Component.CPU_CORE_HOUR: ("0.35", "1.234567", "36"),
+    Component.MEMORY_GIB_HOUR: ("0.05", "0.123456"),
+    Component.NODE_HOUR: ("2.5", "12.345678"),
+    Component.ACCELERATOR_HOUR: ("35.5", "12.345678"),
+    Component.JOB: ("0.01", "0.333333", "2"),
+}
+ACCELERATORS: Final = ("acc_nvidia-h100-80g", "acc_ascend-910b")
+
+
+def at(second: int) -> datetime:
+    """`second` seconds after the history starts."""
+    return STARTS + timedelta(seconds=second)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a feed says."""
+
+    type: str
+    subject: str
+    data: BaseModel
+
+
+@dataclass(frozen=True)
+class Seller:
+    """An offering and what it may be sold by."""
+
+    offering: str
+    site: str
+    provider: str
+    accelerator: str | None
+    price_lists: tuple[PriceList, ...]
+
+
+@dataclass(frozen=True)
+class Market:
+    known: tuple[Event, ...]
+    """What the catalog says at once."""
+    late: tuple[Event, ...]
+    """Price lists that it says while usage that needs them comes."""
+    projects: tuple[tuple[str, str], ...]
+    """(organization, project)"""
+    sellers: tuple[Seller, ...]
+
+
+def identifier(random: Random, prefix: str) -> str:
+    return f"{prefix}_{random.getrandbits(128):032x}"
+
+
+def draw_market(random: Random, organizations: int, providers: int) -> Market:
+    """Two projects for each organization; for each provider two offerings on a site of its own, with two price lists each."""
+    known: list[Event] = []
+    late: list[Event] = []
+    projects, sellers = [], []
+    for number in range(organizations):
+        organization = Organization(
+            id=identifier(random, "org"), name=f"企业 {number + 1}", version=1, created_at=STARTS
+        )
+        known.append(Event(events.ORGANIZATION, organization.id, organization))
+        for name in ("合金", "气动"):
+            project = Project(
+                id=identifier(random, "prj"), organization=organization.id, name=name, version=1, created_at=STARTS
+            )
+            known.append(Event(events.PROJECT, project.id, project))
+            projects.append((organization.id, project.id))
+    for number in range(providers):
+        provider = Provider(
+            id=identifier(random, "prv"),
+            name=f"算力中心 {number + 1}",
+            kind=ProviderKind.COMPUTE_INFRASTRUCTURE,
+            region="西安",
+            tax_rate=random.choice((600, 300, 900)),
+            state=ProviderState.APPROVED,
+            version=1,
+            created_at=STARTS,
+        )
+        known.append(Event(events.PROVIDER, provider.id, provider))
+        site = identifier(random, "sit")
+        for accelerator in (None, random.choice(ACCELERATORS)):
+            offering = _offering(random, provider.id, site, accelerator)
+            known.append(Event(events.OFFERING, offering.id, offering))
+            first = number == 0 and accelerator is None
+            lists = tuple(
+                _price_list(random, offering.id, revision, gap=first and revision == 2) for revision in (1, 2)
+            )
+            sellers.append(Seller(offering.id, site, provider.id, accelerator, lists))
+            for one in lists:
+                (late if random.random() < 0.3 else known).append(Event(events.PRICE_LIST, one.id, one))
+    return Market(tuple(known), tuple(late), tuple(projects), tuple(sellers))
+
+
+def _offering(random: Random, provider: str, site: str, accelerator: str | None) -> Offering:
+    return Offering(
+        id=identifier(random, "off"),
+        provider=provider,
+        site=site,
+        name="智算" if accelerator else "通用计算",
+        tier=Tier.AI if accelerator else Tier.HPC,
+        accelerator=accelerator,
+        limits=Limits(
+            nodes=4,
+            cpus_per_node=64,
+            memory_mib_per_node=262_144,
+            accelerators_per_node=8 if accelerator else 0,
+            walltime_seconds=86_400,
+        ),
+        capacity=Capacity(cpus=4096, memory_mib=2**24, accelerators=64 if accelerator else 0),
+        state=OfferingState.ACTIVE,
+        version=1,
+        created_at=STARTS,
+    )
+
+
+def _price_list(random: Random, offering: str, revision: int, *, gap: bool) -> PriceList:
+    """Tariffs that change two to four times while usage runs. With a `gap` some seconds are uncovered."""
+    edges = sorted(random.sample(range(600, HOURS * 3600 - 600), random.randint(2, 4)))
+    starts = [at(-86_400 * 365), *(at(edge) for edge in edges)]
+    ends = [*starts[1:], None]
+    if gap:
+        starts[1] += timedelta(seconds=45)
+    tariffs = (
+        Tariff(name=f"t{number}", starts_at=start, ends_at=end, prices=_prices(random))
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
+    )
+    return PriceList(
+        id=identifier(random, "prl"), offering=offering, revision=revision, created_at=STARTS, tariffs=tuple(tariffs)
+    )
+
+
+def _prices(random: Random) -> dict[Component, Decimal]:
+    return {
+        component: Decimal(random.choice((ON_HALVES if random.random() < 0.8 else ON_ANYTHING)[component]))
+        for component in Component
+    }
