@@ -1,4 +1,7 @@
-"""Closing a period: wait until its usage is complete, or the grace ends; then issue its statements and seal it, in one transaction."""
+"""Closing a period: wait until its usage is complete, or the grace ends; then issue its statements and seal it, in one transaction.
+
+That transaction takes about 0.1 ms for each line; on SQLite other writes wait for it.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
