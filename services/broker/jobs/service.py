@@ -18,7 +18,8 @@ from caravan.contracts.problems import HoldOutdated, NoOfferingFits, WrongState
 from caravan.kernel import clock, idempotency, ids, steps
 from caravan.kernel.database import Database
 from caravan.kernel.idempotency import Answer, Key
-from caravan.kernel.problems import NotFound
+from caravan.kernel.logs import get_logger
+from caravan.kernel.problems import NotFound, Problem
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of, answer_of_problem
 from services.broker.dispatch.wanted import want
@@ -28,6 +29,8 @@ from services.broker.jobs.models import AttemptRow, JobRow, LabelRow, TaskRow
 from services.broker.jobs.planning import Planner
 from services.broker.placement.decide import Question
 from services.broker.placement.service import Placer, organization_of
+
+log = get_logger(__name__)
 
 
 class JobService:
@@ -73,7 +76,9 @@ class JobService:
             return await self._accounting.put_hold(ask.job, ask.request)
         except HoldOutdated as outdated:
             return outdated
-        except ServiceUnavailable:
+        except (ServiceUnavailable, Problem) as failure:
+            # Whatever it is (busy, or it hasn't heard of the organization yet): the funds are unconfirmed, and are asked for again.
+            log.warning("hold_unconfirmed", job=ask.job, why=repr(failure))
             return None
 
     # Transaction 1
