@@ -39,7 +39,7 @@ test: setup ## the whole suite, on SQLite and PostgreSQL (as root it installs Po
 prove: setup ## every claim with its figure; CASE=name for one; results in bench/results/
 	$(DEV) -m bench.prove $(CASE)
 
-bench: setup ## the benchmarks
+bench: setup ## requests a second on this machine, and what the local backend costs (installs wrk as root)
 	$(DEV) -m bench.bench
 
 demo: runtime ## the story on this machine, in under 90 s after set-up; ARGS=--keep leaves it running
