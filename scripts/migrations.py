@@ -40,8 +40,10 @@ def main() -> None:
                 triggers += [f"{name}  {table}  {trigger}" for table, trigger in found]
             listed = ROOT / "services" / service / "migrations" / "triggers.txt"
             text = "".join(f"{line}\n" for line in sorted(triggers))
-            if not check:
+            if not check and text:
                 listed.write_text(text)
+            elif not check:
+                listed.unlink(missing_ok=True)
             else:
                 before = listed.read_text() if listed.exists() else ""
                 lines = unified_diff(

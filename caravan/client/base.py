@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from caravan.client.problems import ServiceUnavailable, problem_of
 from caravan.kernel import ids
+from caravan.kernel.events import AuditEntry
 from caravan.kernel.logs import current_request_id
 from caravan.kernel.pages import Page
 
@@ -105,6 +106,13 @@ class Client:
         """A page of the feed's entities as they are now: (cursor, events, next page)."""
         page = await self._call("GET", "/snapshot", dict[str, Any], query={"after": start_after})
         return page["cursor"], page["events"], page["next"]
+
+    async def list_audit_entries(
+        self, *, entity: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[AuditEntry]:
+        """Who decided what, the newest first."""
+        query = {"entity": entity, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/audit", Page[AuditEntry], query=query)
 
     async def _call(self, method: str, path: str, answer: type[T], **request: Unpack[Request]) -> T:
         """Send, and read the answer as `answer`."""

@@ -22,6 +22,7 @@ from caravan.contracts.parties import (
     ProjectDraft,
     Provider,
     ProviderDraft,
+    ProviderState,
     Tenant,
     TenantDraft,
 )
@@ -63,8 +64,11 @@ class CatalogClient(Client):
     async def apply_provider(self, draft: ProviderDraft) -> Provider:
         return await self._call("POST", "/providers", Provider, body=draft)
 
-    async def list_providers(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Provider]:
-        return await self._call("GET", "/providers", Page[Provider], query={"limit": limit, "cursor": cursor})
+    async def list_providers(
+        self, *, state: ProviderState | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Provider]:
+        query = {"state": state, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/providers", Page[Provider], query=query)
 
     async def get_provider(self, provider: str) -> Provider:
         return await self._call("GET", f"/providers/{provider}", Provider)

@@ -1,7 +1,7 @@
 """The three services in one process: each with its own database, calling each other without a socket.
 
 `compose(settings)` gives one ASGI app with the services under /catalog, /broker and /accounting. The same services run one process
-each with `service_app(settings, name)`. Decides nothing itself.
+each with `service_app(settings, name)`. Never decides anything itself. Open `compose` first.
 """
 
 import asyncio

@@ -5,29 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from caravan.kernel import ids
 from caravan.kernel.database import database_now
+from caravan.kernel.events import AuditEntry
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tables import audit
 from caravan.kernel.web import PlatformAdmin, Router, provided
-
-
-class AuditEntry(BaseModel):
-    """One decision: who (the token's subject), what, on which entity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    at: AwareDatetime
-    subject: str
-    action: str = Field(description="The operation, for example `approve_provider`.")
-    entity: str
-    data: dict[str, Any]
 
 
 def record(tx: Session, subject: str, action: str, entity: str, data: BaseModel | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The envelope of feed events, and the pages in which a feed and its snapshot are read."""
+"""What every service tells of itself: feed events in their envelope and pages, and entries of its audit log."""
 
 from typing import Annotated, Any, Literal
 
@@ -39,3 +39,16 @@ class SnapshotPage(BaseModel):
     cursor: str
     events: tuple[Event, ...]
     next: str | None = Field(description="To be passed as `after` for the next page; null after the last.")
+
+
+class AuditEntry(BaseModel):
+    """One decision: who (the token's subject), what, on which entity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    at: AwareDatetime
+    subject: str
+    action: str = Field(description="The operation, for example `approve_provider`.")
+    entity: str
+    data: dict[str, Any]

@@ -1,0 +1,1 @@
+"""The catalog's schema, for both engines: `versions/` in order. It has no triggers."""
