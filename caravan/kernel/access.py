@@ -13,10 +13,7 @@ The type lets a caller in whose token has the role; which organization, provider
 | `OrgAdmin`      | an admin of some organization                                                     |
 | `OrgReader`     | as OrgMember; platform admin and finance too                                      |
 | `ProviderAdmin` | an admin of some provider                                                         |
-| `ProviderReader`| as ProviderAdmin; platform admin and finance too                                  |
-| `SiteAgent`     | an agent of some site                                                             |
 | `PlatformAdmin`, `Finance` | who has exactly this; neither implies the other                        |
-| `PlatformReader`| platform admin or finance                                                         |
 | `Service`       | another service of the platform                                                   |
 
 For other mixes: `Annotated[Caller, allow("words", predicate, "scope", ...)]`.
@@ -84,9 +81,6 @@ Public = Annotated[None, Depends(_Public())]
 Anyone = Annotated[Caller, allow("any valid token", lambda caller: True)]
 PlatformAdmin = Annotated[Caller, allow("platform admin", lambda caller: caller.is_admin, "platform:admin")]
 Finance = Annotated[Caller, allow("finance", lambda caller: caller.is_finance, "platform:finance")]
-PlatformReader = Annotated[
-    Caller, allow("platform reader", lambda caller: caller.is_platform_reader, "platform:admin", "platform:finance")
-]
 OrgMember = Annotated[
     Caller,
     allow("organization member", lambda caller: bool(caller.organizations()), "org/<id>:admin", "org/<id>:member"),
@@ -110,15 +104,6 @@ OrgReader = Annotated[
 ProviderAdmin = Annotated[
     Caller, allow("provider admin", lambda caller: bool(caller.providers()), "provider/<id>:admin")
 ]
-ProviderReader = Annotated[
-    Caller,
-    allow(
-        "provider reader",
-        lambda caller: caller.is_platform_reader or bool(caller.providers()),
-        *("provider/<id>:admin", "platform:admin", "platform:finance"),
-    ),
-]
-SiteAgent = Annotated[Caller, allow("site agent", lambda caller: bool(caller.sites()), "site/<id>:agent")]
 Service = Annotated[Caller, allow("service of the platform", lambda caller: caller.is_service(), "service:<name>")]
 
 
