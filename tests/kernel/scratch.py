@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import BigInteger, Column, ForeignKey, String, Table, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session
 
 from caravan.kernel import feed, tables
 from caravan.kernel.database import Database, metadata
@@ -20,6 +20,19 @@ things = Table(
     Column("value", BigInteger, nullable=False),
     Column("parent", ForeignKey("things.id", deferrable=True, initially="DEFERRED")),
 )
+
+
+class _Base(DeclarativeBase):
+    metadata = METADATA
+
+
+class Thing(_Base):
+    """A row of `things` as an object."""
+
+    __table__ = things
+    id: Mapped[str]
+    value: Mapped[int]
+    parent: Mapped[str | None]
 
 
 @asynccontextmanager

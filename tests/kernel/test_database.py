@@ -20,7 +20,7 @@ from caravan.kernel import database, migrations
 from caravan.kernel.database import Database, affected, database_now
 from caravan.kernel.problems import Busy
 from caravan.kernel.sqlite import WriterTaken
-from tests.kernel.scratch import add, everything, opened, put, set_value, things, value
+from tests.kernel.scratch import Thing, add, everything, opened, put, set_value, things, value
 from tests.support import until
 
 numbers = count()
@@ -47,6 +47,17 @@ async def test_a_write_returns_what_the_unit_returned_and_stands(db: Database) -
 
     assert await db.write(unit, "a", number=7) == "a put"
     assert await db.read(everything) == {"a": 7}
+
+
+async def test_objects_of_a_unit_are_written_and_outlive_it(db: Database) -> None:
+    def unit(tx: Session) -> Thing:
+        thing = Thing(id="a", value=7)
+        tx.add(thing)
+        return thing
+
+    assert (await db.write(unit)).value == 7
+    found = await db.read(Session.get_one, Thing, "a")
+    assert (found.id, found.value, found.parent) == ("a", 7, None)
 
 
 async def test_an_exception_takes_all_of_its_unit_back(db: Database) -> None:

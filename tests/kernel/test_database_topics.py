@@ -29,6 +29,7 @@ async def test_who_waits_is_woken_by_the_commit(db: Database) -> None:
     await db.write(say, "b")
     with pytest.raises(Refused):
         await db.write(say_then_raise, "a")
+    await db.write(say, "c")
     done, _ = await asyncio.wait(waiting, timeout=0.05)
     assert not done
     await db.write(say, "a")
