@@ -13,14 +13,26 @@ On both a unit may run more than once before it commits once, so it is a functio
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import BigInteger, CursorResult, Dialect, MetaData, Text, TypeDecorator, UpdateBase, make_url, text
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    Dialect,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UpdateBase,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -29,12 +41,15 @@ from caravan.kernel import clock
 from caravan.kernel.problems import Busy
 from caravan.kernel.sqlite import Pending, SqliteFile
 from caravan.kernel.sqlite import WriterTaken as WriterTaken
+from caravan.kernel.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 ATTEMPTS: Final = 30
+SNAPSHOT: Final = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+"""How PostgreSQL reads: one consistent snapshot that no writer has to give way to."""
 NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -97,6 +112,7 @@ class Database:
         self._server: AsyncEngine | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._flags: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def start(self) -> None:
         """Connect to a database that is migrated. Raises WriterTaken when another process writes to this SQLite file."""
@@ -163,18 +179,23 @@ class Database:
         task.add_done_callback(self._tasks.discard)
 
     async def _serialize(self, server: AsyncEngine, pending: Pending, *, read_only: bool) -> None:
-        """Run the unit until it could be serialized, at most ATTEMPTS times, and deliver."""
+        """Run the unit until it could be serialized, at most ATTEMPTS times, and deliver.
+
+        What failed once runs while no other unit of this process does: busy rows would fail all of them again and again.
+        """
 
         def work(session: Session) -> None:
             with session:
                 if read_only:
-                    session.connection(execution_options={"postgresql_readonly": True})
+                    session.connection(execution_options=SNAPSHOT)
                 pending.run(session)
                 session.commit()
 
         for attempt in range(1, ATTEMPTS + 1):
+            turn = nullcontext() if read_only else self._turns.together() if attempt == 1 else self._turns.alone()
             try:
-                await AsyncSession(server, expire_on_commit=False).run_sync(work)
+                async with turn:
+                    await AsyncSession(server, expire_on_commit=False).run_sync(work)
                 break
             except DBAPIError as error:
                 if not _retryable(error, attempt):
@@ -240,9 +261,14 @@ def _retryable(error: DBAPIError, attempt: int) -> bool:
     return not_serialized(error) or (getattr(error.orig, "sqlstate", None) == UNIQUE_VIOLATION and attempt <= 3)
 
 
-def affected(tx: Session, statement: UpdateBase) -> int:
+def table_of(model: type[DeclarativeBase]) -> Table:
+    """The model's table, for statements that are made once and pass the ORM by."""
+    return cast(Table, model.__table__)
+
+
+def affected(tx: Session, statement: UpdateBase, values: Mapping[str, Any] | None = None) -> int:
     """Execute an UPDATE or DELETE and return how many rows it met."""
-    return cast("CursorResult[Any]", tx.execute(statement)).rowcount
+    return cast("CursorResult[Any]", tx.execute(statement, values)).rowcount
 
 
 def database_now(tx: Session) -> datetime:

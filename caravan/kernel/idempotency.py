@@ -26,6 +26,13 @@ _FIND: Final = select(idempotency).where(
     idempotency.c.scope == bindparam("of_scope"), idempotency.c.key == bindparam("of_key")
 )
 _CLAIM: Final = insert(idempotency)
+_MINE: Final = update(idempotency).where(
+    idempotency.c.scope == bindparam("of_scope"), idempotency.c.key == bindparam("of_key")
+)
+_REFER: Final = _MINE.values(reference=bindparam("made"))
+_ANSWER: Final = _MINE.where(idempotency.c.status.is_(None)).values(
+    status=bindparam("said"), body=bindparam("with_body"), headers=bindparam("with_headers")
+)
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,13 @@ def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
 
 def refer(tx: Session, key: Key, reference: str) -> None:
     """Note what this request has made, in the transaction that made it, for whoever takes over."""
-    tx.execute(update(idempotency).where(_is(key)).values(reference=reference))
+    tx.execute(_REFER, {"of_scope": key.scope, "of_key": key.key, "made": reference})
 
 
 def answer(tx: Session, key: Key, stored: Answer) -> Answer:
     """Store what every repeat will get, and return it: `stored`, unless another that took the key over has answered before."""
-    mine = update(idempotency).where(_is(key), idempotency.c.status.is_(None))
-    if affected(tx, mine.values(status=stored.status, body=stored.body, headers=stored.headers)):
+    said = {"said": stored.status, "with_body": stored.body, "with_headers": stored.headers}
+    if affected(tx, _ANSWER, {"of_scope": key.scope, "of_key": key.key, **said}):
         return stored
     row = tx.execute(_FIND, {"of_scope": key.scope, "of_key": key.key}).one()
     return Answer(row.status, row.body, row.headers or {})

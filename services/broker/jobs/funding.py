@@ -93,9 +93,15 @@ def still_owed(tx: Session, row: JobRow) -> int:
     return total
 
 
-def decided(tx: Session, ask: Ask, answer: Answered) -> None:
-    """Apply accounting's answer, if it is to the revision that the job waits for."""
+def decided(tx: Session, ask: Ask, answer: Answered) -> JobRow:
+    """Apply accounting's answer, if it is to the revision that the job waits for. Returns the job."""
     row = tx.get_one(JobRow, ask.job)
+    with tx.no_autoflush:
+        _apply(tx, row, ask, answer)
+    return row
+
+
+def _apply(tx: Session, row: JobRow, ask: Ask, answer: Answered) -> None:
     asked = ask.request.revision
     if row.hold_state != HoldState.UNCONFIRMED or row.hold_revision != asked or JobState(row.state).final:
         return
@@ -127,6 +133,8 @@ def _granted(tx: Session, row: JobRow, now: datetime) -> None:
 
 def _start(tx: Session, row: JobRow) -> None:
     """The money is there: let the site have the planned attempt, and tell accounting whose it is."""
+    if not row.attempts:
+        return
     for attempt in tx.scalars(_unfunded(row.id)).all():
         if attempt.number == 1:
             feed.fact(tx, events.JOB_NAMED, row.id, JobNamed(job=row.id, name=row.name))

@@ -59,12 +59,12 @@ class LabelRow(Base):
 
     __tablename__ = "job_labels"
     label: Mapped[str] = mapped_column(String, primary_key=True)
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), primary_key=True)
 
 
 class TaskRow(Base):
     __tablename__ = "array_tasks"
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), primary_key=True)
     index: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     state: Mapped[str] = mapped_column(String)
     attempt: Mapped[str | None] = mapped_column(String)
@@ -76,7 +76,7 @@ class TaskRow(Base):
 class AttemptRow(Base):
     __tablename__ = "attempts"
     id: Mapped[str] = mapped_column(String, primary_key=True)
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"))
     number: Mapped[int] = mapped_column(BigInteger)
     site: Mapped[str] = mapped_column(String)
     offering: Mapped[str] = mapped_column(String)
@@ -110,7 +110,7 @@ class RunRow(Base):
     site: Mapped[str] = mapped_column(String)
     backend_identity: Mapped[str] = mapped_column(String)
     attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id"))
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"))
     index: Mapped[int] = mapped_column(BigInteger)
     observation: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String)
@@ -131,7 +131,7 @@ class RunRow(Base):
 
 class EventRow(Base):
     __tablename__ = "job_events"
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), primary_key=True)
     sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     at: Mapped[datetime] = mapped_column(Instant)
     type: Mapped[str] = mapped_column(String)

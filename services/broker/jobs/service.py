@@ -16,7 +16,7 @@ from caravan.contracts.funds import HoldAnswer
 from caravan.contracts.jobs import AttemptState, HoldState, Job, JobSpec, JobState
 from caravan.contracts.problems import HoldOutdated, NoOfferingFits, WrongState
 from caravan.kernel import clock, idempotency, ids, steps
-from caravan.kernel.database import Database
+from caravan.kernel.database import Database, table_of
 from caravan.kernel.idempotency import Answer, Key
 from caravan.kernel.logs import get_logger
 from caravan.kernel.problems import NotFound, Problem
@@ -31,6 +31,7 @@ from services.broker.placement.decide import Question
 from services.broker.placement.service import Placer, organization_of
 
 log = get_logger(__name__)
+_TASKS = insert(table_of(TaskRow))
 
 
 class JobService:
@@ -94,10 +95,11 @@ class JobService:
         decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
         if not decision.options:
             raise NoOfferingFits(refused=decision.refused)
-        row = self._insert(tx, job, spec, organization, now)
-        store.note(tx, job, "job.created", at=now)
-        idempotency.refer(tx, key, job)
-        return job, self._planner.place(tx, row, spec, decision, spec.indices, now)
+        with tx.no_autoflush:  # the job's row is written once, at the end
+            row = self._insert(tx, job, spec, organization, now)
+            store.note(tx, job, "job.created", at=now)
+            idempotency.refer(tx, key, job)
+            return job, self._planner.place(tx, row, spec, decision, spec.indices, now)
 
     def _insert(self, tx: Session, job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
         row = JobRow(
@@ -122,9 +124,8 @@ class JobService:
             version=1,
         )
         tx.add(row)
-        tx.flush()
         tx.execute(
-            insert(TaskRow),
+            _TASKS,
             [{"job": job, "index": i, "state": JobState.PENDING, "tries": 0, "detail": ""} for i in spec.indices],
         )
         if spec.labels:
@@ -136,9 +137,7 @@ class JobService:
 
     def _respond(self, tx: Session, job: str, ask: Ask | None, answered: Answered, key: Key) -> Answer | None:
         """Apply and answer; None when the hold is refused: what would fit is found out first."""
-        if ask is not None:
-            funding.decided(tx, ask, answered)
-        row = tx.get_one(JobRow, job)
+        row = tx.get_one(JobRow, job) if ask is None else funding.decided(tx, ask, answered)
         if row.state == JobState.REFUSED and row.refusal is not None:
             return None
         response = answer_of(store.to_job(row), 201, {"Location": f"/v1/jobs/{row.id}"})

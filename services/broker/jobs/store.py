@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired
@@ -16,7 +16,7 @@ from caravan.contracts.jobs import AttemptState, HoldState, Job, JobHold, JobSta
 from caravan.contracts.offerings import Capacity
 from caravan.contracts.usage import JobSettled, RunUsage
 from caravan.kernel import clock, feed
-from caravan.kernel.database import affected, signal
+from caravan.kernel.database import affected, signal, table_of
 from caravan.kernel.money import Money
 from services.broker.dispatch.wanted import want
 from services.broker.jobs.models import AttemptRow, EventRow, JobRow, RunRow, TaskRow
@@ -30,18 +30,31 @@ PROSE_CHARACTERS: Final = 4000
 WOKEN_BY_AN_OFFERING: Final = 100
 
 
+# Statements of every submission, made once: SQLAlchemy takes longer to make one than SQLite to run it.
+_events = table_of(EventRow)
+_NOTE: Final = insert(_events).values(
+    sequence=select(func.coalesce(func.max(_events.c.sequence), 0) + 1)
+    .where(_events.c.job == bindparam("of_job"))
+    .scalar_subquery()
+)
+_waiting = table_of(Waiting)
+_WAITED_FOR: Final = select(_waiting.c.offering).where(_waiting.c.job == bindparam("job"))
+_WAIT: Final = insert(_waiting)
+_mine, _other = _waiting.alias(), _waiting.alias()
+_IS_NEXT: Final = (
+    select(_mine.c.job)
+    .where(
+        _mine.c.job == bindparam("job"),
+        ~exists().where(_other.c.offering == _mine.c.offering, _other.c.job < bindparam("job")),
+    )
+    .limit(1)
+)
+
+
 def note(tx: Session, job: str, type: str, detail: str = "", at: datetime | None = None, **data: Any) -> None:
     """Write the next event of the job."""
-    last = select(func.coalesce(func.max(EventRow.sequence), 0) + 1).where(EventRow.job == job).scalar_subquery()
-    values = {
-        "job": job,
-        "sequence": last,
-        "at": at or clock.now(),
-        "type": type,
-        "detail": words(detail),
-        "data": data,
-    }
-    tx.execute(insert(EventRow).values(values))
+    values = {"job": job, "of_job": job, "at": at or clock.now(), "type": type, "detail": words(detail), "data": data}
+    tx.execute(_NOTE, values)
 
 
 def wake(tx: Session, job: str, at: datetime | None = None) -> None:
@@ -68,22 +81,20 @@ def offering_changed(tx: Session, offering: str) -> None:
 
 def wait_for(tx: Session, job: str, offerings: Sequence[str]) -> bool:
     """Have the job wait for just these offerings. What it leaves goes to the next in line. Returns whether anything changed."""
-    before = set(tx.scalars(select(Waiting.offering).where(Waiting.job == job)))
+    before = set(tx.scalars(_WAITED_FOR, {"job": job}))
     left, new = before - set(offerings), [offering for offering in offerings if offering not in before]
     if left:
         tx.execute(delete(Waiting).where(Waiting.job == job, Waiting.offering.in_(left)))
         for offering in sorted(left):
             wake_waiting(tx, offering)
     if new:
-        tx.execute(insert(Waiting), [{"offering": offering, "job": job} for offering in new])
+        tx.execute(_WAIT, [{"offering": offering, "job": job} for offering in new])
     return bool(left or new)
 
 
 def is_next(tx: Session, job: str) -> bool:
     """Whether the job is the oldest that waits for any of its offerings."""
-    mine, other = aliased(Waiting), aliased(Waiting)
-    older = exists().where(other.offering == mine.offering, other.job < job)
-    return tx.execute(select(mine.job).where(mine.job == job, ~older).limit(1)).first() is not None
+    return tx.execute(_IS_NEXT, {"job": job}).first() is not None
 
 
 def words(text: str) -> str:

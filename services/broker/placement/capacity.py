@@ -1,30 +1,30 @@
 """Capacity: a vector per offering, reserved by a conditional update, given back once when the attempt is seen terminal."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Capacity, Offering
-from caravan.kernel.database import affected
+from caravan.kernel.database import affected, table_of
 from services.broker.placement.decide import Room
 from services.broker.placement.models import Occupied, Waiting
+
+NEWEST: Final = "job_g"
+"""Sorts after every job's id."""
+_occupied, _waiting = table_of(Occupied), table_of(Waiting)
+_OLDER: Final = select(_waiting.c.job).where(
+    _waiting.c.offering == _occupied.c.offering, _waiting.c.job < bindparam("before")
+)
+_ROOMS: Final = select(_occupied, _OLDER.exists().label("waited_for")).where(
+    _occupied.c.offering.in_(bindparam("offerings", expanding=True))
+)
 
 
 def rooms(tx: Session, offerings: Sequence[str], job: str | None = None) -> Mapping[str, Room]:
     """What is occupied of these offerings. `waited_for`: by a job older than `job`, or by any when `job` is a new one."""
-    waiting = select(Waiting.job).where(Waiting.offering == Occupied.offering)
-    older = waiting if job is None else waiting.where(Waiting.job < job)
-    rows = tx.execute(
-        select(
-            Occupied.offering,
-            Occupied.cpus,
-            Occupied.memory_mib,
-            Occupied.accelerators,
-            Occupied.ahead,
-            older.exists().label("waited_for"),
-        ).where(Occupied.offering.in_(offerings))
-    )
+    rows = tx.execute(_ROOMS, {"offerings": list(offerings), "before": job or NEWEST})
     return {
         row.offering: Room(
             Capacity(cpus=row.cpus, memory_mib=row.memory_mib, accelerators=row.accelerators),

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.offerings import Accelerator, Offering, OfferingState, PriceList, Site
 from caravan.contracts.parties import Provider, ProviderState, Tenant
-from caravan.kernel.database import signal
+from caravan.kernel.database import signal, table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from caravan.kernel.tables import feed_cursors
@@ -32,6 +32,13 @@ KEPT = (
     events.PRICE_LIST,
     events.ACCELERATOR,
 )
+
+# Statements of every submission, made once.
+_copies = table_of(Copy)
+_PROJECT: Final = select(_copies.c.data).where(
+    _copies.c.id == bindparam("of_project"), _copies.c.type == events.PROJECT
+)
+_CURSOR: Final = select(feed_cursors.c.cursor).where(feed_cursors.c.feed == CATALOG)
 
 
 @dataclass(frozen=True)
@@ -76,9 +83,7 @@ class Catalog:
 
     def view(self, tx: Session) -> CatalogView:
         """The view as of this transaction."""
-        cursor = (
-            tx.execute(select(feed_cursors.c.cursor).where(feed_cursors.c.feed == CATALOG)).scalar_one_or_none() or ""
-        )
+        cursor = tx.execute(_CURSOR).scalar_one_or_none() or ""
         view = self._view
         if view.cursor != cursor or not cursor:
             view = self._view = _build(tx, cursor)
@@ -116,7 +121,7 @@ def _build(tx: Session, cursor: str) -> CatalogView:
 
 def project_of(tx: Session, project: str) -> dict[str, Any] | None:
     """The project as last heard of, or None."""
-    data = tx.execute(select(Copy.data).where(Copy.id == project, Copy.type == events.PROJECT)).scalar_one_or_none()
+    data = tx.execute(_PROJECT, {"of_project": project}).scalar_one_or_none()
     found: dict[str, Any] | None = None if data is None else json.loads(data)
     return found
 

@@ -43,7 +43,7 @@ class Waiting(Base):
 class StoredPlacement(Base):
     __tablename__ = "placements"
     id: Mapped[str] = mapped_column(String, primary_key=True)
-    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"))
     data: Mapped[str] = mapped_column(Text)
     __table_args__ = (Index("ix_placements_job_id", "job", "id"),)
 

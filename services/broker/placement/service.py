@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from sqlalchemy import insert, select, true
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import JobSpec, Quote
 from caravan.contracts.problems import UnknownReference
 from caravan.kernel import clock, ids
-from caravan.kernel.database import Database
+from caravan.kernel.database import Database, table_of
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.problems import FieldError, NotFound
@@ -20,6 +21,9 @@ from services.broker.placement import capacity
 from services.broker.placement.copies import Catalog, CatalogView, project_of
 from services.broker.placement.decide import AdapterHere, Decision, Question, RoomsOf, SiteNow, decide, to_hold
 from services.broker.placement.models import StoredQuote
+
+_sites_table = table_of(SiteRow)
+_SITES: Final = select(*(_sites_table.c[name] for name in ("site", "adapter", "adapter_version", "health", "detail")))
 
 
 class Placer:
@@ -60,9 +64,7 @@ class Placer:
 def _sites(tx: Session) -> Mapping[str, SiteNow]:
     return {
         row.site: SiteNow(row.adapter, row.adapter_version, row.detail if row.health == "refused" else None)
-        for row in tx.execute(
-            select(SiteRow.site, SiteRow.adapter, SiteRow.adapter_version, SiteRow.health, SiteRow.detail)
-        )
+        for row in tx.execute(_SITES)
     }
 
 
