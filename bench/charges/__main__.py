@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.charges.faults import FAULTS
 from bench.charges.history import draw
 from bench.charges.playing import play
+from caravan.kernel.logs import configure_logs
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
 
 
 def _play(seed: int, jobs: int, folder: Path, fault: str | None) -> None:
+    configure_logs("error")
     if fault is not None:
         FAULTS[fault].plant()
     play(draw(seed, jobs), folder, seed)

@@ -6,7 +6,7 @@ third: what comes later for them becomes adjustments, some of which stand in a c
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 from random import Random
@@ -96,6 +96,18 @@ def draw(seed: int, jobs: int) -> History:
     for number, phase in enumerate(phases):
         phase.facts += _merged(random, [job.facts[number] for job in drawn])
     return History(market, phases)
+
+
+def interleaved(history: History, seed: int) -> History:
+    """The same history with what is said of different jobs in another order."""
+    random = Random(seed)
+    phases = []
+    for phase in history.phases:
+        parts: dict[str, list[Event]] = {}
+        for event in phase.facts:
+            parts.setdefault(event.subject, []).append(event)
+        phases.append(replace(phase, facts=_merged(random, parts.values())))
+    return replace(history, phases=tuple(phases))
 
 
 def _merged(random: Random, parts: Iterable[Sequence[Event]]) -> list[Event]:

@@ -22,7 +22,6 @@ from caravan.contracts.funds import CreditLimit, DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel.follow import Follower, parked_count
-from caravan.kernel.logs import configure_logs
 from caravan.kernel.migrations import migrate
 from caravan.kernel.money import Money
 from caravan.kernel.runtime import Runtime
@@ -39,10 +38,18 @@ CLOSE_SECONDS: Final = 60
 URL: Final = "http://accounting"
 
 
-def play(history: History, folder: Path, seed: int) -> None:
-    """Play it into a new database, then write usage, periods, lines, statements and the trial balance to `folder`, as JSON."""
-    configure_logs("error")
-    settings = Settings(mode="development", data_dir=folder / "data", log_level="error", log_format="console")
+def play(history: History, folder: Path, seed: int, database_url: str | None = None) -> None:
+    """Play it into an empty database, then write usage, periods, lines, statements and the trial balance to `folder`, as JSON.
+
+    `seed`: of the feeds' pages and of how the followers take turns. Without a URL the database is a file in `folder`.
+    """
+    settings = Settings(
+        mode="development",
+        data_dir=folder / "data",
+        log_level="error",
+        log_format="console",
+        accounting_database_url=database_url,
+    )
     settings.data_dir.mkdir(parents=True)
     migrate(settings.database_url("accounting"), "accounting")
     asyncio.run(_play(history, folder, settings, Random(seed)))

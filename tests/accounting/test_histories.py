@@ -121,8 +121,11 @@ class Books:
     def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
         """The same with a hold of `hold` fen."""
         job = self.place_job(tx, prices)
-        assert holds.put(tx, job.id, job.request(1, hold), second(0)).granted
+        self.hold(tx, job, hold)
         return job
+
+    def hold(self, tx: Session, job: "Job", fen: int) -> None:
+        assert holds.put(tx, job.id, job.request(1, fen), second(0)).granted
 
 
 @dataclass
@@ -280,7 +283,7 @@ def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str]
     with opened(migrated("accounting")) as books:
         number = count()
 
-        @examples(10, 200)
+        @examples(10, 1000)
         @given(histories(), hold_amounts, st.integers(1, 4), st.integers(0, 12))
         def check(history: list[Stated | Ended], hold: int, size: int, prices_come: int) -> None:
             catalog, broker = Feed("catalog"), Feed("broker")
