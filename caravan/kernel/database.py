@@ -6,7 +6,7 @@ services and backends stand between units of work, never within one.
 
 SQLite: one writer thread per file runs units one after another under BEGIN IMMEDIATE, and those that wait together share a commit;
 a few readers can't write. The writer holds `<file>.lock`: a second writer is refused. See `caravan/kernel/sqlite.py`.
-PostgreSQL: asyncpg at SERIALIZABLE; a unit that could not be serialized is run again.
+PostgreSQL: asyncpg at SERIALIZABLE, reads on a snapshot; a unit that could not be serialized is run again, by itself.
 On both a unit may run more than once before it commits once, so it is a function of the database and its arguments alone.
 """
 
