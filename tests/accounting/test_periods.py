@@ -1,4 +1,4 @@
-"""Where seconds lie, how periods are cut, and when they close."""
+"""Where seconds lie, and how periods are cut."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,30 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caravan.kernel import clock, ids
+from caravan.kernel import clock
 from caravan.kernel.database import Database
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
-from services.accounting.periods import closing, service
-from services.accounting.periods.closing import PeriodService
+from services.accounting.periods import service
 from services.accounting.periods.months import month_of, part_name
-from tests.accounting.books import AT, DECEMBER, NOVEMBER, OTHER_SITE, period_at, progress
-from tests.accounting.world import T0, World, at, tariff
-from tests.support import Json, Running, ok, pointers, refused, running
-
-MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)
-APRIL = datetime(2026, 3, 31, 16, tzinfo=UTC)
-GRACE = timedelta(hours=72)
-
-
-class Hand:
-    """A clock that stands until it is set."""
-
-    def __init__(self) -> None:
-        self.time = at(7200)
-
-    def __call__(self) -> datetime:
-        return self.time
+from tests.accounting.books import AT, DECEMBER, NOVEMBER, period_at
+from tests.accounting.months import APRIL, MARCH, Finance, Hand, core_lines, iso, used
+from tests.accounting.world import World, at
+from tests.support import Running, ok, pointers, refused, running
 
 
 @pytest.fixture
@@ -47,60 +33,9 @@ async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
         yield service
 
 
-class Finance:
-    """What finance does with the period of March, in which the world's jobs run."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._person = world.finance
-
-    async def periods(self) -> list[Json]:
-        return list(reversed(ok(await self._person.get("/periods", limit=200))["items"]))
-
-    async def march(self) -> Json:
-        await self._world.db.write(period_at, T0)
-        return next(period for period in await self.periods() if period["name"] == "2026-03")
-
-    async def cut(self, moment: datetime) -> Json:
-        march = await self.march()
-        return ok(await self._person.post(f"/periods/{march['id']}/cut", {"at": moment.isoformat()}))
-
-    async def close(self) -> Json:
-        march = await self.march()
-        return ok(await self._person.post(f"/periods/{march['id']}/close"))
-
-    async def settle(self) -> Json:
-        """Let the loop pass once; gives March as it is then."""
-        periods: PeriodService = self._world.service.app.provided[PeriodService]
-        await periods.iteration()
-        return await self.march()
-
-
 @pytest.fixture
 def books(world: World) -> Finance:
     return Finance(world)
-
-
-def iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
-async def used(world: World, start: int, end: int) -> None:
-    """A job that ran from `start` to `end` seconds after T0, charged."""
-    job = world.job()
-    await world.deposit("100.00")
-    await job.hold("50.00")
-    job.place()
-    run = ids.new("run")
-    job.use(run, start, end)
-    job.end(run)
-    await world.deliver()
-
-
-async def core_lines(world: World, **filters: str) -> list[Json]:
-    """The lines of core-seconds."""
-    lines = ok(await world.finance.get("/lines", **filters))["items"]
-    return [line for line in lines if line["component"] == "cpu_core_hour"]
 
 
 # Where seconds lie
@@ -257,167 +192,3 @@ async def test_usage_on_both_sides_of_a_cut_is_billed_in_both_periods(world: Wor
     lines = await core_lines(world)
     march, rest = await books.periods()
     assert {line["period"]: line["quantity"] for line in lines} == {march["id"]: 100, rest["id"]: 60}
-
-
-# Closing
-
-
-async def test_closing_waits_for_every_site_that_told_its_progress(world: World, books: Finance, hand: Hand) -> None:
-    await books.cut(at(3600))
-    world.progress(3599, 1)
-    await world.deliver()
-    await world.db.write(progress, OTHER_SITE, at(3600))
-    assert (await books.close())["state"] == "closing"
-    waiting = await books.settle()
-    assert (waiting["state"], waiting["waiting_for"]) == ("closing", [world.site])
-    world.progress(3600, 2)
-    await world.deliver()
-    closed = await books.settle()
-    assert (closed["state"], closed["waiting_for"], closed["late_sites"]) == ("closed", [], [])
-    assert closed["closed_at"] == iso(hand.time)
-
-
-async def test_an_older_progress_does_not_turn_back_a_newer(world: World, books: Finance) -> None:
-    await books.cut(at(3600))
-    await books.close()
-    world.progress(3600, 5)
-    world.progress(10, 4)
-    await world.deliver()
-    assert (await books.settle())["state"] == "closed"
-
-
-async def test_the_grace_ends_to_the_second_and_late_sites_are_named(world: World, books: Finance, hand: Hand) -> None:
-    await used(world, 0, 60)
-    await books.cut(at(3600))
-    world.progress(600, 1)
-    await world.deliver()
-    hand.time = at(10_000)
-    await books.close()
-    hand.time = at(10_000) + GRACE - timedelta(seconds=1)
-    assert (await books.settle())["state"] == "closing"
-    hand.time = at(10_000) + GRACE
-    closed = await books.settle()
-    assert (closed["state"], closed["late_sites"]) == ("closed", [world.site])
-    statements = ok(await world.finance.get("/statements", period=closed["id"]))["items"]
-    assert [statement["late_sites"] for statement in statements] == [[world.site], [world.site]]
-
-
-async def test_a_period_does_not_close_before_it_is_over(world: World, books: Finance, hand: Hand) -> None:
-    await books.close()
-    hand.time = APRIL - timedelta(seconds=1)
-    assert (await books.settle())["state"] == "closing"
-    hand.time = APRIL
-    assert (await books.settle())["state"] == "closed"
-
-
-async def test_the_grace_of_a_period_closed_early_runs_from_its_end(world: World, books: Finance, hand: Hand) -> None:
-    await books.close()
-    world.progress(600, 1)
-    await world.deliver()
-    hand.time = APRIL + GRACE - timedelta(seconds=1)
-    assert (await books.settle())["state"] == "closing"
-    hand.time = APRIL + GRACE
-    assert (await books.settle())["state"] == "closed"
-
-
-async def test_a_closing_period_still_takes_the_usage_that_it_waits_for(world: World, books: Finance) -> None:
-    await books.cut(at(3600))
-    world.progress(0, 1)
-    await world.deliver()
-    await books.close()
-    await used(world, 0, 60)
-    (line,) = await core_lines(world)
-    assert (line["period"], line["corrects"]) == ((await books.march())["id"], None)
-
-
-async def test_closing_waits_for_facts_that_are_parked(world: World, books: Finance, hand: Hand) -> None:
-    await books.cut(at(3600))
-    await world.deposit("100.00")
-    job, unknown = world.job(), ids.new("prl")
-    await job.hold("50.00")
-    job.place(price_list=unknown)
-    job.use(ids.new("run"), 0, 60)
-    world.progress(3600, 1)
-    await world.deliver()
-    assert await world.parked()
-    await books.close()
-    assert (await books.settle())["state"] == "closing"
-    world.know_prices(unknown, 2, tariff("day", None, None, cpu_core_hour="36.00"))
-    await world.deliver()
-    march = await books.settle()
-    assert march["state"] == "closed"
-    assert [line["corrects"] for line in await core_lines(world, period=march["id"])] == [None]
-
-
-async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World, books: Finance) -> None:
-    await used(world, 0, 60)
-    await books.cut(at(3600))
-    await books.close()
-    closed = await books.settle()
-    before = ok(await world.finance.get("/statements", period=closed["id"]))["items"]
-    await used(world, 100, 130)
-    march, rest = await books.periods()
-    (late,) = await core_lines(world, period=rest["id"])
-    assert (late["corrects"], late["quantity"], late["amount"]) == (march["id"], 30, "0.30")
-    assert ok(await world.finance.get("/statements", period=closed["id"]))["items"] == before
-    assert march == closed
-
-
-async def test_adjustments_go_behind_all_that_is_closing_or_closed(db: Database) -> None:
-    november = await db.write(period_at, NOVEMBER)
-    assert await db.write(service.open_period) == november
-    december = await db.write(period_at, DECEMBER)
-    assert await db.write(service.open_period) == november
-    await db.write(closing._start, december, DECEMBER, GRACE)
-    january = await db.read(service.find, await db.write(service.open_period))
-    assert january.name == "2027-01"
-
-
-async def test_close_is_answered_again_and_changes_nothing(world: World, books: Finance) -> None:
-    march = await books.march()
-    path, key = f"/periods/{march['id']}/close", {"Idempotency-Key": "close-1"}
-    first = await world.finance.post(path, headers=key)
-    assert first.headers["ETag"] == '"2"'
-    assert ok(await world.finance.post(path))["version"] == 2
-    assert (await world.finance.post(path, headers=key)).content == first.content
-
-
-async def test_two_processes_close_a_period_once(world: World, books: Finance, hand: Hand) -> None:
-    await used(world, 0, 60)
-    await books.cut(at(3600))
-    march = await books.march()
-    await world.db.write(closing._start, march["id"], hand.time, GRACE)
-    done = await asyncio.gather(*(world.db.write(closing.finish, march["id"], hand.time) for _ in range(4)))
-    assert sorted(done) == [False, False, False, True]
-    assert len(ok(await world.finance.get("/statements"))["items"]) == 2
-
-
-async def test_cut_and_close_are_in_the_audit_log(accounting: Running, world: World, books: Finance) -> None:
-    await books.cut(at(3600))
-    march = await books.close()
-    operator = accounting.person("operator", "platform:admin")
-    entries = ok(await operator.get("/audit", entity=march["id"]))["items"]
-    assert [(entry["action"], entry["subject"]) for entry in entries] == [
-        ("close_period", "finance"),
-        ("cut_period", "finance"),
-    ]
-
-
-async def test_only_finance_cuts_and_closes_and_everybody_reads(
-    accounting: Running, world: World, books: Finance
-) -> None:
-    march = await books.march()
-    for person in (world.member, world.admin, world.seller, accounting.person("operator", "platform:admin")):
-        assert ok(await person.get(f"/periods/{march['id']}"))["name"] == "2026-03"
-        refused(await person.post(f"/periods/{march['id']}/close"), 404, "not_found")
-        refused(await person.post(f"/periods/{march['id']}/cut", {"at": iso(at(1))}), 404, "not_found")
-    refused(await world.finance.get(f"/periods/{ids.new('per')}"), 404, "not_found")
-    refused(await world.finance.post(f"/periods/{ids.new('per')}/close"), 404, "not_found")
-
-
-async def test_periods_come_in_pages_the_latest_first(world: World, books: Finance) -> None:
-    await books.cut(at(3600))
-    first = ok(await world.finance.get("/periods", limit=1))
-    second = ok(await world.finance.get("/periods", limit=1, cursor=first["next"]))
-    assert [page["items"][0]["name"] for page in (first, second)] == ["2026-03b", "2026-03"]
-    assert second["next"] is None

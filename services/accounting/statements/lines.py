@@ -20,10 +20,17 @@ PARTY_COLUMN: Final[dict[str, InstrumentedAttribute[str]]] = {
 
 
 def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[Any]]:
-    """All lines of a period, those of one party together; read in batches, so that memory doesn't grow with them."""
-    column = PARTY_COLUMN[party]
-    query = _lines().where(LineRow.period == period).order_by(column, LineRow.job, LineRow.id)
-    return iter(tx.execute(query.execution_options(yield_per=BATCH)))
+    """All lines of a period, those of one party together; read in batches, so that memory doesn't grow with them.
+
+    Batches by key, not by a server's cursor: SQLAlchemy doesn't wrap what asyncpg raises while it fetches from one, so that a
+    serialization failure there would not be seen as one.
+    """
+    column, after = PARTY_COLUMN[party], ("", "", "")
+    query = _lines().where(LineRow.period == period).order_by(column, LineRow.job, LineRow.id).limit(BATCH)
+    while rows := tx.execute(query.where(tuple_(column, LineRow.job, LineRow.id) > tuple_(*after))).all():
+        yield from rows
+        last = rows[-1]
+        after = (getattr(last, column.key), last.job, last.id)
 
 
 def of_statement(tx: Session, statement: Row[Any], after: tuple[Any, ...] | None, limit: int) -> Sequence[Row[Any]]:
