@@ -1,0 +1,59 @@
+"""How states follow from each other: tables, without a database."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caravan.contracts.jobs import AttemptState, JobState, Outcome
+from services.broker.jobs.states import NOT_CHARGED, RETRIED, TRANSITIONS, job_state, task_after
+
+LIVE = (JobState.RUNNING, JobState.QUEUED, JobState.PENDING)
+
+
+def test_the_transition_table_is_complete() -> None:
+    assert set(TRANSITIONS) == set(AttemptState)
+    assert not TRANSITIONS[AttemptState.ENDED]
+    for state, following in TRANSITIONS.items():
+        assert state not in following
+        assert state is AttemptState.ENDED or AttemptState.ENDED in following
+        assert AttemptState.PLANNED not in following
+    before = {state for state, following in TRANSITIONS.items() if AttemptState.RUNNING in following}
+    assert AttemptState.PLANNED not in before, "nothing runs that was not committed"
+
+
+@given(st.dictionaries(st.sampled_from(list(JobState)), st.integers(0, 3)))
+def test_a_job_is_final_just_when_all_its_tasks_are(counts: dict[JobState, int]) -> None:
+    there = {state for state, count in counts.items() if count}
+    state = job_state(counts)
+    assert state in (there or {JobState.SUCCEEDED})
+    assert state.final == there.isdisjoint(LIVE)
+    for stronger in LIVE:
+        if stronger in there:
+            assert state is stronger
+            break
+
+
+@pytest.mark.parametrize(
+    ("there", "state"),
+    [
+        ({JobState.SUCCEEDED}, JobState.SUCCEEDED),
+        ({JobState.SUCCEEDED, JobState.CANCELLED}, JobState.CANCELLED),
+        ({JobState.CANCELLED, JobState.FAILED}, JobState.FAILED),
+        ({JobState.FAILED, JobState.REFUSED}, JobState.REFUSED),
+        ({JobState.QUEUED, JobState.FAILED}, JobState.QUEUED),
+        ({JobState.PENDING, JobState.RUNNING}, JobState.RUNNING),
+    ],
+)
+def test_the_worst_end_counts(there: set[JobState], state: JobState) -> None:
+    assert job_state(dict.fromkeys(there, 1)) is state
+
+
+def test_only_the_sites_faults_are_tried_again_and_only_while_tries_are_left() -> None:
+    for outcome in Outcome:
+        again = task_after(outcome, tries=1, max_attempts=2, cancelling=False)
+        assert (again is JobState.PENDING) == (outcome in RETRIED)
+        last = task_after(outcome, tries=2, max_attempts=2, cancelling=False)
+        assert last is None if outcome is Outcome.DUPLICATE else last is not None and last.final
+        cancelled = task_after(outcome, tries=1, max_attempts=2, cancelling=True)
+        assert (cancelled is JobState.CANCELLED) == (outcome in RETRIED | {Outcome.CANCELLED})
+    assert {Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE} == NOT_CHARGED
