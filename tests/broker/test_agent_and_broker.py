@@ -16,6 +16,17 @@ from services.broker.agent import Agent
 from tests.broker.real_broker import World, a_broker
 from tests.broker.test_agent import QUICK, START, running
 
+CALM = QUICK.model_copy(
+    update={
+        "work_wait_seconds": 2,
+        "observe_seconds": 0.05,
+        "full_pass_seconds": 0.1,
+        "sweep_seconds": 0.3,
+        "retry_seconds": 0.05,
+    }
+)
+"""Leaves the broker time to answer."""
+
 
 @pytest.fixture
 def time() -> HandClock:
@@ -35,7 +46,7 @@ async def world(tmp_path: Path, migrated: Callable[[str], str], site: FakeSite) 
 
 
 def an_agent(world: World) -> Agent:
-    return Agent(world.site.id, world.agent_api(), {"fake": adapter}, "fake", settings=QUICK)
+    return Agent(world.site.id, world.agent_api(), {"fake": adapter}, "fake", settings=CALM)
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
