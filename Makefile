@@ -54,7 +54,7 @@ openapi: setup ## write openapi/*.json from the code
 backends: ## start a PostgreSQL to develop against and print its DSN; `make clean` ends it
 	@mkdir -p $(BACKENDS) && tests/backends/postgres/up.sh $(BACKENDS)/postgres
 
-clean: ## remove what make made for this checkout (CARAVAN_CACHE and data/ stay)
+clean: ## remove what make made for this checkout (CARAVAN_CACHE, data/ and demo-out/ stay)
 	tests/backends/postgres/down.sh $(BACKENDS)/postgres
 	rm -rf .venv .venv-run $(BACKENDS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		.hypothesis .schemathesis
