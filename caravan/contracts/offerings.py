@@ -77,6 +77,11 @@ class SiteDraft(Model):
     region: Name = Field(examples=["西安"])
     adapter: Name = Field(examples=["local"])
     agent: AgentPlace = AgentPlace.PLATFORM
+    lost_after_seconds: Positive | None = Field(
+        default=None,
+        description="How long its agent may be silent before what it was given is declared lost and tried elsewhere; "
+        "null: only a person declares that.",
+    )
     settings: JsonObject = Field(
         default_factory=dict, description="As the adapter's schema has it.", examples=[{"folder": "/srv/caravan"}]
     )

@@ -48,6 +48,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             runtime.loops.start("follow-catalog", follower.iteration)
             runtime.loops.start("advance", Advancer(runtime.db, jobs).iteration)
             runtime.loops.start("sweep-log-reads", dispatch.sweep)
+            runtime.loops.start("give-up", dispatch.give_up)
             host = AgentHost(runtime, catalog, peers.broker, adapters, metrics)
             await runtime.db.write(announce, adapters)
             if settings.embedded_agents:

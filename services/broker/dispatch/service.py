@@ -34,7 +34,7 @@ from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported
 from caravan.contracts.problems import LeaseLost, LeaseTaken, LogUnavailable, NoLogYet, WrongState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import audit, clock, feed, ids, leases, steps
-from caravan.kernel.database import Database, affected, signal
+from caravan.kernel.database import Database, affected, database_now, signal
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
@@ -50,6 +50,7 @@ WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
 LOG_WAIT_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 30.0
+GIVE_UP_SECONDS: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
@@ -372,6 +373,29 @@ class DispatchService:
         lost = to_attempt(row)
         audit.record(tx, caller.subject, "declare_attempt_lost", attempt, lost)
         return lost
+
+    async def give_up(self) -> float:
+        """Declare lost what silent sites were given, after their own `lost_after_seconds`. A loop's iteration."""
+        for attempt in await self._db.read(self._silent):
+            await self._db.write(self._lose_silent, attempt)
+            log.warning("attempt_lost", attempt=attempt, why="its site has been silent for too long")
+        return GIVE_UP_SECONDS
+
+    def _silent(self, tx: Session) -> list[str]:
+        """Open attempts of sites whose lease ended so long ago that they count as gone."""
+        now = database_now(tx)
+        gone = []
+        for site in self._catalog.view(tx).sites.values():
+            lease = leases.peek(tx, lease_name(site.id)) if site.lost_after_seconds else None
+            if lease is not None and now - lease.expires_at > timedelta(seconds=site.lost_after_seconds or 0):
+                gone.append(site.id)
+        open_there = AttemptRow.site.in_(gone) & (AttemptRow.desired != Desired.NOTHING)
+        return list(tx.scalars(select(AttemptRow.id).where(open_there, AttemptRow.state != AttemptState.ENDED)))
+
+    def _lose_silent(self, tx: Session, attempt: str) -> None:
+        row = tx.get_one(AttemptRow, attempt)
+        if row.state != AttemptState.ENDED and row.work is not None and attempt in self._silent(tx):
+            reports.lose(tx, row, "the platform")
 
     async def sweep(self) -> float:
         """Drop log reads that nobody waits for any more: their process died. A loop's iteration."""

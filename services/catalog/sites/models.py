@@ -62,6 +62,7 @@ class SiteRow(Entity, Base):
     region: Mapped[str]
     adapter: Mapped[str]
     agent: Mapped[str]
+    lost_after_seconds: Mapped[int | None] = mapped_column(BigInteger)
     settings: Mapped[dict[str, Any]] = mapped_column(Json)
     accelerators: Mapped[dict[str, str]] = mapped_column(Json)
     health_state: Mapped[str | None]
@@ -88,6 +89,7 @@ class SiteRow(Entity, Base):
             region=self.region,
             adapter=self.adapter,
             agent=AgentPlace(self.agent),
+            lost_after_seconds=self.lost_after_seconds,
             settings=self.settings if whole else {},
             accelerators=self.accelerators,
             version=self.version,

@@ -180,6 +180,7 @@ def upgrade() -> None:
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("adapter", sa.String(), nullable=False),
         sa.Column("agent", sa.String(), nullable=False),
+        sa.Column("lost_after_seconds", sa.BigInteger(), nullable=True),
         sa.Column("settings", caravan.kernel.database.Json(), nullable=False),
         sa.Column("accelerators", caravan.kernel.database.Json(), nullable=False),
         sa.Column("health_state", sa.String(), nullable=True),
