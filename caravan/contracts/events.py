@@ -27,5 +27,4 @@ RUN_FINAL = "run.final"
 JOB_NAMED = "job.named"
 JOB_SETTLED = "job.settled"
 # accounting
-HOLD_DECIDED = "hold.decided"
 BUDGET = "budget.changed"

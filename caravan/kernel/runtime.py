@@ -17,7 +17,7 @@ POSITIONS_POLL_SECONDS: Final = 0.05
 FOLLOWERS: Final[Mapping[ServiceName, Collection[str]]] = {
     "catalog": ("service:broker", "service:accounting"),
     "broker": ("service:catalog", "service:accounting"),
-    "accounting": ("service:broker",),
+    "accounting": (),
 }
 """Who has to have what a service publishes: nothing is dropped before they have come."""
 WATCH_SECONDS: Final = 10.0
