@@ -28,14 +28,16 @@ class Turns:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        async with self._changed:
-            self._wanting += 1
-            await self._changed.wait_for(lambda: not self._together and not self._alone)
-            self._alone = True
+        self._wanting += 1
         try:
-            yield
-        finally:
             async with self._changed:
-                self._wanting -= 1
+                await self._changed.wait_for(lambda: not self._together and not self._alone)
+                self._alone = True
+            try:
+                yield
+            finally:
                 self._alone = False
+        finally:
+            self._wanting -= 1
+            async with self._changed:
                 self._changed.notify_all()
