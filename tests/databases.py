@@ -97,7 +97,7 @@ class Postgres:
 
     def migrated(self, service: str) -> str:
         if service not in self.templates:
-            url = self._create("template0", f"{self.prefix}_template_{service}")
+            url = self._create("template0", f"{self.prefix}_{next(self.numbers)}_{service}")
             migrate(url, service)
             self.templates[service] = urlsplit(url).path[1:]
         return self._create(self.templates[service])
@@ -116,7 +116,7 @@ class Postgres:
                 drop.cancel()
         for drop in self.drops:
             with suppress(CancelledError):
-                drop.result(timeout=120)
+                drop.result(timeout=300)
         for connection in (self.creating, self.dropping):
             self._wait(connection.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -132,7 +132,7 @@ class Postgres:
         return asyncio.run_coroutine_threadsafe(statement, self.loop)
 
     def _wait(self, statement: Coroutine[object, object, T]) -> T:
-        return self._start(statement).result(timeout=60)
+        return self._start(statement).result(timeout=300)
 
 
 class Turns:
