@@ -26,6 +26,8 @@ from caravan.kernel.tables import feed_entities, feed_followers, feed_state, out
 
 TOPIC: Final = "feed"
 PAGE: Final = 500
+REMEMBERED: Final = timedelta(days=7)
+"""A follower that isn't expected is forgotten when it has not come for so long: one curious look keeps no events for ever."""
 POLL_SECONDS: Final = 0.5
 """How often a waiting reader looks, where another process may have published (PostgreSQL)."""
 LEASE: Final = "feed-positions"
@@ -57,7 +59,9 @@ _AFTER: Final = (
     .order_by(outbox.c.position)
     .limit(bindparam("most", type_=outbox.c.position.type))
 )
-_ACKNOWLEDGED: Final = select(feed_followers.c.position).where(feed_followers.c.subject == bindparam("follower"))
+_ACKNOWLEDGED: Final = select(feed_followers.c.position, feed_followers.c.seen_at).where(
+    feed_followers.c.subject == bindparam("follower")
+)
 
 
 def state(tx: Session, type: str, subject: str, entity: BaseModel) -> None:
@@ -177,10 +181,13 @@ def acknowledge(tx: Session, follower: str, position: int) -> None:
 def prune(tx: Session, expected: Collection[str] = (), limit: int = 1000) -> int:
     """Drop events that all followers have, the newest one excepted (it carries the position). Returns how many went.
 
-    Nothing is dropped before each of the `expected` followers has come once.
+    Nothing is dropped before each of the `expected` followers has come once. Others count while they are REMEMBERED.
     """
+    lately = clock.now() - REMEMBERED
     known = {
-        row.subject: row.position for row in tx.execute(select(feed_followers.c.subject, feed_followers.c.position))
+        row.subject: row.position
+        for row in tx.execute(select(feed_followers))
+        if row.subject in expected or row.seen_at > lately
     }
     if not known or not known.keys() >= set(expected):
         return 0
@@ -200,8 +207,8 @@ async def page(
 
     An idle follower that asks again with the same cursor costs reads only.
     """
-    position, known = await db.read(_position, follower, cursor)
-    if known is None or known < position:
+    position, is_news = await db.read(_position, follower, cursor)
+    if is_news:
         await db.write(acknowledge, follower, position)
     deadline = clock.monotonic() + wait_seconds
     while True:
@@ -213,8 +220,10 @@ async def page(
         await db.wait(TOPIC, version, left if db.sqlite else min(left, POLL_SECONDS))
 
 
-def _position(tx: Session, follower: str, cursor: str | None) -> tuple[int, int | None]:
-    return position_of(tx, cursor), tx.execute(_ACKNOWLEDGED, {"follower": follower}).scalar_one_or_none()
+def _position(tx: Session, follower: str, cursor: str | None) -> tuple[int, bool]:
+    """The cursor's position, and whether it is to be acknowledged: it has moved, or the follower was last seen a day ago."""
+    position, known = position_of(tx, cursor), tx.execute(_ACKNOWLEDGED, {"follower": follower}).one_or_none()
+    return position, known is None or known.position < position or known.seen_at < clock.now() - REMEMBERED / 7
 
 
 def _look(tx: Session, position: int) -> tuple[Sequence[Row[Any]], str]:

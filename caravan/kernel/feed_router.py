@@ -41,7 +41,8 @@ def feed_router() -> Router:
     ) -> dict[str, Any]:
         """Read what happened after a cursor, in order.
 
-        The token's subject is registered as a follower; events are kept until every follower has acknowledged them.
+        The token's subject is registered as a follower; events are kept until every follower has acknowledged them. One that isn't a
+        service of the platform is forgotten when it has not come for 7 days.
         """
         events, following = await feed.page(runtime.db, runtime.service, caller.subject, after, wait)
         return {"events": events, "next": following}

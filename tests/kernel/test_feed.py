@@ -1,7 +1,7 @@
 """The feed as its readers see it: everything, in one order, until all have it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from caravan.kernel import feed
+from caravan.kernel import clock, feed
 from caravan.kernel.database import Database
 from caravan.kernel.problems import CursorGone, Invalid
 from caravan.kernel.tables import feed_entities, feed_followers, outbox
@@ -165,6 +165,31 @@ async def test_nothing_is_dropped_before_all_have_come_and_have_it(full: Databas
     assert await full.write(feed.prune, ("one", "two")) == 2
     assert await full.read(kept) == [3, 4, 5]
     assert (await read(full, "two", cursor.replace(":5", ":3")))[0] == [4, 5]
+
+
+def seen(tx: Session, at: datetime) -> None:
+    """As if all followers had come last at this time."""
+    tx.execute(update(feed_followers).values(seen_at=at))
+
+
+async def test_a_curious_reader_that_never_comes_back_keeps_nothing_for_ever(full: Database) -> None:
+    _, cursor = await read(full, "one")
+    await read(full, "one", cursor)
+    await read(full, "curious")
+    assert await full.write(feed.prune, ("one",)) == 0
+    await full.write(seen, clock.now() - feed.REMEMBERED)
+    assert await full.write(feed.prune, ("one",)) == 4
+    with pytest.raises(CursorGone):
+        await read(full, "curious", cursor.replace(":5", ":0"))
+
+
+async def test_an_idle_follower_is_remembered(full: Database) -> None:
+    _, cursor = await read(full, "idle")
+    await read(full, "idle", cursor)
+    await full.write(seen, clock.now() - timedelta(days=6))
+    await read(full, "idle", cursor)
+    (_, seen_at) = (await full.read(followers))["idle"]
+    assert clock.now() - seen_at < timedelta(days=1)
 
 
 async def test_the_newest_event_stays_and_the_next_one_stands_behind_it(full: Database) -> None:
