@@ -152,6 +152,21 @@ async def test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_befor
     await world.consistent()
 
 
+async def test_usage_that_comes_after_settling_is_charged_and_holds_nothing(world: World) -> None:
+    job, other, run = await job_with_hold(world), await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40)
+    job.end(run)
+    job.settle({run: {hour_of(0): 1}})
+    for revision, end in ((2, 60), (3, 20)):
+        job.use(run, 0, end, revision=revision)
+        await world.deliver()
+        hold, funds = await job.read(), await world.funds()
+        assert (hold["status"], hold["captured"], hold["held"]) == ("settled", f"0.{end}", "0.00")
+        assert (funds["charged"], funds["held"]) == (f"0.{end}", "50.00")
+    assert (await other.read())["held"] == "50.00"
+    await world.consistent()
+
+
 async def test_a_job_that_settles_without_runs_frees_all(world: World) -> None:
     job = await job_with_hold(world)
     job.settle({})

@@ -32,7 +32,7 @@ def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldA
 
 
 def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
-    """Some of the job's records were `before` and are `after` now (stored already). The job has a hold."""
+    """Some of the job's records were `before` and are `after` now (stored already). Raises NotHereYet while the job has no hold."""
     hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after])
     differences = quantities(calendar.portions(after))
     differences.subtract(quantities(calendar.portions(before)))
@@ -74,7 +74,7 @@ class Calendar:
 def _hold(tx: Session, job: str) -> Row[Any]:
     hold = holds.find(tx, job)
     if hold is None:
-        raise LookupError(f"{job} has no hold")
+        raise records.NotHereYet(f"hold of {job}")
     return hold
 
 

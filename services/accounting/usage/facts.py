@@ -18,7 +18,7 @@ from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from services.accounting.charging import service as charging
 from services.accounting.charging.lines import Record
-from services.accounting.funds import holds, settling
+from services.accounting.funds import settling
 from services.accounting.funds.settling import END, Awaited
 from services.accounting.models_base import table
 from services.accounting.periods.service import follow_site_progress
@@ -67,8 +67,6 @@ class Facts:
         stored = tx.execute(_RECORD, {"run": usage.run, "hour": hour}).one_or_none()
         if stored is not None and stored.revision >= usage.revision:
             return
-        if holds.find(tx, usage.job) is None:
-            raise NotHereYet(f"hold of {usage.job}")
         outcome = self._outcome(tx, usage.run, usage.attempt, usage.job)
         terms = terms_of(tx, usage.attempt)
         after = Record(usage.run, clock.to_seconds(usage.run_started_at), usage.spans, terms, outcome)
