@@ -21,6 +21,7 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
 from caravan.kernel.docs import problem_documentation
 from caravan.kernel.problems import NotFound
 from caravan.kernel.rendering import problem_response
+from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import ServiceName
 from caravan.kernel.tokens import create_signer
 from caravan.kernel.web import ServiceApp, started
@@ -31,6 +32,7 @@ from services.catalog.app import create_app as create_catalog
 
 SERVICES: Final[tuple[ServiceName, ...]] = ("catalog", "accounting", "broker")
 """In the order in which they start; they stop in reverse."""
+DRAIN_SECONDS: Final = 5.0
 CREATE: Final = {"catalog": create_catalog, "accounting": create_accounting, "broker": create_broker}
 
 
@@ -41,12 +43,24 @@ class _Neighbour:
         self.app: ASGIApp | None = None
         self.up = asyncio.Event()
         self.stopping = False
+        self._calls: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.up.wait()
         if self.app is None or self.stopping:
             raise httpx.ConnectError("the service is stopping")
-        await self.app(scope, receive, send)
+        call = asyncio.get_running_loop().create_future()
+        self._calls.add(call)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._calls.discard(call)
+            call.cancel()
+
+    async def drained(self) -> None:
+        """Return when what was called before it stopped has been answered."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=DRAIN_SECONDS)
 
 
 def _peers(settings: Settings, me: ServiceName, apps: dict[ServiceName, _Neighbour] | None) -> Peers:
@@ -108,8 +122,11 @@ def compose(settings: Settings) -> Starlette:
                 await stack.enter_async_context(started(apps[service]))
                 neighbours[service].up.set()
             yield
-            for neighbour in neighbours.values():
+            for service, neighbour in neighbours.items():
                 neighbour.stopping = True
+                apps[service].provided[Runtime].db.close_waits()
+            for neighbour in neighbours.values():
+                await neighbour.drained()
 
     whole = Starlette(
         routes=[
