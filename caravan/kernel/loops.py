@@ -28,7 +28,7 @@ class Loops:
         self._failing: set[str] = set()
         self._crashes = Counter("caravan_loop_crashes", "Iterations that raised.", ["loop"], registry=registry)
         self._last = Gauge(
-            "caravan_loop_last_success_seconds", "Monotonic time of the last good pass.", ["loop"], registry=registry
+            "caravan_loop_last_success_timestamp_seconds", "When the last good pass ended.", ["loop"], registry=registry
         )
 
     def start(self, name: str, iteration: Callable[[], Awaitable[float]]) -> None:
@@ -85,7 +85,7 @@ class Loops:
                 wait, pause = pause, min(pause * 2, LONGEST_PAUSE)
                 log.error("loop_crashed", loop=name, error=repr(error), retry_in=wait, exc_info=error)
             else:
-                self._last.labels(name).set(clock.monotonic())
+                self._last.labels(name).set(clock.now().timestamp())
                 self._failing.discard(name)
                 pause = FIRST_PAUSE
             try:
