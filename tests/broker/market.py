@@ -43,6 +43,7 @@ from services.broker.app import create_app as create_broker
 from services.broker.settings import Settings
 from services.catalog.app import create_app as create_catalog
 from tests.broker.hand import Hand
+from tests.support import Person
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -128,6 +129,11 @@ class Platform:
 
     def token(self, subject: str, *permissions: str) -> str:
         return self.signer.sign(subject, permissions, timedelta(hours=2))
+
+    def person(self, subject: str, *permissions: str) -> Person:
+        """Someone at the broker, for what its client has no method for."""
+        http = httpx.AsyncClient(transport=Wire(self.apps["broker"]), base_url="http://broker")
+        return Person(http, self.token(subject, *permissions))
 
     def catalog(self, subject: str, *permissions: str) -> CatalogClient:
         return CatalogClient("http://catalog", self.token(subject, *permissions), transport=Wire(self.apps["catalog"]))
