@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -16,9 +15,8 @@ from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from caravan.kernel import database, migrations
+from caravan.kernel import migrations
 from caravan.kernel.database import Database, affected, database_now
-from caravan.kernel.problems import Busy
 from caravan.kernel.sqlite import WriterTaken
 from tests.kernel.scratch import Thing, add, everything, opened, put, set_value, things, value
 from tests.support import until
@@ -239,75 +237,6 @@ async def test_a_read_sees_one_state(db: Database) -> None:
     written.set()
     assert await reading == (1, 1)
     assert await db.read(value, "a") == 2
-
-
-async def test_units_that_read_and_write_the_same_row_follow_each_other(db: Database) -> None:
-    await db.write(put, "a")
-    await asyncio.gather(*(db.write(add, "a") for _ in range(12)))
-    assert await db.read(value, "a") == 12
-
-
-def together(db: Database, number: int) -> Callable[[Session], None]:
-    """Called in each of `number` units, it holds the first runs of PostgreSQL's until all have come; SQLite's have no company."""
-    arrived: list[Session] = []
-
-    def meet(tx: Session) -> None:
-        if not db.sqlite and len(arrived) < number:
-            arrived.append(tx)
-            while len(arrived) < number:
-                tx.execute(select(1))
-
-    return meet
-
-
-async def test_two_units_that_would_each_be_right_alone_are_not_both_wrong(db: Database) -> None:
-    """Each takes itself away if the other stays: at SNAPSHOT ISOLATION both would go (write skew)."""
-    meet = together(db, 2)
-
-    def leave_if_another_stays(tx: Session, id: str) -> None:
-        staying = sum(everything(tx).values())
-        meet(tx)
-        if staying == 2:
-            set_value(tx, id, 0)
-
-    for id in ("a", "b"):
-        await db.write(put, id, 1)
-    await asyncio.gather(db.write(leave_if_another_stays, "a"), db.write(leave_if_another_stays, "b"))
-    assert sum((await db.read(everything)).values()) == 1
-
-
-async def test_of_two_that_look_before_they_insert_the_second_finds_the_row(db: Database) -> None:
-    meet = together(db, 2)
-
-    def find_or_put(tx: Session) -> bool:
-        found = "a" in everything(tx)
-        meet(tx)
-        if not found:
-            put(tx, "a")
-        return found
-
-    assert sorted(await asyncio.gather(db.write(find_or_put), db.write(find_or_put))) == [False, True]
-
-
-async def test_a_row_that_is_there_is_the_callers_to_hear_of(db: Database) -> None:
-    await db.write(put, "a")
-    with pytest.raises(IntegrityError):
-        await db.write(put, "a")
-
-
-async def test_a_unit_that_can_never_be_serialized_is_given_up(
-    postgresql_db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "ATTEMPTS", 3)
-    runs: list[str] = []
-
-    def never(tx: Session) -> None:
-        runs.append("run")
-        tx.execute(text("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'serialization_failure'; END $$"))
-
-    with pytest.raises(Busy):
-        await postgresql_db.write(never)
-    assert len(runs) == 3
 
 
 async def test_stop_iteration_reaches_the_caller(db: Database) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from caravan.kernel.database import Database, signal
@@ -22,6 +23,7 @@ async def test_a_topic_that_was_signalled_after_its_version_is_not_waited_for(db
     version = db.version("a")
     await db.write(say, "a")
     await asyncio.wait_for(db.wait("a", version, 60), 30)
+    assert not db.version("a").is_set()
 
 
 async def test_who_waits_is_woken_by_the_commit(db: Database) -> None:
@@ -29,11 +31,18 @@ async def test_who_waits_is_woken_by_the_commit(db: Database) -> None:
     await db.write(say, "b")
     with pytest.raises(Refused):
         await db.write(say_then_raise, "a")
+    with pytest.raises(IntegrityError):
+        await db.write(say_and_fail_at_the_commit, "a")
     await db.write(say, "c")
     done, _ = await asyncio.wait(waiting, timeout=0.05)
     assert not done
     await db.write(say, "a")
     await asyncio.wait_for(asyncio.gather(*waiting), 30)
+
+
+def say_and_fail_at_the_commit(tx: Session, topic: str) -> None:
+    signal(tx, topic)
+    put(tx, "a", parent="nobody")
 
 
 def say_then_raise(tx: Session, topic: str) -> None:

@@ -222,7 +222,7 @@ _ACTS = st.sampled_from(("say", "prune", "one", "two", "three"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(acts=st.lists(_ACTS, max_size=12))
+@given(acts=st.lists(_ACTS, max_size=9))
 async def test_dropping_never_takes_what_a_follower_lacks(db: Database, acts: list[str]) -> None:
     """Each follower has a cursor once it has come, and then gets all that is said, once and in order."""
     await db.write(empty)
@@ -334,11 +334,11 @@ async def test_a_wait_ends_with_its_time_or_with_the_service(db: Database) -> No
     assert await asyncio.wait_for(waiting, 30) == ([], cursor)
 
 
-_CHANGES = st.lists(st.sampled_from("abcde"), max_size=5)
+_CHANGES = st.lists(st.sampled_from("abcde"), max_size=4)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(before=_CHANGES, between=st.lists(_CHANGES, max_size=3))
+@given(before=_CHANGES, between=st.lists(_CHANGES, max_size=2))
 async def test_a_snapshot_and_the_feed_behind_it_make_the_state(
     db: Database, before: list[str], between: list[list[str]]
 ) -> None:

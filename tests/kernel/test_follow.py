@@ -69,7 +69,7 @@ _ACTS = st.sampled_from(("say", "follow", "follow twice", "lose an answer", "cra
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(acts=st.lists(_ACTS, max_size=10))
+@given(acts=st.lists(_ACTS, max_size=8))
 async def test_each_event_has_its_effect_once(db: Database, acts: list[str]) -> None:
     """Doubles, crashes between fetching and applying and in the midst of a page, and a loop that is stopped anywhere."""
     await db.write(empty)
