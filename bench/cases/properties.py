@@ -1,71 +1,180 @@
-"""What holds for any input: the properties of the suite, with 2,000 drawn examples each."""
+"""The properties, with as many examples as they are held to: each claim with its tests, and what each of them ran."""
 
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from xml.etree import ElementTree
 
 from bench.case import Trial, Verdict, case
+from bench.counting import PROPERTY
 
+EXAMPLES: Final = 2000
+ON_A_DATABASE: Final = 50
+"""Of a state machine, on each. Other properties share theirs between the databases."""
+ENGINES: Final = ("sqlite", "postgresql")
 ROOT: Final = Path(__file__).parents[2]
-PROPERTIES: Final = {
+AT_ONCE: Final = 2
+
+
+@dataclass(frozen=True)
+class Property:
+    """A test that must run `examples`, on each of `databases` where it needs one."""
+
+    test: str
+    examples: int = EXAMPLES
+    databases: int = 0
+
+
+def machine(test: str) -> Property:
+    """A state machine, or steps in any order, on each database."""
+    return Property(test, ON_A_DATABASE, len(ENGINES))
+
+
+def on_databases(test: str) -> Property:
+    return Property(test, EXAMPLES // len(ENGINES), len(ENGINES))
+
+
+CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
     "any split, order, doubling or revision of usage gives equal lines": (
-        "tests/accounting/test_lines.py",
-        "tests/accounting/test_histories.py::test_any_order_doubling_and_revision_of_facts_gives_equal_lines",
-        "tests/accounting/test_histories.py::test_closed_periods_keep_their_lines_and_sums_stay_once_rounded",
-        "tests/pricing/test_charge.py",
-        "tests/broker/test_agent_metering.py",
+        Property("tests/pricing/test_charge.py::test_usage_split_at_any_seconds_has_the_same_quantities"),
+        Property("tests/pricing/test_charge.py::test_each_second_of_each_component_lies_in_one_piece"),
+        Property("tests/broker/test_agent_metering.py::test_how_a_backend_cuts_an_allocation_makes_no_difference"),
+        Property("tests/accounting/test_lines.py::test_any_split_and_order_of_records_gives_equal_lines"),
+        Property("tests/accounting/test_lines.py::test_lines_are_what_going_second_by_second_gives"),
+        on_databases(
+            "tests/accounting/test_histories.py::test_any_order_doubling_and_revision_of_facts_gives_equal_lines"
+        ),
+        on_databases(
+            "tests/accounting/test_histories.py::test_closed_periods_keep_their_lines_and_sums_stay_once_rounded"
+        ),
     ),
     "reports shuffled, doubled and dropped give a legal end": (
-        "tests/broker/test_agent_chaos.py",
-        "tests/broker/test_reports_shuffled.py",
+        Property("tests/broker/test_agent_chaos.py::TestChaos::runTest"),
+        Property(
+            "tests/broker/test_agent_metering.py::test_revisions_grow_over_restarts_and_the_last_ones_are_the_truth"
+        ),
+        machine("tests/broker/test_reports_shuffled.py::test_reports_shuffled_doubled_and_dropped_come_to_a_legal_end"),
     ),
     "any interleaving between feeds gives equal sums": (
-        "tests/accounting/test_histories.py::test_any_interleaving_of_the_feeds_gives_equal_sums",
-        "tests/kernel/test_follow.py::test_two_feeds_give_the_same_sums_however_they_interleave",
-        "tests/kernel/test_follow.py::test_each_event_has_its_effect_once",
+        on_databases("tests/accounting/test_histories.py::test_any_interleaving_of_the_feeds_gives_equal_sums"),
+        on_databases("tests/kernel/test_follow.py::test_two_feeds_give_the_same_sums_however_they_interleave"),
+        on_databases("tests/kernel/test_follow.py::test_each_event_has_its_effect_once"),
+        on_databases("tests/kernel/test_feed.py::test_a_snapshot_and_the_feed_behind_it_make_the_state"),
     ),
     "replaying recorded inputs gives equal statements": (
-        "tests/accounting/test_replay.py",
-        "tests/accounting/test_statements.py",
+        on_databases("tests/accounting/test_replay.py::test_replaying_recorded_inputs_gives_equal_statements"),
+        Property(
+            "tests/accounting/test_replay.py::test_a_service_that_replays_its_recorded_inputs_comes_to_equal_statements",
+            0,
+            len(ENGINES),
+        ),
+        on_databases("tests/accounting/test_statements.py::test_any_lines_come_to_statements_that_prove"),
     ),
     "a cancelled request never locks the writer": (
-        "tests/kernel/test_database.py::test_a_caller_that_leaves_neither_locks_the_writer_nor_leaves_half",
+        on_databases(
+            "tests/kernel/test_database.py::test_a_caller_that_leaves_neither_locks_the_writer_nor_leaves_half"
+        ),
     ),
-    "money is what a model says, and no job passes its worst case": (
-        "tests/accounting/test_funds_machine.py",
-        "tests/accounting/test_decision.py",
-        "tests/accounting/test_postings.py",
-        "tests/pricing/test_worst_case.py",
+    "funds and ledger are what a model says, and no job passes its worst case": (
+        Property("tests/accounting/test_postings.py::TestAccountModel::runTest"),
+        Property("tests/pricing/test_worst_case.py::test_no_schedule_is_charged_above_its_worst_case"),
+        Property("tests/accounting/test_decision.py::test_a_refusal_says_the_largest_amount_that_is_granted"),
+        machine("tests/accounting/test_funds_machine.py::test_funds_are_what_the_model_says_after_any_steps"),
     ),
 }
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What came of one test on one engine, or on none."""
+
+    outcome: str
+    examples: int
+
+
 @case(
     "properties",
-    claim="Each property holds for 2,000 drawn examples; state machines for 2,000 against a model and 50 against each database",
-    goal="0 failures",
+    claim="Properties hold: usage in any form gives equal lines, reports in any order a legal end, feeds in any interleaving equal sums, "
+    "a replay equal statements, and a cancelled request never locks the writer",
+    goal=f"{EXAMPLES:,} examples each; of state machines also {ON_A_DATABASE} on each database",
 )
 def properties(trial: Trial) -> Verdict:
-    if not trial.long:  # the suite runs them itself: here they only have to be there
-        found, output = _pytest([test for tests in PROPERTIES.values() for test in tests], "--collect-only")
-        return Verdict(bool(found), f"{found} tests found", {"output": output})
-    passed, failed = 0, {}
-    for words, tests in PROPERTIES.items():
-        count, output = _pytest(tests, "--hypothesis-seed", str(trial.seed), CARAVAN_EXAMPLES="prove")
-        passed += count or 0
-        if count is None:
-            failed[words] = output[-6000:]
-        trial.say(f"{words}: {'FAILED' if count is None else f'holds, {count} tests'}")
-    return Verdict(not failed, f"{passed} tests passed, {len(failed)} of {len(PROPERTIES)} properties failed", failed)
+    every = [one for claimed in CLAIMS.values() for one in claimed]
+    if not trial.long:
+        _collected(every)
+        return Verdict(True, f"{len(every)} property tests of {len(CLAIMS)} claims are there; the suite runs them")
+    ran = _run(trial, every)
+    rows = [_row(claim, one, ran.get(one.test, [])) for claim, claimed in CLAIMS.items() for one in claimed]
+    short = [row["test"] for row in rows if not row["held"]]
+    examples = sum(sum(row["examples"]) for row in rows)
+    figure = f"{len(rows) - len(short)} of {len(rows)} tests hold, {examples:,} examples"
+    return Verdict(not short, figure + "".join(f"; not {test}" for test in short), {"tests": rows})
 
 
-def _pytest(tests: Sequence[str], *options: str, **environment: str) -> tuple[int | None, str]:
-    """How many tests passed or were collected, None when any failed; and what was printed."""
-    command = [sys.executable, "-m", "pytest", "-q", *options, *tests]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
-    count = re.search(r"(\d+) (?:passed|tests? collected)", done.stdout)
-    return (int(count[1]) if count and done.returncode == 0 else None), done.stdout
+def _row(claim: str, wanted: Property, ran: Sequence[Ran]) -> dict[str, Any]:
+    whole = len(ran) == max(1, wanted.databases)
+    return {
+        "claim": claim,
+        "test": wanted.test,
+        "outcomes": [one.outcome for one in ran],
+        "examples": [one.examples for one in ran],
+        "wanted": wanted.examples,
+        "held": whole and all(one.outcome == "passed" and one.examples >= wanted.examples for one in ran),
+    }
+
+
+def _collected(every: Iterable[Property]) -> None:
+    """Raises RuntimeError when one of the tests is not there."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", *(one.test for one in every)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"not all property tests are there: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _run(trial: Trial, every: Iterable[Property]) -> dict[str, list[Ran]]:
+    """Run the tests, file by file, some files at once."""
+    tests = sorted(one.test for one in every)
+    files = [list(group) for _, group in groupby(tests, key=lambda test: test.partition("::")[0])]
+
+    def run(number: int) -> dict[str, list[Ran]]:
+        report = trial.folder / f"{number}.xml"
+        name = files[number][0].partition("::")[0]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "bench.counting", "-p", "no:cacheprovider"]
+        command += [f"--hypothesis-seed={trial.seed}", f"--junitxml={report}", *files[number]]
+        environment = os.environ | {"CARAVAN_EXAMPLES": "prove"}
+        log = trial.folder / f"{number}.log"
+        with log.open("wb") as out:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+            )
+        trial.say(f"{name}: {log.read_text().strip().splitlines()[-1]}")
+        if done.returncode:
+            trial.say(log.read_text()[-6000:])
+        return _read(files[number], report) if report.exists() else {}
+
+    found: dict[str, list[Ran]] = {}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for part in threads.map(run, range(len(files))):
+            found |= part
+    return found
+
+
+def _read(tests: Sequence[str], report: Path) -> dict[str, list[Ran]]:
+    """What the report says of these tests, by test; each stands in it once for every engine."""
+    found: dict[str, list[Ran]] = {test: [] for test in tests}
+    by_name = {test.rpartition("::")[2]: test for test in tests}
+    for element in ElementTree.parse(report).iter("testcase"):
+        found[by_name[element.get("name", "").partition("[")[0]]].append(_ran(element))
+    return found
+
+
+def _ran(element: ElementTree.Element) -> Ran:
+    wrong = next((child.tag for child in element if child.tag in ("failure", "error", "skipped")), None)
+    values = [one.get("value", "0") for one in element.iter("property") if one.get("name") == PROPERTY]
+    return Ran(wrong or "passed", sum(map(int, values)))
