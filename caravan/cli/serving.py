@@ -6,6 +6,7 @@ from typing import Final
 
 import typer
 import uvicorn
+from sqlalchemy.exc import DBAPIError
 
 from caravan.embedded import compose, service_app
 from caravan.kernel import steps
@@ -66,6 +67,12 @@ def _prepare(chosen: Settings, name: ServiceName) -> None:
     if chosen.development:
         chosen.data_dir.mkdir(parents=True, exist_ok=True)
         migrate(url, name)
-    elif waiting := pending(url, name):
+        return
+    try:
+        waiting = pending(url, name)
+    except (OSError, DBAPIError) as error:
+        typer.echo(f"The database of {name} can't be opened: {error}", err=True)
+        raise typer.Exit(2) from None
+    if waiting:
         typer.echo(f"The database of {name} is not up to date ({waiting}). Run: caravan migrate", err=True)
         raise typer.Exit(2)

@@ -18,7 +18,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.kernel import ids
 from caravan.kernel.docs import problem_documentation
+from caravan.kernel.logs import RequestContext, current_request
 from caravan.kernel.problems import NotFound
 from caravan.kernel.rendering import problem_response
 from caravan.kernel.runtime import Runtime
@@ -99,12 +101,17 @@ async def _problem_page(request: Request) -> Response:
     try:
         return problem_documentation(request.path_params["code"])
     except NotFound as problem:
-        return problem_response(problem)
+        return await _elsewhere(request, problem)
 
 
-async def _elsewhere(request: Request, error: Exception) -> Response:
+async def _elsewhere(request: Request, _: Exception) -> Response:
     """Whatever is under none of the services."""
-    return problem_response(NotFound())
+    context = RequestContext(ids.new("req"))
+    before = current_request.set(context)
+    try:
+        return problem_response(NotFound(), {"X-Request-Id": context.request_id})
+    finally:
+        current_request.reset(before)
 
 
 def compose(settings: Settings) -> Starlette:

@@ -89,6 +89,9 @@ def run_env(metadata: MetaData) -> None:
 def pending(url: str, service: str) -> str:
     """What the database lacks, in words; empty when it is up to date."""
     heads = set(ScriptDirectory.from_config(config(service)).get_heads())
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
+        return "there is none yet"
 
     def look(connection: Connection) -> set[str]:
         return set(MigrationContext.configure(connection).get_current_heads())

@@ -24,9 +24,9 @@ def problem_body(problem: Problem) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def problem_response(problem: Problem) -> Response:
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The whole answer: body, status and headers."""
-    return Response(problem_body(problem), problem.status, problem.response_headers(), MEDIA_TYPE)
+    return Response(problem_body(problem), problem.status, problem.response_headers() | dict(headers or {}), MEDIA_TYPE)
 
 
 ProblemTypes = Mapping[str, type[Problem]]
