@@ -141,8 +141,7 @@ class JobService:
         if row.state == JobState.REFUSED and row.refusal is not None:
             return None
         response = answer_of(store.to_job(row), 201, {"Location": f"/v1/jobs/{row.id}"})
-        idempotency.answer(tx, key, response)
-        return response
+        return idempotency.answer(tx, key, response)
 
     def _walltime_that_fits(self, tx: Session, job: str) -> int | None:
         row = tx.get_one(JobRow, job)
@@ -153,8 +152,7 @@ class JobService:
     def _respond_refused(self, tx: Session, job: str, walltime: int | None, key: Key) -> Answer:
         row = tx.get_one(JobRow, job)
         response = answer_of_problem(funding.problem_of(row, HoldAnswer.model_validate(row.refusal), walltime))
-        idempotency.answer(tx, key, response)
-        return response
+        return idempotency.answer(tx, key, response)
 
     # Cancel
 
