@@ -143,6 +143,7 @@ async def test_a_follower_is_registered_by_coming_and_acknowledges_by_its_cursor
     await read(full, "one", cursor)
     assert (await full.read(followers))["one"][0] == 5
     await read(full, "one")
+    await full.write(feed.acknowledge, "one", 3)
     assert (await full.read(followers))["one"][0] == 5
 
 
