@@ -305,6 +305,19 @@ async def test_what_began_early_and_commits_late_stands_where_it_committed(postg
     assert (first, second) == ([2], [1])
 
 
+async def test_one_process_at_a_time_gives_positions(postgresql_db: Database) -> None:
+    db, long = postgresql_db, timedelta(minutes=1)
+    await db.write(feed.give_positions, "one", long)
+    await db.write(feed.fact, "happened", "a", Counted(number=1))
+    assert await db.write(feed.give_positions, "two", long) == 0
+    assert await db.read(feed.any_unpositioned)
+    assert await db.write(feed.give_positions, "one", timedelta(0)) == 1
+    assert not await db.read(feed.any_unpositioned)
+    await db.write(feed.fact, "happened", "a", Counted(number=2))
+    assert await db.write(feed.give_positions, "two", long) == 1
+    assert (await read(db, "one"))[0] == [1, 2]
+
+
 async def test_who_waits_gets_an_event_when_it_is_said(db: Database) -> None:
     waiting = asyncio.create_task(feed.page(db, "here", "one", None, 60))
     giving = asyncio.create_task(give_until(db, waiting))

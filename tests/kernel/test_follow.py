@@ -116,12 +116,18 @@ def empty(tx: Session) -> None:
 async def test_an_event_that_cannot_be_applied_waits_with_all_later_ones_of_its_subject(
     db: Database, upstream: Upstream
 ) -> None:
+    def not_the_first_of_a(tx: Session, event: Event) -> None:
+        if (event["subject"], event["data"]["amount"]) == ("a", 1):
+            raise Refused
+        amount(tx, event)
+
+    upstream.say("opened", "a")
     upstream.say("opened", "b")
     for number in range(1, 4):
         upstream.say("amount", "a", amount=number)
         upstream.say("amount", "b", amount=number)
-    await to_the_end(following(db, upstream))
-    assert await db.read(everything) == {"b": 6}
+    await to_the_end(following(db, upstream, amount=not_the_first_of_a))
+    assert await db.read(everything) == {"a": 0, "b": 6}
     assert await db.read(parked) == [("a", 1), ("a", 2), ("a", 3)]
 
 
