@@ -12,7 +12,7 @@ import typer
 
 from caravan.cli import show
 from caravan.cli.asking import REFUSED, AsJson, answer, console, misused
-from caravan.cli.server import SERVICES, settings
+from caravan.cli.server import SERVICES, opening, settings
 from caravan.kernel.settings import ServiceName
 
 
@@ -26,7 +26,6 @@ def migrate_databases(
     ] = False,
 ) -> None:
     """Bring the services' databases up to this version. Stop the services first."""
-    from caravan.kernel.database import WriterTaken
     from caravan.kernel.migrations import migrate, new_generation
 
     chosen = settings()
@@ -36,13 +35,10 @@ def migrate_databases(
         typer.echo(f"Services are {', '.join(SERVICES)}", err=True)
         raise typer.Exit(2)
     for name in wanted:
-        try:
+        with opening(name):
             migrate(chosen.database_url(name), name)
             if restored:
                 new_generation(chosen.database_url(name))
-        except WriterTaken as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
         typer.echo(f"{name}: up to date")
 
 

@@ -1,10 +1,13 @@
 """`caravan serve`: the platform in one process, or one service of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Final, Literal
 
 import typer
 from pydantic import ValidationError
 
+from caravan.cli.asking import misused
 from caravan.kernel.settings import ServiceName
 from services.broker.settings import Settings
 
@@ -20,6 +23,21 @@ def settings() -> Settings:
         for one in error.errors():
             typer.echo(f"{'.'.join(str(part) for part in one['loc']) or 'settings'}: {one['msg']}", err=True)
         raise typer.Exit(2) from None
+
+
+@contextmanager
+def opening(service: ServiceName) -> Iterator[None]:
+    """Work on a service's database; ends the command with a line when that can't be opened, or another process writes to it."""
+    from sqlalchemy.exc import DBAPIError
+
+    from caravan.kernel.database import WriterTaken
+
+    try:
+        yield
+    except WriterTaken as error:
+        misused(str(error))
+    except (OSError, DBAPIError) as error:
+        misused(f"The database of {service} can't be opened: {str(error).splitlines()[0]}")
 
 
 def serve(

@@ -6,11 +6,11 @@ from typing import Final
 
 import typer
 import uvicorn
-from sqlalchemy.exc import DBAPIError
 
+from caravan.cli.asking import misused
+from caravan.cli.server import opening
 from caravan.embedded import compose, service_app
 from caravan.kernel import steps
-from caravan.kernel.database import WriterTaken
 from caravan.kernel.logs import configure_logs
 from caravan.kernel.migrations import migrate, pending
 from caravan.kernel.runtime import Runtime
@@ -24,14 +24,13 @@ GRACE_SECONDS: Final = 5
 def run(chosen: Settings, names: tuple[ServiceName, ...], host: str, port: int) -> None:
     """Serve one service, or all in one process, until SIGTERM or SIGINT. Ends the command when that can't be done."""
     configure_logs(chosen.log_level, chosen.log_format or ("console" if chosen.development else "json"))
-    steps.arm(development=chosen.development)
+    for name in names:
+        _prepare(chosen, name)
     try:
-        for name in names:
-            _prepare(chosen, name)
+        steps.arm(development=chosen.development)
         app = compose(chosen) if len(names) > 1 else service_app(chosen, names[0])
-    except (WriterTaken, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    except (ValueError, RuntimeError) as error:  # a peer's URL or a key is missing
+        misused(str(error))
     config = uvicorn.Config(
         app,
         host=host,
@@ -64,15 +63,9 @@ class _Server(uvicorn.Server):
 def _prepare(chosen: Settings, name: ServiceName) -> None:
     """Development brings the database up by itself; production wants a person to run `caravan migrate`."""
     url = chosen.database_url(name)
-    if chosen.development:
-        chosen.data_dir.mkdir(parents=True, exist_ok=True)
-        migrate(url, name)
-        return
-    try:
-        waiting = pending(url, name)
-    except (OSError, DBAPIError) as error:
-        typer.echo(f"The database of {name} can't be opened: {error}", err=True)
-        raise typer.Exit(2) from None
-    if waiting:
-        typer.echo(f"The database of {name} is not up to date ({waiting}). Run: caravan migrate", err=True)
-        raise typer.Exit(2)
+    with opening(name):
+        if chosen.development:
+            chosen.data_dir.mkdir(parents=True, exist_ok=True)
+            migrate(url, name)
+        elif waiting := pending(url, name):
+            misused(f"The database of {name} is not up to date ({waiting}). Run: caravan migrate")

@@ -1,6 +1,9 @@
 """`caravan migrate`, `token`, `ledger verify` and what is refused, without a platform."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +55,27 @@ def test_a_restored_database_gets_another_generation(tmp_path: Path) -> None:
     first = generation("--restored")
     assert generation() == first
     assert generation("--restored") != first
+
+
+def in_a_process(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """As `caravan`, for what sets up its process's logs."""
+    command = [sys.executable, "-m", "caravan.cli", *arguments]
+    environment = os.environ | {"CARAVAN_MODE": "development"} | env
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve"])
+def test_a_database_that_can_not_be_opened_takes_one_line(tmp_path: Path, command: str) -> None:
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    done = in_a_process(command, "broker", CARAVAN_DATA_DIR=str(tmp_path), CARAVAN_BROKER_DATABASE_URL=url)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("The database of broker can't be opened: ")
+
+
+def test_a_service_alone_wants_to_know_where_the_others_are(tmp_path: Path) -> None:
+    done = in_a_process("serve", "catalog", CARAVAN_DATA_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "CARAVAN_CATALOG_URL is not set" in done.stderr
 
 
 def test_a_token_is_for_development_only(tmp_path: Path) -> None:
