@@ -54,7 +54,14 @@ class JobService:
         await steps.reach("submit")
         if isinstance(accepted, Answer):
             return accepted
-        job, ask = accepted
+        try:
+            return await self._fund_and_answer(*accepted, key)
+        except BaseException:
+            # The job stands, and goes on by itself; the next request with this key is answered for it.
+            await self._db.write(idempotency.abandon, key)
+            raise
+
+    async def _fund_and_answer(self, job: str, ask: Ask | None, key: Key) -> Answer:
         answered = await self._ask(ask) if ask else None
         answer = await self._db.write(self._respond, job, ask, answered, key)
         if answer is None:
