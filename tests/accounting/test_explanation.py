@@ -47,3 +47,9 @@ def test_hours_of_a_run_are_one_stretch_and_a_gap_makes_two() -> None:
         piece = CORE.model_copy(update={"start": at(first), "end": at(last)})
         pieces += [p for p in portions(Record("run_a", START, (piece,), own, None), WHOLE) if p.key.component is CPU]
     assert [(s.start - START, s.end - START) for s in stretches(reversed(pieces))] == [(0, 25), (30, 40)]
+
+
+def test_one_second_of_one_core_is_in_the_singular() -> None:
+    one = [Stretch("run_1", START, START + 1, 1)]
+    said = arithmetic(Component.CPU_CORE_HOUR, Decimal("36.00"), one, 1)
+    assert said == "1 core x 1 s = 1 core-second; 1 x 36.00 / 3600 = 0.01"

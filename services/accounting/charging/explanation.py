@@ -51,7 +51,7 @@ def arithmetic(component: Component, unit_price: Decimal, factors: Sequence[Stre
     priced = _priced(component, unit_price, quantity)
     if component is Component.JOB:
         return priced
-    together = UNITS[component][2]
+    together = UNITS[component][2].removesuffix("s" if quantity == 1 else "")
     if not factors:
         return f"{quantity} {together}; {priced}"
     sums = " + ".join(_factor(component, factor) for factor in factors[:SHOWN])
