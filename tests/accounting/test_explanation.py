@@ -19,7 +19,7 @@ def test_a_sum_that_comes_out_even_is_shown_as_it_is() -> None:
 def test_a_rounded_sum_shows_what_was_rounded() -> None:
     one = [Stretch("run_a", 0, 1, 1)]
     assert arithmetic(CPU, Decimal("18"), one, 1).endswith(
-        "1 core x 1 s = 1 core-seconds; 1 x 18.00 / 3600 = 0.005, rounded 0.01"
+        "1 core x 1 s = 1 core-second; 1 x 18.00 / 3600 = 0.005, rounded 0.01"
     )
     assert arithmetic(CPU, Decimal("0.35"), one, 1).endswith("1 x 0.35 / 3600 = 0.00009722…, rounded 0.00")
     assert arithmetic(MEMORY, Decimal("18432"), one, 1).endswith("1 x 18432.00 / 3686400 = 0.005, rounded 0.01")
