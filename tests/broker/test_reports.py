@@ -110,7 +110,9 @@ def picture(tx: Session, it: Staged) -> dict[str, Any]:
     job, attempt = tx.get_one(JobRow, it.job), tx.get_one(AttemptRow, it.attempt)
     runs = {row.id: row for row in tx.scalars(select(RunRow).where(RunRow.job == it.job))}
     facts = []
-    for row in tx.execute(select(outbox.c.type, outbox.c.data).where(outbox.c.subject == it.job)):
+    for row in tx.execute(
+        select(outbox.c.type, outbox.c.data).where(outbox.c.subject == it.job).order_by(outbox.c.sequence)
+    ):
         data = row.data
         for run in runs.values():
             data = data.replace(run.id, run.backend_identity)
