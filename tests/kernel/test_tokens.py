@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
@@ -121,7 +122,7 @@ STRANGER = new_private_key()
 SECRET_JWK = {"kty": "oct", "k": b64(b"shared-secret-of-32-bytes-length"), "kid": "shared", "alg": "HS256"}
 LONG_AGO = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 
-BAD = {
+BAD: dict[str, tuple[Callable[[], str], str]] = {
     "none": (lambda: unsigned_token(), "algorithm is not accepted"),
     "HS256 with the public key in PEM": (lambda: hmac_token(public_pem(PEM)), "algorithm is not accepted"),
     "HS256 with the public RSA key": (
