@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
+from caravan.kernel import clock
 from services.broker.adapters.local import files
 from services.broker.adapters.local.grant import Settings
 from services.broker.adapters.local.isolation import View
@@ -55,7 +56,7 @@ class LocalBackend:
         )
 
     async def now(self) -> datetime:
-        return datetime.now(UTC).replace(microsecond=0)
+        return clock.floor_second(clock.now())
 
     async def stage(self, submission: Submission) -> str:
         grant = submission.grant
