@@ -299,6 +299,16 @@ async def test_a_charge_is_explained_down_to_the_second(world: World) -> None:
     assert factor["line"] == core["line"]["id"]
 
 
+async def test_a_job_that_ran_months_apart_is_explained(world: World) -> None:
+    job, months = await job_with_hold(world), 86_400 * 62
+    job.use(ids.new("run"), 0, 40)
+    job.use(ids.new("run"), months, months + 20)
+    await world.deliver()
+    explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
+    assert explained["charged"] == "0.60"
+    assert {factor["seconds"] for line in explained["lines"] for factor in line["factors"]} == {40, 20, 1}
+
+
 async def test_lines_and_explanations_are_seen_by_their_parties_only(world: World) -> None:
     job = await job_with_hold(world)
     job.use(ids.new("run"), 0, 40)

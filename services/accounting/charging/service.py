@@ -4,7 +4,7 @@ A fact costs what it changes: the lines of its own seconds. Only where the hold 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.usage import records
 
+LookUp = Callable[[Session, int, int], list[periods.Located]]
+"""`periods.locate` or `periods.known`."""
+
 
 def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
     """Decide a hold revision; where the old amount was the limit of what was charged, charge by the new one. Raises HoldOutdated."""
@@ -33,7 +36,7 @@ def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldA
 
 def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
     """Some of the job's records were `before` and are `after` now (stored already). Raises NotHereYet while the job has no hold."""
-    hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after])
+    hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after], periods.locate)
     differences = quantities(calendar.portions(after))
     differences.subtract(quantities(calendar.portions(before)))
     book = Book(tx, job, calendar.closed)
@@ -56,13 +59,13 @@ def recharge(tx: Session, job: str, at: datetime) -> None:
 
 
 class Calendar:
-    """The periods that some records lie in."""
+    """The periods that some records lie in. Usage that is new may need some that are not made yet: then `look_up` makes them."""
 
-    def __init__(self, tx: Session, some: Iterable[Record]) -> None:
+    def __init__(self, tx: Session, some: Iterable[Record], look_up: LookUp = periods.known) -> None:
         spans = [span for record in some for span in record.spans]
         first = min((to_seconds(span.start) for span in spans), default=0)
         last = max((to_seconds(span.end) for span in spans), default=0)
-        located = periods.locate(tx, first, last) if spans else []
+        located = look_up(tx, first, last) if spans else []
         self.closed = {part.period: part.closed for part in located}
         self._parts = [PeriodSpan(part.period, part.start, part.end) for part in located]
 

@@ -1,7 +1,7 @@
 """Where a second of usage lies, where a correction goes, and how periods are cut.
 
-`locate` and `open_period` are called within other rooms' transactions. Periods are made when they are first needed, a whole month at
-a time, so that they tile time without gaps.
+`locate`, `known` and `open_period` are called within other rooms' transactions. Periods are made when they are first needed, a whole
+month at a time: they never overlap, and a month that nothing was needed of may be missing.
 """
 
 from collections.abc import Sequence
@@ -46,15 +46,12 @@ def locate(tx: Session, start: int, end: int) -> list[Located]:
     if not _tiles(rows, start, end):
         _make_missing(tx, start, end)
         rows = _overlapping(tx, start, end)
-    return [
-        Located(
-            row.id,
-            max(start, clock.to_seconds(row.starts_at)),
-            min(end, clock.to_seconds(row.ends_at)),
-            row.state == PeriodState.CLOSED,
-        )
-        for row in rows
-    ]
+    return _parts(rows, start, end)
+
+
+def known(tx: Session, start: int, end: int) -> list[Located]:
+    """The same of the periods that there are: what was charged lies in them, whatever months are missing in between."""
+    return _parts(_overlapping(tx, start, end), start, end)
 
 
 def open_period(tx: Session) -> str:
@@ -137,6 +134,18 @@ def _overlapping(tx: Session, start: int, end: int) -> Sequence[Row[str, datetim
     return tx.execute(
         columns.where(PeriodRow.starts_at < ends, PeriodRow.ends_at > starts).order_by(PeriodRow.starts_at)
     ).all()
+
+
+def _parts(rows: Sequence[Row[str, datetime, datetime, str]], start: int, end: int) -> list[Located]:
+    return [
+        Located(
+            row.id,
+            max(start, clock.to_seconds(row.starts_at)),
+            min(end, clock.to_seconds(row.ends_at)),
+            row.state == PeriodState.CLOSED,
+        )
+        for row in rows
+    ]
 
 
 def _tiles(rows: Sequence[Row[str, datetime, datetime, str]], start: int, end: int) -> bool:
