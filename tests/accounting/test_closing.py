@@ -135,13 +135,22 @@ async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World,
 
 
 async def test_adjustments_go_behind_all_that_is_closing_or_closed(db: Database) -> None:
-    november = await db.write(period_at, NOVEMBER)
-    assert await db.write(service.open_period) == november
-    december = await db.write(period_at, DECEMBER)
-    assert await db.write(service.open_period) == november
+    october, _, december = [
+        await db.write(period_at, moment) for moment in (NOVEMBER - timedelta(days=1), NOVEMBER, DECEMBER)
+    ]
+    await db.write(closing._start, october, DECEMBER, GRACE)
+    november = await db.read(service.find, await db.write(service.open_period))
+    assert november.name == "2026-11"
     await db.write(closing._start, december, DECEMBER, GRACE)
     january = await db.read(service.find, await db.write(service.open_period))
     assert january.name == "2027-01"
+
+
+async def test_adjustments_go_to_the_month_after_also_when_nothing_was_needed_of_it_yet(db: Database) -> None:
+    november, _ = [await db.write(period_at, moment) for moment in (NOVEMBER, DECEMBER + timedelta(days=40))]
+    await db.write(closing._start, november, DECEMBER, GRACE)
+    december = await db.read(service.find, await db.write(service.open_period))
+    assert december.name == "2026-12"
 
 
 async def test_close_is_answered_again_and_changes_nothing(world: World, books: Finance) -> None:

@@ -17,7 +17,7 @@ from caravan.contracts.problems import PeriodCutRefused, WrongState
 from caravan.contracts.statements import PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, ids
-from caravan.kernel.database import database_now, signal
+from caravan.kernel.database import signal
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import validated
 from caravan.kernel.problems import NotFound
@@ -55,15 +55,14 @@ def known(tx: Session, start: int, end: int) -> list[Located]:
 
 
 def open_period(tx: Session) -> str:
-    """The period that adjustments go to: the first open one after all that are closing or closed."""
-    edge: datetime | None = tx.execute(
+    """The period that adjustments go to: the one behind all that are closing or closed. Asked when one is.
+
+    It changes only when one more closes, so that what corrects a line stands in order, each behind the one before.
+    """
+    edge: datetime = tx.execute(
         select(func.max(PeriodRow.ends_at)).where(PeriodRow.state != PeriodState.OPEN)
     ).scalar_one()
-    first = select(PeriodRow.id).where(PeriodRow.state == PeriodState.OPEN).order_by(PeriodRow.starts_at).limit(1)
-    found = tx.execute(first if edge is None else first.where(PeriodRow.starts_at >= edge)).scalar_one_or_none()
-    if found is not None:
-        return found
-    at = clock.to_seconds(database_now(tx) if edge is None else edge)
+    at = clock.to_seconds(edge)
     return locate(tx, at, at + 1)[0].period
 
 
