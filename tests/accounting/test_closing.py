@@ -48,6 +48,20 @@ async def test_closing_waits_for_every_site_that_told_its_progress(world: World,
     assert closed["closed_at"] == iso(hand.time)
 
 
+async def test_closing_waits_for_a_site_that_was_given_a_job_and_never_told_its_progress(
+    world: World, books: Finance
+) -> None:
+    await books.cut(at(3600))
+    world.job().place()
+    await world.deliver()
+    await books.close()
+    waiting = await books.settle()
+    assert (waiting["state"], waiting["waiting_for"]) == ("closing", [world.site])
+    world.progress(3600, 1)
+    await world.deliver()
+    assert (await books.settle())["state"] == "closed"
+
+
 async def test_an_older_progress_does_not_turn_back_a_newer(world: World, books: Finance) -> None:
     await books.cut(at(3600))
     world.progress(3600, 5)
@@ -121,6 +135,7 @@ async def test_closing_waits_for_facts_that_are_parked(world: World, books: Fina
 
 
 async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World, books: Finance) -> None:
+    world.progress(3600, 1)
     await used(world, 0, 60)
     await books.cut(at(3600))
     await books.close()
@@ -163,6 +178,7 @@ async def test_close_is_answered_again_and_changes_nothing(world: World, books: 
 
 
 async def test_two_processes_close_a_period_once(world: World, books: Finance, hand: Hand) -> None:
+    world.progress(3600, 1)
     await used(world, 0, 60)
     await books.cut(at(3600))
     march = await books.march()

@@ -121,7 +121,7 @@ def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
 
 
 def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
-    """The period is over, each site that ever told its progress has passed its end, and no usage waits; or the grace is over."""
+    """The period is over, each site that was given a job has passed its end, and no usage waits; or the grace is over."""
     complete = not _behind(tx, row.ends_at) and not any_parked(tx)
     return now >= row.ends_at and (complete or now >= row.grace_ends_at)
 

@@ -11,7 +11,7 @@ from services.accounting.models_base import Base
 
 
 class PeriodRow(Base):
-    """[starts_at, ends_at). Periods of one month follow each other by `part`."""
+    """[starts_at, ends_at). `part` numbers the periods of one month in the order in which they were cut, which may not be that of time."""
 
     __tablename__ = "periods"
     __table_args__ = (
@@ -45,7 +45,10 @@ class Zone(Base):
 
 
 class SiteProgressRow(Base):
-    """A copy of the broker's: all usage of the site before `complete_through` has been stated."""
+    """A copy of the broker's: all usage of the site before `complete_through` has been stated.
+
+    Version 0, at the epoch: the site was given an attempt and has told nothing yet.
+    """
 
     __tablename__ = "site_progress"
 

@@ -17,14 +17,12 @@ from caravan.contracts.problems import PeriodCutRefused, WrongState
 from caravan.contracts.statements import PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, ids
-from caravan.kernel.database import signal
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import validated
 from caravan.kernel.problems import NotFound
 from services.accounting.periods.models import PeriodRow, SiteProgressRow, Zone
 from services.accounting.periods.months import month_of, part_name
 
-PROGRESS_TOPIC: Final = "site-progress"
 DEFAULT_ZONE: Final = "Asia/Shanghai"
 
 
@@ -114,6 +112,15 @@ def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> b
     return True
 
 
+def expect_progress(tx: Session, site: str, provider: str) -> None:
+    """The site was given something to run: until it tells its progress, none of its usage is complete."""
+    tx.execute(
+        upsert(tx, SiteProgressRow)
+        .values(site=site, provider=provider, complete_through=clock.EPOCH, version=0)
+        .on_conflict_do_nothing()
+    )
+
+
 def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:
     """Keep a copy of how far a site's usage is complete (the event `site.progress`); an older version changes nothing."""
     progress: SiteProgress = validated(SiteProgress, event)
@@ -124,7 +131,6 @@ def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:
         .values(site=progress.site, **values)
         .on_conflict_do_update(index_elements=["site"], set_=values, where=SiteProgressRow.version < progress.version)
     )
-    signal(tx, PROGRESS_TOPIC)
 
 
 def _overlapping(tx: Session, start: int, end: int) -> Sequence[Row[str, datetime, datetime, str]]:

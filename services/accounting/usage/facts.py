@@ -21,7 +21,7 @@ from services.accounting.charging.lines import Record
 from services.accounting.funds import settling
 from services.accounting.funds.settling import END, Awaited
 from services.accounting.models_base import table
-from services.accounting.periods.service import follow_site_progress
+from services.accounting.periods.service import expect_progress, follow_site_progress
 from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
 from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run, spans_of, terms_of
 
@@ -50,6 +50,7 @@ class Facts:
         attempt = AttemptPlaced.model_validate(event["data"])
         values = attempt.model_dump(exclude={"attempt"}) | {"id": attempt.attempt}
         tx.execute(upsert(tx, AttemptCopy).values(values).on_conflict_do_nothing())
+        expect_progress(tx, attempt.site, attempt.provider)
 
     def job_named(self, tx: Session, event: dict[str, Any]) -> None:
         named = JobNamed.model_validate(event["data"])
