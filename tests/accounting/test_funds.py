@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import BudgetChange, BudgetDraft, CreditLimit, DepositDraft
@@ -203,3 +203,16 @@ async def test_a_total_that_was_changed_behind_its_holds_is_found(world: World) 
     found = await world.db.read(verify)
     assert {subject for subject, _ in found} == {world.organization, made["id"]}
     assert len(found) == 4
+
+
+async def test_totals_that_are_gone_are_found(world: World) -> None:
+    await world.deposit("100.00")
+    await world.job().hold("1.00")
+    await world.db.write(lambda tx: tx.execute(delete(Fund)))
+    found = await world.db.read(verify)
+    assert {subject for subject, _ in found} == {world.organization}
+    assert [words.split(" is ")[0] for _, words in found] == [
+        "deposited",
+        "held",
+        "deposited less charged, by the ledger",
+    ]

@@ -1,6 +1,8 @@
 """Holding the totals of funds against what they sum up."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,6 +16,9 @@ from services.accounting.ledger import service as ledger
 Fault = tuple[str, str]
 """An organization, a budget or a job, and what is wrong with it in words."""
 
+_NOTHING: Final[Any] = SimpleNamespace(deposited=0, charged=0, held=0)
+"""The totals of an organization that has none."""
+
 
 def verify(tx: Session) -> list[Fault]:
     """What is wrong; empty when all totals are the sums they stand for. Costs as much as there are holds and lines."""
@@ -25,8 +30,9 @@ def _funds(tx: Session) -> Iterator[Fault]:
     charged = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
     left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
     held = _by(tx, HoldRow.organization, left)
-    for fund in tx.execute(select(Fund.__table__)):
-        who = fund.organization
+    funds = {fund.organization: fund for fund in tx.execute(select(Fund.__table__))}
+    for who in sorted({*funds, *deposited, *charged}):
+        fund = funds.get(who, _NOTHING)
         for name, total, right in (
             ("deposited", fund.deposited, deposited.get(who, 0)),
             ("charged", fund.charged, charged.get(who, 0)),
