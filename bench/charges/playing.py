@@ -18,7 +18,7 @@ from bench.charges.market import STARTS, Event, Market, identifier
 from caravan.client import AccountingClient
 from caravan.client.base import each
 from caravan.contracts import events
-from caravan.contracts.funds import CreditLimit, DepositDraft
+from caravan.contracts.funds import CreditLimitDraft, DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel.follow import Follower, parked_count
@@ -150,7 +150,7 @@ class Accounting:
         for organization in sorted({organization for organization, _ in market.projects}):
             draft = DepositDraft(organization=organization, amount=Money(10**8), reference=organization)
             await self._finance.record_deposit(draft, key=organization)
-            await self._finance.set_credit_limit(organization, CreditLimit(amount=Money(10**12)))
+            await self._finance.set_credit_limit(organization, CreditLimitDraft(amount=Money(10**12)), version=0)
 
     async def put_holds(self, holds: Iterable[Hold]) -> None:
         for hold in holds:

@@ -6,6 +6,7 @@ from caravan.contracts.funds import (
     BudgetChange,
     BudgetDraft,
     CreditLimit,
+    CreditLimitDraft,
     Deposit,
     DepositDraft,
     Funds,
@@ -50,8 +51,11 @@ class AccountingClient(Client):
     async def get_funds(self, organization: str) -> Funds:
         return await self._call("GET", f"/funds/{organization}", Funds)
 
-    async def set_credit_limit(self, organization: str, limit: CreditLimit) -> Funds:
-        return await self._call("PUT", f"/funds/{organization}/credit-limit", Funds, body=limit)
+    async def get_credit_limit(self, organization: str) -> CreditLimit:
+        return await self._call("GET", f"/funds/{organization}/credit-limit", CreditLimit)
+
+    async def set_credit_limit(self, organization: str, limit: CreditLimitDraft, version: int) -> CreditLimit:
+        return await self._call("PUT", f"/funds/{organization}/credit-limit", CreditLimit, body=limit, version=version)
 
     async def create_budget(self, draft: BudgetDraft) -> Budget:
         return await self._call("POST", "/budgets", Budget, body=draft)

@@ -23,10 +23,17 @@ class Deposit(DepositDraft):
     recorded_by: Name
 
 
-class CreditLimit(Model):
+class CreditLimitDraft(Model):
     """How far a postpaid customer may owe."""
 
     amount: Money
+
+
+class CreditLimit(CreditLimitDraft):
+    """As it stands; nothing until it is set (version 0)."""
+
+    organization: OrganizationId
+    version: int
 
 
 class Funds(Model):
@@ -120,7 +127,7 @@ class HoldMovement(Model):
     at: Instant
     step: HoldStep
     amount: Money = Field(
-        description="Signed: what it changed of the amount (granted, revised) or captured (captured)."
+        description="Signed: what it changed of the amount (granted, revised), captured (captured) or held (released)."
     )
     held: Money = Field(description="What is still held after it.")
 
@@ -140,7 +147,7 @@ class Hold(Model):
 
 
 class BudgetState(Model):
-    """`budget.changed`, for the broker: enough to warn before asking."""
+    """`budget.changed`: there is a new version of a budget, to be read by whoever it concerns."""
 
     id: BudgetId
     organization: OrganizationId

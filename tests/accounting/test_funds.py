@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.funds import BudgetChange, BudgetDraft, CreditLimit, DepositDraft
+from caravan.contracts.funds import BudgetChange, BudgetDraft, CreditLimitDraft, DepositDraft
 from caravan.kernel import ids
 from caravan.kernel.money import Money
 from services.accounting.funds.models import BudgetRow, Fund
@@ -62,9 +62,24 @@ async def test_a_deposit_needs_a_known_organization_and_an_amount_above_zero(wor
 
 
 async def test_credit_is_money_too(world: World, finance: Person) -> None:
-    ok(await finance.put(f"/funds/{world.organization}/credit-limit", CreditLimit(amount=Money(700))))
+    path = f"/funds/{world.organization}/credit-limit"
+    ok(await finance.put(path, CreditLimitDraft(amount=Money(700)), version=0))
     assert (await world.job().hold("7.00"))["granted"]
     assert (await world.job().hold("0.01"))["short"] == "funds"
+
+
+async def test_a_credit_limit_is_set_by_the_version_that_was_read(world: World, finance: Person) -> None:
+    path = f"/funds/{world.organization}/credit-limit"
+    read = await world.member.get(path)
+    assert (ok(read)["amount"], read.headers["ETag"]) == ("0.00", '"0"')
+    refused(await finance.put(path, CreditLimitDraft(amount=Money(700))), 428, "version_needed")
+    for version, amount in ((0, 700), (1, 300)):
+        limit = await finance.put(path, CreditLimitDraft(amount=Money(amount)), version=version)
+        assert limit.headers["ETag"] == f'"{version + 1}"'
+    refused(await finance.put(path, CreditLimitDraft(amount=Money(900)), version=1), 412, "stale")
+    assert ok(await world.member.get(path)) == ok(limit)
+    assert (await world.funds())["credit"] == "3.00"
+    refused(await finance.get(f"/funds/{ids.new('org')}/credit-limit"), 404, "not_found")
 
 
 async def test_a_refusal_names_the_limit_that_is_short_what_is_held_asked_and_would_fit(world: World) -> None:
@@ -177,7 +192,12 @@ async def test_money_is_seen_by_its_own_and_by_finance_only(world: World, broker
     made, job = await budget(world, "50.00"), world.job()
     await job.hold("1.00")
     other = world.service.person("other", f"org/{ids.new('org')}:admin", f"provider/{ids.new('prv')}:admin")
-    for path in (f"/funds/{world.organization}", f"/budgets/{made['id']}", f"/holds/{job.id}"):
+    for path in (
+        f"/funds/{world.organization}",
+        f"/funds/{world.organization}/credit-limit",
+        f"/budgets/{made['id']}",
+        f"/holds/{job.id}",
+    ):
         ok(await world.member.get(path))
         refused(await other.get(path), 404, "not_found")
     for path in ("/budgets", "/deposits"):

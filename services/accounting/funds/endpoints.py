@@ -9,6 +9,7 @@ from caravan.contracts.funds import (
     BudgetChange,
     BudgetDraft,
     CreditLimit,
+    CreditLimitDraft,
     Deposit,
     DepositDraft,
     Funds,
@@ -37,7 +38,7 @@ from services.accounting.funds.budgets import BudgetService
 from services.accounting.funds.service import FundsService
 
 router = Router(prefix="/v1", tags=["funds"])
-Money = Annotated[FundsService, provided(FundsService)]
+Service = Annotated[FundsService, provided(FundsService)]
 Budgets = Annotated[BudgetService, provided(BudgetService)]
 Broker = Annotated[Caller, allow("the broker", lambda caller: caller.is_service("broker"), "service:broker")]
 HoldReader = Annotated[
@@ -72,31 +73,51 @@ def check_visible(caller: Caller, organization: str) -> None:
 
 
 @router.post("/deposits", status_code=201, response_model=Deposit, responses=problems(AlreadyExists, UnknownReference))
-async def record_deposit(draft: DepositDraft, caller: Finance, funds: Money, key: IdempotencyKey) -> Response:
+async def record_deposit(draft: DepositDraft, caller: Finance, service: Service, key: IdempotencyKey) -> Response:
     """Record money that came in. A bank reference counts once, whatever the key."""
-    return stored(await funds.record_deposit(draft, caller, key))
+    return stored(await service.record_deposit(draft, caller, key))
 
 
 @router.get("/deposits")
 async def list_deposits(
-    page: PageParams, caller: MoneyReader, funds: Money, organization: OrganizationId | None = None
+    page: PageParams, caller: MoneyReader, service: Service, organization: OrganizationId | None = None
 ) -> Page[Deposit]:
     """List deposits, the newest first: all to finance, their own to an organization's members."""
     listing = page.listing("deposits", caller, (str,), organization=organization)
-    return await funds.list_deposits(listing, visible(caller, organization))
+    return await service.list_deposits(listing, visible(caller, organization))
 
 
 @router.get("/funds/{organization}")
-async def get_funds(organization: OrganizationId, caller: MoneyReader, funds: Money) -> Funds:
+async def get_funds(organization: OrganizationId, caller: MoneyReader, service: Service) -> Funds:
     """Read what an organization has, and what of it is free."""
     check_visible(caller, organization)
-    return await funds.get_funds(organization)
+    return await service.get_funds(organization)
+
+
+@router.get("/funds/{organization}/credit-limit")
+async def get_credit_limit(
+    organization: OrganizationId, caller: MoneyReader, service: Service, response: Response
+) -> CreditLimit:
+    """Read how far an organization may owe."""
+    check_visible(caller, organization)
+    found = await service.get_credit_limit(organization)
+    response.headers["ETag"] = etag(found.version)
+    return found
 
 
 @router.put("/funds/{organization}/credit-limit")
-async def set_credit_limit(organization: OrganizationId, limit: CreditLimit, caller: Finance, funds: Money) -> Funds:
+async def set_credit_limit(
+    organization: OrganizationId,
+    limit: CreditLimitDraft,
+    caller: Finance,
+    version: IfMatch,
+    service: Service,
+    response: Response,
+) -> CreditLimit:
     """Say how far an organization may owe."""
-    return await funds.set_credit_limit(organization, limit, caller)
+    found = await service.set_credit_limit(organization, limit, version, caller)
+    response.headers["ETag"] = etag(found.version)
+    return found
 
 
 @router.post("/budgets", status_code=201, responses=problems(UnknownReference))
@@ -139,13 +160,13 @@ async def update_budget(
 
 
 @router.put("/holds/{job}", responses=problems(HoldOutdated))
-async def put_hold(job: JobId, hold: HoldRequest, caller: Broker, funds: Money) -> HoldAnswer:
+async def put_hold(job: JobId, hold: HoldRequest, caller: Broker, service: Service) -> HoldAnswer:
     """Set money aside for a job, or say which limit is short and what would fit. A refusal is an answer too."""
-    return await funds.put_hold(job, hold)
+    return await service.put_hold(job, hold)
 
 
 @router.get("/holds/{job}")
-async def get_hold(job: JobId, caller: HoldReader, funds: Money) -> Hold:
+async def get_hold(job: JobId, caller: HoldReader, service: Service) -> Hold:
     """Read a job's hold with every step of its life."""
     sees_all = caller.is_service() or caller.is_platform_reader
-    return await funds.get_hold(job, lambda organization: sees_all or caller.is_org_member(organization))
+    return await service.get_hold(job, lambda organization: sees_all or caller.is_org_member(organization))

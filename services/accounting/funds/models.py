@@ -13,7 +13,10 @@ from services.accounting.models_base import Base
 
 
 class Fund(Base):
-    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured."""
+    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured.
+
+    `credit_version` counts how often the credit limit was set.
+    """
 
     __tablename__ = "funds"
     __table_args__ = (CheckConstraint("held >= 0", name="held"),)
@@ -21,6 +24,7 @@ class Fund(Base):
     organization: Mapped[str] = mapped_column(String, primary_key=True)
     deposited: Mapped[int] = mapped_column(BigInteger)
     credit: Mapped[int] = mapped_column(BigInteger)
+    credit_version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     charged: Mapped[int] = mapped_column(BigInteger)
     held: Mapped[int] = mapped_column(BigInteger)
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import (
     CreditLimit,
+    CreditLimitDraft,
     Deposit,
     DepositDraft,
     Funds,
@@ -21,9 +22,10 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.problems import AlreadyExists, UnknownReference
 from caravan.kernel import audit, idempotency, ids
+from caravan.kernel.database import affected
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
-from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.problems import FieldError, Invalid, NotFound, Stale
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
@@ -118,18 +120,18 @@ class FundsService:
             return _funds(organization, 0, 0, 0, 0)
         return _funds(organization, row.deposited, row.credit, row.charged, row.held)
 
-    async def set_credit_limit(self, organization: str, limit: CreditLimit, caller: Caller) -> Funds:
+    async def get_credit_limit(self, organization: str) -> CreditLimit:
         """Raises NotFound for an organization that isn't known here."""
-        check_amount(limit.amount, "/amount", 0)
+        return await self._db.read(_credit_limit, organization)
+
+    async def set_credit_limit(
+        self, organization: str, draft: CreditLimitDraft, version: int, caller: Caller
+    ) -> CreditLimit:
+        """Raises NotFound for an organization that isn't known here, and Stale."""
+        check_amount(draft.amount, "/amount", 0)
         if not await copies.arrived(self._db, organization):
             raise NotFound
-        return await self._db.write(self._set_credit, organization, limit, caller.subject)
-
-    def _set_credit(self, tx: Session, organization: str, limit: CreditLimit, subject: str) -> Funds:
-        holds.ensure_fund(tx, organization)
-        tx.execute(update(Fund).where(Fund.organization == organization).values(credit=limit.amount.fen))
-        audit.record(tx, subject, "set_credit_limit", organization, limit)
-        return self._funds(tx, organization)
+        return await self._db.write(_set_credit_limit, organization, draft, version, caller.subject)
 
     async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
         """Decide a hold revision. Raises HoldOutdated."""
@@ -142,6 +144,27 @@ class FundsService:
         if hold is None or not allowed(hold.organization):
             raise NotFound
         return hold
+
+
+def _credit_limit(tx: Session, organization: str) -> CreditLimit:
+    row = tx.execute(select(Fund.credit, Fund.credit_version).where(Fund.organization == organization)).one_or_none()
+    if row is None:
+        if not copies.is_known(tx, organization, None):
+            raise NotFound
+        return CreditLimit(organization=organization, amount=Money(0), version=0)
+    return CreditLimit(organization=organization, amount=Money(row.credit), version=row.credit_version)
+
+
+def _set_credit_limit(
+    tx: Session, organization: str, draft: CreditLimitDraft, version: int, subject: str
+) -> CreditLimit:
+    holds.ensure_fund(tx, organization)
+    read = (Fund.organization == organization) & (Fund.credit_version == version)
+    values = {"credit": draft.amount.fen, "credit_version": version + 1}
+    if not affected(tx, update(Fund).where(read).values(values)):
+        raise Stale
+    audit.record(tx, subject, "set_credit_limit", organization, draft)
+    return _credit_limit(tx, organization)
 
 
 def read_hold(tx: Session, job: str) -> Hold | None:
