@@ -148,6 +148,7 @@ class Statement(Model):
     ends_at: Second
     gross: Money = Field(description="Over the lines that the organization bears: owed by it, payable to the provider.")
     tax: Money = Field(description="Included in gross, at each seller's rate.")
+    tax_rates: dict[ProviderId, int] = Field(description="Each seller's, in hundredths of a percent.")
     net: Money
     adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
     borne_by_provider: Money

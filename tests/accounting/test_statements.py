@@ -17,11 +17,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from caravan.contracts.usage import JobNamed
+from caravan.kernel import clock
 from caravan.kernel.database import Database
 from caravan.kernel.runtime import Runtime
 from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing, service
 from services.accounting.statements import lines as statement_lines
+from services.accounting.usage.facts import Facts
 from tests.accounting.books import (
     AT,
     DECEMBER,
@@ -65,7 +68,7 @@ async def november(books: Database) -> str:
     def write(tx: Session) -> str:
         party_copies(tx)
         earlier, period = period_at(tx, AT - timedelta(days=31)), period_at(tx, AT)
-        for number, name in ((1, "风洞"), (2, "=HYPERLINK(1)"), (3, "c")):
+        for number, name in ((1, "风洞"), (2, "=HYPERLINK(1)"), (3, "＝SUM(1)")):
             job_name(tx, number, name)
         line(tx, 1, period, 3600 * 100)  # 35.00
         line(tx, 2, period, 3600 * 10, provider=OTHER_PRV)  # 3.50
@@ -129,6 +132,7 @@ async def test_a_statement_is_the_sum_of_its_lines(period: str, finance: Person)
         "2026-11",
     )
     assert mine["line_count"] == 4
+    assert mine["tax_rates"] == {PRV: 600, OTHER_PRV: 900}
     issued = ok(await finance.get("/statements"))["items"]
     gross = {
         party: sum(Decimal(statement["gross"]) for statement in issued if statement["party"] == party)
@@ -160,16 +164,25 @@ async def test_the_paper_opens_in_excel_with_both_languages(period: str, finance
     content = await paper(finance, await statement_of(finance, ORG))
     assert content.startswith(b"\xef\xbb\xbf")
     assert content.count(b"\r\n") == content.count(b"\n") == 5
-    first, second, *_ = table(content)
+    first, second, *others = table(content)
     assert all(not name.isascii() and any(c.isascii() and c.isalpha() for c in name) for name in first)
     assert (first["作业名称 Job name"], first["企业名称 Organization name"]) == ("风洞", "企业 1")
     assert (first["数量 Quantity"], first["数量单位 Quantity unit"]) == ("360000", "核秒 core-seconds")
-    assert second["作业名称 Job name"] == "'=HYPERLINK(1)"
+    assert [row["作业名称 Job name"] for row in (second, *others)] == ["'=HYPERLINK(1)", "'＝SUM(1)", ""]
     assert table(content)[-1]["更正账期 Corrects period"] == "2026-10"
 
 
 async def test_the_paper_stays_the_same_when_a_party_is_renamed(books: Database, period: str, finance: Person) -> None:
     await books.write(lambda tx: tx.execute(text("UPDATE organizations SET name = 'renamed'")))
+    mine = await statement_of(finance, ORG)
+    assert hashlib.sha256(await paper(finance, mine)).hexdigest() == mine["lines_sha256"]
+
+
+async def test_the_paper_stays_the_same_when_a_job_is_named_again(
+    books: Database, period: str, finance: Person
+) -> None:
+    again = JobNamed(job=identifier("job", 1), name="renamed")
+    await books.write(Facts(clock.now).job_named, {"data": again.model_dump()})
     mine = await statement_of(finance, ORG)
     assert hashlib.sha256(await paper(finance, mine)).hexdigest() == mine["lines_sha256"]
 
@@ -192,7 +205,7 @@ async def test_lines_come_in_pages_in_the_papers_order(period: str, finance: Per
         if (cursor := page["next"]) is None:
             break
     assert [item["line"]["id"] for item in items] == [identifier("lin", number) for number in (1, 2, 3, 5)]
-    assert [item["job_name"] for item in items] == ["风洞", "=HYPERLINK(1)", "c", None]
+    assert [item["job_name"] for item in items] == ["风洞", "=HYPERLINK(1)", "＝SUM(1)", None]
     assert [row["行号 Line"] for row in table(await paper(finance, mine))] == [item["line"]["id"] for item in items]
 
 
@@ -331,8 +344,26 @@ async def test_the_proof_of_the_books_covers_statements(db: Database, database_e
 
     await db.write(tamper)
     found = await db.read(lambda tx: [(f.check, f.subject) for f in verify(tx)])
-    numbers = ("ORG-2026-000001", "ORG-2026-000001", "PRV-2026-000001", "PRV-2026-000001")
+    # its gross, its tax and the hash of its lines
+    numbers = [number for number in ("ORG-2026-000001", "PRV-2026-000001") for _ in range(3)]
     assert found == [("charge", f"{ORG} payable:{PRV}"), *(("statement", number) for number in numbers)]
+
+
+async def test_the_proof_of_the_books_covers_the_tax(db: Database, database_engine: str, sealed: str) -> None:
+    await db.write(lambda tx: tx.execute(text("UPDATE providers SET tax_rate = 1300")))
+    assert await db.read(lambda tx: list(verify(tx))) == []
+    unguarded = {
+        "sqlite": "DROP TRIGGER statements_update",
+        "postgresql": "ALTER TABLE statements DISABLE TRIGGER ALL",
+    }
+
+    def tamper(tx: Session) -> None:
+        tx.execute(text(unguarded[database_engine]))
+        tx.execute(text("UPDATE statements SET tax = tax + 1 WHERE number = 'ORG-2026-000001'"))
+
+    await db.write(tamper)
+    found = await db.read(lambda tx: [(f.check, f.subject) for f in verify(tx)])
+    assert found == [("statement", "ORG-2026-000001")]
 
 
 async def test_a_closed_period_is_the_same_after_later_facts(db: Database, sealed: str) -> None:

@@ -59,11 +59,12 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
 
 def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]) -> dict[str, Any]:
     """What the lines of one party come to, with the hash of their canonical CSV."""
-    tally, digest, used = Tally(), hashlib.sha256(paper.header()), {party_id}
+    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header()), {party_id}, set()
     for row in rows:
         tally.add(row.provider, row.amount, row.bearer, adjustment=bool(row.corrects))
         digest.update(paper.line(row, names))
         used |= {row.organization, row.provider, row.project, row.corrects}
+        sellers.add(row.provider)
         if row.provider not in rates:
             raise LookupError(f"the tax rate of {row.provider} is not known here yet")
     totals = tally.totals(rates)
@@ -77,6 +78,7 @@ def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str
         "line_count": totals.line_count,
         "lines_sha256": digest.hexdigest(),
         "names": {identifier: names[identifier] for identifier in sorted(used - {""})},
+        "rates": {seller: rates[seller] for seller in sorted(sellers)},
     }
 
 

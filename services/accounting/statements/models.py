@@ -11,7 +11,7 @@ from services.accounting.models_base import Base
 
 
 class StatementRow(Base):
-    """A sealed document; money in fen. `names` are those of parties and projects on its lines when it was issued."""
+    """A sealed document; money in fen. `names` (of parties and projects) and `rates` (of sellers) are those of when it was issued."""
 
     __tablename__ = "statements"
     __table_args__ = (
@@ -35,6 +35,7 @@ class StatementRow(Base):
     borne_by_provider: Mapped[int] = mapped_column(BigInteger)
     late_sites: Mapped[Any] = mapped_column(Json)
     names: Mapped[Any] = mapped_column(Json)
+    rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")
     line_count: Mapped[int] = mapped_column(BigInteger)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     lines_sha256: Mapped[str] = mapped_column(String)
