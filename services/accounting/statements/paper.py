@@ -84,8 +84,11 @@ def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
 
 
 def _typed(text: str) -> str:
-    """What a person typed, so that no spreadsheet takes it for a formula: an apostrophe before the signs that start one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """What a person typed, so that no spreadsheet takes it for a formula: an apostrophe before the signs that start one.
+
+    A Chinese or Japanese Excel reads their full-width forms like them.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")) else text
 
 
 def _encode(cells: tuple[str, ...]) -> bytes:

@@ -53,12 +53,9 @@ class Facts:
         expect_progress(tx, attempt.site, attempt.provider)
 
     def job_named(self, tx: Session, event: dict[str, Any]) -> None:
+        """Keep the name for good: it stands on sealed statements."""
         named = JobNamed.model_validate(event["data"])
-        tx.execute(
-            upsert(tx, JobName)
-            .values(job=named.job, name=named.name)
-            .on_conflict_do_update(index_elements=["job"], set_={"name": named.name})
-        )
+        tx.execute(upsert(tx, JobName).values(job=named.job, name=named.name).on_conflict_do_nothing())
 
     def usage_stated(self, tx: Session, event: dict[str, Any]) -> None:
         """Replace the hour whole, unless this revision or a later one is here already."""
