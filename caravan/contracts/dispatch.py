@@ -72,7 +72,8 @@ class Desired(StrEnum):
 
 
 class WorkItem(Model):
-    """What should be of one attempt. `nothing`: the attempt has ended and its books are closed; stop watching it."""
+    """What should be of one attempt. `nothing`: it has ended, by what was reported or because it was given up as lost, and its books are
+    closed: nothing more of it is believed, see to it that nothing of it runs, and let go of it."""
 
     attempt: AttemptId
     desired: Desired
@@ -138,9 +139,10 @@ class AttemptObserved(Model):
     attempt: AttemptId
     observation: Positive
     state: Annotated[
-        str, Field(pattern="^(staged|released|queued|running|ended|unknown|rejected|discarded|forgotten)$")
+        str, Field(pattern="^(staged|released|queued|running|ended|gone|unknown|rejected|discarded|forgotten)$")
     ] = Field(
         description="`rejected`: the backend refused it for good; `ended`: every task has ended or will never start; "
+        "`gone`: the backend provably has nothing of it any more, so what was not reported as ended was lost; "
         "`discarded`: cancelled before anything was released, and provably nothing can start; "
         "`forgotten`: asked for `nothing`, the agent has let go of it and needn't be asked again."
     )

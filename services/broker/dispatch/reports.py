@@ -5,7 +5,7 @@ The order of observations is the agent's observation number, per attempt and per
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
@@ -13,7 +13,6 @@ from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, Re
 from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, PendingReason, RunState
 from caravan.contracts.usage import RunFinal, UsageRecord
 from caravan.kernel import clock, feed, ids
-from services.broker.dispatch.wanted import want
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 from services.broker.jobs.states import TRANSITIONS, task_after
@@ -52,11 +51,13 @@ def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
     if item.observation <= attempt.observation or attempt.state == AttemptState.ENDED:
         return False
     if item.state in ("rejected", "discarded"):
-        if attempt.reference is not None and item.state == "discarded":
-            raise CannotBe("a committed submission can't be discarded")
-        return _gone(tx, attempt, item)
+        if attempt.reference is not None:
+            raise CannotBe(f"a committed submission can't be {item.state}")
+        return _never_started(tx, attempt, item)
     if attempt.reference is None:
         raise CannotBe("nothing of this attempt was ever committed")
+    if item.state == "gone":
+        return _gone(tx, attempt, item)
     target = AttemptState(item.state)
     if target is not AttemptState(attempt.state) and target not in TRANSITIONS[AttemptState(attempt.state)]:
         raise CannotBe(f"an attempt does not go from {attempt.state} to {target}")
@@ -86,8 +87,16 @@ def _forgotten(attempt: AttemptRow) -> bool:
 
 
 def _gone(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
+    """The backend has nothing of it any more: what nobody has seen end was lost with it."""
+    attempt.observation = item.observation
+    job, now = tx.get_one(JobRow, attempt.job), clock.now()
+    _lose_runs(tx, attempt, job, now, item.detail)
+    _ended(tx, attempt, job, now, item.detail)
+    return True
+
+
+def _never_started(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
     """Nothing of the attempt will ever run: its tasks look for another place, never again for this one if it was rejected."""
-    _all_runs_ended(tx, attempt, item.runs)
     attempt.observation = item.observation
     job = tx.get_one(JobRow, attempt.job)
     if item.state == "rejected":
@@ -174,7 +183,7 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         attempt.observation, attempt.state = item.observation, AttemptState.RUNNING
     if job.started_at is None or item.started_at < job.started_at:
         job.started_at = item.started_at
-    tx.execute(update(TaskRow).where(TaskRow.job == job.id, TaskRow.index == item.index).values(run=row.id))
+    _show(tx, row)
     if item.ended_at is None or item.outcome is None:
         store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
         store.follow_tasks(tx, job, item.started_at)
@@ -182,6 +191,18 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         _run_ends(tx, job, row, item.ended_at, item.outcome)
         store.follow_tasks(tx, job, item.ended_at)
     return True
+
+
+def _show(tx: Session, run: RunRow) -> None:
+    """A task shows the last of its attempt's runs to start, whenever that was told. What turns out to be a duplicate gives way."""
+    siblings = (RunRow.attempt == run.attempt) & RunRow.outcome.is_distinct_from(Outcome.DUPLICATE)
+    last: str | None = run.id
+    replaced = ~exists().where(RunRow.id == TaskRow.run, siblings, RunRow.started_at > run.started_at)
+    if run.outcome == Outcome.DUPLICATE:
+        others = select(RunRow.id).where(siblings, RunRow.index == run.index).order_by(RunRow.started_at.desc())
+        last, replaced = tx.execute(others.limit(1)).scalar_one_or_none(), TaskRow.run == run.id
+    task = update(TaskRow).where(TaskRow.job == run.job, TaskRow.index == run.index, replaced)
+    tx.execute(task.values(run=last).execution_options(synchronize_session=False))
 
 
 def _run_ends(tx: Session, job: JobRow, run: RunRow, ended_at: datetime, outcome: Outcome) -> None:
@@ -232,13 +253,13 @@ def _final(tx: Session, attempt: AttemptRow, run: RunRow, item: FinalStated) -> 
         raise CannotBe("a run that has not ended can't have its books closed")
     if item.hours != run.hours:
         raise CannotBe("usage of this run is missing here; state it again")
-    close_run(tx, run)
+    _close_run(tx, run)
     store.close_books(tx, attempt)
     store.settle(tx, tx.get_one(JobRow, run.job))
     return True
 
 
-def close_run(tx: Session, run: RunRow) -> None:
+def _close_run(tx: Session, run: RunRow) -> None:
     """Close the run's books and say how it ended, once."""
     job = tx.get_one(JobRow, run.job)
     run.final = 1
@@ -252,17 +273,19 @@ def close_run(tx: Session, run: RunRow) -> None:
 
 
 def lose(tx: Session, attempt: AttemptRow, by: str) -> None:
-    """A person says that the attempt is lost: what had not ended ends as lost, and what was stated stays stated."""
-    job = tx.get_one(JobRow, attempt.job)
-    now = clock.now()
+    """The attempt is given up, by a person or by its site's silence: what had not ended ends as lost, what was stated stays stated."""
+    job, now = tx.get_one(JobRow, attempt.job), clock.now()
+    _lose_runs(tx, attempt, job, now, "declared lost")
+    store.note(tx, job.id, "attempt.lost", at=now, attempt=attempt.id, by=by)
+    _ended(tx, attempt, job, now, "declared lost")
+
+
+def _lose_runs(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail: str) -> None:
+    """End what runs as lost, and close all books as they stand."""
     for run in tx.scalars(select(RunRow).where(RunRow.attempt == attempt.id)).all():
         if run.state == RunState.RUNNING:
-            run.state, run.outcome, run.detail = RunState.ENDED, Outcome.LOST, "declared lost"
+            run.state, run.outcome, run.detail = RunState.ENDED, Outcome.LOST, detail
             run.ended_at = ended_at = max(run.started_at, clock.floor_second(now))
             _run_ends(tx, job, run, ended_at, Outcome.LOST)
         if not run.final:
-            close_run(tx, run)
-    store.note(tx, job.id, "attempt.lost", at=now, attempt=attempt.id, by=by)
-    _ended(tx, attempt, job, now, "declared lost")
-    if attempt.desired != Desired.NOTHING:
-        want(tx, attempt, Desired.NOTHING)
+            _close_run(tx, run)
