@@ -1,10 +1,12 @@
 """The base of all contracts and the field types they share."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
+
+PROSE_CHARACTERS: Final = 4000
 
 
 class Model(BaseModel):
@@ -41,11 +43,17 @@ Second = Annotated[AwareDatetime, AfterValidator(_utc), AfterValidator(_whole)]
 """An instant on a whole second: spans, tariffs and periods have only these."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]
 """A line of text that a person wrote."""
-Prose = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_no_nul)]
+Prose = Annotated[str, StringConstraints(max_length=PROSE_CHARACTERS), AfterValidator(_no_nul)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.\-/]+$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 Positive = Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)]
 JsonObject = dict[str, Any]
+
+
+def prose(text: str) -> str:
+    """As much of `text`, which a backend or another machine wrote, as Prose may hold."""
+    clean = text.replace("\0", "\ufffd")
+    return clean if len(clean) <= PROSE_CHARACTERS else clean[: PROSE_CHARACTERS - 1] + "…"
 
 
 def text(pattern: str) -> Any:

@@ -1,10 +1,15 @@
-"""The three services, started once for each engine and shared by the broker's tests; every test has a market of its own in them."""
+"""The three services, started once for each engine and shared by the broker's tests; every test has a market of its own in them.
+For tests of agents: a fake site, its clock, and the broker's double."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
+from caravan.kernel import ids
+from services.broker.adapters.fake import FakeSite, HandClock, register
+from tests.broker.agents import START
+from tests.broker.dispatch_double import Dispatch, stated_all
 from tests.broker.hand import Hand
 from tests.broker.market import SERVICES, Customer, Market, Platform, platform_on, sold
 from tests.databases import Engine
@@ -57,3 +62,25 @@ async def shop(market: Market) -> Shop:
     hand = await market.hand(site)
     await sold(customer, offering.id)
     return Shop(market, site, offering.id, hand, customer)
+
+
+# For agents, without a platform
+
+
+@pytest.fixture
+def time() -> HandClock:
+    return HandClock(START)
+
+
+@pytest.fixture
+def site(time: HandClock) -> FakeSite:
+    return register(FakeSite(ids.new("own"), clock=time))
+
+
+@pytest.fixture
+def broker(site: FakeSite) -> Iterator[Dispatch]:
+    """A double, which was told nothing wrong."""
+    broker = Dispatch(settings={"fake": site.name})
+    broker.complete = lambda second: stated_all(broker, site, second)
+    yield broker
+    assert broker.wrong == []

@@ -233,8 +233,7 @@ class Dispatch:
             why = None if placed.forgotten else "forgotten too early"
         elif isinstance(item, AttemptObserved):
             if item.observation > placed.observed and placed.state not in ("ended", "rejected", "discarded"):
-                why = self._become(placed, item.state)
-                placed.detail = item.detail or placed.detail
+                why = self._observed(placed, item)
         elif isinstance(item, RunObserved):
             run = placed.runs.get(item.backend_identity)
             if run is None:
@@ -252,9 +251,22 @@ class Dispatch:
             self._want(item.attempt, Desired.NOTHING)
         return why
 
+    def _observed(self, placed: Placed, item: AttemptObserved) -> str | None:
+        placed.detail = item.detail or placed.detail
+        if item.state == "gone":
+            for run in placed.runs.values():
+                run.final = True
+            return self._become(placed, "ended")
+        running = [run for run in placed.runs.values() if run.seen.state is RunState.RUNNING]
+        if item.state == "ended" and (running or len(placed.runs) < item.runs):
+            return "a run of it has not ended"
+        return self._become(placed, item.state)
+
     def _books(self, run: Run, item: UsageStated | FinalStated) -> str | None:
         if isinstance(item, FinalStated):
             told = {f"{hour:%Y-%m-%dT%H:%M:%SZ}": usage.revision for hour, usage in run.hours.items()}
+            if run.seen.state is RunState.RUNNING:
+                return "books that end before their run"
             if item.hours != told:
                 return f"final {item.hours}, stated {told}"
             run.final = True

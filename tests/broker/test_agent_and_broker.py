@@ -10,11 +10,11 @@ import pytest
 from caravan.contracts.dispatch import LeaseRequest, Report
 from caravan.contracts.jobs import JobState, Outcome
 from caravan.contracts.problems import LeaseLost, LeaseTaken
-from caravan.kernel import clock, ids
-from services.broker.adapters.fake import FakeSite, HandClock, adapter, register
+from caravan.kernel import clock
+from services.broker.adapters.fake import FakeSite, HandClock, adapter
 from services.broker.agent import Agent
+from tests.broker.agents import QUICK, START, running
 from tests.broker.real_broker import World, a_broker
-from tests.broker.test_agent import QUICK, START, running
 
 CALM = QUICK.model_copy(
     update={
@@ -26,16 +26,6 @@ CALM = QUICK.model_copy(
     }
 )
 """Leaves the broker time to answer."""
-
-
-@pytest.fixture
-def time() -> HandClock:
-    return HandClock(START)
-
-
-@pytest.fixture
-def site(time: HandClock) -> FakeSite:
-    return register(FakeSite(ids.new("own"), clock=time))
 
 
 @pytest.fixture

@@ -4,19 +4,18 @@ The frozen one is a driver alone, without the loops that would tell it of its lo
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from caravan.contracts.dispatch import Commit, Committed, Desired, LeaseRequest
-from caravan.kernel import clock, ids
+from caravan.kernel import clock
 from caravan.kernel.metrics import Metrics
-from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter, register
+from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
 from services.broker.agent import Agent, AgentMetrics
 from services.broker.agent.driver import Driver
 from services.broker.agent.tenure import Tenure
+from tests.broker.agents import QUICK, an_agent, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi
-from tests.broker.test_agent import QUICK, START, an_agent, running, until
 
 
 class HeldApi(DispatchApi):
@@ -33,23 +32,6 @@ class HeldApi(DispatchApi):
         answer = await super().commit_submission(site, commit)
         await self.gate.wait()
         return answer
-
-
-@pytest.fixture
-def time() -> HandClock:
-    return HandClock(START)
-
-
-@pytest.fixture
-def site(time: HandClock) -> FakeSite:
-    return register(FakeSite(ids.new("own"), clock=time))
-
-
-@pytest.fixture
-async def broker(site: FakeSite) -> AsyncIterator[Dispatch]:
-    broker = Dispatch(settings={"fake": site.name})
-    yield broker
-    assert broker.wrong == []
 
 
 def frozen(broker: Dispatch, site: FakeSite, api: DispatchApi, seconds: float = 30) -> tuple[Tenure, Driver]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Lease, LeaseRequest, Report, SiteReport
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.kernel import clock, ids
@@ -177,7 +178,7 @@ class Agent:
                 self._metrics.rejected.inc()
                 log.error("agent_report_rejected", site=self.site, why=why, item=repr(batch.items[place]))
                 tenure.retell(batch.items[place])
-            tenure.outbox.acknowledge(batch)
+            tenure.outbox.acknowledge(batch, believed=not answer.rejected)
             return 0
 
         for watched in tenure.items.values():
@@ -238,7 +239,7 @@ class Agent:
     async def _refuse(self, lease: Lease, why: str) -> float:
         """Say why the site can't be operated, and leave it for a while."""
         log.error("agent_site_refused", site=self.site, why=why)
-        site = SiteReport(state="refused", detail=why[:4000])
+        site = SiteReport(state="refused", detail=prose(why))
         try:
             await self._broker.report(self.site, Report(epoch=lease.epoch, items=(), site=site))
         except CALL_FAILED as error:

@@ -3,6 +3,7 @@
 import asyncio
 from base64 import b64encode
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
@@ -113,7 +114,7 @@ class LogReads:
             return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False)
         except BackendError as error:
             return LogAnswer(
-                epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=str(error)[:4000]
+                epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=prose(str(error))
             )
         return LogAnswer(
             epoch=self._tenure.epoch,

@@ -7,11 +7,15 @@ from caravan.contracts.dispatch import Commit, Desired, Verdict
 from caravan.contracts.problems import LeaseLost
 from caravan.kernel import steps
 from caravan.kernel.logs import get_logger
-from services.broker.adapters.port import Backend, NotSeen, Rejected
+from services.broker.adapters.port import Backend, NotSeen, Rejected, Seen
 from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
 from services.broker.agent.watched import Watched
 
 log = get_logger(__name__)
+
+
+class StillThere(Exception):
+    """What was asked to end has not ended yet: look again after a pause."""
 
 
 class Driver:
@@ -60,6 +64,8 @@ class Driver:
             except LeaseLost as error:
                 self._tenure.lose(repr(error))
                 return
+            except StillThere:
+                await asyncio.sleep(pause.next())
             except Exception as error:  # Whatever one attempt meets, it is logged, counted and tried again.
                 failed(self._metrics, "drive", error, attempt=watched.attempt, desired=watched.desired)
                 await asyncio.sleep(pause.next())
@@ -156,7 +162,7 @@ class Driver:
         self._tenure.outbox.add(watched.observed("discarded"))
 
     async def _forget(self, watched: Watched) -> None:
-        """Its books are closed, or a person gave it up: then whatever may still be of it must not run."""
+        """Its books are closed. What was given up as lost may still run: then end it, and let go of it once it has ended."""
         if watched.staged is not None:
             self._tenure.guard()
             await self._backend.discard(watched.staged)
@@ -165,6 +171,9 @@ class Driver:
             self._tenure.guard()
             if not watched.settled:
                 await self._backend.cancel(watched.reference)
+                seen = (await self._backend.observe([watched.reference]))[watched.reference]
+                if isinstance(seen, Seen) and not seen.ended:
+                    raise StillThere
             await self._backend.forget(watched.reference)
         self._tenure.outbox.add(watched.observed("forgotten"))
         self._tenure.items.pop(watched.attempt, None)

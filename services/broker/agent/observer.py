@@ -22,7 +22,6 @@ class Observer:
         self._since: float | None = None
         self._full_at = 0.0
         self._progress_at = 0.0
-        self._progress: datetime | None = None
 
     def look(self, reference: str) -> None:
         """Look at this one in the next pass, changed or not."""
@@ -77,9 +76,8 @@ class Observer:
         if clock.monotonic() < self._progress_at:
             return
         known = [item.complete_through(self._lag) for item in watched if not item.settled]
-        through = min([now - self._lag, *(second for second in known if second is not None)])
-        if None in known or (self._progress is not None and through <= self._progress):
+        if None in known:
             return
-        self._progress = through
-        self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds
-        self._tenure.outbox.complete_through(through)
+        through = min([now - self._lag, *(second for second in known if second is not None)])
+        if self._tenure.outbox.complete_through(through):
+            self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Report, ReportItem, SiteReport
 from caravan.contracts.offerings import InventoryItem
 from services.broker.agent.settings import AgentSettings
@@ -38,6 +39,7 @@ class Outbox:
         self._settings = settings
         self._entries: deque[ReportItem | datetime] = deque()
         self._site: SiteReport | None = None
+        self._complete_through: datetime | None = None
         self._state: tuple[str, str] | None = None
         self._inventory: tuple[InventoryItem, ...] | None = None
         self._filled = asyncio.Event()
@@ -49,10 +51,14 @@ class Outbox:
         self._entries.extend(items)
         self._look()
 
-    def complete_through(self, second: datetime) -> None:
-        """All usage before `second` is among what has been added so far."""
+    def complete_through(self, second: datetime) -> bool:
+        """All usage before `second` is among what has been added so far. Returns whether that is news."""
+        if self._complete_through is not None and second <= self._complete_through:
+            return False
+        self._complete_through = second
         self._entries.append(second)
         self._look()
+        return True
 
     def site(self, state: str, detail: str = "", inventory: tuple[InventoryItem, ...] | None = None) -> None:
         """How the site stands; nothing is sent when it is as it was."""
@@ -64,7 +70,7 @@ class Outbox:
         elif self._site is not None:
             news = self._site.inventory
         self._state = (state, detail)
-        self._site = SiteReport(state=state, detail=detail[:4000], inventory=news)
+        self._site = SiteReport(state=state, detail=prose(detail), inventory=news)
         self._look()
 
     async def batch(self) -> Batch:
@@ -73,10 +79,13 @@ class Outbox:
         await asyncio.sleep(self._settings.batch_seconds)
         return Batch(tuple(islice(self._entries, self._settings.batch_items)), self._site)
 
-    def acknowledge(self, batch: Batch) -> None:
-        """The broker has it."""
+    def acknowledge(self, batch: Batch, *, believed: bool = True) -> None:
+        """The broker has it. What it didn't believe may be usage: then nothing that waits here to be called complete is."""
         for _ in batch.entries:
             self._entries.popleft()
+        if not believed:
+            self._entries = deque(entry for entry in self._entries if not isinstance(entry, datetime))
+            self._complete_through = None
         if self._site is batch.site:
             self._site = None
         self._look()

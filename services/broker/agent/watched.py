@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import (
     AttemptObserved,
     Desired,
@@ -30,7 +31,7 @@ class Run:
     books: Books = field(default_factory=Books)
     seen: RunSeen | None = None
     unstated: datetime | None = None
-    """Its earliest second that isn't stated yet."""
+    """Its earliest second that isn't stated yet, as of the last look."""
     metered: tuple[object, ...] = ()
     """What the books looked like when they were last gone through: while that stays, there is nothing to state."""
 
@@ -84,7 +85,7 @@ class Watched:
             return []
         self.told = state
         number, runs = self._next(), len(self.runs)
-        return [AttemptObserved(attempt=self.attempt, observation=number, state=state, runs=runs, detail=detail[:4000])]
+        return [AttemptObserved(attempt=self.attempt, observation=number, state=state, runs=runs, detail=prose(detail))]
 
     def saw(self, seen: Seen | NotSeen, lag: timedelta) -> list[ReportItem]:
         """Take in what the backend shows; returns all of it that the broker doesn't know yet, in the order to tell it."""
@@ -113,7 +114,7 @@ class Watched:
 
     def retell(self, item: ReportItem) -> None:
         """The broker says that `item` can't be true: say at the next full look how things stand, as if it were news."""
-        self.settled = False
+        self.settled, self.seen_at = False, None
         if isinstance(item, AttemptObserved):
             self.told = None
             return
@@ -133,7 +134,10 @@ class Watched:
         return self.observed("unknown", seen.detail) if self.released else []
 
     def _gone(self, seen: NotSeen) -> list[ReportItem]:
-        """Gone for good: what was running has ended when it was last seen, and its books are what they were then."""
+        """Gone for good: what was running has ended when it was last seen, and its books are what they were then.
+
+        Of runs that an earlier agent saw, the broker knows more than this one.
+        """
         items: list[ReportItem] = []
         for run in [run.seen for run in self.runs.values() if run.seen is not None]:
             if run.state is RunState.RUNNING or not run.final:
@@ -146,7 +150,7 @@ class Watched:
                 )  # fmt: skip
                 items += self._run(last) + self._usage(last, ended)
         self.settled = self.over = True
-        return items + self.observed("ended", seen.detail or "the backend has it no more")
+        return items + self.observed("gone", seen.detail or "the backend has it no more")
 
     def _run(self, seen: RunSeen) -> list[ReportItem]:
         run = self.runs.setdefault(seen.identity, Run())
@@ -157,7 +161,7 @@ class Watched:
             RunObserved(
                 attempt=self.attempt, index=seen.index, backend_identity=seen.identity, observation=self._next(),
                 state=seen.state, started_at=seen.started_at, ended_at=seen.ended_at, outcome=seen.outcome,
-                exit_code=seen.exit_code, signal=seen.signal, detail=seen.detail[:4000],
+                exit_code=seen.exit_code, signal=seen.signal, detail=prose(seen.detail),
             )
         ]  # fmt: skip
 

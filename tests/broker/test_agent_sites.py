@@ -1,0 +1,58 @@
+"""An agent and its site: refused, down, set up anew, read from."""
+
+from caravan.kernel import ids
+from services.broker.adapters.fake import FakeSite, HandClock, register
+from tests.broker.agents import an_agent, running, until
+from tests.broker.dispatch_double import Dispatch
+
+
+async def test_a_refused_site_says_why_and_is_tried_again(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    broker.settings = {"fake": site.name, "refused": "no isolation here"}
+    placed = broker.attempts[broker.place("#fake run=1")]
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports))
+        assert (broker.reports[0].state, broker.reports[0].detail) == ("refused", "no isolation here")
+        broker.settings = {"fake": site.name}
+        await until(lambda: placed.state == "running")
+    assert broker.reports[-1].state == "healthy"
+
+
+async def test_an_adapter_that_is_not_installed_refuses_the_site(broker: Dispatch) -> None:
+    broker.adapter = "slurm"
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports))
+    assert broker.reports[0].state == "refused"
+    assert "slurm" in broker.reports[0].detail
+
+
+async def test_a_backend_that_is_down_makes_the_site_degraded(broker: Dispatch, site: FakeSite) -> None:
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports))
+        site.faults.down = True
+        await until(lambda: broker.reports[-1].state == "degraded")
+        site.faults.down = False
+        await until(lambda: broker.reports[-1].state == "healthy")
+
+
+async def test_settings_that_change_open_the_backend_anew(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    broker.ttl_seconds = 1
+    other = register(FakeSite(ids.new("own"), clock=time))
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports))
+        broker.settings = {"fake": other.name}
+        placed = broker.attempts[broker.place("#fake queue=1")]
+        await until(lambda: any(report.inventory == other.inventory() for report in broker.reports))
+        assert placed.reference is not None
+
+
+async def test_output_is_read(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    placed = broker.attempts[attempt := broker.place("#fake run=5 print=hello")]
+    async with running(an_agent(broker)):
+        await until(lambda: placed.state == "running")
+        read = broker.read(attempt)
+        await until(lambda: read in broker.answers)
+        nothing = broker.read(attempt, stream="stderr")
+        await until(lambda: nothing in broker.answers)
+    answer = broker.answers[read]
+    assert (answer.data, answer.size, answer.complete) == ("aGVsbG8gWzBdCg==", 10, False)
+    assert broker.answers[nothing].data == ""
