@@ -7,14 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.offerings import Offering, PriceList
+from caravan.contracts.offerings import PriceList
 from caravan.contracts.parties import Organization, Project, Provider
 from caravan.kernel import clock
 from caravan.kernel.database import Database, signal
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from services.accounting.usage.models import (
-    OfferingCopy,
     OrganizationCopy,
     PriceListCopy,
     ProjectCopy,
@@ -53,10 +52,6 @@ def provider(tx: Session, event: dict[str, Any]) -> None:
     _keep(tx, ProviderCopy, Provider.model_validate(event["data"]), "name", "tax_rate")
 
 
-def offering(tx: Session, event: dict[str, Any]) -> None:
-    _keep(tx, OfferingCopy, Offering.model_validate(event["data"]), "provider", "site", "name")
-
-
 def price_list(tx: Session, event: dict[str, Any]) -> None:
     found = PriceList.model_validate(event["data"])
     values = {
@@ -72,7 +67,6 @@ HANDLERS: Final[dict[str, Handler]] = {
     events.ORGANIZATION: organization,
     events.PROJECT: project,
     events.PROVIDER: provider,
-    events.OFFERING: offering,
     events.PRICE_LIST: price_list,
 }
 

@@ -14,20 +14,20 @@ from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock, steps
+from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from services.accounting.charging import service as charging
 from services.accounting.charging.lines import Record
 from services.accounting.funds import settling
 from services.accounting.funds.settling import END, Awaited
-from services.accounting.models_base import table
 from services.accounting.periods.service import expect_progress, follow_site_progress
 from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
 from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run, spans_of, terms_of
 
 _RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
 _OUTCOME: Final = select(RUNS.c.outcome).where(RUNS.c.id == bindparam("run"))
-_EXTENT: Final = select(table(UsageExtent).c.ends_at)
+_EXTENT: Final = select(table_of(UsageExtent).c.ends_at)
 
 
 class Facts:

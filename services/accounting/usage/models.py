@@ -36,16 +36,6 @@ class ProviderCopy(Base):
     version: Mapped[int] = mapped_column(BigInteger)
 
 
-class OfferingCopy(Base):
-    __tablename__ = "offerings"
-
-    id: Mapped[str] = mapped_column(String, primary_key=True)
-    provider: Mapped[str] = mapped_column(String)
-    site: Mapped[str] = mapped_column(String)
-    name: Mapped[str] = mapped_column(String)
-    version: Mapped[int] = mapped_column(BigInteger)
-
-
 class PriceListCopy(Base):
     """An immutable revision, whole: the contract's JSON."""
 
@@ -68,7 +58,6 @@ class AttemptCopy(Base):
     """Who will owe whom for the runs of an attempt, by which prices."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index("ix_attempts_job", "job"),)
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     job: Mapped[str] = mapped_column(String)

@@ -10,11 +10,16 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import PriceList
 from caravan.contracts.usage import Span
+from caravan.kernel.database import table_of
 from services.accounting.charging.lines import Record, Terms
-from services.accounting.models_base import table
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
-ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = table(AttemptCopy), table(PriceListCopy), table(RunRow), table(UsageRow)
+ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = (
+    table_of(AttemptCopy),
+    table_of(PriceListCopy),
+    table_of(RunRow),
+    table_of(UsageRow),
+)
 _TERMS: Final = (
     select(
         ATTEMPTS.c.organization,
