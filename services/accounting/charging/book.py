@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from caravan.contracts.offerings import Component
 from caravan.contracts.statements import BearerKind, PeriodState
 from caravan.kernel import ids
+from caravan.kernel.database import table_of
 from services.accounting.charging.lines import Key
 from services.accounting.charging.models import LineRow
-from services.accounting.models_base import table
 from services.accounting.periods import service as periods
 
-LINES = table(LineRow)
+LINES = table_of(LineRow)
 _OF_JOB: Final = select(LINES).where(LINES.c.job == bindparam("job"))
 _CHANGE: Final = (
     update(LINES).where(LINES.c.id == bindparam("line")).values(quantity=bindparam("now"), amount=bindparam("costs"))

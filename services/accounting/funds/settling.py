@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from caravan.kernel.database import table_of
 from services.accounting.funds.holds import free_rest
 from services.accounting.funds.models import Outstanding, Settlement
-from services.accounting.models_base import table
 
-SETTLEMENTS = table(Settlement)
+SETTLEMENTS = table_of(Settlement)
 _WAITING: Final = select(SETTLEMENTS.c.job).where(
     SETTLEMENTS.c.job == bindparam("job"), SETTLEMENTS.c.settled_at.is_(None)
 )
