@@ -13,7 +13,7 @@ Lines = Annotated[LineService, provided(LineService)]
 PartyReader = Annotated[
     Caller,
     allow(
-        "party to lines or finance",
+        "a party or finance",
         lambda caller: caller.is_finance or bool(caller.organizations() or caller.providers()),
         *("org/<id>:admin", "org/<id>:member", "provider/<id>:admin", "platform:finance"),
     ),

@@ -8,20 +8,13 @@ from fastapi.responses import StreamingResponse
 from caravan.contracts.ids import PeriodId, StatementId
 from caravan.contracts.statements import Statement, StatementLine
 from caravan.kernel.pages import Page, PageParams
-from caravan.kernel.web import Caller, Response, Router, allow, provided
+from caravan.kernel.web import Response, Router, provided
+from services.accounting.charging.endpoints import PartyReader
 from services.accounting.statements.service import StatementService
 
 router = Router(prefix="/v1", tags=["statements"])
 Statements = Annotated[StatementService, provided(StatementService)]
 PartyId = Annotated[str | None, Query(pattern="^(org|prv)_[0-9a-f]{32}$")]
-StatementReader = Annotated[
-    Caller,
-    allow(
-        "a party or finance",
-        lambda caller: caller.is_finance or bool(caller.organizations()) or bool(caller.providers()),
-        *("org/<id>:admin", "org/<id>:member", "provider/<id>:admin", "platform:finance"),
-    ),
-]
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"description": "The lines.", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
@@ -30,7 +23,7 @@ CSV: dict[int | str, dict[str, Any]] = {
 @router.get("/statements")
 async def list_statements(
     page: PageParams,
-    caller: StatementReader,
+    caller: PartyReader,
     statements: Statements,
     period: PeriodId | None = None,
     party_id: PartyId = None,
@@ -41,14 +34,14 @@ async def list_statements(
 
 
 @router.get("/statements/{statement}")
-async def get_statement(statement: StatementId, caller: StatementReader, statements: Statements) -> Statement:
+async def get_statement(statement: StatementId, caller: PartyReader, statements: Statements) -> Statement:
     """Read a statement's totals."""
     return await statements.get(statement, caller)
 
 
 @router.get("/statements/{statement}/lines")
 async def list_statement_lines(
-    statement: StatementId, page: PageParams, caller: StatementReader, statements: Statements
+    statement: StatementId, page: PageParams, caller: PartyReader, statements: Statements
 ) -> Page[StatementLine]:
     """List a statement's lines by job, the oldest job first."""
     listing = page.listing("statement_lines", caller, (str, str), statement=statement)
@@ -56,7 +49,7 @@ async def list_statement_lines(
 
 
 @router.get("/statements/{statement}/csv", response_class=StreamingResponse, responses=CSV)
-async def get_statement_csv(statement: StatementId, caller: StatementReader, statements: Statements) -> Response:
+async def get_statement_csv(statement: StatementId, caller: PartyReader, statements: Statements) -> Response:
     """Download a statement's lines as CSV: UTF-8 with a byte order mark, a Chinese and English header, a row for each line.
 
     The sha256 of the file is the statement's `lines_sha256`. Names that would start a spreadsheet's formula have an apostrophe before them.
