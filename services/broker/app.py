@@ -14,6 +14,8 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.broker.adapters.port import installed
 from services.broker.dispatch import endpoints as dispatch_endpoints
+from services.broker.dispatch.logs import LogService
+from services.broker.dispatch.lost import LostAttempts
 from services.broker.dispatch.service import DispatchService
 from services.broker.hosting import AgentHost, announce
 from services.broker.jobs import endpoints as job_endpoints
@@ -35,7 +37,8 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     catalog = copies.Catalog()
     adapters = {name: adapter for name, adapter in installed().items() if settings.development or name != "fake"}
     placer = Placer(catalog, {name: AdapterHere(a.descriptor.version, a.grant) for name, a in adapters.items()})
-    dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds, adapters.keys())
+    logs, lost = LogService(runtime.db), LostAttempts(runtime.db, catalog)
+    dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds, adapters.keys(), logs)
 
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
@@ -47,8 +50,8 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
         async with runtime.running():
             runtime.loops.start("follow-catalog", follower.iteration)
             runtime.loops.start("advance", Advancer(runtime.db, jobs).iteration)
-            runtime.loops.start("sweep-log-reads", dispatch.sweep)
-            runtime.loops.start("give-up", dispatch.give_up)
+            runtime.loops.start("sweep-log-reads", logs.sweep)
+            runtime.loops.start("give-up", lost.give_up)
             host = AgentHost(runtime, catalog, peers.broker, adapters, metrics)
             await runtime.db.write(announce, adapters)
             if settings.embedded_agents:
@@ -71,7 +74,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             feed_router(),
             audit_router(),
         ],
-        provide=[runtime, dispatch, QuoteService(runtime.db, placer), JobReader(runtime.db)],
+        provide=[runtime, dispatch, logs, lost, QuoteService(runtime.db, placer), JobReader(runtime.db)],
         lifespan=lifespan,
         metrics=metrics,
         checks={"runtime": runtime.ready},

@@ -1,27 +1,23 @@
 """The dispatch protocol: leases, work, commits, logs, who may act."""
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import func, select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from caravan.client import CatalogClient
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, LogAnswer, Verdict
-from caravan.contracts.jobs import Array, Job, LogChunk
+from caravan.contracts.jobs import Array
 from caravan.contracts.offerings import AdapterDescriptor
-from caravan.contracts.problems import LeaseLost, LeaseTaken, LogUnavailable, NoLogYet
+from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.kernel import clock, ids
-from caravan.kernel.problems import Invalid, NotFound
+from caravan.kernel.problems import NotFound
 from caravan.kernel.tables import leases
 from services.broker.dispatch import service
-from services.broker.dispatch.models import LogReadRow
-from services.broker.dispatch.service import DispatchService
 from tests.broker.conftest import Shop
 from tests.broker.hand import Hand, Run
 from tests.broker.market import Platform, eventually, sold, until
@@ -281,80 +277,3 @@ async def test_another_organization_sees_nothing_of_a_job(shop: Shop) -> None:
     assert not (await broker.list_jobs(project=shop.customer.project)).items
     reader = shop.market.platform.broker("finance", "platform:finance")
     assert (await reader.get_job(job.id)).id == job.id
-
-
-# Logs
-
-
-async def answered(shop: Shop, job: Job, data: bytes, *, error: str = "", **wanted: Any) -> LogChunk:
-    """Read the job's log while the test, as the agent, answers with `data`, the file's last bytes."""
-    reading = asyncio.create_task(shop.customer.broker.read_job_log(job.id, **wanted))
-
-    async def asked() -> Any:
-        return (await shop.hand.work()).log_reads
-
-    [read] = await until(asked)
-    offset = max(0, len(data) + read.offset) if read.offset < 0 else read.offset
-    piece = data[offset : offset + read.limit]
-    answer = LogAnswer(
-        epoch=shop.hand.epoch,
-        data=base64.b64encode(piece).decode(),
-        offset=offset,
-        size=len(data),
-        complete=True,
-        error=error,
-    )
-    await shop.hand.broker.answer_log_read(shop.site, read.id, answer)
-    return await reading
-
-
-async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
-    job = await shop.customer.submit()
-    with pytest.raises(NoLogYet):
-        await shop.customer.broker.read_job_log(job.id)
-    await shop.hand.start(job)
-    with pytest.raises(NotFound):
-        await shop.customer.broker.read_job_log(job.id, index=1)
-    text = "hello 你好\n".encode()
-    whole = await answered(shop, job, text)
-    assert (whole.text, whole.offset, whole.next_offset, whole.size, whole.complete) == (
-        "hello 你好\n", 0, len(text), len(text), True,
-    )  # fmt: skip
-    part = await answered(shop, job, text, offset=2, limit=3, stream="stderr")
-    assert (part.text, part.next_offset, part.complete, part.stream) == ("llo", 5, False, "stderr")
-    assert (await answered(shop, job, text, tail=4)).text == "好\n"
-    assert "�" in (await answered(shop, job, text, tail=3)).text
-    with pytest.raises(LogUnavailable) as refused:
-        await answered(shop, job, b"", error="the disk is gone")
-    assert refused.value.detail == "the disk is gone"
-
-
-async def test_an_agent_that_does_not_answer_is_not_waited_for_long(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = await shop.customer.submit()
-    await shop.hand.start(job)
-    monkeypatch.setattr(service, "LOG_WAIT_SECONDS", 0.1)
-    with pytest.raises(LogUnavailable):
-        await shop.customer.broker.read_job_log(job.id)
-    assert not (await shop.hand.work()).log_reads, "nobody waits for it any more"
-    late = LogAnswer(epoch=shop.hand.epoch, data="", offset=0, size=0, complete=True)
-    await shop.hand.broker.answer_log_read(shop.site, ids.new("log"), late)
-    with pytest.raises(Invalid) as refused:
-        await shop.hand.broker.answer_log_read(shop.site, ids.new("log"), late.model_copy(update={"data": "?"}))
-    assert refused.value.errors[0].pointer == "/data"
-
-
-async def test_reads_whose_reader_died_are_swept(shop: Shop) -> None:
-    job = await shop.customer.submit()
-    await shop.hand.start(job)
-    platform = shop.market.platform
-    request = {"attempt": await shop.hand.attempt_of(job), "reference": "r", "index": 0, "stream": "stdout"}
-    row = LogReadRow(
-        id=ids.new("log"), site=shop.site, request=request | {"offset": 0, "limit": 1}, asked_at=clock.EPOCH
-    )
-    await platform.runtime.db.write(lambda tx: tx.add(row))
-    dispatch: DispatchService = platform.apps["broker"].provided[DispatchService]
-    await dispatch.sweep()
-    left = select(func.count()).select_from(LogReadRow).where(LogReadRow.site == shop.site)
-    assert await platform.runtime.db.read(lambda tx: tx.execute(left).scalar_one()) == 0

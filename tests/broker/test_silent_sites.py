@@ -7,9 +7,12 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import AttemptState
+from caravan.kernel import clock
 from caravan.kernel.database import database_now
 from caravan.kernel.tables import leases
-from services.broker.dispatch.service import DispatchService, lease_name
+from services.broker.dispatch.leasing import lease_name
+from services.broker.dispatch.lost import DEAF, LostAttempts
+from services.broker.placement.copies import Catalog
 from tests.broker.market import Market, sold, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,18 +30,20 @@ async def test_what_a_silent_site_was_given_is_tried_elsewhere(market: Market) -
     for site in (quiet, patient):
         await market.hand(site)
     await sold(customer, cheap.id, dear.id)
-    dispatch: DispatchService = market.platform.apps["broker"].provided[DispatchService]
     db = market.platform.runtime.db
+    lost = LostAttempts(db, Catalog())
+    await lost.give_up()
+    lost.listening_since = clock.EPOCH
     job = await customer.submit()
     assert job.offering == cheap.id
 
     await db.write(silent_for, quiet, 50)
     await db.write(silent_for, patient, 10_000)
-    await dispatch.give_up()
+    await lost.give_up()
     assert [a.state for a in (await customer.broker.list_job_attempts(job.id)).items] == [AttemptState.PLANNED]
 
     await db.write(silent_for, quiet, 70)
-    await dispatch.give_up()
+    await lost.give_up()
 
     async def elsewhere() -> bool:
         attempts = (await customer.broker.list_job_attempts(job.id)).items
@@ -48,5 +53,27 @@ async def test_what_a_silent_site_was_given_is_tried_elsewhere(market: Market) -
         ]
 
     assert await until(elsewhere)
-    await dispatch.give_up()
+    await lost.give_up()
     assert await elsewhere(), "a site without the setting is never given up"
+
+
+@pytest.mark.parametrize("away", ["down", "frozen"])
+async def test_a_site_that_could_not_be_heard_is_not_given_up(market: Market, away: str) -> None:
+    """Every lease runs out while the broker is away; the agents come back a little later than the broker."""
+    site = await market.site(lost_after_seconds=86_400)
+    offering, customer = await market.offering(site), await market.customer(site)
+    await market.hand(site)
+    await sold(customer, offering.id)
+    db = market.platform.runtime.db
+    job = await customer.submit()
+    lost = LostAttempts(db, Catalog())
+    if away == "frozen":
+        await lost.give_up()
+        lost.listening_since = clock.EPOCH
+        assert lost.looked_at is not None
+        lost.looked_at -= 2 * DEAF
+
+    await db.write(silent_for, site, 200_000)
+    for _ in range(2):
+        await lost.give_up()
+    assert [a.state for a in (await customer.broker.list_job_attempts(job.id)).items] == [AttemptState.PLANNED]

@@ -9,10 +9,14 @@ from caravan.contracts.ids import AttemptId, LogReadId, SiteId
 from caravan.contracts.jobs import Attempt
 from caravan.contracts.problems import LeaseLost, LeaseTaken, WrongState
 from caravan.kernel.web import BATCH_BYTES, Caller, Response, Router, allow, problems, provided
+from services.broker.dispatch.logs import LogService
+from services.broker.dispatch.lost import LostAttempts
 from services.broker.dispatch.service import DispatchService
 
 router = Router(prefix="/v1", tags=["dispatch"])
 Dispatch = Annotated[DispatchService, provided(DispatchService)]
+Logs = Annotated[LogService, provided(LogService)]
+Lost = Annotated[LostAttempts, provided(LostAttempts)]
 Agent = Annotated[
     Caller,
     allow(
@@ -70,14 +74,14 @@ async def report(site: Site, report: Report, caller: Agent, dispatch: Dispatch) 
     "/sites/{site}/log-reads/{log_read}", status_code=204, responses=problems(LeaseLost), max_body_size=BATCH_BYTES
 )
 async def answer_log_read(
-    site: Site, log_read: Annotated[LogReadId, Path()], answer: LogAnswer, caller: Agent, dispatch: Dispatch
+    site: Site, log_read: Annotated[LogReadId, Path()], answer: LogAnswer, caller: Agent, logs: Logs
 ) -> Response:
     """Hand over a piece of a task's output that someone asked for."""
-    await dispatch.answer_log(site, log_read, answer, caller)
+    await logs.answer(site, log_read, answer, caller)
     return Response(status_code=204)
 
 
 @router.post("/attempts/{attempt}/lost", responses=problems(WrongState))
-async def declare_attempt_lost(attempt: Annotated[AttemptId, Path()], caller: Declarer, dispatch: Dispatch) -> Attempt:
+async def declare_attempt_lost(attempt: Annotated[AttemptId, Path()], caller: Declarer, lost: Lost) -> Attempt:
     """Declare an attempt lost: what had not ended ends as `lost`, at the provider's cost, and is tried elsewhere."""
-    return await dispatch.lose(attempt, caller)
+    return await lost.declare(attempt, caller)

@@ -1,14 +1,12 @@
 """The broker's side of dispatch. Every call names the lease's epoch; a stale one is refused before it is looked at."""
 
-import base64
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
@@ -19,7 +17,6 @@ from caravan.contracts.dispatch import (
     Grant,
     Lease,
     LeaseRequest,
-    LogAnswer,
     LogRead,
     Report,
     Reported,
@@ -29,52 +26,42 @@ from caravan.contracts.dispatch import (
     Work,
     WorkItem,
 )
-from caravan.contracts.jobs import Attempt, AttemptState, JobSpec, LogChunk
+from caravan.contracts.jobs import AttemptState, JobSpec, LogChunk
 from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported
-from caravan.contracts.problems import LeaseLost, LeaseTaken, LogUnavailable, NoLogYet, WrongState
+from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.usage import SiteProgress
-from caravan.kernel import audit, clock, feed, ids, leases, steps
-from caravan.kernel.database import Database, affected, database_now, signal
+from caravan.kernel import clock, feed, ids, leases, steps
+from caravan.kernel.database import Database, affected
 from caravan.kernel.metrics import Metrics
-from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
-from services.broker.dispatch import reports
+from services.broker.dispatch import leasing, reports
+from services.broker.dispatch.logs import LogService, LogWanted
 from services.broker.dispatch.models import LogReadRow, SiteRow
 from services.broker.dispatch.wanted import site_row, topic
 from services.broker.jobs import store
-from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
-from services.broker.jobs.reading import to_attempt
+from services.broker.jobs.models import AttemptRow, JobRow, RunRow
 from services.broker.placement.copies import Catalog
 
 WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
-LOG_WAIT_SECONDS: Final = 10.0
-SWEEP_SECONDS: Final = 30.0
-GIVE_UP_SECONDS: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
-def lease_name(site: str) -> str:
-    return f"site:{site}"
-
-
-@dataclass(frozen=True)
-class LogWanted:
-    """Which piece of which task's output; a negative offset counts from the end."""
-
-    index: int
-    stream: str
-    offset: int
-    limit: int
-
-
 class DispatchService:
-    """Leases, work, commits, reports and log reads of all sites. `adapters`: those installed here."""
+    """Leases, work, commits and reports of all sites. `adapters`: those installed here."""
 
     def __init__(
-        self, db: Database, catalog: Catalog, metrics: Metrics, lease_seconds: int, adapters: Collection[str]
+        self,
+        db: Database,
+        catalog: Catalog,
+        metrics: Metrics,
+        lease_seconds: int,
+        adapters: Collection[str],
+        logs: LogService,
     ) -> None:
         self._db = db
+        self._logs = logs
         self._catalog = catalog
         self._lease_seconds = lease_seconds
         self._adapters = adapters
@@ -88,9 +75,9 @@ class DispatchService:
 
     def _lease(self, tx: Session, site: str, request: LeaseRequest, caller: Caller) -> Lease:
         known = self._catalog.view(tx).sites.get(site)
-        if known is None or not may_act(caller, site):
+        if known is None or not leasing.may_act(caller, site):
             raise NotFound
-        held = leases.acquire(tx, lease_name(site), request.holder, timedelta(seconds=self._lease_seconds))
+        held = leases.acquire(tx, leasing.lease_name(site), request.holder, timedelta(seconds=self._lease_seconds))
         if held.holder != request.holder:
             raise LeaseTaken(until=held.expires_at)
         if request.epoch is not None and request.epoch != held.epoch:
@@ -110,14 +97,6 @@ class DispatchService:
             accelerators=known.accelerators,
         )
 
-    def _check(self, tx: Session, site: str, epoch: int, caller: Caller) -> None:
-        if not may_act(caller, site):
-            raise NotFound
-        try:
-            leases.check(tx, lease_name(site), epoch)
-        except leases.Fenced as fenced:
-            raise LeaseLost(epoch=fenced.epoch) from None
-
     # Work
 
     async def work(self, site: str, epoch: int, after: int, wait_seconds: float, caller: Caller) -> Work:
@@ -132,7 +111,7 @@ class DispatchService:
             await self._db.wait(topic(site), version, left if self._db.sqlite else min(left, POLL_SECONDS))
 
     def _work(self, tx: Session, site: str, epoch: int, after: int, caller: Caller) -> Work:
-        self._check(tx, site, epoch, caller)
+        leasing.check(tx, site, epoch, caller)
         wanted = select(AttemptRow).where(AttemptRow.site == site, AttemptRow.work > after)
         rows = tx.scalars(wanted.order_by(AttemptRow.work).limit(WORK_PAGE)).all()
         more = len(rows) == WORK_PAGE
@@ -189,7 +168,7 @@ class DispatchService:
         return await self._db.write(self._commit, site, commit, caller)
 
     def _commit(self, tx: Session, site: str, commit: Commit, caller: Caller) -> Committed:
-        self._check(tx, site, commit.epoch, caller)
+        leasing.check(tx, site, commit.epoch, caller)
         taken = affected(
             tx,
             update(AttemptRow)
@@ -227,7 +206,7 @@ class DispatchService:
         return reported
 
     def _report(self, tx: Session, site: str, report: Report, caller: Caller) -> Reported:
-        self._check(tx, site, report.epoch, caller)
+        leasing.check(tx, site, report.epoch, caller)
         applied, rejected = 0, {}
         for position, item in enumerate(report.items):
             try:
@@ -277,137 +256,6 @@ class DispatchService:
             SiteProgress(site=site, provider=known.provider, complete_through=through, version=row.progress_version),
         )
 
-    # Logs
-
     async def read_log(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
-        """Have the site's agent read a task's output. Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time)."""
-        read = await self._db.write(self._ask_log, job, wanted, caller)
-        deadline = clock.monotonic() + LOG_WAIT_SECONDS
-        try:
-            while True:
-                version = self._db.version(f"log:{read}")
-                row = await self._db.read(lambda tx: tx.get(LogReadRow, read))
-                if row is not None and row.answer is not None:
-                    break
-                left = deadline - clock.monotonic()
-                if left <= 0 or self._db.closing:
-                    raise LogUnavailable
-                await self._db.wait(f"log:{read}", version, left if self._db.sqlite else min(left, 0.1))
-        finally:
-            await self._db.write(affected, delete(LogReadRow).where(LogReadRow.id == read))
-        answer, data = row.answer, row.data or b""
-        if answer["error"]:
-            raise LogUnavailable(answer["error"])
-        return LogChunk(
-            index=wanted.index,
-            stream=wanted.stream,
-            offset=answer["offset"],
-            next_offset=answer["offset"] + len(data),
-            size=answer["size"],
-            complete=answer["complete"] and answer["offset"] + len(data) >= answer["size"],
-            text=data.decode("utf-8", "replace"),
-        )
-
-    def _ask_log(self, tx: Session, job: str, wanted: LogWanted, caller: Caller) -> str:
-        owner = tx.execute(select(JobRow.organization).where(JobRow.id == job)).scalar_one_or_none()
-        if owner is None or not caller.is_org_member(owner):
-            raise NotFound
-        task = tx.execute(
-            select(AttemptRow.id, AttemptRow.site, AttemptRow.reference)
-            .select_from(TaskRow)
-            .outerjoin(AttemptRow, AttemptRow.id == TaskRow.attempt)
-            .where(TaskRow.job == job, TaskRow.index == wanted.index)
-        ).one_or_none()
-        if task is None:
-            raise NotFound
-        if task.reference is None:
-            raise NoLogYet
-        read = ids.new("log")
-        request = LogRead(
-            id=read,
-            attempt=task.id,
-            reference=task.reference,
-            index=wanted.index,
-            stream="stderr" if wanted.stream == "stderr" else "stdout",
-            offset=wanted.offset,
-            limit=wanted.limit,
-        )
-        tx.add(LogReadRow(id=read, site=task.site, request=request.model_dump(mode="json"), asked_at=clock.now()))
-        signal(tx, topic(task.site))
-        return read
-
-    async def answer_log(self, site: str, read: str, answer: LogAnswer, caller: Caller) -> None:
-        """The agent's answer. One that nobody waits for any more is dropped. Raises Invalid when its data isn't base64."""
-        try:
-            data = base64.b64decode(answer.data, validate=True)
-        except ValueError:
-            detail = "Give the bytes in base64, with padding."
-            raise Invalid(errors=[FieldError(pointer="/data", code="base64", detail=detail)]) from None
-
-        def keep(tx: Session) -> None:
-            self._check(tx, site, answer.epoch, caller)
-            row = tx.get(LogReadRow, read)
-            if row is None or row.site != site:
-                return
-            row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "error"})
-            row.data = data
-            signal(tx, f"log:{read}")
-
-        await self._db.write(keep)
-
-    # A person's word
-
-    async def lose(self, attempt: str, caller: Caller) -> Attempt:
-        """End an attempt that nobody can find any more. Raises NotFound, WrongState (it has ended)."""
-        return await self._db.write(self._lose, attempt, caller)
-
-    def _lose(self, tx: Session, attempt: str, caller: Caller) -> Attempt:
-        row = tx.get(AttemptRow, attempt)
-        if row is None or not (caller.is_admin or caller.is_provider_admin(row.provider)):
-            raise NotFound
-        if row.state == AttemptState.ENDED or row.work is None:
-            allowed = tuple(state for state in AttemptState if state is not AttemptState.ENDED)
-            detail = "Its site has not heard of it yet: it waits for its money." if row.work is None else None
-            raise WrongState(detail, state=row.state, allowed=allowed)
-        reports.lose(tx, row, caller.subject)
-        lost = to_attempt(row)
-        audit.record(tx, caller.subject, "declare_attempt_lost", attempt, lost)
-        return lost
-
-    async def give_up(self) -> float:
-        """Declare lost what silent sites were given, after their own `lost_after_seconds`. A loop's iteration."""
-        for attempt in await self._db.read(self._silent):
-            await self._db.write(self._lose_silent, attempt)
-            log.warning("attempt_lost", attempt=attempt, why="its site has been silent for too long")
-        return GIVE_UP_SECONDS
-
-    def _silent(self, tx: Session) -> list[str]:
-        """Open attempts of sites whose lease ended so long ago that they count as gone."""
-        now = database_now(tx)
-        gone = []
-        for site in self._catalog.view(tx).sites.values():
-            lease = leases.peek(tx, lease_name(site.id)) if site.lost_after_seconds else None
-            if lease is not None and now - lease.expires_at > timedelta(seconds=site.lost_after_seconds or 0):
-                gone.append(site.id)
-        open_there = AttemptRow.site.in_(gone) & (AttemptRow.desired != Desired.NOTHING)
-        return list(tx.scalars(select(AttemptRow.id).where(open_there, AttemptRow.state != AttemptState.ENDED)))
-
-    def _lose_silent(self, tx: Session, attempt: str) -> None:
-        row = tx.get_one(AttemptRow, attempt)
-        if row.state != AttemptState.ENDED and row.work is not None and attempt in self._silent(tx):
-            reports.lose(tx, row, "the platform")
-
-    async def sweep(self) -> float:
-        """Drop log reads that nobody waits for any more: their process died. A loop's iteration."""
-
-        def drop(tx: Session) -> int:
-            old = LogReadRow.asked_at < clock.now() - timedelta(seconds=2 * LOG_WAIT_SECONDS)
-            return affected(tx, delete(LogReadRow).where(old))
-
-        await self._db.write(drop)
-        return SWEEP_SECONDS
-
-
-def may_act(caller: Caller, site: str) -> bool:
-    """The site's own agent, or the broker's embedded one."""
-    return caller.is_agent(site) or caller.is_service("broker")
+        """As `LogService.read`."""
+        return await self._logs.read(job, wanted, caller)

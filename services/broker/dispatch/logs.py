@@ -1,0 +1,129 @@
+"""Reads of tasks' output: asked for by an enterprise, answered by the site's agent, and kept no longer than someone waits."""
+
+import base64
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.dispatch import LogAnswer, LogRead
+from caravan.contracts.jobs import LogChunk
+from caravan.contracts.problems import LogUnavailable, NoLogYet
+from caravan.kernel import clock, ids
+from caravan.kernel.database import Database, affected, signal
+from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.tokens import Caller
+from services.broker.dispatch import leasing
+from services.broker.dispatch.models import LogReadRow
+from services.broker.dispatch.wanted import topic
+from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
+
+WAIT_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.1
+"""How often a reader looks, where another process may have taken the answer (PostgreSQL)."""
+SWEEP_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class LogWanted:
+    """Which piece of which task's output; a negative offset counts from the end."""
+
+    index: int
+    stream: str
+    offset: int
+    limit: int
+
+
+class LogService:
+    """Passes reads to the sites' agents, and their answers back."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def read(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
+        """Have the site's agent read a task's output. Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time)."""
+        read = await self._db.write(self._ask, job, wanted, caller)
+        deadline = clock.monotonic() + WAIT_SECONDS
+        try:
+            while True:
+                version = self._db.version(f"log:{read}")
+                row = await self._db.read(lambda tx: tx.get(LogReadRow, read))
+                if row is not None and row.answer is not None:
+                    break
+                left = deadline - clock.monotonic()
+                if left <= 0 or self._db.closing:
+                    raise LogUnavailable
+                await self._db.wait(f"log:{read}", version, left if self._db.sqlite else min(left, POLL_SECONDS))
+        finally:
+            await self._db.write(affected, delete(LogReadRow).where(LogReadRow.id == read))
+        answer, data = row.answer, row.data or b""
+        if answer["error"]:
+            raise LogUnavailable(answer["error"])
+        return LogChunk(
+            index=wanted.index,
+            stream=wanted.stream,
+            offset=answer["offset"],
+            next_offset=answer["offset"] + len(data),
+            size=answer["size"],
+            complete=answer["complete"] and answer["offset"] + len(data) >= answer["size"],
+            text=data.decode("utf-8", "replace"),
+        )
+
+    def _ask(self, tx: Session, job: str, wanted: LogWanted, caller: Caller) -> str:
+        owner = tx.execute(select(JobRow.organization).where(JobRow.id == job)).scalar_one_or_none()
+        if owner is None or not caller.is_org_member(owner):
+            raise NotFound
+        task = tx.execute(
+            select(AttemptRow.id, AttemptRow.site, AttemptRow.reference)
+            .select_from(TaskRow)
+            .outerjoin(AttemptRow, AttemptRow.id == TaskRow.attempt)
+            .where(TaskRow.job == job, TaskRow.index == wanted.index)
+        ).one_or_none()
+        if task is None:
+            raise NotFound
+        if task.reference is None:
+            raise NoLogYet
+        read = ids.new("log")
+        request = LogRead(
+            id=read,
+            attempt=task.id,
+            reference=task.reference,
+            index=wanted.index,
+            stream="stderr" if wanted.stream == "stderr" else "stdout",
+            offset=wanted.offset,
+            limit=wanted.limit,
+        )
+        tx.add(LogReadRow(id=read, site=task.site, request=request.model_dump(mode="json"), asked_at=clock.now()))
+        signal(tx, topic(task.site))
+        return read
+
+    async def answer(self, site: str, read: str, answer: LogAnswer, caller: Caller) -> None:
+        """The agent's answer. One that nobody waits for any more is dropped. Raises Invalid when its data isn't base64."""
+        try:
+            data = base64.b64decode(answer.data, validate=True)
+        except ValueError:
+            detail = "Give the bytes in base64, with padding."
+            raise Invalid(errors=[FieldError(pointer="/data", code="base64", detail=detail)]) from None
+
+        def keep(tx: Session) -> None:
+            leasing.check(tx, site, answer.epoch, caller)
+            row = tx.get(LogReadRow, read)
+            if row is None or row.site != site:
+                return
+            row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "error"})
+            row.data = data
+            signal(tx, f"log:{read}")
+
+        await self._db.write(keep)
+
+    async def sweep(self) -> float:
+        """Drop log reads that nobody waits for any more: their process died. A loop's iteration."""
+
+        def drop(tx: Session) -> int:
+            old = LogReadRow.asked_at < clock.now() - timedelta(seconds=2 * WAIT_SECONDS)
+            return affected(tx, delete(LogReadRow).where(old))
+
+        await self._db.write(drop)
+        return SWEEP_SECONDS
