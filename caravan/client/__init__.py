@@ -14,6 +14,7 @@ from caravan.client.accounting import AccountingClient
 from caravan.client.base import Client, each, new_key
 from caravan.client.broker import BrokerClient
 from caravan.client.catalog import CatalogClient
+from caravan.client.inprocess import InProcess
 from caravan.client.problems import ServiceUnavailable, UnknownProblem
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "BrokerClient",
     "CatalogClient",
     "Client",
+    "InProcess",
     "Peers",
     "ServiceUnavailable",
     "UnknownProblem",

@@ -1,6 +1,5 @@
 """What the three clients share: one `_call`, and `each` over the pages of a list."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -9,6 +8,7 @@ from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
+from caravan.client.inprocess import InProcess, Reply
 from caravan.client.problems import ServiceUnavailable, problem_of
 from caravan.kernel import ids
 from caravan.kernel.events import AuditEntry
@@ -31,15 +31,15 @@ def _text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _query(query: Mapping[str, object]) -> list[tuple[str, str | int | float | bool | None]]:
+def _query(query: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Query parameters without those that are None; a sequence repeats its name."""
-    pairs: list[tuple[str, str | int | float | bool | None]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in query.items():
         if isinstance(value, (list, tuple, set, frozenset)):
             pairs.extend((name, _text(one)) for one in value)
         elif value is not None:
             pairs.append((name, _text(value)))
-    return pairs
+    return tuple(pairs)
 
 
 class Request(TypedDict, total=False):
@@ -56,8 +56,7 @@ class Client:
     """One service's API. Methods are named after its operations, take and give contracts, and raise the server's problems.
 
     `base_url` is where the service answers, without /v1. `token` may be a function, asked before each call, so that
-    short-lived tokens stay fresh. With an `httpx.ASGITransport` the service is in this process: then a call that the
-    caller cancels still runs to its end, as it would at a remote server.
+    short-lived tokens stay fresh. `transport`: another way there than httpx's own; `InProcess` for a service of this process.
     Every method raises Problem (see caravan/contracts/problems.py) or ServiceUnavailable.
     """
 
@@ -65,16 +64,15 @@ class Client:
         self,
         base_url: str,
         token: Token,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx.AsyncBaseTransport | InProcess | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._token = token
         self._timeout = timeout
-        self._shielded = isinstance(transport, httpx.ASGITransport)
-        self._running: set[asyncio.Task[httpx.Response]] = set()
+        self._inside = transport if isinstance(transport, InProcess) else None
         self._http = httpx.AsyncClient(
             base_url=base_url.rstrip("/"),
-            transport=transport,
+            transport=None if isinstance(transport, InProcess) else transport,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
             trust_env=False,
@@ -92,8 +90,8 @@ class Client:
     async def is_ready(self) -> bool:
         """Whether the service says that it can do its work."""
         try:
-            return (await self._http.get("/readyz")).is_success
-        except httpx.TransportError:
+            return (await self._exchange("GET", "/readyz", (), {}, b"", 0)).status == 200
+        except ServiceUnavailable:
             return False
 
     async def feed(self, after: str | None, wait: float) -> tuple[list[dict[str, Any]], str]:
@@ -128,36 +126,34 @@ class Client:
             headers["Idempotency-Key"] = request["key"]
         if "version" in request:
             headers["If-Match"] = f'"{request["version"]}"'
-        content = None
+        content = b""
         if "body" in request:
             headers["Content-Type"] = "application/json"
-            content = request["body"].model_dump_json(by_alias=True)
-        built = self._http.build_request(
-            method, f"/v1{path}", params=_query(request.get("query", {})), content=content, headers=headers
-        )
-        wait = request.get("wait")
-        if wait is not None:
-            built.extensions["timeout"]["read"] = self._timeout + wait
-        response = await self._send(built, shielded=self._shielded and wait is None)
-        if not response.is_success:
-            raise problem_of(response)
-        return response.content
+            content = request["body"].model_dump_json(by_alias=True).encode()
+        query = _query(request.get("query", {}))
+        reply = await self._exchange(method, f"/v1{path}", query, headers, content, request.get("wait", 0))
+        if not 200 <= reply.status < 300:
+            raise problem_of(reply)
+        return reply.content
 
-    async def _send(self, request: httpx.Request, *, shielded: bool) -> httpx.Response:
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: tuple[tuple[str, str], ...],
+        headers: dict[str, str],
+        content: bytes,
+        wait: float,
+    ) -> Reply:
         try:
-            if not shielded:
-                return await self._http.send(request)
-            task = asyncio.create_task(self._http.send(request))
-            self._running.add(task)
-            task.add_done_callback(self._done)
-            return await asyncio.shield(task)
+            if self._inside is not None:
+                return await self._inside.call(method, path, query, headers, content, long_poll=wait > 0)
+            request = self._http.build_request(method, path, params=query, content=content or None, headers=headers)
+            request.extensions["timeout"]["read"] = self._timeout + wait
+            response = await self._http.send(request)
         except httpx.TransportError as error:
-            raise ServiceUnavailable(f"{request.method} {request.url}: {type(error).__name__} {error}") from error
-
-    def _done(self, task: asyncio.Task[httpx.Response]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen here, since the caller may be gone
+            raise ServiceUnavailable(f"{method} {path}: {type(error).__name__} {error}") from error
+        return Reply(str(request.url), response.status_code, response.content)
 
 
 def new_key() -> str:

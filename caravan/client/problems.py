@@ -4,10 +4,10 @@ import json
 from functools import cache
 from typing import Any
 
-import httpx
 from pydantic import TypeAdapter, ValidationError
 
 import caravan.contracts.problems  # noqa: F401  (makes the domain's classes known)
+from caravan.client.inprocess import Reply
 from caravan.kernel.problems import FieldError, Problem, Unreachable
 
 __all__ = ["ServiceUnavailable", "UnknownProblem", "problem_of"]
@@ -53,17 +53,17 @@ def _classes() -> dict[str, type[Problem]]:
     return found
 
 
-def problem_of(response: httpx.Response) -> Problem | ServiceUnavailable:
+def problem_of(reply: Reply) -> Problem | ServiceUnavailable:
     """The exception for an answer that isn't a success."""
     try:
-        answered = json.loads(response.content)
+        answered = json.loads(reply.content)
     except ValueError:
         answered = None
     if not isinstance(answered, dict) or "code" not in answered:
-        return ServiceUnavailable(f"{response.request.url} answered {response.status_code} without a problem")
+        return ServiceUnavailable(f"{reply.url} answered {reply.status} without a problem")
     kind = _classes().get(str(answered["code"]))
     if kind is None:
-        return UnknownProblem(response.status_code, answered)
+        return UnknownProblem(reply.status, answered)
     try:
         members = {
             name: TypeAdapter(type_).validate_python(answered[name], strict=False)
@@ -71,5 +71,5 @@ def problem_of(response: httpx.Response) -> Problem | ServiceUnavailable:
         }
         errors = [FieldError.model_validate(error) for error in answered.get("errors", [])]
     except (KeyError, ValidationError):
-        return UnknownProblem(response.status_code, answered)
+        return UnknownProblem(reply.status, answered)
     return kind(answered.get("detail"), errors=errors, **members)

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
 from caravan.kernel import ids
 from caravan.kernel.docs import problem_documentation
 from caravan.kernel.logs import RequestContext, current_request
@@ -69,9 +69,9 @@ def _peers(settings: Settings, me: ServiceName, apps: dict[ServiceName, _Neighbo
     """The clients through which `me` sees the services: in this process, or at the URLs of the settings."""
     signer = create_signer(settings)
 
-    def arguments(service: ServiceName) -> tuple[str, httpx.AsyncBaseTransport | None]:
+    def arguments(service: ServiceName) -> tuple[str, InProcess | None]:
         if apps is not None:
-            return f"http://{service}", httpx.ASGITransport(apps[service])
+            return f"http://{service}", InProcess(apps[service])
         url = settings.service_url(service)
         if url is None:
             raise ValueError(

@@ -39,7 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from caravan.kernel import clock
 from caravan.kernel.problems import Busy
-from caravan.kernel.sqlite import Pending, SqliteFile
+from caravan.kernel.sqlite import Pending, SqliteFile, SqliteSession
 from caravan.kernel.sqlite import WriterTaken as WriterTaken
 from caravan.kernel.turns import Turns
 
@@ -273,11 +273,11 @@ def affected(tx: Session, statement: UpdateBase, values: Mapping[str, Any] | Non
 
 def database_now(tx: Session) -> datetime:
     """The database's own clock: leases are compared by it, so that replicas with crooked clocks agree."""
-    if tx.get_bind().dialect.name == "sqlite":
+    if is_sqlite(tx):
         return clock.now()
     value: datetime = tx.execute(text("SELECT clock_timestamp()")).scalar_one()
     return value
 
 
 def is_sqlite(tx: Session) -> bool:
-    return tx.get_bind().dialect.name == "sqlite"
+    return isinstance(tx, SqliteSession) or tx.get_bind().dialect.name == "sqlite"

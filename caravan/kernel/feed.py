@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, ids, leases
 from caravan.kernel.database import Database, affected, is_sqlite, signal
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import CursorGone, FieldError, Invalid
 from caravan.kernel.tables import feed_entities, feed_followers, feed_state, outbox
 
@@ -42,11 +43,12 @@ def upsert(tx: Session, table: Any) -> Any:
 
 _FIRST: Final = select(func.min(outbox.c.position)).scalar_subquery()
 _LAST: Final = select(func.coalesce(func.max(outbox.c.position), 0)).scalar_subquery()
-_APPEND: Final = insert(outbox)
-_APPEND_IN_ORDER: Final = insert(outbox).values(position=_LAST + 1)
+_APPEND: Final = {True: Prepared(insert(outbox).values(position=_LAST + 1)), False: Prepared(insert(outbox))}
 _REMEMBER: Final = {
-    is_lite: new.on_conflict_do_update(
-        index_elements=["subject"], set_={name: new.excluded[name] for name in ("type", "time", "data")}
+    is_lite: Prepared(
+        new.on_conflict_do_update(
+            index_elements=["subject"], set_={name: new.excluded[name] for name in ("type", "time", "data")}
+        )
     )
     for is_lite, new in ((True, sqlite.insert(feed_entities)), (False, postgresql.insert(feed_entities)))
 }
@@ -67,7 +69,7 @@ _ACKNOWLEDGED: Final = select(feed_followers.c.position, feed_followers.c.seen_a
 def state(tx: Session, type: str, subject: str, entity: BaseModel) -> None:
     """Publish `entity` as it is after this transaction. A follower that missed earlier versions misses nothing."""
     event = _append(tx, type, subject, entity)
-    tx.execute(_REMEMBER[is_sqlite(tx)], {name: event[name] for name in ("subject", "type", "time", "data")})
+    _REMEMBER[is_sqlite(tx)].run(tx, **{name: event[name] for name in ("subject", "type", "time", "data")})
 
 
 def fact(tx: Session, type: str, subject: str, data: BaseModel) -> None:
@@ -83,7 +85,7 @@ def _append(tx: Session, type: str, subject: str, data: BaseModel) -> dict[str, 
         "time": clock.now(),
         "data": data.model_dump_json(by_alias=True),
     }
-    tx.execute(_APPEND_IN_ORDER if is_sqlite(tx) else _APPEND, event)
+    _APPEND[is_sqlite(tx)].run(tx, **event)
     signal(tx, TOPIC)
     return event
 

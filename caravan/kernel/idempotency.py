@@ -2,7 +2,7 @@
 
 `claim` in the first transaction, `answer` in the last: what was decided and what was said become durable together. A key whose
 owner (a process) has died, or has let it go, is taken over by the next request that brings it; `reference` tells that one what
-the first had made. Were both to finish, the first answer stands for both.
+the first had made, in the transaction of its claim. Were both to finish, the first answer stands for both.
 """
 
 import hashlib
@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, leases
-from caravan.kernel.database import Database, affected, database_now
+from caravan.kernel.database import Database, database_now, is_sqlite
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import KeyReused, StillRunning
 from caravan.kernel.tables import idempotency
 
@@ -22,16 +24,16 @@ OWNER_TTL: Final = timedelta(seconds=10)
 KEPT: Final = timedelta(days=7)
 NOBODY: Final = ""
 
-_FIND: Final = select(idempotency).where(
-    idempotency.c.scope == bindparam("of_scope"), idempotency.c.key == bindparam("of_key")
-)
-_CLAIM: Final = insert(idempotency)
-_MINE: Final = update(idempotency).where(
-    idempotency.c.scope == bindparam("of_scope"), idempotency.c.key == bindparam("of_key")
-)
-_REFER: Final = _MINE.values(reference=bindparam("made"))
-_ANSWER: Final = _MINE.where(idempotency.c.status.is_(None)).values(
-    status=bindparam("said"), body=bindparam("with_body"), headers=bindparam("with_headers")
+_THIS: Final = (idempotency.c.scope == bindparam("of_scope")) & (idempotency.c.key == bindparam("of_key"))
+_FIND: Final = Prepared(select(idempotency).where(_THIS))
+_CLAIM: Final = {
+    True: Prepared(sqlite.insert(idempotency).on_conflict_do_nothing()),
+    False: Prepared(postgresql.insert(idempotency).on_conflict_do_nothing()),
+}
+_ANSWER: Final = Prepared(
+    update(idempotency)
+    .where(_THIS, idempotency.c.status.is_(None))
+    .values(status=bindparam("said"), body=bindparam("with_body"), headers=bindparam("with_headers"))
 )
 
 
@@ -68,21 +70,23 @@ def owner_lease(owner: str) -> str:
     return f"owner:{owner}"
 
 
-def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
-    """Take the key, or return the stored answer. Raises KeyReused (other body) and StillRunning (its owner is alive)."""
-    row = tx.execute(_FIND, {"of_scope": key.scope, "of_key": key.key}).one_or_none()
-    if row is None:
-        tx.execute(
-            _CLAIM,
-            {
-                "scope": key.scope,
-                "key": key.key,
-                "fingerprint": key.fingerprint,
-                "owner": owner,
-                "created_at": clock.now(),
-            },
-        )
+def claim(tx: Session, key: Key, owner: str, reference: str | None = None) -> Answer | Claimed:
+    """Take the key, or return the stored answer. Raises KeyReused (other body) and StillRunning (its owner is alive).
+
+    `reference`: what this transaction makes, for whoever takes over.
+    """
+    claimed = _CLAIM[is_sqlite(tx)].run(
+        tx,
+        scope=key.scope,
+        key=key.key,
+        fingerprint=key.fingerprint,
+        owner=owner,
+        reference=reference,
+        created_at=clock.now(),
+    )
+    if claimed:
         return Claimed(None)
+    row = _FIND.one(tx, of_scope=key.scope, of_key=key.key)
     if row.fingerprint != key.fingerprint:
         raise KeyReused
     if row.status is not None:
@@ -94,17 +98,12 @@ def claim(tx: Session, key: Key, owner: str) -> Answer | Claimed:
     return Claimed(row.reference)
 
 
-def refer(tx: Session, key: Key, reference: str) -> None:
-    """Note what this request has made, in the transaction that made it, for whoever takes over."""
-    tx.execute(_REFER, {"of_scope": key.scope, "of_key": key.key, "made": reference})
-
-
 def answer(tx: Session, key: Key, stored: Answer) -> Answer:
     """Store what every repeat will get, and return it: `stored`, unless another that took the key over has answered before."""
     said = {"said": stored.status, "with_body": stored.body, "with_headers": stored.headers}
-    if affected(tx, _ANSWER, {"of_scope": key.scope, "of_key": key.key, **said}):
+    if _ANSWER.run(tx, of_scope=key.scope, of_key=key.key, **said):
         return stored
-    row = tx.execute(_FIND, {"of_scope": key.scope, "of_key": key.key}).one()
+    row = _FIND.one(tx, of_scope=key.scope, of_key=key.key)
     return Answer(row.status, row.body, row.headers or {})
 
 

@@ -11,9 +11,10 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.kernel.database import database_now
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.tables import leases
 
-_PEEK: Final = select(leases).where(leases.c.name == bindparam("lease"))
+_PEEK: Final = Prepared(select(leases).where(leases.c.name == bindparam("lease")))
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Fenced(Exception):
 
 def peek(tx: Session, name: str) -> Held | None:
     """The lease as stored, expired or not."""
-    row = tx.execute(_PEEK, {"lease": name}).one_or_none()
+    row = _PEEK.first(tx, lease=name)
     return Held(row.holder, row.epoch, row.expires_at) if row else None
 
 

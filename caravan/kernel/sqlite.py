@@ -52,6 +52,12 @@ class _Driven(SQLiteDialect_pysqlite):
 registry.register("sqlite.driven", __name__, "_Driven")
 
 
+class SqliteSession(Session):
+    """A session of one of the threads. `driver`: its connection as the driver knows it, for statements that pass SQLAlchemy by."""
+
+    driver: sqlite3.Connection
+
+
 class Pending:
     """A unit of work that waits for its turn; then what came of it, on its way to `future`."""
 
@@ -124,7 +130,8 @@ class _Threaded(Thread):
         super().__init__(name=type(self).__name__, daemon=True)
         self.connection = connection
         self._driver = cast(sqlite3.Connection, connection.connection.driver_connection)
-        self._session = Session(connection)
+        self._session = SqliteSession(connection)
+        self._session.driver = self._driver
         self._units = units
         self._deliver = deliver
 
@@ -132,7 +139,8 @@ class _Threaded(Thread):
         try:
             pending.run(self._session)
         finally:
-            self._session.close()
+            if self._session.in_transaction():
+                self._session.close()
             self._session.info.clear()
         if not self._driver.in_transaction:
             raise RuntimeError("a unit of work ended its transaction itself, as INSERT OR ROLLBACK does")

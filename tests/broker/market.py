@@ -12,7 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
+from caravan.client.inprocess import Reply
 from caravan.contracts.funds import DepositDraft, Funds, Hold
 from caravan.contracts.jobs import Array, Job, JobDetail, JobSpec, JobState, Resources, Where
 from caravan.contracts.offerings import (
@@ -53,17 +54,17 @@ PRICE = Decimal("36.00")
 SCRIPT = "#!/bin/sh\ntrue\n"
 
 
-class Wire(httpx.ASGITransport):
+class Wire(InProcess):
     """The way to a service in this process. It can be cut: then nothing arrives."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app)
         self.cut = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def call(self, *request: Any, **options: Any) -> Reply:
         if self.cut:
             raise httpx.ConnectError("the wire is cut")
-        return await super().handle_async_request(request)
+        return await super().call(*request, **options)
 
 
 async def eventually(call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -132,7 +133,7 @@ class Platform:
 
     def person(self, subject: str, *permissions: str) -> Person:
         """Someone at the broker, for what its client has no method for."""
-        http = httpx.AsyncClient(transport=Wire(self.apps["broker"]), base_url="http://broker")
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(self.apps["broker"]), base_url="http://broker")
         return Person(http, self.token(subject, *permissions))
 
     def catalog(self, subject: str, *permissions: str) -> CatalogClient:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from sqlalchemy import select, update
 
-from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, each
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers, each
 from caravan.contracts import events
 from caravan.contracts.dispatch import LeaseRequest, Report, SiteReport
 from caravan.contracts.funds import HoldAnswer
@@ -100,7 +100,7 @@ class World:
         self._reader = self.client(signer.service_token("accounting"))
 
     def client(self, token: str) -> BrokerClient:
-        return BrokerClient("http://broker", token, transport=httpx.ASGITransport(self.app))
+        return BrokerClient("http://broker", token, transport=InProcess(self.app))
 
     def agent_api(self) -> BrokerClient:
         return self.client(self._signer.sign("agent", [f"site/{self.site.id}:agent"]))

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
-from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
+from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
 from caravan.contracts.events import ADAPTER_ANNOUNCED, SITE_REPORTED
 from caravan.contracts.offerings import InventoryItem
 from caravan.kernel import feed
@@ -47,7 +46,7 @@ async def catalog(settings: Settings, other_broker: ServiceApp) -> AsyncIterator
     def token() -> str:
         return create_signer(settings).service_token("catalog")
 
-    transport = httpx.ASGITransport(app=other_broker)
+    transport = InProcess(other_broker)
     peers = Peers(
         catalog=CatalogClient("http://catalog", token, transport),
         broker=BrokerClient("http://broker", token, transport),

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from caravan.client import AccountingClient, BrokerClient, CatalogClient, ServiceUnavailable, UnknownProblem, each
+from caravan.client import (
+    AccountingClient,
+    BrokerClient,
+    CatalogClient,
+    InProcess,
+    ServiceUnavailable,
+    UnknownProblem,
+    each,
+)
 from caravan.contracts.funds import BudgetChange, DepositDraft
 from caravan.contracts.jobs import JobState
 from caravan.contracts.parties import OrganizationDraft
@@ -142,7 +150,7 @@ async def test_a_call_in_this_process_goes_on_when_its_caller_is_cancelled() -> 
         await send({"type": "http.response.start", "status": 404, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    async with BrokerClient("http://broker", "t", transport=httpx.ASGITransport(app)) as broker:
+    async with BrokerClient("http://broker", "t", transport=InProcess(app)) as broker:
         task = asyncio.create_task(broker.list_jobs(state=JobState.RUNNING))
         await entered.wait()
         task.cancel()

@@ -23,7 +23,6 @@ from caravan.kernel.idempotency import (
     fingerprint,
     owner_lease,
     prune,
-    refer,
 )
 from caravan.kernel.problems import KeyReused, StillRunning
 from caravan.kernel.tables import idempotency
@@ -101,8 +100,7 @@ async def test_a_key_whose_owner_lives_is_not_taken_over(db: Database) -> None:
 
 async def test_who_takes_over_from_the_dead_is_told_what_was_made(db: Database) -> None:
     me, heir = await owner(db, "me"), await owner(db, "heir")
-    await db.write(claim, KEY, me)
-    await db.write(refer, KEY, "job_1")
+    await db.write(claim, KEY, me, "job_1")
     await dies(db, me)
     assert await db.write(claim, KEY, heir) == Claimed("job_1")
     with pytest.raises(StillRunning):
@@ -121,8 +119,7 @@ async def test_of_an_owner_thought_dead_and_its_heir_the_first_to_answer_is_righ
 
 async def test_a_claim_that_is_let_go_is_the_next_ones(db: Database) -> None:
     me = await owner(db, "me")
-    await db.write(claim, KEY, me)
-    await db.write(refer, KEY, "job_1")
+    await db.write(claim, KEY, me, "job_1")
     await db.write(abandon, KEY)
     assert await db.write(claim, KEY, me) == Claimed("job_1")
     await db.write(answer, KEY, SAID)

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, HoldStatus, HoldStep
 from caravan.contracts.problems import HoldOutdated
 from caravan.kernel.feed import upsert
 from caravan.kernel.money import Money
+from caravan.kernel.prepared import Fetched, Prepared
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.decision import Limit, Refused, decide
 from services.accounting.funds.models import BudgetRow, Fund, HoldBudget, HoldRow, Movement, Settlement
@@ -20,47 +21,51 @@ HOLDS, FUNDS, BUDGETS, ATTACHED = table(HoldRow), table(Fund), table(BudgetRow),
 MOVEMENTS, SETTLEMENTS = table(Movement), table(Settlement)
 
 # Statements of the path that every submission takes, built once.
-_FIND: Final = select(HOLDS).where(HOLDS.c.job == bindparam("job"))
-_SETTLED: Final = select(SETTLEMENTS.c.hold_revision).where(SETTLEMENTS.c.job == bindparam("job"))
-_FUND: Final = select(FUNDS).where(FUNDS.c.organization == bindparam("organization"))
-_MATCHING: Final = (
+_FIND: Final = Prepared(select(HOLDS).where(HOLDS.c.job == bindparam("its_job")))
+_SETTLED: Final = Prepared(select(SETTLEMENTS.c.hold_revision).where(SETTLEMENTS.c.job == bindparam("its_job")))
+_FUND: Final = Prepared(select(FUNDS).where(FUNDS.c.organization == bindparam("its_organization")))
+_MATCHING: Final = Prepared(
     select(BUDGETS)
     .where(
-        BUDGETS.c.organization == bindparam("organization"),
-        or_(BUDGETS.c.project.is_(None), BUDGETS.c.project == bindparam("project")),
+        BUDGETS.c.organization == bindparam("its_organization"),
+        or_(BUDGETS.c.project.is_(None), BUDGETS.c.project == bindparam("its_project")),
         BUDGETS.c.starts_at <= bindparam("submitted_at"),
         or_(BUDGETS.c.ends_at.is_(None), BUDGETS.c.ends_at > bindparam("submitted_at")),
     )
     .order_by(BUDGETS.c.id)
 )
 _MINE: Final = select(ATTACHED.c.budget).where(ATTACHED.c.job == bindparam("its_job")).scalar_subquery()
-_ATTACHED: Final = select(BUDGETS).where(BUDGETS.c.id.in_(_MINE)).order_by(BUDGETS.c.id)
-_ADD_TO_FUND: Final = (
+_ATTACHED: Final = Prepared(select(BUDGETS).where(BUDGETS.c.id.in_(_MINE)).order_by(BUDGETS.c.id))
+_ADD_TO_FUND: Final = Prepared(
     update(FUNDS)
     .where(FUNDS.c.organization == bindparam("its_organization"))
     .values(held=FUNDS.c.held + bindparam("more_held"), charged=FUNDS.c.charged + bindparam("more_charged"))
 )
-_ADD_TO_BUDGETS: Final = (
+_ADD_TO_BUDGETS: Final = Prepared(
     update(BUDGETS)
     .where(BUDGETS.c.id.in_(_MINE))
     .values(held=BUDGETS.c.held + bindparam("more_held"), charged=BUDGETS.c.charged + bindparam("more_charged"))
 )
-_CAPTURE: Final = update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(captured=bindparam("now_captured"))
-_RECORD: Final = insert(MOVEMENTS).values(
-    number=select(func.coalesce(func.max(MOVEMENTS.c.number), 0) + 1)
-    .where(MOVEMENTS.c.job == bindparam("its_job"))
-    .scalar_subquery()
+_CAPTURE: Final = Prepared(
+    update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(captured=bindparam("now_captured"))
 )
-_INSERT_HOLD: Final = insert(HOLDS)
-_ATTACH: Final = insert(ATTACHED)
+_RECORD: Final = Prepared(
+    insert(MOVEMENTS).values(
+        number=select(func.coalesce(func.max(MOVEMENTS.c.number), 0) + 1)
+        .where(MOVEMENTS.c.job == bindparam("its_job"))
+        .scalar_subquery()
+    )
+)
+_INSERT_HOLD: Final = Prepared(insert(HOLDS))
+_ATTACH: Final = Prepared(insert(ATTACHED))
 
 
-def find(tx: Session, job: str) -> Row[Any] | None:
-    """The hold's row, if one was ever granted."""
-    return tx.execute(_FIND, {"job": job}).one_or_none()
+def find(tx: Session, job: str) -> Fetched | None:
+    """The hold's row, or None if none was ever granted."""
+    return _FIND.first(tx, its_job=job)
 
 
-def held(hold: Row[Any]) -> int:
+def held(hold: Fetched) -> int:
     """What is set aside and not captured, in fen; 0 once settled."""
     return int(hold.amount - hold.captured) if hold.status == HoldStatus.OPEN else 0
 
@@ -75,11 +80,13 @@ def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer
     granted = HoldAnswer(job=job, revision=request.revision, granted=True)
     if current is not None and current.revision == request.revision:
         return granted
-    fund = tx.execute(_FUND, {"organization": request.organization}).one_or_none()
+    fund = _FUND.first(tx, its_organization=request.organization)
     if current is None:
-        budgets = tx.execute(_MATCHING, request.model_dump(include={"organization", "project", "submitted_at"})).all()
+        budgets = _MATCHING.all(
+            tx, its_organization=request.organization, its_project=request.project, submitted_at=request.submitted_at
+        )
     else:
-        budgets = tx.execute(_ATTACHED, {"its_job": job}).all()
+        budgets = _ATTACHED.all(tx, its_job=job)
     limits = _limits(fund, budgets, held(current) if current else 0)
     refused = decide(limits, current.amount if current else None, request.amount.fen)
     if refused is not None:
@@ -97,13 +104,13 @@ def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer
     return granted
 
 
-def capture(tx: Session, hold: Row[Any], amount: int, at: datetime) -> None:
+def capture(tx: Session, hold: Fetched, amount: int, at: datetime) -> None:
     """Charge `amount` fen (negative: give back) of what the hold has set aside. After settling nothing is held any more."""
     if not amount:
         return
     captured = hold.captured + amount
     open_ = hold.status == HoldStatus.OPEN
-    tx.execute(_CAPTURE, {"its_job": hold.job, "now_captured": captured})
+    _CAPTURE.run(tx, its_job=hold.job, now_captured=captured)
     add_to_totals(tx, hold.job, hold.organization, charged=amount, held=-amount if open_ else 0)
     record(tx, hold.job, HoldStep.CAPTURED, amount, hold.amount - captured if open_ else 0, at)
 
@@ -128,8 +135,8 @@ def mark_overrun(tx: Session, job: str, overrun: bool) -> None:
 def add_to_totals(tx: Session, job: str, organization: str, *, held: int = 0, charged: int = 0) -> None:
     """Change what the organization and the job's budgets have held and charged, in fen."""
     more = {"more_held": held, "more_charged": charged}
-    tx.execute(_ADD_TO_FUND, {"its_organization": organization, **more})
-    tx.execute(_ADD_TO_BUDGETS, {"its_job": job, **more})
+    _ADD_TO_FUND.run(tx, its_organization=organization, **more)
+    _ADD_TO_BUDGETS.run(tx, its_job=job, **more)
 
 
 def ensure_fund(tx: Session, organization: str) -> None:
@@ -140,14 +147,13 @@ def ensure_fund(tx: Session, organization: str) -> None:
 
 def record(tx: Session, job: str, step: HoldStep, amount: int, held: int, at: datetime) -> None:
     """Add a step to the hold's life; `held` is what is still held after it."""
-    values = {"job": job, "its_job": job, "at": at, "step": step.value, "amount": amount, "held": held}
-    tx.execute(_RECORD, values)
+    _RECORD.run(tx, job=job, its_job=job, at=at, step=step.value, amount=amount, held=held)
 
 
-def _check_current(tx: Session, job: str, current: Row[Any] | None, request: HoldRequest) -> None:
-    settled = tx.execute(_SETTLED, {"job": job}).scalar_one_or_none()
+def _check_current(tx: Session, job: str, current: Fetched | None, request: HoldRequest) -> None:
+    settled = _SETTLED.first(tx, its_job=job)
     if settled is not None:
-        raise HoldOutdated(revision=current.revision if current else settled)
+        raise HoldOutdated(revision=current.revision if current else settled.hold_revision)
     if current is None:
         return
     if current.revision > request.revision:
@@ -158,27 +164,27 @@ def _check_current(tx: Session, job: str, current: Row[Any] | None, request: Hol
             raise Invalid(errors=[FieldError(pointer=f"/{name}", code="changed", detail=detail)])
 
 
-def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Row[Any]], at: datetime) -> None:
+def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetched], at: datetime) -> None:
     amount = request.amount.fen
-    hold = {
-        "job": job,
-        "organization": request.organization,
-        "project": request.project,
-        "revision": request.revision,
-        "amount": amount,
-        "captured": 0,
-        "overrun": False,
-        "status": HoldStatus.OPEN.value,
-        "submitted_at": request.submitted_at,
-    }
-    tx.execute(_INSERT_HOLD, hold)
+    _INSERT_HOLD.run(
+        tx,
+        job=job,
+        organization=request.organization,
+        project=request.project,
+        revision=request.revision,
+        amount=amount,
+        captured=0,
+        overrun=False,
+        status=HoldStatus.OPEN.value,
+        submitted_at=request.submitted_at,
+    )
     if budgets:
-        tx.execute(_ATTACH, [{"job": job, "budget": budget.id} for budget in budgets])
+        _ATTACH.run_each(tx, [{"job": job, "budget": budget.id} for budget in budgets])
     add_to_totals(tx, job, request.organization, held=amount)
     record(tx, job, HoldStep.GRANTED, amount, amount, at)
 
 
-def _limits(fund: Row[Any] | None, budgets: Sequence[Row[Any]], mine: int) -> list[Limit]:
+def _limits(fund: Fetched | None, budgets: Sequence[Fetched], mine: int) -> list[Limit]:
     """What the hold must keep within; `mine` is what it holds already."""
     total = fund.deposited + fund.credit - fund.charged if fund else 0
     held_in_all = fund.held if fund else 0

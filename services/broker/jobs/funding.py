@@ -95,8 +95,7 @@ def still_owed(tx: Session, row: JobRow) -> int:
 
 def decided(tx: Session, ask: Ask, answer: Answered) -> JobRow:
     """Apply accounting's answer, if it is to the revision that the job waits for. Returns the job."""
-    row = tx.get_one(JobRow, ask.job)
-    with tx.no_autoflush:
+    with store.changing(tx, ask.job) as row:
         _apply(tx, row, ask, answer)
     return row
 

@@ -14,6 +14,7 @@ from caravan.contracts.dispatch import Desired
 from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement
 from caravan.kernel import clock, ids
 from caravan.kernel.database import table_of
+from caravan.kernel.prepared import Prepared
 from services.broker.jobs import funding, store
 from services.broker.jobs.funding import Ask
 from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
@@ -22,7 +23,7 @@ from services.broker.placement.decide import Decision, Option, Question, dearest
 from services.broker.placement.models import StoredPlacement
 from services.broker.placement.service import Placer
 
-_KEEP: Final = insert(table_of(StoredPlacement))
+_KEEP: Final = Prepared(insert(table_of(StoredPlacement)))
 LOOK_AGAIN: Final = timedelta(seconds=20)
 
 
@@ -101,7 +102,7 @@ class Planner:
             chosen=chosen.candidate.offering if chosen else None,
             created_at=now,
         )
-        tx.execute(_KEEP, {"id": placement.id, "job": row.id, "data": placement.model_dump_json()})
+        _KEEP.run(tx, id=placement.id, job=row.id, data=placement.model_dump_json())
 
     def _plan(self, tx: Session, row: JobRow, option: Option, kind: str, indices: Sequence[int], now: datetime) -> None:
         row.attempts += 1

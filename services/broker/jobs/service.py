@@ -19,6 +19,7 @@ from caravan.kernel import clock, idempotency, ids, steps
 from caravan.kernel.database import Database, table_of
 from caravan.kernel.idempotency import Answer, Key
 from caravan.kernel.logs import get_logger
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import NotFound, Problem
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of, answer_of_problem
@@ -31,7 +32,7 @@ from services.broker.placement.decide import Question
 from services.broker.placement.service import Placer, organization_of
 
 log = get_logger(__name__)
-_TASKS = insert(table_of(TaskRow))
+_TASKS = Prepared(insert(table_of(TaskRow)))
 
 
 class JobService:
@@ -92,53 +93,27 @@ class JobService:
     # Transaction 1
 
     def _accept(self, tx: Session, spec: JobSpec, caller: Caller, key: Key) -> Answer | tuple[str, Ask | None]:
-        claimed = idempotency.claim(tx, key, self._owner)
+        job = ids.new("job")
+        claimed = idempotency.claim(tx, key, self._owner, job)
         if isinstance(claimed, Answer):
             return claimed
         if claimed.reference:
             return claimed.reference, self._planner.advance(tx, claimed.reference)
-        organization = organization_of(tx, spec, caller)
-        now, job = clock.now(), ids.new("job")
+        organization, now = organization_of(tx, spec, caller), clock.now()
         decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
         if not decision.options:
             raise NoOfferingFits(refused=decision.refused)
-        with tx.no_autoflush:  # the job's row is written once, at the end
-            row = self._insert(tx, job, spec, organization, now)
-            store.note(tx, job, "job.created", at=now)
-            idempotency.refer(tx, key, job)
-            return job, self._planner.place(tx, row, spec, decision, spec.indices, now)
-
-    def _insert(self, tx: Session, job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
-        row = JobRow(
-            id=job,
-            organization=organization,
-            project=spec.project,
-            name=spec.name,
-            spec=spec.model_dump_json(),
-            labels=dict(spec.labels),
-            state=JobState.PENDING,
-            detail="",
-            counts={JobState.PENDING: len(spec.indices)},
-            hold_revision=0,
-            hold_fen=0,
-            hold_state=HoldState.UNCONFIRMED,
-            attempts=0,
-            cancel_requested=0,
-            excluded={},
-            open_runs=0,
-            created_at=now,
-            wake_at=now + funding.RESCUE,
-            version=1,
-        )
-        tx.add(row)
-        tx.execute(
-            _TASKS,
-            [{"job": job, "index": i, "state": JobState.PENDING, "tries": 0, "detail": ""} for i in spec.indices],
+        row = _new(job, spec, organization, now)
+        store.note(tx, job, "job.created", at=now)
+        _TASKS.run_each(
+            tx, [{"job": job, "index": i, "state": JobState.PENDING, "tries": 0, "detail": ""} for i in spec.indices]
         )
         if spec.labels:
             labels = [f"{name}={value}" for name, value in spec.labels.items()]
             tx.execute(insert(LabelRow), [{"label": label, "job": job} for label in labels])
-        return row
+        ask = self._planner.place(tx, row, spec, decision, spec.indices, now)
+        store.create(tx, row)  # once, as it is after all that
+        return job, ask
 
     # Transaction 2
 
@@ -190,3 +165,28 @@ class JobService:
         row.reason = None
         store.follow_tasks(tx, row, now)
         return store.to_job(row)
+
+
+def _new(job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
+    """A job that nobody has looked at yet; not stored."""
+    return JobRow(
+        id=job,
+        organization=organization,
+        project=spec.project,
+        name=spec.name,
+        spec=spec.model_dump_json(),
+        labels=dict(spec.labels),
+        state=JobState.PENDING,
+        detail="",
+        counts={JobState.PENDING: len(spec.indices)},
+        hold_revision=0,
+        hold_fen=0,
+        hold_state=HoldState.UNCONFIRMED,
+        attempts=0,
+        cancel_requested=0,
+        excluded={},
+        open_runs=0,
+        created_at=now,
+        wake_at=now + funding.RESCUE,
+        version=1,
+    )

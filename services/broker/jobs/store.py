@@ -3,7 +3,8 @@
 Everything that moves a job goes through here, whoever caused it: a request, the loop or a site's report.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from caravan.contracts.usage import JobSettled, RunUsage
 from caravan.kernel import clock, feed
 from caravan.kernel.database import affected, signal, table_of
 from caravan.kernel.money import Money
+from caravan.kernel.prepared import Prepared
 from services.broker.dispatch.wanted import want
 from services.broker.jobs.models import AttemptRow, EventRow, JobRow, RunRow, TaskRow
 from services.broker.jobs.states import job_state
@@ -30,31 +32,51 @@ PROSE_CHARACTERS: Final = 4000
 WOKEN_BY_AN_OFFERING: Final = 100
 
 
-# Statements of every submission, made once: SQLAlchemy takes longer to make one than SQLite to run it.
-_events = table_of(EventRow)
-_NOTE: Final = insert(_events).values(
-    sequence=select(func.coalesce(func.max(_events.c.sequence), 0) + 1)
-    .where(_events.c.job == bindparam("of_job"))
-    .scalar_subquery()
+_jobs, _events = table_of(JobRow), table_of(EventRow)
+_COLUMNS: Final = tuple(column.key for column in _jobs.columns)
+_INSERT: Final = Prepared(insert(_jobs))
+_FIND: Final = Prepared(select(_jobs).where(_jobs.c.id == bindparam("of_job")))
+_CHANGE: Final = Prepared(update(_jobs).where(_jobs.c.id == bindparam("of_job")))
+_NOTE: Final = Prepared(
+    insert(_events).values(
+        sequence=select(func.coalesce(func.max(_events.c.sequence), 0) + 1)
+        .where(_events.c.job == bindparam("of_job"))
+        .scalar_subquery()
+    )
 )
 _waiting = table_of(Waiting)
-_WAITED_FOR: Final = select(_waiting.c.offering).where(_waiting.c.job == bindparam("job"))
-_WAIT: Final = insert(_waiting)
+_WAITED_FOR: Final = Prepared(select(_waiting.c.offering).where(_waiting.c.job == bindparam("of_job")))
+_WAIT: Final = Prepared(insert(_waiting))
 _mine, _other = _waiting.alias(), _waiting.alias()
-_IS_NEXT: Final = (
+_IS_NEXT: Final = Prepared(
     select(_mine.c.job)
     .where(
-        _mine.c.job == bindparam("job"),
-        ~exists().where(_other.c.offering == _mine.c.offering, _other.c.job < bindparam("job")),
+        _mine.c.job == bindparam("of_job"),
+        ~exists().where(_other.c.offering == _mine.c.offering, _other.c.job < bindparam("of_job")),
     )
     .limit(1)
 )
 
 
+def create(tx: Session, job: JobRow) -> None:
+    """Write the row of a new job."""
+    _INSERT.run(tx, **{name: getattr(job, name) for name in _COLUMNS})
+
+
+@contextmanager
+def changing(tx: Session, job: str) -> Iterator[JobRow]:
+    """The job's row by itself: the session doesn't know of it. What the block changes of it is written at the end."""
+    found = _FIND.one(tx, of_job=job)
+    row = JobRow(**found._asdict())
+    yield row
+    changed = {name: value for name in _COLUMNS if (value := getattr(row, name)) != getattr(found, name)}
+    if changed:
+        _CHANGE.run(tx, of_job=job, **changed)
+
+
 def note(tx: Session, job: str, type: str, detail: str = "", at: datetime | None = None, **data: Any) -> None:
     """Write the next event of the job."""
-    values = {"job": job, "of_job": job, "at": at or clock.now(), "type": type, "detail": words(detail), "data": data}
-    tx.execute(_NOTE, values)
+    _NOTE.run(tx, job=job, of_job=job, at=at or clock.now(), type=type, detail=words(detail), data=data)
 
 
 def wake(tx: Session, job: str, at: datetime | None = None) -> None:
@@ -81,20 +103,20 @@ def offering_changed(tx: Session, offering: str) -> None:
 
 def wait_for(tx: Session, job: str, offerings: Sequence[str]) -> bool:
     """Have the job wait for just these offerings. What it leaves goes to the next in line. Returns whether anything changed."""
-    before = set(tx.scalars(_WAITED_FOR, {"job": job}))
+    before = {row.offering for row in _WAITED_FOR.all(tx, of_job=job)}
     left, new = before - set(offerings), [offering for offering in offerings if offering not in before]
     if left:
         tx.execute(delete(Waiting).where(Waiting.job == job, Waiting.offering.in_(left)))
         for offering in sorted(left):
             wake_waiting(tx, offering)
     if new:
-        tx.execute(_WAIT, [{"offering": offering, "job": job} for offering in new])
+        _WAIT.run_each(tx, [{"offering": offering, "job": job} for offering in new])
     return bool(left or new)
 
 
 def is_next(tx: Session, job: str) -> bool:
     """Whether the job is the oldest that waits for any of its offerings."""
-    return tx.execute(_IS_NEXT, {"job": job}).first() is not None
+    return _IS_NEXT.first(tx, of_job=job) is not None
 
 
 def words(text: str) -> str:

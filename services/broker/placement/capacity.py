@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Capacity, Offering
 from caravan.kernel.database import affected, table_of
+from caravan.kernel.prepared import Prepared
 from services.broker.placement.decide import Room
 from services.broker.placement.models import Occupied, Waiting
 
@@ -17,22 +18,28 @@ _occupied, _waiting = table_of(Occupied), table_of(Waiting)
 _OLDER: Final = select(_waiting.c.job).where(
     _waiting.c.offering == _occupied.c.offering, _waiting.c.job < bindparam("before")
 )
-_ROOMS: Final = select(_occupied, _OLDER.exists().label("waited_for")).where(
-    _occupied.c.offering.in_(bindparam("offerings", expanding=True))
-)
+_ROOMS: Final = {
+    count: Prepared(
+        select(_occupied, _OLDER.exists().label("waited_for")).where(
+            _occupied.c.offering.in_([bindparam(f"of_{place}") for place in range(count)])
+        )
+    )
+    for count in (1, 8, 64)
+}
+"""For at most so many offerings at once."""
 
 
 def rooms(tx: Session, offerings: Sequence[str], job: str | None = None) -> Mapping[str, Room]:
     """What is occupied of these offerings. `waited_for`: by a job older than `job`, or by any when `job` is a new one."""
-    rows = tx.execute(_ROOMS, {"offerings": list(offerings), "before": job or NEWEST})
-    return {
-        row.offering: Room(
-            Capacity(cpus=row.cpus, memory_mib=row.memory_mib, accelerators=row.accelerators),
-            row.ahead,
-            bool(row.waited_for),
-        )
-        for row in rows
-    }
+    found: dict[str, Room] = {}
+    for start in range(0, len(offerings), max(_ROOMS)):
+        some = offerings[start : start + max(_ROOMS)]
+        count = next(count for count in _ROOMS if count >= len(some))
+        asked = {f"of_{place}": some[min(place, len(some) - 1)] for place in range(count)}
+        for row in _ROOMS[count].all(tx, before=job or NEWEST, **asked):
+            occupied = Capacity(cpus=row.cpus, memory_mib=row.memory_mib, accelerators=row.accelerators)
+            found[row.offering] = Room(occupied, row.ahead, bool(row.waited_for))
+    return found
 
 
 def reserve(tx: Session, offering: Offering, need: Capacity) -> str | None:

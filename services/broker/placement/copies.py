@@ -17,6 +17,7 @@ from caravan.contracts.parties import Provider, ProviderState, Tenant
 from caravan.kernel.database import signal, table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.tables import feed_cursors
 from services.broker.placement.models import Copy
 
@@ -35,10 +36,10 @@ KEPT = (
 
 # Statements of every submission, made once.
 _copies = table_of(Copy)
-_PROJECT: Final = select(_copies.c.data).where(
-    _copies.c.id == bindparam("of_project"), _copies.c.type == events.PROJECT
+_PROJECT: Final = Prepared(
+    select(_copies.c.data).where(_copies.c.id == bindparam("of_project"), _copies.c.type == events.PROJECT)
 )
-_CURSOR: Final = select(feed_cursors.c.cursor).where(feed_cursors.c.feed == CATALOG)
+_CURSOR: Final = Prepared(select(feed_cursors.c.cursor).where(feed_cursors.c.feed == CATALOG))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Catalog:
 
     def view(self, tx: Session) -> CatalogView:
         """The view as of this transaction."""
-        cursor = tx.execute(_CURSOR).scalar_one_or_none() or ""
+        row = _CURSOR.first(tx)
+        cursor = row.cursor if row else ""
         view = self._view
         if view.cursor != cursor or not cursor:
             view = self._view = _build(tx, cursor)
@@ -121,8 +123,8 @@ def _build(tx: Session, cursor: str) -> CatalogView:
 
 def project_of(tx: Session, project: str) -> dict[str, Any] | None:
     """The project as last heard of, or None."""
-    data = tx.execute(_PROJECT, {"of_project": project}).scalar_one_or_none()
-    found: dict[str, Any] | None = None if data is None else json.loads(data)
+    row = _PROJECT.first(tx, of_project=project)
+    found: dict[str, Any] | None = json.loads(row.data) if row else None
     return found
 
 

@@ -14,6 +14,7 @@ from caravan.kernel import clock, ids
 from caravan.kernel.database import Database, table_of
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page, PageParams
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import FieldError, NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch.models import SiteRow
@@ -23,7 +24,9 @@ from services.broker.placement.decide import AdapterHere, Decision, Question, Ro
 from services.broker.placement.models import StoredQuote
 
 _sites_table = table_of(SiteRow)
-_SITES: Final = select(*(_sites_table.c[name] for name in ("site", "adapter", "adapter_version", "health", "detail")))
+_SITES: Final = Prepared(
+    select(*(_sites_table.c[name] for name in ("site", "adapter", "adapter_version", "health", "detail")))
+)
 
 
 class Placer:
@@ -64,7 +67,7 @@ class Placer:
 def _sites(tx: Session) -> Mapping[str, SiteNow]:
     return {
         row.site: SiteNow(row.adapter, row.adapter_version, row.detail if row.health == "refused" else None)
-        for row in tx.execute(_SITES)
+        for row in _SITES.all(tx)
     }
 
 
