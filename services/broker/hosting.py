@@ -19,6 +19,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tables import feed_entities, leases
 from services.broker.adapters.port import Adapter
 from services.broker.agent import Agent, AgentApi, AgentMetrics, new_holder
+from services.broker.dispatch.leasing import lease_name
 from services.broker.placement.copies import SITES_TOPIC, Catalog
 
 LOOK_SECONDS: Final = 10.0
@@ -46,7 +47,7 @@ class AgentHost:
     async def start(self) -> None:
         """On SQLite this process is the only writer: an earlier broker's agents are dead, and their leases are free."""
         if self._runtime.db.sqlite:
-            await self._runtime.db.write(_free_leases)
+            await self._runtime.db.write(_free_leases, HOLDER)
 
     async def iteration(self) -> float:
         """See which sites want an agent here; waits for the next change of a site itself. Returns 0."""
@@ -72,18 +73,25 @@ class AgentHost:
                 )
                 agent.start()
         for site_id in set(self._agents) - set(wanted):
-            await self._agents.pop(site_id).stop()
+            await self._stop(site_id)
         await db.wait(SITES_TOPIC, version, LOOK_SECONDS)
         return 0
 
     async def stop(self) -> None:
         """Stop all agents; what runs at the sites goes on."""
         for site_id in list(self._agents):
-            await self._agents.pop(site_id).stop()
+            await self._stop(site_id)
+
+    async def _stop(self, site: str) -> None:
+        """Stop the site's agent, and let the next one have the lease at once."""
+        agent = self._agents.pop(site)
+        await agent.stop()
+        await self._runtime.db.write(_free_leases, agent.holder)
 
 
-def _free_leases(tx: Session) -> None:
-    mine = leases.c.name.startswith("site:") & leases.c.holder.startswith(HOLDER)
+def _free_leases(tx: Session, holder: str) -> None:
+    """Let the sites' leases end of those whose name begins so."""
+    mine = leases.c.name.startswith(lease_name("")) & leases.c.holder.startswith(holder, autoescape=True)
     tx.execute(update(leases).where(mine).values(expires_at=database_now(tx)))
 
 

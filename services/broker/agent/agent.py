@@ -75,7 +75,7 @@ class Agent:
         self._loops.start("agent", self.iteration)
 
     async def stop(self) -> None:
-        """Stop acting. The lease runs out by itself."""
+        """Stop acting. The lease runs out by itself, unless whoever started it gives it back."""
         await self._loops.stop()
 
     async def run(self) -> None:

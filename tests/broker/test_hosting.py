@@ -1,0 +1,62 @@
+"""Agents inside the broker: started for the sites that want one, and stopped so that the next ones can begin at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from caravan.contracts.offerings import AgentPlace, SiteDraft
+from caravan.kernel import leases
+from caravan.kernel.database import database_now
+from caravan.kernel.metrics import Metrics
+from services.broker.adapters.fake import adapter as fake
+from services.broker.dispatch.leasing import lease_name
+from services.broker.hosting import AgentHost
+from services.broker.placement.copies import Catalog
+from tests.broker.market import Market, eventually, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@asynccontextmanager
+async def hosting(market: Market) -> AsyncIterator[AgentHost]:
+    """A broker's agents, beside those of the platform under test, which has none."""
+    broker = market.platform.broker("service:broker", "service:broker")
+    host = AgentHost(market.platform.runtime, Catalog(), broker, {"fake": fake}, Metrics())
+
+    async def again() -> None:
+        while True:
+            await host.iteration()
+
+    task = asyncio.create_task(again())
+    try:
+        yield host
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await host.stop()
+
+
+async def test_agents_that_stop_cleanly_leave_no_lease_to_wait_for(market: Market) -> None:
+    draft = SiteDraft(provider=market.provider, name="Site", region="Xi'an", adapter="fake", agent=AgentPlace.PLATFORM)
+    site = (await eventually(market.seller.create_site, draft)).id
+    db = market.platform.runtime.db
+
+    async def held() -> leases.Held | None:
+        return await db.read(lambda tx: leases.peek(tx, lease_name(site)))
+
+    async with hosting(market):
+        first = await until(held)
+        assert first.expires_at > await db.read(database_now)
+    assert (await db.read(lambda tx: leases.peek(tx, lease_name(site)))).expires_at <= await db.read(database_now)  # type: ignore[union-attr]
+    async with hosting(market):
+
+        async def taken_over() -> bool:
+            now = await held()
+            return now is not None and now.epoch > first.epoch and now.holder != first.holder
+
+        await until(taken_over)
+    current = await market.seller.get_site(site)
+    values = current.model_dump(include=set(SiteDraft.model_fields)) | {"agent": AgentPlace.CENTRE}
+    await market.seller.update_site(site, SiteDraft.model_validate(values), current.version)
