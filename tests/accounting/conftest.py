@@ -8,6 +8,7 @@ import pytest
 from caravan.kernel.database import Database
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
+from services.accounting.periods import service as periods
 from tests.accounting.world import World
 from tests.support import Person, Running, database, development, running
 
@@ -56,5 +57,6 @@ async def db(accounting_url: str) -> AsyncIterator[Database]:
     """The database alone, for tests of what stands behind the app."""
     database = Database(accounting_url)
     await database.start()
+    await database.write(periods.prepare, "Asia/Shanghai")
     yield database
     await database.stop()

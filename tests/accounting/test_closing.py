@@ -8,6 +8,7 @@ import pytest
 
 from caravan.kernel import ids
 from caravan.kernel.database import Database
+from caravan.kernel.pages import Listing
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.periods import closing, service
@@ -209,6 +210,13 @@ async def test_only_finance_cuts_and_closes_and_everybody_reads(
         refused(await person.post(f"/periods/{march['id']}/cut", {"at": iso(at(1))}), 404, "not_found")
     refused(await world.finance.get(f"/periods/{ids.new('per')}"), 404, "not_found")
     refused(await world.finance.post(f"/periods/{ids.new('per')}/close"), 404, "not_found")
+
+
+async def test_a_cursor_from_beyond_all_time_is_a_place_in_the_list_too(db: Database) -> None:
+    period = await db.write(period_at, NOVEMBER)
+    for key, found in ((2**63 - 1, [period]), (-(2**63), [])):
+        page = await db.read(closing._periods, Listing(limit=1, after=(key,), _binding=b""))
+        assert [one.id for one in page] == found
 
 
 async def test_periods_come_in_pages_the_latest_first(world: World, books: Finance) -> None:

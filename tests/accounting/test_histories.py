@@ -105,8 +105,9 @@ class Books:
         return self.run(self.db.write(unit, *args))
 
     def prepare(self, tx: Session) -> None:
-        """Money without end, and both months."""
+        """A zone, money without end, and both months."""
         feed.prepare(tx)
+        periods.prepare(tx, "Asia/Shanghai")
         holds.ensure_fund(tx, self.organization)
         tx.execute(update(Fund).values(credit=10**15))
         periods.locate(tx, clock.to_seconds(second(0)), clock.to_seconds(second(80)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import BigInteger, Row, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
@@ -38,7 +38,7 @@ class PeriodService:
     async def list(self, listing: Listing) -> Page[Period]:
         """Periods, the latest first."""
         found = await self._db.read(_periods, listing)
-        return listing.page(found, key=lambda period: (clock.to_seconds(period.starts_at),))
+        return listing.page(found, key=lambda period: (clock.to_microseconds(period.starts_at),))
 
     async def get(self, period: str) -> Period:
         """Raises NotFound."""
@@ -55,9 +55,10 @@ class PeriodService:
 
     async def close(self, period: str, caller: Caller, key: idempotency.Key | None) -> idempotency.Answer:
         """Start closing; the loop finishes it. A repeat changes nothing. Raises NotFound."""
+        now = self._now()
 
         def close(tx: Session) -> None:
-            if _start(tx, period, self._now(), self._grace):
+            if _start(tx, period, now, self._grace):
                 audit.record(tx, caller.subject, "close_period", period)
 
         answer = await self._db.write(self._answered, period, key, close)
@@ -158,7 +159,7 @@ def _get(tx: Session, period: str) -> Period:
 def _periods(tx: Session, listing: Listing) -> list[Period]:
     query = select(*PeriodRow.__table__.c).order_by(PeriodRow.starts_at.desc()).limit(listing.fetch)
     if listing.after:
-        query = query.where(PeriodRow.starts_at < clock.from_seconds(int(listing.after[0])))
+        query = query.where(type_coerce(PeriodRow.starts_at, BigInteger) < listing.after[0])
     return [_shown(tx, row) for row in tx.execute(query).all()]
 
 

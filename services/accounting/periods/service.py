@@ -7,7 +7,7 @@ month at a time: they never overlap, and a month that nothing was needed of may 
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, insert, select, update
@@ -22,8 +22,6 @@ from caravan.kernel.follow import validated
 from caravan.kernel.problems import NotFound
 from services.accounting.periods.models import PeriodRow, SiteProgressRow, Zone
 from services.accounting.periods.months import month_of, part_name
-
-DEFAULT_ZONE: Final = "Asia/Shanghai"
 
 
 class Located(NamedTuple):
@@ -65,9 +63,8 @@ def open_period(tx: Session) -> str:
 
 
 def zone(tx: Session) -> ZoneInfo:
-    """The zone in which months are cut."""
-    stored = tx.execute(select(Zone.zone)).scalar_one_or_none()
-    return ZoneInfo(stored or DEFAULT_ZONE)
+    """The zone in which months are cut, as `prepare` has fixed it."""
+    return ZoneInfo(tx.execute(select(Zone.zone)).scalar_one())
 
 
 def prepare(tx: Session, name: str) -> None:
