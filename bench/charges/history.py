@@ -19,7 +19,7 @@ from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import PriceList
 from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, RunUsage, Span, UsageRecord
-from caravan.kernel.clock import floor_hour
+from caravan.kernel.clock import floor_hour, to_seconds
 from caravan.kernel.money import Money
 
 CUT: Final = at(4999)
@@ -174,7 +174,7 @@ class _Job:
         for run in self._runs:
             spans = [span for hour in run.hours.values() for span in hour]
             lines: Counter[pricing.LineKey] = Counter()
-            for piece in pricing.quantities(spans, run.price_list, pricing.epoch_second(run.started), ()):
+            for piece in pricing.quantities(spans, run.price_list, to_seconds(run.started), ()):
                 lines[piece.key] += piece.quantity
             for key, quantity in lines.items():
                 price = pricing.unit_price(run.price_list, key.tariff, key.component)

@@ -2,14 +2,14 @@
 
 Owns the arithmetic of money: what a second is priced at (`windows`), what an allocation comes to (`quantities`, `amount`),
 and what a job can cost at most (`worst_case`). Pure: no I/O, no clock, no float. Never decides who pays, and never adds up
-lines: that is accounting. Seconds are integers since the epoch; `epoch_second` reads them from a contract's time.
+lines: that is accounting. Seconds are integers since the epoch, as `caravan.kernel.clock.to_seconds` reads them from a contract's time.
 
 Open `charge.py` first.
 """
 
 from caravan.pricing.amounts import DIVISOR, amount, unit_price
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
-from caravan.pricing.windows import UNCOVERED, WHOLE_TARIFF, Window, epoch_second, windows
+from caravan.pricing.windows import UNCOVERED, WHOLE_TARIFF, Window, windows
 from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Window",
     "WorstCase",
     "amount",
-    "epoch_second",
     "fit_walltime",
     "period_edges",
     "quantities",

@@ -6,9 +6,10 @@ from typing import Protocol
 
 from caravan.contracts.offerings import Component, PriceListDraft
 from caravan.contracts.usage import Span
+from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing.amounts import amount, unit_price
-from caravan.pricing.windows import UNCOVERED, epoch_second, windows
+from caravan.pricing.windows import UNCOVERED, windows
 
 
 class Allocation(Protocol):
@@ -77,7 +78,7 @@ def quantities(
     pieces = []
     for span in spans:
         units_held = units_of(span)
-        for window in windows(price_list.tariffs, epoch_second(span.start), epoch_second(span.end)):
+        for window in windows(price_list.tariffs, to_seconds(span.start), to_seconds(span.end)):
             keys = [
                 (
                     LineKey(

@@ -2,22 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from caravan.contracts.offerings import Tariff
+from caravan.kernel.clock import from_seconds, to_seconds
 
 UNCOVERED = "none"
 """The tariff of a second that no tariff covers. It has no prices; no tariff may be called that."""
 WHOLE_TARIFF = "all"
 """The window of a tariff that prices all its seconds alike."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
-
-
-def epoch_second(at: datetime) -> int:
-    """Seconds from the epoch to an aware time, exact; a fraction is floored."""
-    return (at - _EPOCH) // _SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +27,14 @@ def windows(tariffs: Iterable[Tariff], start: int, end: int) -> list[Window]:
 
     `tariffs` don't overlap (their price list checks it) and stand in any order.
     """
-    first, last = _EPOCH + start * _SECOND, _EPOCH + end * _SECOND
+    first, last = from_seconds(start), from_seconds(end)
     # datetimes are compared, and only those of the few tariffs that apply are converted: this runs for every usage record
     applying = [t for t in tariffs if t.starts_at < last and (t.ends_at is None or t.ends_at > first)]
     applying.sort(key=lambda t: t.starts_at)
     cut, at = [], start
     for tariff in applying:
-        begins = max(epoch_second(tariff.starts_at), at)
-        ends = end if tariff.ends_at is None else min(epoch_second(tariff.ends_at), end)
+        begins = max(to_seconds(tariff.starts_at), at)
+        ends = end if tariff.ends_at is None else min(to_seconds(tariff.ends_at), end)
         if at < begins:
             cut.append(Window(UNCOVERED, WHOLE_TARIFF, at, begins))
         cut.append(Window(tariff.name, WHOLE_TARIFF, begins, ends))

@@ -13,10 +13,11 @@ from decimal import Decimal
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import PriceComponent
 from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
 from caravan.pricing.amounts import FREE, fen_per_quantity
 from caravan.pricing.charge import units_of
-from caravan.pricing.windows import UNCOVERED, epoch_second
+from caravan.pricing.windows import UNCOVERED
 
 ROUNDING = "rounding"
 """The component under which the allowance for rounding is shown."""
@@ -45,7 +46,7 @@ def worst_case(grant: Grant, tasks: int, price_list: PriceListDraft, from_second
 
     Each component is taken at its dearest among the tariffs that end after `from_second`. What no such tariff prices is free.
     """
-    ahead = [t for t in price_list.tariffs if t.ends_at is None or epoch_second(t.ends_at) > from_second]
+    ahead = [t for t in price_list.tariffs if t.ends_at is None or to_seconds(t.ends_at) > from_second]
     ahead.sort(key=lambda t: t.starts_at)
     seconds = tasks * grant.max_seconds
     edges = period_edges(tasks, grant.max_seconds)

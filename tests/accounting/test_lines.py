@@ -15,7 +15,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component, PriceList
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
-from caravan.pricing import epoch_second
+from caravan.kernel.clock import to_seconds
 from services.accounting.charging.lines import (
     Key,
     PeriodSpan,
@@ -71,7 +71,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
     atoms = []
     for record in records:
         for one in record.spans:
-            for second in range(epoch_second(one.start), epoch_second(one.end)):
+            for second in range(to_seconds(one.start), to_seconds(one.end)):
                 atoms.append((second, record.run, record, one))
     total: Counter[tuple[str, ...]] = Counter()
     money: Counter[tuple[str, ...]] = Counter()
@@ -83,7 +83,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
             (
                 t
                 for t in record.terms.price_list.tariffs
-                if epoch_second(t.starts_at) <= second and (t.ends_at is None or second < epoch_second(t.ends_at))
+                if to_seconds(t.starts_at) <= second and (t.ends_at is None or second < to_seconds(t.ends_at))
             ),
             None,
         )
@@ -147,9 +147,9 @@ def test_any_split_and_order_of_records_gives_equal_lines(given_facts: Facts, ho
     pieces = []
     for record in records:
         (one,) = record.spans
-        seconds = epoch_second(one.end) - epoch_second(one.start)
+        seconds = to_seconds(one.end) - to_seconds(one.start)
         edges = sorted({0, seconds, *(random.randrange(seconds + 1) for _ in range(2))})
-        first = epoch_second(one.start) - START
+        first = to_seconds(one.start) - START
         for start, end in pairwise(edges):
             piece = one.model_copy(update={"start": at(first + start), "end": at(first + end)})
             pieces.append(replace(record, spans=(piece,)))

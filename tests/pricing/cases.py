@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.offerings import Component, PriceList, Tariff
 from caravan.contracts.usage import Span
-from caravan.pricing import epoch_second
+from caravan.kernel.clock import to_seconds
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
-START = epoch_second(T0)
+START = to_seconds(T0)
 ACCELERATOR = "acc_nvidia-h100-80g"
 COMPONENTS = list(Component)
 

@@ -1,6 +1,5 @@
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
 from itertools import pairwise
 
 from hypothesis import given
@@ -13,14 +12,13 @@ from caravan.pricing import (
     Piece,
     Window,
     amount,
-    epoch_second,
     quantities,
     reference_price,
     unit_price,
     units_of,
     windows,
 )
-from tests.pricing.cases import ACCELERATOR, START, T0, at, grants, instants, price_list, price_lists, span, tariff
+from tests.pricing.cases import ACCELERATOR, START, at, grants, instants, price_list, price_lists, span, tariff
 
 lengths = st.integers(1, 60)
 
@@ -38,11 +36,6 @@ def covering(prices: PriceList, second: int) -> str:
         t.name for t in prices.tariffs if t.starts_at <= at(second) and (t.ends_at is None or at(second) < t.ends_at)
     ]
     return names[0] if names else "none"
-
-
-def test_an_epoch_second_is_exact_and_floored() -> None:
-    assert epoch_second(T0) == 1_772_323_200
-    assert epoch_second(T0 + timedelta(microseconds=999_999)) == 1_772_323_200
 
 
 @given(price_lists(), instants, lengths)
