@@ -366,6 +366,23 @@ async def test_the_proof_of_the_books_covers_the_tax(db: Database, database_engi
     assert found == [("statement", "ORG-2026-000001")]
 
 
+async def test_the_proof_of_the_books_misses_a_statement_that_is_gone(
+    db: Database, database_engine: str, sealed: str
+) -> None:
+    unguarded = {
+        "sqlite": "DROP TRIGGER statements_delete",
+        "postgresql": "ALTER TABLE statements DISABLE TRIGGER ALL",
+    }
+
+    def tamper(tx: Session) -> None:
+        tx.execute(text(unguarded[database_engine]))
+        tx.execute(text("DELETE FROM statements WHERE number = 'PRV-2026-000002'"))
+
+    await db.write(tamper)
+    found = await db.read(lambda tx: [(f.check, f.subject) for f in verify(tx)])
+    assert found == [("statement", "PRV-2026-000002")]
+
+
 async def test_a_closed_period_is_the_same_after_later_facts(db: Database, sealed: str) -> None:
     before = await db.read(rows), await db.read(service.find, sealed)
 

@@ -26,12 +26,13 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
     have run on any; a provider's names its own. Raises LookupError while a seller's tax rate is not known here.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
+    year = int(period.month[:4])
     for party in StatementParty:
         column = lines.PARTY_COLUMN[party].key
         groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
         sealed = [_seal(party_id, rows, names, rates) for party_id, rows in groups]
         if sealed:
-            first = _take_numbers(tx, party, int(period.month[:4]), len(sealed))
+            first = _take_numbers(tx, party, year, len(sealed))
             common = {
                 "party": party.value,
                 "period": period.id,
@@ -47,7 +48,7 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
                         **common,
                         **statement,
                         "id": ids.new("stm"),
-                        "number": f"{NUMBER_PREFIX[party]}-{period.month[:4]}-{number:06d}",
+                        "number": number_of(party, year, number),
                         "late_sites": _late_for(party, statement["party_id"], late),
                     }
                     for number, statement in enumerate(sealed, start=first)
@@ -55,6 +56,11 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
             )
         issued += len(sealed)
     return issued
+
+
+def number_of(party: StatementParty, year: int, number: int) -> str:
+    """The number of a statement, as it stands on it."""
+    return f"{NUMBER_PREFIX[party]}-{year:04d}-{number:06d}"
 
 
 def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]) -> dict[str, Any]:

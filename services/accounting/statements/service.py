@@ -15,7 +15,8 @@ from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.reading import shown as line_shown
 from services.accounting.statements import lines, paper
-from services.accounting.statements.models import StatementRow
+from services.accounting.statements.issuing import number_of
+from services.accounting.statements.models import Counter, StatementRow
 from services.accounting.statements.totals import Tally
 
 
@@ -62,7 +63,13 @@ class StatementService:
 
 
 def verify(tx: Session) -> Iterator[tuple[str, str]]:
-    """(number, what is wrong) of each statement that isn't the sum of its lines, or whose lines aren't the sealed ones."""
+    """(number, what is wrong) of each statement that is gone, or isn't the sum of its lines, or whose lines aren't the sealed ones."""
+    issued = set(tx.scalars(select(StatementRow.number)))
+    for counter in tx.execute(select(*Counter.__table__.c).order_by(Counter.kind, Counter.year)).all():
+        for number in range(1, counter.last + 1):
+            name = number_of(StatementParty(counter.kind), counter.year, number)
+            if name not in issued:
+                yield name, "there is no such statement"
     for statement in tx.execute(select(*StatementRow.__table__.c).order_by(StatementRow.id)).all():
         tally, digest, after = Tally(), hashlib.sha256(paper.header()), None
         while rows := lines.of_statement(tx, statement, after, lines.BATCH):
