@@ -110,15 +110,7 @@ class FundsService:
 
     async def get_funds(self, organization: str) -> Funds:
         """Raises NotFound for an organization that isn't known here."""
-        return await self._db.read(self._funds, organization)
-
-    def _funds(self, tx: Session, organization: str) -> Funds:
-        row = tx.execute(select(Fund.__table__).where(Fund.organization == organization)).one_or_none()
-        if row is None:
-            if not copies.is_known(tx, organization, None):
-                raise NotFound
-            return _funds(organization, 0, 0, 0, 0)
-        return _funds(organization, row.deposited, row.credit, row.charged, row.held)
+        return await self._db.read(_funds, organization)
 
     async def get_credit_limit(self, organization: str) -> CreditLimit:
         """Raises NotFound for an organization that isn't known here."""
@@ -188,7 +180,16 @@ def read_hold(tx: Session, job: str) -> Hold | None:
     )
 
 
-def _funds(organization: str, deposited: int, credit: int, charged: int, held: int) -> Funds:
+def _funds(tx: Session, organization: str) -> Funds:
+    row = tx.execute(select(Fund.__table__).where(Fund.organization == organization)).one_or_none()
+    if row is None:
+        if not copies.is_known(tx, organization, None):
+            raise NotFound
+        return _shown(organization, 0, 0, 0, 0)
+    return _shown(organization, row.deposited, row.credit, row.charged, row.held)
+
+
+def _shown(organization: str, deposited: int, credit: int, charged: int, held: int) -> Funds:
     return Funds(
         organization=organization,
         deposited=Money(deposited),
