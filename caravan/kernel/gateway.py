@@ -71,6 +71,8 @@ class Gateway:
                 await answering(scope, receive, answer)
         finally:
             self._metrics.observe_request(context.operation or "unmatched", status, perf_counter() - began)
+            if 400 <= status < 500:
+                log.info("refused", method=scope["method"], path=_path(scope), status=status)
             current_request.reset(before)
 
     async def _dispatch(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:

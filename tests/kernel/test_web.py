@@ -158,6 +158,15 @@ async def test_an_unexpected_failure_shows_nothing_and_is_logged_with_its_reques
     assert str(logs[0]["exc_info"]) == "the password is hunter2"
 
 
+async def test_a_refusal_leaves_a_line_with_what_was_asked_and_answered(client: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        await client.get("/v1/animals")
+        await client.post("/v1/animals", json={"name": 7})
+    assert [(line["event"], line["method"], line["path"], line["status"]) for line in logs] == [
+        ("refused", "POST", "/v1/animals", 422)
+    ]
+
+
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
 async def test_a_body_that_is_not_marked_as_json_is_415(client: httpx.AsyncClient, content_type: str) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
