@@ -6,14 +6,13 @@ A fact costs what it changes: the lines of its own seconds. Only where the hold 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldAnswer, HoldRequest
 from caravan.contracts.statements import BearerReason
 from caravan.kernel.clock import to_seconds
+from caravan.kernel.prepared import Fetched
 from services.accounting.charging.book import Book
 from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, assigned, portions, quantities
 from services.accounting.funds import holds
@@ -74,14 +73,14 @@ class Calendar:
         return [portion for record in some for portion in portions(record, self._parts)]
 
 
-def _hold(tx: Session, job: str) -> Row[Any]:
+def _hold(tx: Session, job: str) -> Fetched:
     hold = holds.find(tx, job)
     if hold is None:
         raise records.NotHereYet(f"hold of {job}")
     return hold
 
 
-def _write(tx: Session, hold: Row[Any], book: Book, wanted: Mapping[Key, int], at: datetime) -> None:
+def _write(tx: Session, hold: Fetched, book: Book, wanted: Mapping[Key, int], at: datetime) -> None:
     """Give the lines these totals; post to the ledger, and capture, what the organization bears more or less by it."""
     moved: Counter[str] = Counter()
     for key, quantity in wanted.items():
