@@ -26,7 +26,7 @@ from caravan.contracts.dispatch import (
     Work,
     WorkItem,
 )
-from caravan.contracts.jobs import AttemptState, JobSpec, LogChunk
+from caravan.contracts.jobs import AttemptState, JobSpec
 from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.usage import SiteProgress
@@ -36,7 +36,6 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch import leasing, reports
-from services.broker.dispatch.logs import LogService, LogWanted
 from services.broker.dispatch.models import LogReadRow, SiteRow
 from services.broker.dispatch.wanted import site_row, topic
 from services.broker.jobs import store
@@ -52,16 +51,9 @@ class DispatchService:
     """Leases, work, commits and reports of all sites. `adapters`: those installed here."""
 
     def __init__(
-        self,
-        db: Database,
-        catalog: Catalog,
-        metrics: Metrics,
-        lease_seconds: int,
-        adapters: Collection[str],
-        logs: LogService,
+        self, db: Database, catalog: Catalog, metrics: Metrics, lease_seconds: int, adapters: Collection[str]
     ) -> None:
         self._db = db
-        self._logs = logs
         self._catalog = catalog
         self._lease_seconds = lease_seconds
         self._adapters = adapters
@@ -255,7 +247,3 @@ class DispatchService:
             f"progress:{site}",
             SiteProgress(site=site, provider=known.provider, complete_through=through, version=row.progress_version),
         )
-
-    async def read_log(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
-        """As `LogService.read`."""
-        return await self._logs.read(job, wanted, caller)

@@ -18,14 +18,14 @@ from caravan.contracts.problems import (
 )
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import IdempotencyKey, OrgMember, OrgReader, Response, Router, problems, provided, stored
-from services.broker.dispatch.service import DispatchService, LogWanted
+from services.broker.dispatch.logs import LogService, LogWanted
 from services.broker.jobs.reading import JobReader, Wanted
 from services.broker.jobs.service import JobService
 
 router = Router(prefix="/v1", tags=["jobs"])
 Jobs = Annotated[JobService, provided(JobService)]
 Reader = Annotated[JobReader, provided(JobReader)]
-Dispatch = Annotated[DispatchService, provided(DispatchService)]
+Logs = Annotated[LogService, provided(LogService)]
 JobPath = Annotated[JobId, Path()]
 LOG_BYTES = 1_048_576
 LABEL = r"^[A-Za-z0-9_.\-/]{1,63}=[A-Za-z0-9_.\-/]{1,63}$"
@@ -93,7 +93,7 @@ async def list_job_events(job: JobPath, page: PageParams, caller: OrgReader, rea
 async def read_job_log(
     job: JobPath,
     caller: OrgMember,
-    dispatch: Dispatch,
+    logs: Logs,
     index: Annotated[int, Query(ge=0, le=1_000_000, description="Of the array task; 0 without an array.")] = 0,
     stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
     offset: Annotated[int, Query(ge=0, le=2**62, description="Byte to start at.")] = 0,
@@ -102,4 +102,4 @@ async def read_job_log(
 ) -> LogChunk:
     """Read a piece of one task's output, also while it runs. Go on at `next_offset`."""
     wanted = LogWanted(index, stream, -tail if tail else offset, tail or limit)
-    return await dispatch.read_log(job, wanted, caller)
+    return await logs.read(job, wanted, caller)
