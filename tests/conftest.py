@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
 
-pytest_plugins = ["pytester", "tests.census"]
+pytest_plugins = ["pytester", "tests.census", "tests.backends.slurm.fixtures"]
 
 # a machine under load is slow without being wrong
 settings.register_profile(

@@ -1,0 +1,172 @@
+"""A running cluster as a test sees it, and how one is started and ended."""
+
+import base64
+import hmac
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.backends.slurm.installed import LeftOut, Release, installed
+
+CHECKOUT = Path(__file__).parents[3]
+END_SECONDS = 30
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
+"""Of all that runs in a cluster, jobs apart."""
+NAMESPACES = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Users `alice` and `bob` have the accounts `proj1` (their default) and `proj2`; see `configuration.py` for nodes and partitions."""
+
+    release: str
+    """`Release.name`."""
+    version: str
+    """In full, such as `22.05.8`."""
+    url: str
+    """slurmrestd's, without a path."""
+    api_versions: tuple[str, ...]
+    """The versions that slurmrestd serves, such as `v0.0.38`, the oldest first."""
+    folder: str
+    """Holds `etc` (the configuration and the signing key), `log` and `work`. Its path is the same for jobs."""
+    pid: int
+    """The process with which everything of the cluster ends."""
+
+    @property
+    def etc(self) -> Path:
+        return Path(self.folder, "etc")
+
+    @property
+    def work(self) -> Path:
+        """Where jobs of all users may write."""
+        return Path(self.folder, "work")
+
+    def token(self, user: str = "alice", seconds: int = 3600) -> str:
+        """A token for `user`, signed with the cluster's key; its life begins now and may be negative."""
+        now = int(time.time())
+        parts = {"alg": "HS256", "typ": "JWT"}, {"iat": now, "exp": now + seconds, "sun": user}
+        signed = b".".join(_base64(json.dumps(part).encode()) for part in parts)
+        signature = hmac.digest((self.etc / "jwt_hs256.key").read_bytes(), signed, "sha256")
+        return (signed + b"." + _base64(signature)).decode()
+
+    def headers(self, user: str = "alice") -> dict[str, str]:
+        """What slurmrestd wants of a request. 22.05 needs the name too; newer ones take it from the token."""
+        return {"X-SLURM-USER-NAME": user, "X-SLURM-USER-TOKEN": self.token(user)}
+
+    def run(self, *command: str, user: str = "root") -> str:
+        """Run one of Slurm's commands in the cluster; its output. Raises CalledProcessError."""
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--uts"]
+        become = ["chroot", f"--userspec={user}", "--groups=", f"{self.folder}/root", *command]
+        return subprocess.run([*enter, *become], env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def running(release: Release, changes: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """A cluster of its own until the block ends, or this process does. `changes` are settings of slurm.conf. Raises LeftOut."""
+    root = installed(release)
+    folder = tempfile.mkdtemp(prefix=f"caravan-slurm-{release.name}-")
+    process = _supervise(release, root, folder, changes or {}, stays=False)
+    try:
+        yield _ready(release, process, folder)
+    finally:
+        try:
+            process.communicate(timeout=END_SECONDS)  # closes the pipe that the supervisor waits at
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        shutil.rmtree(folder, ignore_errors=True)  # what the supervisor couldn't
+
+
+def up(release: Release, folder: str) -> Cluster:
+    """A cluster that stays until `down(folder)`; the one that runs there already, if one does. Raises LeftOut."""
+    cluster = _found(folder)
+    if cluster is None:
+        down(folder)
+        root = installed(release)
+        Path(folder).mkdir(parents=True)
+        cluster = _ready(release, _supervise(release, root, folder, {}, stays=True), folder)
+    return cluster
+
+
+def down(folder: str) -> None:
+    """End the cluster in `folder`, and remove the folder."""
+    pid = _supervisor(folder)
+    if pid:
+        supervisor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+            if not select.select([supervisor], [], [], END_SECONDS)[0]:
+                raise TimeoutError(f"{folder}: process {pid} doesn't end")
+        finally:
+            os.close(supervisor)
+    if Path(folder, "pid").exists():  # what a killed one left
+        shutil.rmtree(folder)
+
+
+def record(cluster: Cluster) -> None:
+    """Leave what `cluster` is in its folder, for another process."""
+    Path(cluster.folder, "cluster.json").write_text(json.dumps(asdict(cluster), indent=2))
+
+
+def _base64(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+def _found(folder: str) -> Cluster | None:
+    """The cluster that runs in `folder`, when it's ready."""
+    record = Path(folder, "cluster.json")
+    if not (_supervisor(folder) and record.exists()):
+        return None
+    found = json.loads(record.read_text())
+    return Cluster(**{**found, "api_versions": tuple(found["api_versions"])})
+
+
+def _supervisor(folder: str) -> int | None:
+    """The process that everything in `folder` ends with."""
+    try:
+        pid = int(Path(folder, "pid").read_text())
+        # the file can outlive its process, and the number be another's by then
+        return pid if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(folder) else None
+    except FileNotFoundError:
+        return None
+
+
+def _supervise(
+    release: Release, root: Path, folder: str, changes: Mapping[str, str], *, stays: bool
+) -> subprocess.Popen[str]:
+    folder = os.path.realpath(folder)
+    asked = {
+        "release": release.name,
+        "installed": str(root),
+        "folder": folder,
+        "changes": dict(changes),
+        "stays": stays,
+    }
+    return subprocess.Popen(
+        [*NAMESPACES, sys.executable, "-m", "tests.backends.slurm.supervisor", json.dumps(asked)],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL if stays else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # an interrupt at the terminal is for pytest
+    )
+
+
+def _ready(release: Release, process: subprocess.Popen[str], folder: str) -> Cluster:
+    """Wait for the supervisor's word: an empty line when the cluster runs, else what was wrong."""
+    assert process.stdout
+    said = process.stdout.readline()
+    cluster = _found(folder) if said == "\n" else None
+    if cluster is None:
+        raise LeftOut(f"Slurm {release.name}: {said}{process.stdout.read()}".rstrip())
+    return cluster

@@ -1,0 +1,140 @@
+"""Slurm installed: a Debian of each release in a folder of CARAVAN_CACHE (~/.cache/caravan).
+
+A folder is made once for what goes into it (suite, architecture, RECIPE) and never written again: clusters mount it read-only. So
+it's safe to share between checkouts, and to remove when no cluster runs. Making one needs root and apt: debootstrap is installed when
+it's missing, and the mirror is the one that this machine's apt uses for Debian.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class LeftOut(Exception):
+    """A release that can't be set up here; the message says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    name: str
+    """Slurm's, as year.month; `newest` is whatever Debian testing has."""
+    suite: str
+    moves: bool = False
+    """The suite changes under us, so a run may be right without it."""
+    cgroup_plugin: str = "disabled"
+    """What its slurmd starts with where there are no cgroups."""
+
+
+# 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given
+RELEASES = (
+    Release("22.05", "bookworm", cgroup_plugin="cgroup/v1"),
+    Release("24.11", "trixie"),
+    Release("newest", "testing", moves=True),
+)
+
+APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
+"""What the new folder's apt takes over from this machine's."""
+
+# Users have fixed uids, far from those that a machine gives to its people: a job's files are theirs outside, too.
+RECIPE = """
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+printf '%s' "$MACHINE_APT" >/etc/apt/apt.conf.d/machine
+cat >/etc/dpkg/dpkg.cfg.d/lean <<C
+force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/man/*
+C
+apt-get -qq update
+apt-get -qq install -y --no-install-recommends slurmctld slurmd slurmdbd slurmrestd slurm-client slurm-wlm-jwt-plugin \
+    slurm-wlm-mysql-plugin munge mariadb-server
+useradd --uid 47000 --no-create-home --home-dir /tmp slurmrest
+useradd --uid 47001 --no-create-home --home-dir /tmp --shell /bin/bash alice
+useradd --uid 47002 --no-create-home --home-dir /tmp --shell /bin/bash bob
+mkdir -p /etc/slurm /var/lib/mysql /var/log/slurm
+echo '127.0.0.1 localhost slurm' >/etc/hosts
+apt-get clean
+rm -rf /var/lib/apt/lists/* /var/lib/mysql/* /var/log/*.log /etc/munge/munge.key /etc/apt/apt.conf.d/machine
+"""
+
+# What a step mounts or starts goes with its namespaces, and they go with this process.
+CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
+
+
+def installed(release: Release) -> Path:
+    """The folder with the release's Debian, made when it isn't there yet. Raises LeftOut."""
+    if os.geteuid() != 0:
+        raise LeftOut(f"Slurm {release.name}: only root can start it")
+    shelf = _cache() / "slurm"
+    inputs = f"{release.suite} {platform.machine()} {RECIPE}"
+    folder = shelf / f"{release.suite}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}"
+    if not folder.exists():
+        shelf.mkdir(parents=True, exist_ok=True)
+        with (shelf / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                _make(release, folder)
+    return folder
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CARAVAN_CACHE") or Path(home) / "caravan")
+
+
+def _make(release: Release, folder: Path) -> None:
+    for left in folder.parent.glob(".fresh.*"):  # by a process that was killed: we hold the lock
+        shutil.rmtree(left)
+    log = folder.parent / f"{release.suite}.log"
+    with tempfile.TemporaryDirectory(prefix=".fresh.", dir=folder.parent) as fresh, log.open("w") as out:
+        try:
+            root = Path(fresh) / "root"
+            mirror = _debian()
+            apt = _says("apt-config", "dump", *APT_SETTINGS)
+            proxy = dict(re.findall(r'^Acquire::(http)::Proxy "(.+)";$', apt, re.MULTILINE))
+            enter = 'mount -t proc proc "$0/proc"; exec chroot "$0" sh -c "$1"'
+            environment = {
+                **os.environ,
+                **{f"{scheme}_proxy": url for scheme, url in proxy.items()},
+                "MACHINE_APT": apt,
+            }
+            for command in (
+                ["debootstrap", "--variant=minbase", release.suite, str(root), mirror],
+                ["sh", "-ec", enter, str(root), RECIPE],
+            ):
+                subprocess.run([*CONTAINED, *command], env=environment, check=True, stdout=out, stderr=out)
+        except (OSError, subprocess.CalledProcessError) as fault:
+            raise LeftOut(f"Slurm {release.name}: {fault.__class__.__name__} while installing it; see {log}") from fault
+        root.rename(folder)
+
+
+def _debian() -> str:
+    """The mirror of Debian's archive among this machine's apt sources; debootstrap is there afterwards."""
+    apt = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "-qq", "update"], check=True, env=apt, stdout=subprocess.DEVNULL)
+    if not shutil.which("debootstrap"):
+        install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends", "debootstrap"]
+        subprocess.run(install, check=True, env=apt, stdout=subprocess.DEVNULL)
+    for line in _says("apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)").splitlines():
+        if line.startswith("Debian Debian "):
+            return line.split()[2]
+    raise FileNotFoundError("apt has no source of Debian's own archive here")
+
+
+def _says(*command: str) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def must_run(release: Release) -> bool:
+    """Whether leaving the release out is a failure here."""
+    return os.environ.get("CI") == "true" and not release.moves
