@@ -16,7 +16,7 @@ from services.accounting.ledger import sealing, service
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.reading import trial_balance
 from services.accounting.ledger.verify import Finding, verify, verify_ledger
-from tests.accounting.books import AT, ORG, OTHER_ORG, OTHER_PRV, PRV, line, party_copies, period_at
+from tests.accounting.books import AT, ORG, OTHER_ORG, OTHER_PRV, PRV, identifier, line, party_copies, period_at
 from tests.accounting.world import World
 from tests.support import Running, ok, refused
 
@@ -210,6 +210,21 @@ async def test_lines_that_are_not_what_was_posted_are_found(db: Database) -> Non
     await db.write(charge, 7)
     found = await findings(db)
     assert [(finding.check, finding.detail) for finding in found] == [("charge", "lines give 0.35, postings 0.42")]
+
+
+async def test_a_line_whose_amount_is_not_the_price_of_its_quantity_is_found(db: Database) -> None:
+    def write(tx: Session) -> None:
+        party_copies(tx)
+        for number in (1, 2):
+            line(tx, number, period_at(tx, AT), 3600)
+
+    await db.write(write)
+    assert await findings(db) == []
+    wrong = text("UPDATE lines SET quantity = 7200 WHERE job = :job")
+    await db.write(lambda tx: tx.execute(wrong, {"job": identifier("job", 2)}))
+    found = [(one.check, one.subject, one.detail) for one in await findings(db)]
+    detail = "7200 of cpu_core_hour come to 0.35, and should to 0.70"
+    assert found == [("line", identifier("job", 2), detail)]
 
 
 # Who reads the books

@@ -13,6 +13,7 @@ from caravan.contracts.base import Model
 from caravan.contracts.statements import BearerKind
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
+from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
 from services.accounting.funds import verify as funds
 from services.accounting.ledger import sealing
@@ -66,6 +67,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from _balances(tx)
     yield from _chain(tx)
     yield from _charges(tx)
+    yield from (Finding(check="line", subject=job, detail=words) for job, words in charging.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 
