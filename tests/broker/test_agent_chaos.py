@@ -218,8 +218,8 @@ class WiredAdapter:
 class Chaos(RuleBasedStateMachine):
     """The weather, and what must hold in it."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(placed=st.integers(1, 3), count=st.integers(5, 40))
+    def begin(self, placed: int, count: int) -> None:
         self.loop = Loop()
         self.time = HandClock(START)
         self.site = FakeSite("chaos", clock=self.time, nodes=1, cpus_per_node=3)
@@ -231,6 +231,9 @@ class Chaos(RuleBasedStateMachine):
         self.frozen: set[str] = set()
         self.made = 0
         self.start_agent()
+        for _ in range(placed):
+            self.place(run=5000, queue=0, tasks=2)
+        self.flow(count)
 
     @precondition(lambda self: len(self.agents) < 3)
     @rule()
