@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
 from caravan.client.inprocess import Reply
 from caravan.contracts.funds import DepositDraft, Funds, Hold
-from caravan.contracts.jobs import Array, Job, JobDetail, JobSpec, JobState, Resources, Where
+from caravan.contracts.jobs import Array, HoldState, Job, JobDetail, JobSpec, JobState, Resources, Where
 from caravan.contracts.offerings import (
     AdapterDescriptor,
     AgentPlace,
@@ -185,6 +185,11 @@ class Customer:
             return found if found.state in states else None
 
         return await until(there)
+
+    async def is_placed(self, job: str) -> bool:
+        """Whether the job has an attempt, and its money is confirmed."""
+        found = await self.job(job)
+        return found.reason is None and found.hold.state is HoldState.GRANTED
 
     async def event_types(self, job: str) -> list[str]:
         return [event.type for event in (await self.broker.list_job_events(job, limit=200)).items]
