@@ -183,6 +183,22 @@ async def test_a_supervisor_of_another_container_lives_as_long_as_its_heart_beat
         await eventually(lambda: processes_with(reference) == [], "the keeper has ended the task")
         os.utime(f"{path}/heartbeat", (1, 1))
         assert (await Site(site.harness, backend).seen(reference)).runs[0].outcome is Outcome.SITE
+    assert files.read(f"{path}/cancel") is not None, "one that was only frozen starts nothing more when it thaws"
+
+
+async def test_an_end_that_was_told_stays_when_the_supervisor_thaws(site: Site) -> None:
+    """It was believed dead, and its task's end was written for it."""
+    reference = await ready(site, "#!/bin/sh\necho ready\nexec sleep 600\n")
+    path = f"{folder(site)}/submissions/{reference}"
+    begun = files.read(f"{path}/0.start.json")
+    assert begun is not None
+    told = {**begun, "outcome": "site", "detail": "silent", "exit_code": None, "signal": None}
+    files.create(f"{path}/0.end.json", {**told, "ended_at": begun["started_at"]})
+    files.create(f"{path}/cancel", {})
+    await eventually(lambda: processes_with(reference) == [] and os.path.exists(f"{path}/ended"), "it has ended")
+    async with site.harness.open() as backend:
+        (run,) = (await Site(site.harness, backend).seen(reference)).runs
+    assert (run.outcome, run.detail) == (Outcome.SITE, "silent")
 
 
 async def test_a_released_submission_goes_on_when_its_starter_died_before_the_answer(site: Site) -> None:

@@ -327,6 +327,8 @@ class Submissions:
         if not rebooted and not leftovers.none_left(str(path), known.spec["view"]["uid"]):
             return None
         detail = "the machine was restarted" if rebooted else "the task's supervisor was killed"
+        # one in another container may only have been frozen: what it finds when it thaws is to start nothing more and end what runs
+        files.create(f"{path}/cancel", {"at": time.time()})
         self._read(path, known)
         for index, start in known.starts.items():
             if index not in known.ends:

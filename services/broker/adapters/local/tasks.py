@@ -198,7 +198,8 @@ class Tasks:
         ended = {
             **self.begun(task), **self.outcome(task), "ended_at": max(int(self.clock()), int(task.started_at))
         }  # fmt: skip
-        files.replace(f"{self.folder}/{task.index}.end.json", ended)
+        # whoever believed this process dead has written it first, and that has been told
+        files.create(f"{self.folder}/{task.index}.end.json", ended)
 
     def outcome(self, task: Running) -> dict[str, Any]:
         exit_code = number = None
