@@ -237,6 +237,7 @@ class HoldState(StrEnum):
     GRANTED = "granted"
     REFUSED = "refused"
     SETTLED = "settled"
+    """All usage of the job is told; once accounting has charged it, the rest of the hold is free."""
 
 
 class JobHold(Model):

@@ -1,6 +1,6 @@
 """Usage: what a run was allocated, second by second, and the facts that decide who pays for it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -61,6 +61,16 @@ class HourUsage(Model):
                 raise PydanticCustomError("spans", "Spans stand in order, apart, and inside their hour")
             at = span.end
         return self
+
+
+def hour_key(hour: datetime) -> str:
+    """An hour as it is written in JSON: `2026-01-31T08:00:00Z`."""
+    return hour.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_hour(key: str) -> datetime:
+    """The inverse of `hour_key`."""
+    return datetime.fromisoformat(key).astimezone(UTC)
 
 
 class UsageRecord(HourUsage):

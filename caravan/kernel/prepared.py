@@ -105,6 +105,8 @@ class Prepared:
         """The text for the parameters given: an INSERT names just those columns. What the session has pending goes first."""
         if tx.autoflush:
             tx.flush()
+        if tx.in_nested_transaction():
+            tx.connection()  # which has the savepoint set, if nothing has before
         names = tuple(values)
         compiled = self._compiled.get(names)
         if compiled is None:

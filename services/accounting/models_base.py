@@ -1,8 +1,5 @@
 """The declarative base of accounting's tables."""
 
-from typing import cast
-
-from sqlalchemy import Table
 from sqlalchemy.orm import DeclarativeBase
 
 from caravan.kernel.database import metadata
@@ -16,8 +13,3 @@ class Base(DeclarativeBase):
 
 
 include(Base.metadata)
-
-
-def table(model: type[Base]) -> Table:
-    """The table behind a model, for statements in Core: hot paths build them once, from `table(Model).c`."""
-    return cast(Table, model.__table__)

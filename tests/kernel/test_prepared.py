@@ -1,6 +1,7 @@
 """A prepared statement means what the same statement means to a session, on both engines."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from caravan.kernel import migrations
 from caravan.kernel.database import Database, Instant, Json
 from caravan.kernel.prepared import Prepared
-from tests.kernel.scratch import Thing, put, things, value
+from tests.kernel.scratch import Thing, everything, put, things, value
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _metadata = MetaData()
@@ -129,6 +130,21 @@ async def test_a_broken_constraint_is_the_same_error_and_undoes_the_unit(db: Dat
             await db.write(failing)
     assert await db.read(value, "a") == 5
     assert await db.read(lambda tx: tx.scalars(select(things.c.id)).all()) == ["a"]
+
+
+async def test_what_a_savepoint_takes_back_is_gone(db: Database) -> None:
+    new = Prepared(insert(things))
+
+    def unit(tx: Session) -> None:
+        new.run(tx, id="a", value=1)
+        with suppress(LookupError), tx.begin_nested():
+            new.run(tx, id="b", value=2)
+            raise LookupError
+        with tx.begin_nested():
+            new.run(tx, id="c", value=3)
+
+    await db.write(unit)
+    assert await db.read(everything) == {"a": 1, "c": 3}
 
 
 async def test_a_reader_may_not_write_prepared_either(made: Database) -> None:

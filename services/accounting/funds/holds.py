@@ -9,16 +9,16 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, HoldStatus, HoldStep
 from caravan.contracts.problems import HoldOutdated
+from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.money import Money
 from caravan.kernel.prepared import Fetched, Prepared
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.decision import Limit, Refused, decide
 from services.accounting.funds.models import BudgetRow, Fund, HoldBudget, HoldRow, Movement, Settlement
-from services.accounting.models_base import table
 
-HOLDS, FUNDS, BUDGETS, ATTACHED = table(HoldRow), table(Fund), table(BudgetRow), table(HoldBudget)
-MOVEMENTS, SETTLEMENTS = table(Movement), table(Settlement)
+HOLDS, FUNDS, BUDGETS, ATTACHED = table_of(HoldRow), table_of(Fund), table_of(BudgetRow), table_of(HoldBudget)
+MOVEMENTS, SETTLEMENTS = table_of(Movement), table_of(Settlement)
 
 # Statements of the path that every submission takes, built once.
 _FIND: Final = Prepared(select(HOLDS).where(HOLDS.c.job == bindparam("its_job")))

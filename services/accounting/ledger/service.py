@@ -5,31 +5,34 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final
 
-from sqlalchemy import CursorResult, Table, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import EntryKind
 from caravan.kernel import ids
+from caravan.kernel.database import table_of
+from caravan.kernel.prepared import Prepared
 from services.accounting.ledger import postings
 from services.accounting.ledger.models import Balance, Entry, EntryPosting, Unsealed
 from services.accounting.ledger.postings import Posting
 
-# Built once: each charge runs them, and building a statement costs more than SQLite takes to run it.
-_balances = cast(Table, Balance.__table__)
-_NET: Final = select(_balances.c.debit, _balances.c.credit).where(
-    _balances.c.account.in_((bindparam("prepaid"), bindparam("receivable")))
+_balances = table_of(Balance)
+_NET: Final = Prepared(
+    select(_balances.c.debit, _balances.c.credit).where(
+        _balances.c.account.in_((bindparam("prepaid"), bindparam("receivable")))
+    )
 )
-_ADD: Final = (
+_ADD: Final = Prepared(
     update(_balances)
     .where(_balances.c.account == bindparam("known"))
     .values(debit=_balances.c.debit + bindparam("debits"), credit=_balances.c.credit + bindparam("credits"))
 )
-_BALANCE: Final = insert(_balances)
-_POSTING: Final = insert(cast(Table, EntryPosting.__table__))
-_ENTRY: Final = insert(cast(Table, Entry.__table__))
-_UNSEALED: Final = insert(cast(Table, Unsealed.__table__))
+_BALANCE: Final = Prepared(insert(_balances))
+_POSTING: Final = Prepared(insert(table_of(EntryPosting)))
+_ENTRY: Final = Prepared(insert(table_of(Entry)))
+_UNSEALED: Final = Prepared(insert(table_of(Unsealed)))
 
 
 def charge(
@@ -68,7 +71,7 @@ def deposit(tx: Session, *, organization: str, amount_fen: int, reference: str, 
 def net(tx: Session, organization: str) -> int:
     """What the organization has with the platform, in fen: deposits less charges."""
     accounts = {"prepaid": postings.prepaid(organization), "receivable": postings.receivable(organization)}
-    return sum(row.credit - row.debit for row in tx.execute(_NET, accounts))
+    return sum(row.credit - row.debit for row in _NET.all(tx, **accounts))
 
 
 def post(
@@ -83,34 +86,31 @@ def post(
 ) -> str:
     """Write one entry. `entry` has at least two postings, one for each account, that sum to zero: else the database refuses."""
     identifier = ids.new("ent")
-    tx.execute(
-        _POSTING,
+    _POSTING.run_each(
+        tx,
         [
             {"entry": identifier, "number": number, "account": posting.account, "amount": posting.amount}
             for number, posting in enumerate(entry, start=1)
         ],
     )
-    tx.execute(
-        _ENTRY,
-        {
-            "id": identifier,
-            "kind": kind.value,
-            "at": at,
-            "organization": organization,
-            "reference": reference,
-            "description": description,
-            "posting_count": len(entry),
-        },
+    _ENTRY.run(
+        tx,
+        id=identifier,
+        kind=kind.value,
+        at=at,
+        organization=organization,
+        reference=reference,
+        description=description,
+        posting_count=len(entry),
     )
     for posting in sorted(entry, key=lambda posting: posting.account):
         _add(tx, posting)
-    tx.execute(_UNSEALED, {"entry": identifier})
+    _UNSEALED.run(tx, entry=identifier)
     return identifier
 
 
 def _add(tx: Session, posting: Posting) -> None:
     """Keep the account's sums. Not an upsert: its insert would be checked by itself, as if the account had no other postings."""
     debit, credit = max(posting.amount, 0), max(-posting.amount, 0)
-    known = tx.execute(_ADD, {"known": posting.account, "debits": debit, "credits": credit})
-    if not cast(CursorResult[tuple[()]], known).rowcount:
-        tx.execute(_BALANCE, {"account": posting.account, "debit": debit, "credit": credit})
+    if not _ADD.run(tx, known=posting.account, debits=debit, credits=credit):
+        _BALANCE.run(tx, account=posting.account, debit=debit, credit=credit)
