@@ -5,14 +5,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.contracts.usage import HourUsage, Span
+from caravan.contracts.usage import HourUsage, Span, hour_key, parse_hour
 from services.broker.agent.metering import (
     HOUR,
     Books,
     first_unstated,
-    hour_key,
     last_revisions,
-    parse_hour,
     split,
     state,
 )

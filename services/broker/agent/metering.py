@@ -2,24 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from caravan.contracts.usage import HourUsage, Span
+from caravan.contracts.usage import HourUsage, Span, hour_key, parse_hour
 from caravan.kernel.clock import floor_hour
 
 HOUR: Final = timedelta(hours=1)
 Hours = Mapping[datetime, tuple[Span, ...]]
-
-
-def hour_key(hour: datetime) -> str:
-    """An hour as it is written in JSON: `2026-01-31T08:00:00Z`."""
-    return hour.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_hour(key: str) -> datetime:
-    """The inverse of `hour_key`."""
-    return datetime.fromisoformat(key).astimezone(UTC)
 
 
 def split(spans: Iterable[Span]) -> dict[datetime, tuple[Span, ...]]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
 from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, PendingReason, RunState
-from caravan.contracts.usage import RunFinal, UsageRecord
+from caravan.contracts.usage import RunFinal, UsageRecord, hour_key
 from caravan.kernel import clock, feed, ids
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
@@ -220,7 +220,7 @@ def _run_ends(tx: Session, job: JobRow, run: RunRow, ended_at: datetime, outcome
 
 
 def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
-    hour = item.usage.hour.isoformat().replace("+00:00", "Z")
+    hour = hour_key(item.usage.hour)
     known = run.hours.get(hour, 0)
     if item.usage.revision <= known:
         return False
