@@ -1,5 +1,6 @@
 """The base of all contracts and the field types they share."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 PROSE_CHARACTERS: Final = 4000
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Model(BaseModel):
@@ -26,7 +28,7 @@ def _whole(value: datetime) -> datetime:
 
 
 def _clean(value: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in value):
+    if _CONTROL.search(value):
         raise PydanticCustomError("control_character", "Control characters are not allowed here")
     return value
 

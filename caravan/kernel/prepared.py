@@ -103,10 +103,11 @@ class Prepared:
 
     def _ready(self, tx: SqliteSession, values: Mapping[str, Any]) -> _Compiled:
         """The text for the parameters given: an INSERT names just those columns. What the session has pending goes first."""
-        if tx.autoflush:
-            tx.flush()
-        if tx.in_nested_transaction():
-            tx.connection()  # which has the savepoint set, if nothing has before
+        if tx.in_transaction():  # or the session itself was not used yet
+            if tx.autoflush:
+                tx.flush()
+            if tx.in_nested_transaction():
+                tx.connection()  # which has the savepoint set, if nothing has before
         names = tuple(values)
         compiled = self._compiled.get(names)
         if compiled is None:

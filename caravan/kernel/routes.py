@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header
@@ -130,7 +131,7 @@ class Route(APIRoute):
         self.responses = openapi.plain_responses(self.problems, self.responses)
 
     def get_route_handler(self) -> Callable[[Request], Any]:
-        endpoint = super().get_route_handler()
+        endpoint = self._without_own_dependencies()
         roles, _ = access.authorizations(self.dependant)
         has_model = self.body_field is not None
         may_have_body = bool((self.methods or set()) - {"GET", "HEAD"})
@@ -152,6 +153,29 @@ class Route(APIRoute):
             return answer
 
         return handle
+
+    def _without_own_dependencies(self) -> Callable[[Request], Any]:
+        """FastAPI's handler. It resolves parameters; what only the kernel knows (the caller, the app's objects) is put in past it.
+
+        FastAPI goes through the whole of a request for each dependency, whether or not that has parameters.
+        """
+        whole, take = self.dependant, self.endpoint
+        own = [inner for inner in whole.dependencies if isinstance(inner.call, (access.Authorization, Provided))]
+        asked = whole.request_param_name
+        request_name = asked or "the request"
+
+        async def call(**values: Any) -> Any:
+            request = values[request_name] if asked else values.pop(request_name)
+            for inner in own:
+                values[str(inner.name)] = await inner.call(request)  # type: ignore[misc]
+            return await take(**values)
+
+        others = [inner for inner in whole.dependencies if inner not in own]
+        self.dependant = replace(whole, dependencies=others, call=call, request_param_name=request_name)
+        try:
+            return super().get_route_handler()
+        finally:
+            self.dependant = whole
 
 
 def _nul_in_query(request: Request) -> Invalid:

@@ -169,7 +169,7 @@ class JobService:
 
 def _new(job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
     """A job that nobody has looked at yet; not stored."""
-    return JobRow(
+    return store.apart(
         id=job,
         organization=organization,
         project=spec.project,

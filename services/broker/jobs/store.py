@@ -58,18 +58,27 @@ _IS_NEXT: Final = Prepared(
 )
 
 
+def apart(**values: Any) -> JobRow:
+    """A job's row by itself: no session knows of it, and none keeps account of what is set."""
+    row = JobRow()
+    vars(row).update(values)
+    return row
+
+
 def create(tx: Session, job: JobRow) -> None:
     """Write the row of a new job."""
-    _INSERT.run(tx, **{name: getattr(job, name) for name in _COLUMNS})
+    values = vars(job)
+    _INSERT.run(tx, **{name: values.get(name) for name in _COLUMNS})
 
 
 @contextmanager
 def changing(tx: Session, job: str) -> Iterator[JobRow]:
-    """The job's row by itself: the session doesn't know of it. What the block changes of it is written at the end."""
+    """The job's row, apart. What the block changes of it is written at the end."""
     found = _FIND.one(tx, of_job=job)
-    row = JobRow(**found._asdict())
+    row = apart(**found._asdict())
     yield row
-    changed = {name: value for name in _COLUMNS if (value := getattr(row, name)) != getattr(found, name)}
+    values = vars(row)
+    changed = {name: values[name] for name, before in zip(_COLUMNS, found, strict=True) if values[name] != before}
     if changed:
         _CHANGE.run(tx, of_job=job, **changed)
 
