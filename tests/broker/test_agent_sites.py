@@ -1,7 +1,11 @@
 """An agent and its site: refused, down, set up anew, read from."""
 
+import asyncio
+
 from caravan.kernel import ids
 from services.broker.adapters.fake import FakeSite, HandClock, register
+from services.broker.agent.outbox import Outbox
+from services.broker.agent.settings import AgentSettings
 from tests.broker.agents import an_agent, running, until
 from tests.broker.dispatch_double import Dispatch
 
@@ -32,6 +36,30 @@ async def test_a_backend_that_is_down_makes_the_site_degraded(broker: Dispatch, 
         await until(lambda: broker.reports[-1].state == "degraded")
         site.faults.down = False
         await until(lambda: broker.reports[-1].state == "healthy")
+
+
+async def test_a_site_is_well_again_when_all_that_asks_it_goes_well() -> None:
+    outbox = Outbox(AgentSettings(batch_seconds=0))
+
+    async def told() -> tuple[str, str] | None:
+        try:
+            async with asyncio.timeout(0.05):
+                batch = await outbox.batch()
+        except TimeoutError:
+            return None
+        outbox.acknowledge(batch)
+        return (batch.site.state, batch.site.detail) if batch.site else None
+
+    outbox.trouble("inventory", "no nodes")
+    assert await told() == ("degraded", "no nodes")
+    outbox.well("observe")
+    assert await told() is None, "what goes well says nothing of what does not"
+    outbox.trouble("observe", "no answer")
+    assert await told() == ("degraded", "no nodes; no answer")
+    outbox.well("inventory")
+    assert await told() == ("degraded", "no answer")
+    outbox.well("observe")
+    assert await told() == ("healthy", "")
 
 
 async def test_settings_that_change_open_the_backend_anew(broker: Dispatch, site: FakeSite, time: HandClock) -> None:

@@ -42,6 +42,18 @@ async def two(market: Market) -> Two:
     return Two(market, hand, customer, cheap.id, dear.id)
 
 
+async def test_a_cancel_that_nobody_asked_for_is_the_sites_doing(two: Two) -> None:
+    job = await two.customer.submit()
+    attempt = await two.hand.start(job)
+    await two.hand.end(attempt, [Run(attempt, seconds=20, outcome=Outcome.CANCELLED)])
+    _, offering, _ = await two.attempt(job, 2)
+    assert offering == two.dear
+    again = await two.customer.job(job.id)
+    assert again.state is JobState.PENDING
+    # Nothing for what ran, and the whole walltime at 2 fen.
+    assert again.hold.amount == Money.parse("2.00")
+
+
 async def test_only_the_tasks_that_need_it_are_tried_elsewhere_and_the_hold_follows(two: Two) -> None:
     customer, hand = two.customer, two.hand
     job = await customer.submit(array=Array(indices=(3, 5, 7, 9)))

@@ -68,9 +68,9 @@ class Inventory:
             inventory = await self._backend.inventory()
         except BackendError as error:
             failed(self._metrics, "inventory", error, site=self._tenure.site)
-            self._tenure.outbox.site("degraded", str(error))
+            self._tenure.outbox.trouble("inventory", str(error))
             return self._tenure.settings.retry_seconds
-        self._tenure.outbox.site("healthy", inventory=inventory)
+        self._tenure.outbox.well("inventory", inventory)
         return self._tenure.settings.inventory_seconds
 
 

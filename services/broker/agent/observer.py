@@ -34,10 +34,10 @@ class Observer:
             await self._pass()
         except BackendError as error:
             failed(self._metrics, "observe", error, site=self._tenure.site)
-            self._tenure.outbox.site("degraded", str(error))
+            self._tenure.outbox.trouble("observe", str(error))
             return self._pause.next()
         self._pause.over()
-        self._tenure.outbox.site("healthy")
+        self._tenure.outbox.well("observe")
         return self._tenure.settings.observe_seconds
 
     async def _pass(self) -> None:

@@ -40,6 +40,7 @@ class Outbox:
         self._entries: deque[ReportItem | datetime] = deque()
         self._site: SiteReport | None = None
         self._complete_through: datetime | None = None
+        self._troubles: dict[str, str] = {}
         self._state: tuple[str, str] | None = None
         self._inventory: tuple[InventoryItem, ...] | None = None
         self._filled = asyncio.Event()
@@ -60,8 +61,20 @@ class Outbox:
         self._look()
         return True
 
-    def site(self, state: str, detail: str = "", inventory: tuple[InventoryItem, ...] | None = None) -> None:
-        """How the site stands; nothing is sent when it is as it was."""
+    def well(self, what: str, inventory: tuple[InventoryItem, ...] | None = None) -> None:
+        """`what` (a loop that asks the backend) goes well. Where all do, the site is healthy."""
+        self._troubles.pop(what, None)
+        self._site_is(inventory)
+
+    def trouble(self, what: str, words: str) -> None:
+        """`what` goes wrong: the site is degraded until it goes well again."""
+        self._troubles[what] = words
+        self._site_is(None)
+
+    def _site_is(self, inventory: tuple[InventoryItem, ...] | None) -> None:
+        """Have it told how the site stands; nothing is sent when it is as it was."""
+        state = "degraded" if self._troubles else "healthy"
+        detail = "; ".join(dict.fromkeys(self._troubles.values()))
         news = inventory if inventory is not None and inventory != self._inventory else None
         if news is None and self._state == (state, detail):
             return

@@ -172,7 +172,7 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         tx.add(row)
         job.open_runs += 1
     row.observation, row.state, row.detail = item.observation, item.state, item.detail
-    row.outcome = item.outcome
+    row.outcome = _outcome(item.outcome, job)
     row.exit_code, row.signal = item.exit_code, item.signal
     row.ended_at = item.ended_at
     tx.flush()
@@ -184,13 +184,18 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
     if job.started_at is None or item.started_at < job.started_at:
         job.started_at = item.started_at
     _show(tx, row)
-    if item.ended_at is None or item.outcome is None:
+    if item.ended_at is None or row.outcome is None:
         store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
         store.follow_tasks(tx, job, item.started_at)
     else:
-        _run_ends(tx, job, row, item.ended_at, item.outcome)
+        _run_ends(tx, job, row, item.ended_at, Outcome(row.outcome))
         store.follow_tasks(tx, job, item.ended_at)
     return True
+
+
+def _outcome(said: Outcome | None, job: JobRow) -> Outcome | None:
+    """What the site says of a run's end. A cancel that the enterprise has not asked for is the site's doing."""
+    return Outcome.SITE if said is Outcome.CANCELLED and not job.cancel_requested else said
 
 
 def _show(tx: Session, run: RunRow) -> None:
