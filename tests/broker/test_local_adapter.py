@@ -252,6 +252,19 @@ async def test_litter_of_a_killed_process_is_swept_when_the_site_is_opened(site:
         assert os.listdir(f"{folder(site)}/discarded") == []
 
 
+async def test_a_discard_and_a_forgetting_that_were_cut_off_are_finished_when_the_site_is_opened(site: Site) -> None:
+    staged = await site.backend.stage(site.harness.submission("#!/bin/sh\ntrue\n"))
+    files.create(f"{folder(site)}/submissions/{staged}/claim", {"by": "discard"})
+    ended = await site.start("#!/bin/sh\necho kept\n")
+    await site.ended(ended)
+    os.rename(f"{folder(site)}/submissions/{ended}", f"{folder(site)}/closing/{ended}")
+    async with site.harness.open() as backend:
+        assert os.listdir(f"{folder(site)}/submissions") == []
+        assert os.listdir(f"{folder(site)}/closing") == []
+        assert os.listdir(f"{folder(site)}/closed/{ended}") == ["logs"], "the script and its environment are gone"
+        assert (await backend.read_log(ended, 0, "stdout", 0, 100)).data == b"kept\n"
+
+
 async def test_private_and_hidden_paths_are_out_of_a_jobs_sight(tmp_path: Path) -> None:
     data, hidden = tmp_path / "data", tmp_path / "hidden"
     for path in (data, hidden):

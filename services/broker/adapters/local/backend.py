@@ -160,6 +160,7 @@ def _prepare(settings: Settings, site: str) -> Path:
         ("tenants", 0o711),
         ("staging", 0o700),
         ("discarded", 0o700),
+        ("closing", 0o700),
         ("closed", 0o700),
     ):
         (folder / name).mkdir(exist_ok=True)
@@ -202,11 +203,14 @@ def _probe(view: View, folder: Path, forbidden: list[str]) -> str:
             "folder": home,
             "forbidden": forbidden,
         }
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe"],
-            input=files.dumps(asked), capture_output=True, cwd="/", env={"LANG": "C.UTF-8"}, timeout=PROBE_TIMEOUT_SECONDS,
-            check=False, text=True,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe"],
+                input=files.dumps(asked), capture_output=True, cwd="/", env={"LANG": "C.UTF-8"}, timeout=PROBE_TIMEOUT_SECONDS,
+                check=False, text=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"it was not known after {PROBE_TIMEOUT_SECONDS:.0f} s"
     return done.stdout.strip() or done.stderr.strip()[-500:]
 
 

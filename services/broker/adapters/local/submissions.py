@@ -1,7 +1,7 @@
 """The folder of a local site: submissions as folders, each decided by one claim. Blocking file work, called in threads.
 
-`submissions/<reference>` holds what is open, `closed/<reference>` the output of what was forgotten; `staging` and `discarded` hold what
-comes and goes by one rename.
+`submissions/<reference>` holds what is open, `closed/<reference>` the output of what was forgotten; `staging`, `discarded` and `closing`
+hold what comes and goes by one rename.
 """
 
 import os
@@ -67,6 +67,7 @@ class Submissions:
         self.open = folder / "submissions"
         self.staging = folder / "staging"
         self.discarded = folder / "discarded"
+        self.closing = folder / "closing"
         self.closed = folder / "closed"
         self.known: dict[str, Known] = {}
         self.quiet: dict[str, int] = {}
@@ -74,8 +75,13 @@ class Submissions:
 
     def sweep(self) -> None:
         """Remove what a killed process has left half made or half removed."""
+        for entry in os.scandir(self.open):
+            if (files.read(f"{entry.path}/claim") or {}).get("by") == "discard":
+                self.discard(entry.name)
         for entry in os.scandir(self.discarded):
             shutil.rmtree(entry.path, ignore_errors=True)
+        for entry in os.scandir(self.closing):
+            self._close(entry.name)
         for entry in os.scandir(self.staging):
             if entry.stat().st_mtime < time.time() - LITTER_SECONDS:
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -367,9 +373,14 @@ class Submissions:
         if path is None:
             return
         try:
-            path.rename(self.closed / reference)
+            path.rename(self.closing / reference)
         except FileNotFoundError:
             return
-        for entry in list(os.scandir(self.closed / reference)):
+        self._close(reference)
+
+    def _close(self, reference: str) -> None:
+        """Keep the output alone. Where a killed process has left off, `sweep` goes on."""
+        for entry in list(os.scandir(self.closing / reference)):
             if entry.name != "logs":
                 os.unlink(entry.path)
+        (self.closing / reference).rename(self.closed / reference)
