@@ -9,6 +9,7 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
 from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, PendingReason, RunState
 from caravan.contracts.usage import RunFinal, UsageRecord, hour_key
@@ -100,7 +101,7 @@ def _never_started(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> b
     attempt.observation = item.observation
     job = tx.get_one(JobRow, attempt.job)
     if item.state == "rejected":
-        words = store.words(f"Its backend refused the job: {item.detail}")
+        words = prose(f"Its backend refused the job: {item.detail}")
         job.excluded = job.excluded | {attempt.offering: ["rejected", words]}
     _ended(tx, attempt, job, clock.now(), item.detail)
     return True

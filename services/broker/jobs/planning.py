@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired
 from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement
 from caravan.kernel import clock, ids
@@ -59,7 +60,7 @@ class Planner:
         if not lasting(decision.refused):
             row.reason, row.wake_at = PendingReason.RETRYING, now + LOOK_AGAIN
             return None
-        row.detail = store.words(
+        row.detail = prose(
             "No offering can take it any more: "
             + "; ".join(f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in decision.refused)
         )

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired
 from caravan.contracts.jobs import AttemptState, HoldState, Job, JobHold, JobState
 from caravan.contracts.offerings import Capacity
@@ -28,7 +29,6 @@ from services.broker.placement.models import Waiting
 
 TOPIC: Final = "advance"
 CHUNK: Final = 500
-PROSE_CHARACTERS: Final = 4000
 WOKEN_BY_AN_OFFERING: Final = 100
 
 
@@ -85,7 +85,7 @@ def changing(tx: Session, job: str) -> Iterator[JobRow]:
 
 def note(tx: Session, job: str, type: str, detail: str = "", at: datetime | None = None, **data: Any) -> None:
     """Write the next event of the job."""
-    _NOTE.run(tx, job=job, of_job=job, at=at or clock.now(), type=type, detail=words(detail), data=data)
+    _NOTE.run(tx, job=job, of_job=job, at=at or clock.now(), type=type, detail=prose(detail), data=data)
 
 
 def wake(tx: Session, job: str, at: datetime | None = None) -> None:
@@ -126,11 +126,6 @@ def wait_for(tx: Session, job: str, offerings: Sequence[str]) -> bool:
 def is_next(tx: Session, job: str) -> bool:
     """Whether the job is the oldest that waits for any of its offerings."""
     return _IS_NEXT.first(tx, of_job=job) is not None
-
-
-def words(text: str) -> str:
-    """As much of `text` as a contract's prose may hold."""
-    return text if len(text) <= PROSE_CHARACTERS else text[: PROSE_CHARACTERS - 1] + "…"
 
 
 def move_tasks(

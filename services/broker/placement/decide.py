@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Candidate, JobSpec, Reason, Refusal, Resources
 from caravan.contracts.offerings import Capacity, OfferingState, PriceList
@@ -26,7 +27,6 @@ PASSING: Final = frozenset(
 """Reasons that may pass by themselves: a job that was accepted waits for them instead of failing."""
 DEAREST: Final = Money(10**15)
 """Accounting takes no hold above it: ten trillion yuan."""
-DETAIL_CHARACTERS: Final = 4000
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ def _operable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) -> 
 def _reason(
     code: str, detail: str, *, field: str | None = None, asked: str | None = None, limit: str | None = None
 ) -> Reason:
-    return Reason(code=code, detail=detail[:DETAIL_CHARACTERS], field=field, asked=asked, limit=limit)
+    return Reason(code=code, detail=prose(detail), field=field, asked=asked, limit=limit)
 
 
 def _words(capacity: Capacity) -> str:
