@@ -1,12 +1,14 @@
 """The backends that the contract suite runs over, and what each of them can show.
 
-A new backend adds a harness to HARNESSES, and is in every test whose capabilities it has: `executes` (scripts really run),
-`outlives` (the backend goes on without the process that opened it).
+A new backend adds a harness to HARNESSES, and is in every test whose capabilities it has: `executes` (scripts really run), `here` (they
+run on this machine, where tests see their processes), `outlives` (the backend goes on without the process that opened it).
 """
 
 import asyncio
+import os
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +19,9 @@ import pytest
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Resources
 from caravan.kernel import ids
-from services.broker.adapters import fake, local
+from services.broker.adapters import fake, local, slurm
 from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext
+from tests.backends.slurm import RELEASES, Cluster, Release
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 30.0
@@ -44,6 +47,10 @@ class Harness:
     adapter: Adapter
     context: SiteContext
     tenant: str = field(default_factory=lambda: ids.new("ten"))
+    tenants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What tenants are at the site, where it needs to be told."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    """For whatever happens there."""
 
     def open(self) -> AbstractAsyncContextManager[Backend]:
         return self.adapter.open(self.context)
@@ -66,7 +73,7 @@ class Harness:
             attempt=attempt,
             job=ids.new("job"),
             tenant=tenant or self.tenant,
-            tenant_settings={},
+            tenant_settings=dict(self.tenants.get(tenant or self.tenant, {})),
             offering=ids.new("off"),
             target={},
             name="contract",
@@ -111,14 +118,16 @@ class Site:
             seen = await self.seen(reference)
             return seen if sum(run.ended_at is None for run in seen.runs) >= count else None
 
-        return await _typed(Seen, look, f"{reference} runs")
+        return await self._typed(Seen, look, f"{reference} runs")
 
     async def ended(self, reference: str) -> Seen:
+        """Once it has ended and its books are final."""
+
         async def look() -> Seen | None:
             seen = await self.seen(reference)
-            return seen if seen.ended else None
+            return seen if seen.ended and all(run.final for run in seen.runs) else None
 
-        return await _typed(Seen, look, f"{reference} ends")
+        return await self._typed(Seen, look, f"{reference} ends")
 
     async def run(self, script: str, **how: Any) -> RunSeen:
         """Run a script of one task to its end."""
@@ -139,27 +148,57 @@ class Site:
                 return None
             return text if word in text and text.count("\n") >= lines else None
 
-        return await _typed(str, look, f"{reference} says {word}")
+        return await self._typed(str, look, f"{reference} says {word}")
+
+    async def _typed(self, kind: type[T], look: Callable[[], Any], what: str) -> T:
+        answer = await eventually(look, what, self.harness.deadline_seconds)
+        assert isinstance(answer, kind)
+        return answer
 
 
-async def _typed(kind: type[T], look: Callable[[], Any], what: str) -> T:
-    answer = await eventually(look, what)
-    assert isinstance(answer, kind)
-    return answer
+Clusters = Callable[[], Callable[[Release], Cluster]]
+"""Gives the fixture `slurm_cluster`: only what asks for it starts one."""
 
 
-def _fake(folder: Path) -> Harness:
+def _fake(folder: Path, clusters: Clusters) -> Harness:
     return Harness(fake.adapter, SiteContext(site=ids.new("sit"), settings={}))
 
 
-def _local(folder: Path) -> Harness:
+def _local(folder: Path, clusters: Clusters) -> Harness:
     settings = {"folder": str(folder / "site"), "i_accept_jobs_on_this_machine": True, "kill_grace_seconds": 1}
     return Harness(local.adapter, SiteContext(site=ids.new("sit"), settings=settings))
 
 
-HARNESSES: dict[str, tuple[Callable[[Path], Harness], frozenset[str]]] = {
+def _slurm(release: Release) -> Callable[[Path, Clusters], Harness]:
+    def harness(folder: Path, clusters: Clusters) -> Harness:
+        cluster = clusters()(release)
+        site = tempfile.mkdtemp(dir=cluster.work)
+        os.chmod(site, 0o755)
+        for user, uid in USERS.items():
+            os.mkdir(f"{site}/{user}", 0o700)
+            os.chown(f"{site}/{user}", uid, uid)
+        settings = {
+            "url": cluster.url,
+            "cluster": "caravan",
+            "user": "slurm",
+            "token": {"key_file": "jwt_hs256.key"},
+            "folder": site,
+            "partition": "batch",
+            "kill_wait_seconds": 2,
+        }
+        context = SiteContext(site=ids.new("sit"), settings=settings, secrets=cluster.etc)
+        tenants = {ids.new("ten"): {"user": user} for user in USERS}
+        # a time limit of one minute ends a job after up to 90 s
+        return Harness(slurm.adapter, context, next(iter(tenants)), tenants, deadline_seconds=180)
+
+    return harness
+
+
+USERS = {"alice": 47001, "bob": 47002}
+HARNESSES: dict[str, tuple[Callable[[Path, Clusters], Harness], frozenset[str]]] = {
     "fake": (_fake, frozenset()),
-    "local": (_local, frozenset({"executes", "outlives"})),
+    "local": (_local, frozenset({"executes", "here", "outlives"})),
+    **{f"slurm-{one.name}": (_slurm(one), frozenset({"executes", "outlives"})) for one in RELEASES},
 }
 
 

@@ -13,8 +13,8 @@ from caravan.contracts.dispatch import Submission
 from services.broker.adapters.port import Backend, BackendError, SiteContext, installed
 
 
-async def main(adapter: str, site: str, settings: dict[str, Any]) -> None:
-    context = SiteContext(site=site, settings=settings, secrets=Path("/nowhere"))
+async def main(adapter: str, site: str, settings: dict[str, Any], secrets: str) -> None:
+    context = SiteContext(site=site, settings=settings, secrets=Path(secrets))
     async with installed()[adapter].open(context) as backend:
         print(json.dumps("ready"), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -33,4 +33,4 @@ async def answer(backend: Backend, what: str, with_this: Any) -> Any:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]))

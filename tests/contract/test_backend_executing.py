@@ -20,6 +20,8 @@ from tests.contract.backends import Harness, Site, eventually, having
 
 executing = having("executes")
 outliving = having("executes", "outlives")
+here = having("executes", "here")
+outliving_here = having("executes", "here", "outlives")
 
 
 def processes_with(word: str) -> list[int]:
@@ -39,7 +41,12 @@ class OtherProcess:
 
     def __init__(self, harness: Harness) -> None:
         context = harness.context
-        words = [harness.adapter.descriptor.name, context.site, json.dumps(dict(context.settings))]
+        words = [
+            harness.adapter.descriptor.name,
+            context.site,
+            json.dumps(dict(context.settings)),
+            str(context.secrets),
+        ]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.contract.other_process", *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
@@ -115,7 +122,7 @@ async def test_a_script_that_cannot_be_executed_failed_by_itself(site: Site) -> 
     assert "can't be executed" in run.detail
 
 
-@executing
+@here
 async def test_a_task_over_its_memory_is_ended_by_the_limit(site: Site) -> None:
     # 2 x 60 MiB in two processes: only their sum is over the limit
     take = "import time; x = b'x' * 60_000_000; time.sleep(60)"
@@ -124,7 +131,7 @@ async def test_a_task_over_its_memory_is_ended_by_the_limit(site: Site) -> None:
     assert "memory" in run.detail
 
 
-@executing
+@here
 @pytest.mark.parametrize("ending", ["exit 0", "exec sleep 600"], ids=["ends", "is cancelled"])
 async def test_nothing_that_a_task_started_outlives_it(site: Site, ending: str) -> None:
     word = f"60{ids.new('run')[-8:]}".translate(str.maketrans("abcdef", "123456"))
@@ -140,7 +147,7 @@ async def test_nothing_that_a_task_started_outlives_it(site: Site, ending: str) 
     assert processes_with(word) == []
 
 
-@executing
+@here
 async def test_a_task_that_ignores_the_signal_is_killed_after_the_grace(site: Site) -> None:
     reference = await site.start("#!/bin/sh\ntrap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n")
     await site.has_said(reference, "ready")
@@ -149,7 +156,7 @@ async def test_a_task_that_ignores_the_signal_is_killed_after_the_grace(site: Si
     assert (run.outcome, run.signal) == (Outcome.CANCELLED, 9)
 
 
-@executing
+@here
 async def test_one_tenants_job_cannot_read_anothers_folder_output_script_or_processes(site: Site) -> None:
     mine, others = ids.new("ten"), ids.new("ten")
     victim = await site.start(
@@ -194,7 +201,7 @@ async def test_released_from_several_processes_at_once_each_task_runs_once(site:
             assert [await site.text(reference, one) for one in (0, 1)] == ["ran\n", "ran\n"]
 
 
-@outliving
+@outliving_here
 async def test_a_server_killed_and_started_again_sees_the_same_run_and_its_true_end(site: Site) -> None:
     submission = site.harness.submission("#!/bin/sh\necho $$\nwhile [ ! -e go ]; do sleep 0.05; done\nexit 3\n")
     with other_processes(site.harness, 1) as (server,):
@@ -218,7 +225,7 @@ async def test_a_server_killed_and_started_again_sees_the_same_run_and_its_true_
     assert (run.identity, run.outcome, run.exit_code) == (before.identity, Outcome.USER, 3)
 
 
-@outliving
+@outliving_here
 async def test_what_runs_holds_none_of_the_servers_descriptors_or_locks(site: Site, tmp_path: Path) -> None:
     held = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
     os.set_inheritable(held, True)
@@ -254,7 +261,7 @@ async def test_tasks_of_an_array_start_in_the_order_of_their_index(site: Site) -
     assert await site.text(shown) == "2\n3\n11\n"
 
 
-@executing
+@here
 async def test_nothing_is_left_when_a_test_of_this_suite_is_over(site: Site) -> None:
     """A supervisor ends with its submission."""
     reference = await site.start("#!/bin/sh\nexit 0\n")

@@ -1,0 +1,132 @@
+"""What is known of one submission, and how it stands by that. Decisions only: what asks Slurm is `watch.py`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from caravan.kernel import clock
+from services.broker.adapters.port import NotSeen, Seen
+from services.broker.adapters.slurm.dialect import Exit
+from services.broker.adapters.slurm.records import Record
+from services.broker.adapters.slurm.reference import Reference
+from services.broker.adapters.slurm.runs import Allocation, is_run, run_seen
+from services.broker.adapters.slurm.states import Stage, meaning
+from services.broker.adapters.slurm.tres import Accelerators
+
+HELD = "JobHeldUser"
+ABSENT_SECONDS = 600.0
+"""How long slurmdbd must have had nothing of what slurmctld doesn't have either before it counts as gone: its records come late."""
+Run = tuple[int, int]
+"""Raw job id and submit time."""
+States = Mapping[str, tuple[str, ...]]
+"""Task (`12_3`; `12` without an array) -> its state in Slurm's words."""
+
+
+@dataclass(eq=False)
+class Known:
+    """A submission. Records of slurmctld are kept when it has forgotten them (MinJobAge)."""
+
+    reference: Reference
+    controller: dict[Run, Record] = field(default_factory=dict)
+    books: dict[Run, Record] = field(default_factory=dict)
+    left: dict[Run, Exit | None] = field(default_factory=dict)
+    never: set[int] = field(default_factory=set)
+    """Tasks that were cancelled while they waited."""
+    present: bool = False
+    """slurmctld has it."""
+    live: bool = False
+    """Some of it waits or runs."""
+    foreign: bool = False
+    """Another job has its id by now."""
+    released: bool = False
+    detail: str = ""
+    seen_at: int = 0
+    """slurmctld's clock, in epoch seconds, up to which all of it is known."""
+    absent_since: float | None = None
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take in what slurmctld says of some of its tasks."""
+        for record in records:
+            self.foreign = record.name != self.reference.tag
+            if self.foreign:
+                continue
+            stage = meaning(record.state)[0]
+            self._requeued(record)
+            if is_run(record):
+                self.controller[record.job, record.submitted] = record
+            elif stage is Stage.ENDED:
+                self.never.update(record.indices)
+            if stage is not Stage.ENDED or not self.live:
+                self.detail = "" if record.reason == "None" else record.reason
+            self.released = self.released or record.reason != HELD
+
+    def _requeued(self, record: Record) -> None:
+        """A run of the same job with an earlier submit time has ended by then."""
+        for run, earlier in self.controller.items():
+            if run[0] == record.job and run[1] < record.submitted and meaning(earlier.state)[0] is not Stage.ENDED:
+                ended = max(earlier.started, record.submitted)
+                self.controller[run] = replace(earlier, state=("REQUEUED RUN",), ended=ended)
+
+    def stands(self, states: Iterable[tuple[str, ...]], second: int) -> None:
+        """Take in the states of all that slurmctld has of it at this second: nothing, when it has forgotten it."""
+        stages = [meaning(state)[0] for state in states]
+        self.present, self.live = bool(stages), any(stage is not Stage.ENDED for stage in stages)
+        if self.present or not self.wants_books:
+            self.seen_at = second
+
+    def take_books(self, records: Iterable[Record], at: float, *, codes_are_right: bool) -> None:
+        """Take in what slurmdbd has of it. `at`: on a clock that never jumps."""
+        for record in records:
+            if record.name != self.reference.tag or meaning(record.state)[0] is not Stage.ENDED or not record.ended:
+                continue
+            if is_run(record):
+                self.books[record.job, record.submitted] = record if codes_are_right else replace(record, exit=None)
+            else:
+                self.never.update(record.indices)
+        missing = not self.live and self._unaccounted
+        self.absent_since = (at if self.absent_since is None else self.absent_since) if missing else None
+
+    @property
+    def open_books(self) -> list[Run]:
+        """Runs that have ended by slurmctld, and not yet by slurmdbd."""
+        return [
+            run
+            for run, record in self.controller.items()
+            if run not in self.books and (meaning(record.state)[0] is Stage.ENDED or not self.present)
+        ]
+
+    @property
+    def wants_books(self) -> bool:
+        """Something of it has ended of which slurmdbd hasn't been heard yet."""
+        return bool(self.open_books) or (not self.live and self._unaccounted)
+
+    @property
+    def _unaccounted(self) -> bool:
+        """Tasks are left of which nobody has said that they ran or never will."""
+        told = {record.index or 0 for record in [*self.controller.values(), *self.books.values()]} | self.never
+        return len(told) < max(1, self.reference.tasks)
+
+    def seen(self, at: float, cluster: str, accelerators: Accelerators) -> Seen | NotSeen:
+        """How it stands. `at` as in `take_books`."""
+        runs = tuple(
+            run_seen(one, cluster, self.seen_at, accelerators)
+            for one in sorted(map(self._allocation, self.controller.keys() | self.books.keys()), key=_order)
+        )
+        given_up = self.absent_since is not None and at - self.absent_since >= ABSENT_SECONDS
+        if not self.present and not runs and not self.never:
+            return NotSeen(given_up, "slurmctld has no such job, and slurmdbd has nothing of it")
+        ended = not self.live and (given_up or not self._unaccounted)
+        running = any(run.ended_at is None for run in runs)
+        released = self.released or bool(runs)
+        seen_at = clock.from_seconds(self.seen_at)
+        return Seen(
+            str(self.reference), released, released and not ended and not running, ended, runs, seen_at, self.detail
+        )
+
+    def _allocation(self, run: Run) -> Allocation:
+        controller, books = self.controller.get(run), self.books.get(run)
+        record = books or controller
+        return Allocation(record.index or 0 if record else 0, controller, books, self.left.get(run))
+
+
+def _order(found: Allocation) -> tuple[int, int]:
+    return found.index, found.record.started

@@ -1,0 +1,121 @@
+"""slurmrestd over HTTP: tokens, the version it speaks, and what its answers and silences mean.
+
+Everything that goes wrong becomes one of the port's errors here; what is returned is an answer of Slurm itself.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+
+from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
+from services.broker.adapters.slurm.dialect import Dialect, dialects
+from services.broker.adapters.slurm.errors import Answer, faults
+from services.broker.adapters.slurm.tokens import Tokens
+
+CONNECT_SECONDS: Final = 5.0
+CONNECTIONS: Final = 16
+BAD_TOKEN: Final = frozenset({401, 511})
+Query = Sequence[tuple[str, str]]
+
+
+class Rest:
+    """One site's slurmrestd. `read` changes nothing; `act` may have, whatever it raises but Unavailable."""
+
+    def __init__(self, url: str, tokens: Tokens, user: str, timeout_seconds: float) -> None:
+        self._tokens = tokens
+        self._user = user
+        self._dialect: Dialect | None = None
+        self._http = httpx.AsyncClient(
+            base_url=url.rstrip("/"),
+            timeout=httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def dialect(self) -> Dialect:
+        """The newest version that both sides know. Raises Unavailable."""
+        if self._dialect is None:
+            self._dialect = await self._probe()
+        return self._dialect
+
+    async def read(self, path: str, query: Query = (), *, books: bool = False) -> Answer:
+        """As the site's own user. Raises Unavailable."""
+        try:
+            return await self._ask("GET", path, self._user, books, None, query)
+        except OutcomeUnknown as error:
+            raise Unavailable(str(error)) from error
+
+    async def act(self, method: str, path: str, user: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """As a tenant's user. Raises Unavailable, OutcomeUnknown."""
+        return await self._ask(method, path, user, False, body, ())
+
+    async def _ask(
+        self, method: str, path: str, user: str, books: bool, body: Mapping[str, Any] | None, query: Query
+    ) -> Answer:
+        version = (await self.dialect()).version
+        token = await self._tokens.of(user)
+        response = await self._send(method, f"/slurm{'db' if books else ''}/{version}/{path}", user, token, body, query)
+        if response.status_code in BAD_TOKEN:
+            self._tokens.refused(user, token)
+            raise Unavailable(f"slurmrestd doesn't take the token of {user}")
+        content = _json(response)
+        if response.status_code == 404 and not faults(content):
+            # it was restarted as another release, perhaps
+            self._dialect = None
+            raise Unavailable(f"slurmrestd doesn't know {version} any more")
+        if content is None:
+            raise OutcomeUnknown(
+                f"slurmrestd answers with status {response.status_code} and nothing that Slurm would say"
+            )
+        return Answer(response.status_code, content, faults(content))
+
+    async def _send(
+        self, method: str, path: str, user: str, token: str, body: Mapping[str, Any] | None, query: Query
+    ) -> httpx.Response:
+        # 22.05 needs the name too; newer ones take it from the token
+        headers = {"X-SLURM-USER-NAME": user, "X-SLURM-USER-TOKEN": token}
+        try:
+            return await self._http.request(method, path, json=body, params=list(query), headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unavailable(f"slurmrestd can't be reached: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            raise OutcomeUnknown(f"slurmrestd's answer was lost: {type(error).__name__}") from error
+
+    async def _probe(self) -> Dialect:
+        token = await self._tokens.of(self._user)
+        for dialect in dialects():
+            try:
+                response = await self._send("GET", f"/slurm/{dialect.version}/ping", self._user, token, None, ())
+            except BackendError as error:
+                raise Unavailable(str(error)) from error
+            content = _json(response)
+            if response.status_code == 200 and content is not None and "pings" in content:
+                return dialect
+            if response.status_code in BAD_TOKEN:
+                self._tokens.refused(self._user, token)
+                raise Unavailable(f"slurmrestd doesn't take the token of {self._user}")
+            if response.status_code not in (400, 404):
+                raise Unavailable(f"slurmrestd answers a ping with status {response.status_code}")
+        raise Unavailable("slurmrestd speaks no version of its API that this adapter knows")
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Inside, what an answer holds is read. Raises Unavailable: it has another form than Slurm gives it."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"slurmrestd's answer can't be read: {type(error).__name__}") from error
+
+
+def _json(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        content = json.loads(response.content)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

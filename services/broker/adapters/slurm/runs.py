@@ -1,0 +1,129 @@
+"""From records of slurmctld and slurmdbd to runs as the port has them: how one ended, and what it held when. Pure."""
+
+from dataclasses import dataclass
+
+from caravan.contracts.jobs import Outcome, RunState
+from caravan.contracts.usage import Span
+from caravan.kernel import clock
+from services.broker.adapters.port import RunSeen
+from services.broker.adapters.slurm.dialect import Exit
+from services.broker.adapters.slurm.records import Record
+from services.broker.adapters.slurm.states import Stage, meaning
+from services.broker.adapters.slurm.tres import Accelerators
+
+NOT_EXECUTED = {
+    126: ": the script, or a command in it, can't be executed",
+    127: ": the script can't be executed, or a command in it was not found",
+}
+
+
+def identity(cluster: str, record: Record) -> str:
+    """Of a run, for ever: a requeue has a new submit time. The sluid of v0.0.45 isn't in a `sacct` dump, nor in older releases, and
+    a run keeps its identity when its site is upgraded."""
+    return f"{cluster}:{record.job}:{record.submitted}"
+
+
+def is_run(record: Record) -> bool:
+    """Something is or was allocated to it. A job that is cancelled while it waits has a start time, too."""
+    stage = meaning(record.state)[0]
+    return stage not in (Stage.WAITING, Stage.UNKNOWN) and record.started > 0 and bool(record.tres.get("cpu"))
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What is known of one run: by slurmctld while it remembers it, by slurmdbd once it has its end."""
+
+    index: int
+    controller: Record | None
+    books: Record | None
+    left: Exit | None
+    """What the script left beside its output."""
+
+    @property
+    def record(self) -> Record:
+        """The one that says when it ran."""
+        record = self.books or self.controller
+        assert record is not None, "an allocation is known by one of them"
+        return record
+
+
+def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelerators) -> RunSeen:
+    """`until`: the site's clock in epoch seconds, where runs that go on are cut."""
+    stage, outcome, words = meaning(found.record.state)
+    ended = stage is Stage.ENDED
+    exit = _exit(found, outcome) if ended else None
+    if outcome is Outcome.USER:
+        outcome, words = _failed(found, exit)
+    return RunSeen(
+        index=found.index,
+        identity=identity(cluster, found.record),
+        state=RunState.ENDED if ended else RunState.RUNNING,
+        started_at=clock.from_seconds(found.record.started),
+        ended_at=clock.from_seconds(max(found.record.ended, found.record.started)) if ended else None,
+        outcome=outcome if ended else None,
+        exit_code=exit.code if exit else None,
+        signal=exit.signal if exit else None,
+        detail=words if ended else "",
+        spans=tuple(_spans(found, stage, until, accelerators)),
+        final=ended and found.books is not None,
+    )
+
+
+def _exit(found: Allocation, outcome: Outcome | None) -> Exit | None:
+    """slurmctld's word, else slurmdbd's (None where that is known to be wrong), else the script's. No 0 but for a success."""
+    told = [record.exit for record in (found.controller, found.books) if record is not None]
+    for exit in [*told, found.left]:
+        if exit is not None and (exit.signal or exit.code or outcome is Outcome.SUCCEEDED):
+            return exit
+    return None
+
+
+def _failed(found: Allocation, exit: Exit | None) -> tuple[Outcome, str]:
+    if exit is None and found.controller is not None:
+        return Outcome.SITE, f"the script could not be started: {found.controller.reason}"
+    if exit is None:
+        return Outcome.USER, "failed; its exit code is not known"
+    if exit.signal:
+        return Outcome.USER, f"ended by signal {exit.signal}"
+    return Outcome.USER, f"exit code {exit.code}{NOT_EXECUTED.get(exit.code or 0, '')}"
+
+
+def _spans(found: Allocation, stage: Stage, until: int, accelerators: Accelerators) -> list[Span]:
+    record = found.record
+    accelerator, count = accelerators.held(record.tres, record.partition)
+    return [
+        Span(
+            start=clock.from_seconds(start),
+            end=clock.from_seconds(end),
+            nodes=record.tres.get("node", 1),
+            cpus=record.tres.get("cpu", 0),
+            memory_mib=record.tres.get("mem", 0),
+            accelerators=count,
+            accelerator=accelerator,
+        )
+        for start, end in _times(found, stage, until)
+        if end > start
+    ]
+
+
+def _times(found: Allocation, stage: Stage, until: int) -> list[tuple[int, int]]:
+    """When it held its allocation, suspension left out. The books know only how long that was, slurmctld the last time of it."""
+    record = found.record
+    if found.books is not None:
+        told = _told(found.controller, stage, record.ended) if found.controller else []
+        ran = record.ended - record.started if record.elapsed is None else record.elapsed
+        if sum(end - start for start, end in told) == ran:
+            return told
+        return [(record.started, record.started + ran)]
+    end = {Stage.ENDED: record.ended, Stage.ENDING: min(record.ended, until)}.get(stage, until)
+    return _told(record, stage, end)
+
+
+def _told(record: Record, stage: Stage, end: int) -> list[tuple[int, int]]:
+    """By slurmctld: `pre_sus_time` and `suspend_time` (of the last suspension or resumption)."""
+    if not record.suspended_at:
+        return [(record.started, end)]
+    before = (record.started, record.started + record.ran_before)
+    if stage is Stage.SUSPENDED or record.suspended_at == before[1]:
+        return [before]
+    return [before, (record.suspended_at, end)]

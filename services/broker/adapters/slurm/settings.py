@@ -1,0 +1,115 @@
+"""What a Slurm site, a tenant's mapping and an offering's target are set up with. Pure; the schemas are what the adapter announces."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Count, Model, Positive
+from caravan.contracts.ids import AcceleratorId
+
+Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00%]*$", max_length=2048)]
+"""Slurm expands `%` in paths of output."""
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$", max_length=500)]
+UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.\-]{0,31}$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")]
+"""A name at Slurm: a partition, an account, a QOS, a reservation, a cluster."""
+SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_{}][A-Za-z0-9_.\-{}]{0,99}$")]
+
+
+class TokenSource(Model):
+    """Where tokens for slurmrestd come from: exactly one of these, each a file in the agent's secrets folder."""
+
+    key_file: SecretFile | None = Field(
+        default=None, description="The cluster's HS256 key (jwt_hs256.key): tokens are signed with it for each user."
+    )
+    file: SecretFile | None = Field(
+        default=None,
+        description="A token that someone renews; `{user}` stands for the Unix user. Without it all jobs are that one user's.",
+    )
+    command: SecretFile | None = Field(
+        default=None,
+        description="A program that is given the Unix user and prints a token (`scontrol token` or its like).",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(one is not None for one in (self.key_file, self.file, self.command)) != 1:
+            raise PydanticCustomError("token", "Give exactly one of key_file, file and command")
+        return self
+
+
+class NodeShape(Model):
+    """What a node has."""
+
+    cpus: Positive
+    memory_mib: Positive
+    accelerators: Count = 0
+
+
+class Partition(Model):
+    """What the agent can't learn of a partition from Slurm before a job runs."""
+
+    accelerator: AcceleratorId | None = Field(
+        default=None, description="The kind in this partition, for clusters whose accounting knows no models."
+    )
+    whole_nodes: NodeShape | None = Field(
+        default=None, description="Jobs get whole nodes (OverSubscribe=EXCLUSIVE) of this shape."
+    )
+    threads_per_core: Positive = Field(
+        default=1, description="CPUs are given by whole cores (CR_Core) of so many CPUs."
+    )
+    max_memory_mib_per_cpu: Positive | None = Field(
+        default=None, description="MaxMemPerCPU: more memory than that adds CPUs to the job."
+    )
+
+
+class Settings(Model):
+    """A Slurm site's settings."""
+
+    url: Url = Field(description="slurmrestd's address, without a path.", examples=["http://slurm.example:6820"])
+    cluster: Word = Field(description="ClusterName: it is part of each run's identity.")
+    user: UnixUser = Field(
+        description="The Unix user as whom the whole site is read. It must be allowed to see all jobs."
+    )
+    token: TokenSource
+    folder: Folder = Field(
+        description="On a filesystem that the agent and all nodes share. The working folder of a tenant is `<folder>/<Unix user>`: "
+        "the centre makes it, owned by that user and closed to others."
+    )
+    partition: Word | None = Field(default=None, description="Where an offering names none; Slurm's default otherwise.")
+    account: Word | None = Field(default=None, description="Where neither tenant nor offering names one.")
+    qos: Word | None = Field(default=None, description="Where an offering names none.")
+    partitions: dict[Word, Partition] = Field(default_factory=dict)
+    over_time_limit_minutes: Count = Field(default=0, description="OverTimeLimit of slurm.conf.")
+    kill_wait_seconds: Count = Field(default=30, description="KillWait of slurm.conf.")
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
+        default=30,
+        description="How long slurmrestd may be silent. It answers after up to 18 s while slurmctld is away.",
+    )
+
+    def of(self, partition: str | None) -> Partition:
+        """What is said of a partition; of the default one for None."""
+        return self.partitions.get(partition or self.partition or "", Partition())
+
+
+class Tenant(Model):
+    """Who an organization is at the site."""
+
+    user: UnixUser
+    account: Word | None = None
+
+
+class Target(Model):
+    """What an offering fixes of its jobs."""
+
+    partition: Word | None = None
+    account: Word | None = Field(default=None, description="Of the offering; else the tenant's.")
+    qos: Word | None = None
+    reservation: Word | None = None
+    constraint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,&|\[\]()*\-]{1,200}$")] | None = None
+
+
+def said(error: ValidationError) -> str:
+    """What is wrong, field by field, without what was given."""
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
