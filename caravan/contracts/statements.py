@@ -60,6 +60,9 @@ class Period(Model):
     waiting_for: tuple[SiteId, ...] = Field(
         default=(), description="While closing: sites whose usage is not complete yet."
     )
+    parked_facts: int = Field(
+        default=0, description="While closing: facts that could not be applied yet; the log says which and why."
+    )
     late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
     closed_at: Instant | None = None
     version: int

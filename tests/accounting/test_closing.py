@@ -127,7 +127,8 @@ async def test_closing_waits_for_facts_that_are_parked(world: World, books: Fina
     await world.deliver()
     assert await world.parked()
     await books.close()
-    assert (await books.settle())["state"] == "closing"
+    waiting = await books.settle()
+    assert (waiting["state"], waiting["waiting_for"], waiting["parked_facts"]) == ("closing", [], await world.parked())
     world.know_prices(unknown, 2, tariff("day", None, None, cpu_core_hour="36.00"))
     await world.deliver()
     march = await books.settle()

@@ -19,7 +19,7 @@ from caravan.kernel.web import answer_of
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
-from services.accounting.usage.service import any_parked, latest_applied_second
+from services.accounting.usage.service import latest_applied_second, parked_facts
 
 LOOP: Final = "closing"
 CLOSING_SECONDS: Final = 1.0
@@ -123,7 +123,7 @@ def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
 
 def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
     """The period is over, each site that was given a job has passed its end, and no usage waits; or the grace is over."""
-    complete = not _behind(tx, row.ends_at) and not any_parked(tx)
+    complete = not _behind(tx, row.ends_at) and not parked_facts(tx)
     return now >= row.ends_at and (complete or now >= row.grace_ends_at)
 
 
@@ -172,6 +172,7 @@ def _shown(tx: Session, row: Row[Any]) -> Period:
         ends_at=row.ends_at,
         state=PeriodState(row.state),
         waiting_for=tuple(sorted(_behind(tx, row.ends_at))) if closing else (),
+        parked_facts=parked_facts(tx) if closing else 0,
         late_sites=tuple(row.late_sites),
         closed_at=row.closed_at,
         version=row.version,

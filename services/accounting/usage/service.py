@@ -1,6 +1,6 @@
 """What other rooms ask of usage."""
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.kernel.tables import feed_parked
@@ -13,6 +13,6 @@ def latest_applied_second(tx: Session) -> int | None:
     return None if end is None else end - 1
 
 
-def any_parked(tx: Session) -> bool:
-    """Whether facts of the broker wait for something: usage that was stated may not be charged yet."""
-    return tx.execute(select(feed_parked.c.sequence).where(feed_parked.c.feed == "broker").limit(1)).first() is not None
+def parked_facts(tx: Session) -> int:
+    """How many facts of the broker wait for something: usage that was stated may not be charged yet."""
+    return tx.execute(select(func.count()).select_from(feed_parked).where(feed_parked.c.feed == "broker")).scalar_one()
