@@ -68,11 +68,13 @@ class Rest:
             # it was restarted as another release, perhaps
             self._dialect = None
             raise Unavailable(f"slurmrestd doesn't know {version} any more")
-        if content is None:
+        said = faults(content)
+        # each of Slurm's answers lists its errors, and one that isn't 200 has some
+        if content is None or "errors" not in content or (response.status_code != 200 and not said):
             raise OutcomeUnknown(
                 f"slurmrestd answers with status {response.status_code} and nothing that Slurm would say"
             )
-        return Answer(response.status_code, content, faults(content))
+        return Answer(response.status_code, content, said)
 
     async def _send(
         self, method: str, path: str, user: str, token: str, body: Mapping[str, Any] | None, query: Query

@@ -1,0 +1,316 @@
+"""The pure parts of the Slurm adapter: states, dialects, what is asked for and granted, and what records mean."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caravan.contracts.jobs import Outcome, Resources
+from services.broker.adapters import slurm
+from services.broker.adapters.port import NotSeen, Rejected, Seen, Unavailable
+from services.broker.adapters.slurm import output, records
+from services.broker.adapters.slurm.dialect import Dialect, Exit, exit_of
+from services.broker.adapters.slurm.inventory import first_gres, parts, why_not
+from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
+from services.broker.adapters.slurm.pace import LATEST_SECONDS, READS_PER_SECOND, SOONEST_SECONDS, Budget, Watched
+from services.broker.adapters.slurm.reference import Reference
+from services.broker.adapters.slurm.script import batch_script, interpreter
+from services.broker.adapters.slurm.settings import Settings, Tenant
+from services.broker.adapters.slurm.states import STATES, Stage, meaning
+from services.broker.adapters.slurm.submit import ranges, request
+from services.broker.adapters.slurm.tres import Accelerators, from_text
+from tests.broker.slurm_answers import (
+    ENDED,
+    NODES,
+    PARTITIONS,
+    STARTED,
+    SUBMITTED,
+    TAG,
+    exited,
+    held,
+    in_books,
+    job_2205,
+    job_2411,
+    number,
+    submission,
+)
+
+SITE: dict[str, Any] = {
+    "url": "http://slurm:6820", "cluster": "caravan", "user": "slurm", "token": {"key_file": "key"}, "folder": "/shared",
+}  # fmt: skip
+H100 = Accelerators({"acc_h100": "gres/gpu:h100", "acc_npu": "npu"}, {})
+NOW = ENDED + 100
+
+
+def known(*seen: dict[str, Any], books: tuple[dict[str, Any], ...] = (), tasks: int = 0, right: bool = True) -> Known:
+    """What is known after slurmctld, and then slurmdbd, has said this."""
+    found = Known(Reference(7, tasks, TAG, "alice"))
+    told = [records.from_controller(job) for job in seen]
+    found.take(told)
+    found.stands([record.state for record in told], NOW)
+    if books:
+        found.take_books([records.from_books(job) for job in books], 0, codes_are_right=right)
+    return found
+
+
+def seen(found: Known) -> Seen:
+    shown = found.seen(0, "caravan", H100)
+    assert isinstance(shown, Seen)
+    return shown
+
+
+def test_every_state_stands_for_itself_and_the_base_state_decides_beside_a_flag() -> None:
+    assert all(meaning((name,)) == told for name, told in STATES.items())
+    assert meaning(("COMPLETED", "COMPLETING")) == STATES["COMPLETED"]
+    assert meaning(("COMPLETING", "FAILED")) == STATES["FAILED"]
+    assert meaning(("CANCELLED by 1000",)) == STATES["CANCELLED"]
+    assert meaning(("RUNNING", "CONFIGURING"))[0] is Stage.RUNNING
+    assert [meaning(state)[0] for state in (("HIBERNATING",), ("HIBERNATING", "COMPLETING"), ())] == [Stage.UNKNOWN] * 3
+
+
+def test_a_state_that_is_new_to_us_keeps_the_submission_open() -> None:
+    shown = seen(known(job_2411(["RUNNING"])))
+    assert shown.runs
+    found = known(job_2411(["HIBERNATING"]))
+    assert found.live
+
+
+@pytest.mark.parametrize(
+    ("value", "exit"),
+    [
+        (0, Exit(0, None)), (1792, Exit(7, None)), (9, Exit(None, 9)), (139, Exit(None, 11)), (4021, None),
+        (exited(7), Exit(7, None)), (exited(None, 11), Exit(None, 11)), (exited(0), Exit(0, None)), ({}, None), ("?", None),
+        ({"status": "SIGNALED", "return_code": None, "signal": {"signal_id": 9, "name": "KILL"}}, Exit(None, 9)),
+    ],
+)  # fmt: skip
+def test_exit_codes_are_read_in_every_form(value: Any, exit: Exit | None) -> None:
+    assert exit_of(value) == exit
+
+
+@pytest.mark.parametrize("job", [job_2205("FAILED", 1792), job_2411(["FAILED"], exited(7))])
+def test_what_ended_is_final_only_when_the_books_have_its_end(job: dict[str, Any]) -> None:
+    (before,) = seen(known(job)).runs
+    (after,) = seen(known(job, books=(in_books("FAILED", {"return_code": 0}),))).runs
+    assert (before.final, after.final) == (False, True)
+    assert (before.outcome, before.exit_code) == (after.outcome, after.exit_code) == (Outcome.USER, 7)
+    assert before.spans == after.spans
+    (span,) = after.spans
+    assert (span.nodes, span.cpus, span.memory_mib, span.accelerators, span.accelerator) == (2, 4, 2048, 4, "acc_h100")
+    assert (span.end - span.start).total_seconds() == ENDED - STARTED
+    assert after.identity == f"caravan:7:{SUBMITTED}"
+
+
+def test_a_failure_never_has_exit_code_0() -> None:
+    wrong = in_books("FAILED", {"status": "SUCCESS", "return_code": 0})
+    found = known(books=(wrong,), right=False)
+    assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, None)]
+    found.left = {(7, SUBMITTED): Exit(7, None)}
+    assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, 7)]
+    (run,) = seen(known(job_2205("FAILED", 4021, state_reason="JobLaunchFailure"))).runs
+    assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
+
+
+def test_a_job_cancelled_while_it_was_held_has_no_run_and_was_never_released() -> None:
+    shown = seen(known(held() | {"job_state": ["CANCELLED"], "start_time": number(ENDED), "end_time": number(ENDED)}))
+    assert (shown.released, shown.ended, shown.runs) == (False, True, ())
+
+
+def test_one_record_stands_for_all_tasks_of_an_array_that_wait() -> None:
+    waiting = {"array_job_id": number(7), "array_task_string": "2-5%2", "state_reason": "JobArrayTaskLimit"}
+    first = job_2411(["COMPLETED"], job_id=8, array_job_id=number(7), array_task_id=number(1))
+    shown = seen(known(held() | waiting, first, tasks=5))
+    assert (shown.ended, shown.queued, [run.index for run in shown.runs]) == (False, True, [1])
+    cancelled = held() | waiting | {"job_state": ["CANCELLED"]}
+    assert seen(known(cancelled, first, tasks=5)).ended
+    assert list(records.indices("0x27")) == [0, 1, 2, 5]
+    assert list(records.indices("1-9:4,12,14-...")) == [1, 5, 9, 12]
+
+
+def test_suspended_time_is_in_no_span() -> None:
+    def times(found: Known) -> list[tuple[float, float]]:
+        (run,) = seen(found).runs
+        return [(span.start.timestamp(), span.end.timestamp()) for span in run.spans]
+
+    resumed = {"suspend_time": number(STARTED + 30), "pre_sus_time": number(10)}
+    both = [(STARTED, STARTED + 10), (STARTED + 30, ENDED)]
+    stopped = {"suspend_time": number(STARTED + 10), "pre_sus_time": number(10)}
+    assert times(known(job_2411(["SUSPENDED"], **stopped))) == [(STARTED, STARTED + 10)]
+    assert times(known(job_2411(["COMPLETED"], **resumed))) == both
+    books = in_books(["COMPLETED"], exited(0), elapsed=40)
+    assert times(known(job_2411(["COMPLETED"], **resumed), books=(books,))) == both
+    assert times(known(books=(books,))) == [(STARTED, STARTED + 40)]
+
+
+def test_what_nobody_has_is_gone_only_after_slurmdbd_had_nothing_for_long() -> None:
+    found = known()
+    assert found.seen(0, "caravan", H100) == NotSeen(False, "slurmctld has no such job, and slurmdbd has nothing of it")
+    found.take_books([], 5, codes_are_right=True)
+    found.take_books([], 5 + ABSENT_SECONDS, codes_are_right=True)
+    early, late = (found.seen(5 + at, "caravan", H100) for at in (ABSENT_SECONDS - 1, ABSENT_SECONDS))
+    assert isinstance(early, NotSeen) and not early.provably_gone
+    assert isinstance(late, NotSeen) and late.provably_gone
+
+
+def test_a_run_that_slurmctld_forgot_before_slurmdbd_knew_it_is_metered_no_further() -> None:
+    found = known(job_2411(["RUNNING"]))
+    found.stands([], NOW + 500)
+    (run,) = seen(found).runs
+    assert run.spans[-1].end.timestamp() == seen(found).seen_at.timestamp() == NOW
+
+
+def test_a_requeued_run_ends_where_the_job_waits_again() -> None:
+    again = job_2411(["PENDING"], submit_time=number(NOW), start_time=number(0), tres_alloc_str="", restart_cnt=1)
+    (run,) = seen(known(job_2411(["RUNNING"]), again)).runs
+    assert (run.outcome, run.final, run.ended_at is not None) == (Outcome.SITE, False, True)
+
+
+@pytest.mark.parametrize("version", range(38, 46))
+def test_a_job_is_asked_for_held_and_never_requeued_in_every_dialect(version: int) -> None:
+    asked = submission(
+        resources=Resources(
+            nodes=2, tasks_per_node=3, cpus_per_task=4, memory_mib_per_node=2048, accelerators_per_node=2, accelerator="acc_h100",
+            walltime_seconds=61,
+        ),
+        grant={"nodes": 2, "cpus": 24, "memory_mib": 4096, "accelerators": 4, "accelerator": "acc_h100", "max_seconds": 300},
+        indices=(0, 1, 2, 7), max_parallel=3, environment={"A": "1\n2"}, target={"partition": "gpu", "qos": "high"},
+        tenant_settings={"user": "alice", "account": "proj1"},
+    )  # fmt: skip
+    tenant = Tenant.model_validate(asked.tenant_settings)
+    job = request(asked, "sit_1", Settings.model_validate(SITE), tenant, H100, Dialect(version))["job"]
+    assert (job["name"], job["hold"], job["array"], job["tasks"]) == (asked.tag, True, "0-2,7%3", 6)
+    assert (job["partition"], job["qos"], job["account"]) == ("gpu", "high", "proj1")
+    assert job["standard_output"] == f"/shared/alice/caravan-{asked.tag}-%A.%a.out"
+    assert asked.name in job["comment"]
+    if version == 38:
+        assert (job["time_limit"], job["nodes"], job["gres"], job["no_requeue"]) == (2, [2, 2], "gpu:h100:2", True)
+        assert job["environment"]["A"] == "1\n2"
+    else:
+        assert (job["time_limit"], job["minimum_nodes"], job["maximum_nodes"]) == (number(2), 2, 2)
+        assert (job["tres_per_node"], job["requeue"]) == ("gres/gpu:h100:2", False)
+        assert "A=1\n2" in job["environment"]
+
+
+def test_an_accelerator_without_a_name_at_the_site_is_rejected() -> None:
+    asked = submission(
+        resources=Resources(accelerators_per_node=1, accelerator="acc_dcu", walltime_seconds=60),
+        grant={"nodes": 1, "cpus": 1, "memory_mib": 1024, "accelerators": 1, "accelerator": "acc_dcu", "max_seconds": 150},
+    )  # fmt: skip
+    with pytest.raises(Rejected, match="acc_dcu"):
+        request(asked, "sit_1", Settings.model_validate(SITE), Tenant(user="alice"), H100, Dialect(42))
+
+
+def test_grant_counts_whole_minutes_cores_nodes_and_what_memory_adds() -> None:
+    partitions = {
+        "big": {"whole_nodes": {"cpus": 64, "memory_mib": 256_000, "accelerators": 8}, "accelerator": "acc_h100"},
+        "thin": {"threads_per_core": 2, "max_memory_mib_per_cpu": 1000},
+    }
+    site = SITE | {"partitions": partitions, "over_time_limit_minutes": 1, "kill_wait_seconds": 30}
+    asked = Resources(nodes=2, cpus_per_task=3, memory_mib_per_node=4500, walltime_seconds=61)
+    plain = slurm.adapter.grant(asked, {}, site)
+    assert (plain.nodes, plain.cpus, plain.memory_mib, plain.max_seconds) == (2, 6, 9000, 3 * 60 + 60 + 30)
+    whole = slurm.adapter.grant(asked, {"partition": "big"}, site)
+    assert (whole.cpus, whole.memory_mib, whole.accelerators, whole.accelerator) == (128, 512_000, 16, "acc_h100")
+    assert slurm.adapter.grant(asked, {"partition": "thin"}, site).cpus == 12
+    with pytest.raises(Rejected, match="64 CPUs"):
+        slurm.adapter.grant(asked.model_copy(update={"cpus_per_task": 65}), {"partition": "big"}, site)
+
+
+def test_what_slurm_would_let_wait_for_ever_is_refused() -> None:
+    have = parts(PARTITIONS["partitions"], NODES["nodes"])
+    assert [(part.nodes, part.cpus, part.gres, part.accelerators, part.limit_minutes) for part in have] == [
+        (2, 32, "gpu:h100", 8, None)
+    ]
+    fits = submission().grant
+    assert why_not(fits, 1, None, "batch", have) is None
+    assert why_not(fits, 1, "gpu:h100", "batch", have) is None
+    assert "partition" in (why_not(fits, 1, None, "other", have) or "")
+    assert "33 CPUs" in (why_not(fits.model_copy(update={"cpus": 33}), 1, None, "batch", have) or "")
+    assert "3 nodes" in (why_not(fits.model_copy(update={"nodes": 3, "cpus": 3}), 1, None, "batch", have) or "")
+    assert why_not(fits, 1, "npu", "batch", have) is not None
+    assert [first_gres(text) for text in ("gpu:8", "npu", "")] == [("gpu", 8), ("npu", 1), ("", 0)]
+
+
+def test_a_gres_is_known_by_its_model_else_by_the_partition_else_if_it_is_the_only_one() -> None:
+    two = Accelerators({"acc_h100": "gpu:h100", "acc_a100": "gpu:a100", "acc_npu": "gres/npu"}, {"old": "acc_a100"})
+    assert two.held(from_text("cpu=1,gres/gpu=4,gres/gpu:h100=4"), "old") == ("acc_h100", 4)
+    assert two.held({"gres/gpu": 4}, "old") == ("acc_a100", 4)
+    assert two.held({"gres/gpu": 4}, "new") == (None, 4)
+    assert two.held({"gres/npu": 2}, "new") == ("acc_npu", 2)
+    assert from_text("cpu=8,mem=62.50G,node=1") == {"cpu": 8, "mem": 64_000, "node": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "../nothing", "7-0-tag", "0-0-tag-alice", "7-0-tag-../x", "7-0-t/g-alice", "x" * 300]
+)
+def test_what_is_no_reference_is_none(text: str) -> None:
+    assert Reference.parse(text) is None
+    assert Reference.parse("7-0-tag-hpc.al-ice") == Reference(7, 0, "tag", "hpc.al-ice")
+    assert ranges([7, 1, 2, 3]) == "1-3,7"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize(
+    ("script", "code", "left"),
+    [
+        ("#!/bin/sh\nexit 7\n", 7, "7"), ("exit 139", 139, "139"), ("#!/bin/sh\nkill -SEGV $$\n", -11, "-11"),
+        ("#!/bin/sh -e\nfalse\necho no\n", 1, "1"), ("#!/no/such\n", 127, "127"), ("#!/usr/bin/env sh\ncat \"$0\" | wc -c\n", 0, "0"),
+    ],
+)  # fmt: skip
+def test_the_wrapped_script_ends_as_the_script_and_leaves_its_exit_code(
+    script: str, code: int, left: str, shell: str, tmp_path: Path
+) -> None:
+    wrapped = batch_script(script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
+    (tmp_path / "job").write_text(wrapped)
+    environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        [shell, tmp_path / "job"], env=environment, cwd=tmp_path, capture_output=True, check=False, text=True
+    )
+    assert ended.returncode == code
+    name = Reference(7, 0, TAG, "alice").output(0, "exit")
+    assert (tmp_path / name).read_text() == f"{left}\n"
+    assert output.exit_left(tmp_path, name) == (Exit(None, 11) if code < 0 else Exit(code, None))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([name, "job"])
+    if "wc" in script:
+        assert int(ended.stdout) == len(script)
+
+
+def test_a_script_is_given_to_its_interpreter_as_the_kernel_would() -> None:
+    assert interpreter("#! /usr/bin/env  python3 -u \nx") == "/usr/bin/env 'python3 -u'"
+    assert interpreter("echo") == interpreter("#!\n") == "/bin/sh"
+
+
+def test_output_is_read_only_from_a_regular_file_in_the_tenants_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "alice"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "bob").symlink_to(folder)
+    subprocess.run(["mkfifo", folder / "pipe"], check=True)
+    (folder / "fine").write_text("0123456789")
+    for name in ("link", "pipe"):
+        with pytest.raises(Unavailable):
+            output.read(folder, name, 0, 100, ended=True)
+    with pytest.raises(Unavailable):
+        output.read(tmp_path / "bob", "fine", 0, 100, ended=True)
+    with pytest.raises(FileNotFoundError):
+        output.read(folder, "none", 0, 100, ended=True)
+    tail = output.read(folder, "fine", -3, 100, ended=True)
+    assert (tail.data, tail.offset, tail.size, tail.complete) == (b"789", 7, 10, True)
+    assert not output.read(folder, "fine", 0, 5, ended=True).complete
+
+
+def test_what_stays_the_same_is_looked_at_ever_more_seldom() -> None:
+    item = Watched(known(job_2205("RUNNING")))
+    item.looked("running", 100)
+    assert item.read_again_at == 100 + SOONEST_SECONDS
+    item.looked("running", 120)
+    assert item.read_again_at == 122
+    item.looked("running", 10_000)
+    assert item.read_again_at == 10_000 + LATEST_SECONDS
+    item.touch()
+    assert Budget().affordable([item], 10_001) == [item]
+    many = [Watched(known(job_2205("RUNNING"))) for _ in range(300)]
+    for one in many:
+        one.looked("running", 1)
+    assert len(Budget().affordable(many, 100)) == READS_PER_SECOND
