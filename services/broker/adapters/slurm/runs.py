@@ -70,12 +70,11 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
 
 
 def _exit(found: Allocation, outcome: Outcome | None) -> Exit | None:
-    """slurmctld's word, else slurmdbd's (None where that is known to be wrong), else the script's. No 0 but for a success."""
+    """slurmctld's word, else slurmdbd's (None where that is known to be wrong), else the script's. 0 is a success and nothing else."""
+    if outcome is Outcome.SUCCEEDED:
+        return Exit(0, None)
     told = [record.exit for record in (found.controller, found.books) if record is not None]
-    for exit in [*told, found.left]:
-        if exit is not None and (exit.signal or exit.code or outcome is Outcome.SUCCEEDED):
-            return exit
-    return None
+    return next((exit for exit in [*told, found.left] if exit is not None and (exit.signal or exit.code)), None)
 
 
 def _failed(found: Allocation, exit: Exit | None) -> tuple[Outcome, str]:

@@ -1,0 +1,150 @@
+"""The Slurm adapter over real clusters, in what the contract suite can't ask of every backend."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caravan.contracts.jobs import Outcome, Resources
+from caravan.kernel import ids
+from services.broker.adapters.port import RunSeen, Seen
+from tests.backends.slurm import RELEASES, Cluster, Release
+from tests.backends.slurm.cluster import running
+from tests.contract.backends import HARNESSES, Harness, Site, eventually
+
+pytestmark = pytest.mark.slow
+
+MODELS = {"acc_nvidia-h100": "gres/gpu:h100", "acc_ascend-910b": "gres/npu"}
+
+
+def on(cluster: Cluster) -> Harness:
+    harness = HARNESSES[f"slurm-{cluster.release}"][0](Path("/"), lambda: lambda _: cluster)
+    return replace(harness, context=replace(harness.context, accelerators=MODELS))
+
+
+@pytest.fixture
+async def site(slurm: Cluster) -> AsyncIterator[Site]:
+    harness = on(slurm)
+    async with harness.open() as backend:
+        site = Site(harness, backend)
+        yield site
+        await site.clear()
+
+
+def sacct(cluster: Cluster, reference: str, fields: str) -> list[list[str]]:
+    job = reference.partition("-")[0]
+    said = cluster.run("sacct", "-nPXj", job, f"--format={fields}")
+    return [line.split("|") for line in said.splitlines()]
+
+
+def held(run: RunSeen) -> float:
+    """Seconds for which its spans say that it held what it was allocated."""
+    return sum((span.end - span.start).total_seconds() for span in run.spans)
+
+
+@pytest.mark.parametrize(("partition", "accelerator"), [("gpu", "acc_nvidia-h100"), ("npu", "acc_ascend-910b")])
+async def test_accelerators_of_several_nodes_are_granted_and_metered_by_their_model(
+    slurm: Cluster, site: Site, partition: str, accelerator: str
+) -> None:
+    wanted = Resources(
+        nodes=2, tasks_per_node=2, cpus_per_task=2, memory_mib_per_node=300, accelerators_per_node=3, accelerator=accelerator,
+        walltime_seconds=60,
+    )  # fmt: skip
+    target = {"partition": partition}
+    grant = site.harness.adapter.grant(wanted, target, site.harness.context.settings)
+    asked = site.harness.submission("#!/bin/sh\necho $SLURM_JOB_NODELIST\nsleep 2\n")
+    asked = asked.model_copy(update={"resources": wanted, "target": target, "grant": grant})
+    reference = await site.backend.stage(asked)
+    site.staged.append(reference)
+    await site.backend.release(reference)
+    (run,) = (await site.ended(reference)).runs
+    (span,) = run.spans
+    assert (span.nodes, span.cpus, span.memory_mib) == (grant.nodes, grant.cpus, grant.memory_mib) == (2, 8, 600)
+    assert (span.accelerators, span.accelerator) == (grant.accelerators, grant.accelerator) == (6, accelerator)
+    ((elapsed, state),) = sacct(slurm, reference, "ElapsedRaw,State")
+    assert ((span.end - span.start).total_seconds(), state) == (float(elapsed), "COMPLETED")
+
+
+async def test_suspended_time_is_left_out_as_sacct_leaves_it_out(slurm: Cluster, site: Site) -> None:
+    reference = await site.start("#!/bin/sh\nsleep 4\n")
+    await site.running(reference)
+    job = reference.partition("-")[0]
+    slurm.run("scontrol", "suspend", job)
+
+    async def suspended() -> bool:
+        seen = await site.seen(reference)
+        (run,) = seen.runs
+        return (seen.seen_at - run.started_at).total_seconds() >= held(run) + 2
+
+    await eventually(suspended, "it is seen to be suspended", 60)
+    slurm.run("scontrol", "resume", job)
+    (run,) = (await site.ended(reference)).runs
+    ((elapsed,),) = sacct(slurm, reference, "ElapsedRaw")
+    assert held(run) == float(elapsed)
+    assert run.ended_at is not None
+    assert (run.ended_at - run.started_at).total_seconds() >= float(elapsed) + 2
+
+
+@contextmanager
+def forgetful(release: Release) -> Iterator[Cluster]:
+    """A cluster of its own whose slurmctld forgets soon."""
+    with running(release, {"MinJobAge": "5"}) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("release", RELEASES[:2], ids=lambda release: str(release.name))
+async def test_an_agent_that_was_away_finds_ends_and_exit_codes_that_slurmctld_has_forgotten(release: Release) -> None:
+    script = '#!/bin/sh\ntest "$CARAVAN_ARRAY_INDEX" = 2 && exit 7\ntest "$CARAVAN_ARRAY_INDEX" = 3 && kill -SEGV $$\nexit 0\n'
+    with forgetful(release) as cluster:
+        harness = on(cluster)
+        async with harness.open() as backend:
+            site = Site(harness, backend)
+            one = await site.start("#!/bin/sh\nexit 7\n")
+            many = await site.start(script, indices=(1, 2, 3))
+            jobs = [reference.partition("-")[0] for reference in (one, many)]
+
+        def forgotten() -> bool:
+            return not set(jobs) & set(cluster.run("squeue", "-h", "-t", "all", "--format=%A %F").split())
+
+        await eventually(forgotten, "slurmctld forgets", 120)
+        async with harness.open() as backend:
+            away = Site(harness, backend)
+            found = [run for reference in (one, many) for run in (await away.ended(reference)).runs]
+            assert [(run.index, run.outcome, run.exit_code, run.signal) for run in found] == [
+                (0, Outcome.USER, 7, None),
+                (1, Outcome.SUCCEEDED, 0, None),
+                (2, Outcome.USER, 7, None),
+                (3, Outcome.USER, None, 11),
+            ]
+
+
+async def test_two_sites_on_one_cluster_do_not_sweep_each_other(slurm: Cluster, site: Site) -> None:
+    reference = await site.stage("#!/bin/sh\ntrue\n", indices=range(0, 90, 2))
+    other = replace(site.harness, context=replace(site.harness.context, site=ids.new("sit")))
+    async with other.open() as backend:
+        assert await backend.staged() == []
+    async with site.harness.open() as backend:
+        assert [one.reference for one in await backend.staged()] == [reference]
+        await backend.discard(reference)
+        assert await backend.staged() == []
+
+
+async def test_a_token_may_be_a_file_or_a_program_and_a_wrong_one_is_not_shown(
+    slurm: Cluster, site: Site, tmp_path: Path
+) -> None:
+    program = tmp_path / "give-token"
+    program.write_text(f'#!/bin/sh\ncat "{tmp_path}/$1.jwt" | sed s/^/SLURM_JWT=/\n')
+    program.chmod(0o700)
+    for user in ("slurm", "alice"):
+        (tmp_path / f"{user}.jwt").write_text(slurm.token(user) + "\n")
+    sources: list[dict[str, Any]] = [{"file": "{user}.jwt"}, {"command": "give-token"}]
+    for source in sources:
+        settings = {**site.harness.context.settings, "token": source}
+        harness = replace(site.harness, context=replace(site.harness.context, settings=settings, secrets=tmp_path))
+        async with harness.open() as backend:
+            reference = await Site(harness, backend).stage("#!/bin/sh\ntrue\n")
+            assert isinstance((await backend.observe([reference]))[reference], Seen)
+            await backend.cancel(reference)
