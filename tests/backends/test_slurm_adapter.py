@@ -148,3 +148,23 @@ async def test_a_token_may_be_a_file_or_a_program_and_a_wrong_one_is_not_shown(
             reference = await Site(harness, backend).stage("#!/bin/sh\ntrue\n")
             assert isinstance((await backend.observe([reference]))[reference], Seen)
             await backend.cancel(reference)
+
+
+@pytest.mark.parametrize("release", RELEASES[:2], ids=lambda release: str(release.name))
+async def test_while_slurmdbd_is_away_nothing_is_final_and_nothing_is_lost(release: Release) -> None:
+    with running(release) as cluster:
+        harness = on(cluster)
+        async with harness.open() as backend:
+            site = Site(harness, backend)
+            cluster.run("sh", "-c", "kill -KILL $(pidof slurmdbd)")
+            reference = await site.start("#!/bin/sh\nexit 7\n")
+
+            async def ended() -> Seen | None:
+                seen = await site.seen(reference)
+                return seen if seen.ended else None
+
+            (run,) = (await eventually(ended, "it ends", 60)).runs
+            assert (run.final, run.exit_code, run.outcome) == (False, 7, Outcome.USER)
+            cluster.run("slurmdbd", user="slurm")
+            (final,) = (await site.ended(reference)).runs
+            assert final == replace(run, final=True)

@@ -97,8 +97,9 @@ class SlurmBackend:
 
     async def _read_parts(self) -> tuple[Part, ...]:
         partitions, nodes = await asyncio.gather(self._rest.read("partitions"), self._rest.read("nodes"))
-        for answer in (partitions, nodes):
-            if answer.faults:
+        # without slurmdbd the partitions of 24.11 come with an error beside them
+        for name, answer in (("partitions", partitions), ("nodes", nodes)):
+            if answer.faults and not answer.content.get(name):
                 raise answer.unavailable()
         with readable():
             self._parts = inventory.parts(partitions.content["partitions"], nodes.content["nodes"])

@@ -90,10 +90,10 @@ class Watch:
         open_items = {text: item for text, item in self._items.items() if not item.settled}
         if (await self._rest.dialect()).lists_states:
             states = await self._list_states(item.known.reference.job for item in open_items.values())
-            due = [text for text, item in open_items.items() if self._tasks_to_read(item, states, at)]
+            due = {text for text, item in open_items.items() if self._tasks_to_read(item, states, at)}
         else:
-            due = [text for text, item in open_items.items() if item.read_again_at <= at]
-        return [*due, *(text for text, item in open_items.items() if item.books_due(at) and text not in set(due))]
+            due = {text for text, item in open_items.items() if item.read_again_at <= at}
+        return [text for text, item in open_items.items() if text in due or item.books_due(at)]
 
     def _item(self, text: str) -> Watched | None:
         reference = Reference.parse(text)
