@@ -1,6 +1,7 @@
 """Slurm's job states, in one table, and what they mean here. Pure."""
 
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from caravan.contracts.jobs import Outcome
@@ -54,6 +55,7 @@ BESIDE: Final = frozenset({
 """Flags that stand beside a state in a list; alone they are all that 22.05 says."""
 
 
+@lru_cache(maxsize=1024)
 def meaning(state: tuple[str, ...]) -> tuple[Stage, Outcome | None, str]:
     """Of a state in Slurm's words: the base state decides where there is one. What isn't in the table is unknown."""
     # slurmdb writes `CANCELLED by 1000`

@@ -127,8 +127,11 @@ class Watch:
 
     def _tasks_to_read(self, item: Watched, states: States, at: float) -> list[str]:
         """Those whose state isn't what it was. Of those that wait one stands for all: it is read again at times, for the reason."""
+        now = states.get(item.known.reference.job, {})
+        if now == item.listed and item.read_again_at > at:
+            return []
         tasks, waiting = [], []
-        for task, state in states.get(item.known.reference.job, {}).items():
+        for task, state in now.items():
             if meaning(state)[0] is Stage.WAITING and item.listed.get(task, state) == state:
                 waiting.append(task)
             elif item.listed.get(task) != state:
