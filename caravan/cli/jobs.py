@@ -1,6 +1,7 @@
 """`caravan submit` and `caravan jobs …`: send a job, watch it, read its output, stop it."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Final, Literal, NoReturn
 
 import typer
@@ -51,7 +52,14 @@ def submit(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job: `caravan submit -p prj_… -c 2 -t 15m -- python3 pi.py`. Without -t it may take an hour."""
+    """Submit a job: `caravan submit -p prj_… -c 2 -t 15m -- python3 pi.py`. Without -t it may take an hour.
+
+    A batch script is sent as it is: `caravan submit job.sh`. Its #SBATCH lines
+    count as for sbatch: name, nodes, tasks, cores, memory, gres and gpus, time,
+    array, export. Options given here win. What can't be honoured is said: as a
+    warning where the job computes the same without it, else as an error.
+    """
+    command, script = spec.script_or_command(ctx, command, script)
     asked = spec.Wanted(
         command=command,
         spec=spec_file,
@@ -74,7 +82,7 @@ def submit(
         regions=region,
         max_cost=max_cost,
         max_attempts=max_attempts,
-    ).job_spec()
+    ).job_spec(partial(spec.kinds, ctx, as_json=as_json))
 
     async def send(peers: Peers) -> Job:
         job = await peers.broker.submit_job(asked, key)
@@ -214,5 +222,5 @@ def _end(code: int) -> NoReturn:
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command()(submit)
+    app.command(cls=spec.ScriptOrCommand)(submit)
     app.add_typer(group, name="jobs")

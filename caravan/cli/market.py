@@ -1,5 +1,6 @@
 """`caravan offerings` and `caravan quote`: what is on sale, and what a job would cost where."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -91,8 +92,10 @@ def quote(
 ) -> None:
     """Ask where a job could run, what would be set aside for it, and why not elsewhere. Nothing is started.
 
-    What it would run doesn't matter for that: without --script or a command it is `true`.
+    What it would run doesn't matter for that: without a script or a command it is `true`.
+    A script's #SBATCH lines count as for submit.
     """
+    command, script = spec.script_or_command(ctx, command, script)
     unwritten = script is None and spec_file is None and not command
     asked = spec.Wanted(
         command=["true"] if unwritten else command,
@@ -116,7 +119,7 @@ def quote(
         regions=region,
         max_cost=max_cost,
         max_attempts=max_attempts,
-    ).job_spec()
+    ).job_spec(partial(spec.kinds, ctx, as_json=as_json))
     found = ask(ctx, lambda peers: peers.broker.create_quote(asked), as_json=as_json)
     if as_json:
         answer(found)
@@ -126,4 +129,4 @@ def quote(
 
 def add_to(app: typer.Typer) -> None:
     app.command()(offerings)
-    app.command()(quote)
+    app.command(cls=spec.ScriptOrCommand)(quote)

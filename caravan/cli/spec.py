@@ -1,31 +1,41 @@
 """What a person writes on the command line for a job, and the JobSpec that it means."""
 
+import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
+from typer.core import TyperCommand
 
-from caravan.cli.asking import misused, text_of, wrong_input
+from caravan.cli import sbatch
+from caravan.cli.asking import ask, misused, text_of, wrong_input
+from caravan.client import Peers, each
 from caravan.contracts.jobs import JobSpec
+from caravan.contracts.offerings import Accelerator as Kind
 
 DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 MEMORY: Final = re.compile(r"(\d+)\s*(MiB|M|GiB|G|TiB|T)?", re.IGNORECASE)
 MIB: Final = {"": 1, "m": 1, "g": 1024, "t": 1024 * 1024}
-ARRAY: Final = re.compile(r"([0-9,\-:]+)(?:%(\d+))?")
+SCRIPT_SUFFIXES: Final = (".sh", ".bash", ".sbatch", ".slurm", ".job")
+DASHES: Final = "caravan.dashes"
+"""In a command's `meta`: whether `--` stood in it."""
 
 Command = Annotated[
-    list[str] | None, typer.Argument(metavar="[-- COMMAND…]", help="What to run, when no --script is given.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[SCRIPT | -- COMMAND…]", help="A batch script, whose #SBATCH lines count; or what to run, after --."
+    ),
 ]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="What you call the job.")]
 Project = Annotated[
     str | None, typer.Option("--project", "-p", envvar="CARAVAN_PROJECT", help="The project that pays.")
 ]
-Script = Annotated[Path | None, typer.Option("--script", help="A file to run; - reads it from stdin.")]
+Script = Annotated[Path | None, typer.Option("--script", help="As SCRIPT; - reads it from stdin.")]
 SpecFile = Annotated[
     Path | None, typer.Option("--spec", help="A whole JobSpec as JSON; options given beside it replace its fields.")
 ]
@@ -47,6 +57,41 @@ Providers = Annotated[list[str] | None, typer.Option("--provider", help="Only th
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only this region; repeat for more.")]
 MaxCost = Annotated[str | None, typer.Option("--max-cost", help="Dearest worst case you accept, 12.00.")]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="How often it may be tried.")]
+
+
+class ScriptOrCommand(TyperCommand):
+    """Keeps whether `--` stood in the command line: what comes after it is a command, whatever files there are here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[DASHES] = "--" in args
+        return super().parse_args(ctx, args)
+
+
+def script_or_command(
+    ctx: typer.Context, command: list[str] | None, script: Path | None
+) -> tuple[list[str] | None, Path | None]:
+    """Tells `submit job.sh`, which is `--script job.sh`, from a command."""
+    if not command or ctx.meta[DASHES]:
+        return command, script
+    file = Path(command[0])
+    if command[0] != "-" and not file.is_file():
+        if len(command) == 1 and file.suffix in SCRIPT_SUFFIXES:
+            misused(f"{file}: No such file here. Put -- before what is a command there.")
+        return command, script
+    if script is not None:
+        misused(f"Give {file} or --script, not both.")
+    if command[1:]:
+        misused(f"{file} is sent without arguments: write them into it. Put -- before what is a command there.")
+    return None, file
+
+
+def kinds(ctx: typer.Context, *, as_json: bool) -> list[Kind]:
+    """All accelerators of the catalog."""
+
+    async def read(peers: Peers) -> list[Kind]:
+        return [one async for one in each(peers.catalog.list_accelerators)]
+
+    return ask(ctx, read, as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -75,8 +120,11 @@ class Wanted:
     max_cost: str | None
     max_attempts: int | None
 
-    def job_spec(self) -> JobSpec:
-        """The spec that was meant; ends the command when it is none."""
+    def job_spec(self, accelerators: Callable[[], Sequence[Kind]]) -> JobSpec:
+        """The spec that was meant; ends the command when it is none. `accelerators` is asked when a script names a kind.
+
+        Options win over a spec's fields, and both over the script's `#SBATCH` lines.
+        """
         import json
 
         try:
@@ -89,15 +137,36 @@ class Wanted:
             base[part] = dict(base.get(part) or {}) | _given(self._part(part))
         given = base | _given(self._fields())
         if "script" not in given:
-            misused("What shall run? Give --script FILE, or a command after --.")
+            misused("What shall run? Give a batch script, or a command after --.")
         if "project" not in given:
             misused("Who pays? Give --project, or set CARAVAN_PROJECT.")
+        if self.script is not None:
+            given = self._with_lines(given, accelerators)
         given.setdefault("name", self._default_name())
-        given["resources"].setdefault("walltime_seconds", 3600)
+        given["resources"].setdefault("walltime_seconds", sbatch.DEFAULT_WALLTIME_SECONDS)
         try:
             return JobSpec.model_validate_json(json.dumps(given))
         except ValidationError as error:
             wrong_input(error)
+
+    def _with_lines(self, given: dict[str, Any], accelerators: Callable[[], Sequence[Kind]]) -> dict[str, Any]:
+        """`given`, and below it what the script's `#SBATCH` lines ask for. Warnings go to stderr, errors end the command."""
+        numbers = {n: v for n, v in given["resources"].items() if n == "accelerator" or (type(v) is int and v >= 0)}
+        asked = sbatch.read(given["script"], _given(given | numbers), os.environ)
+        for warning in asked.warnings:
+            typer.echo(f"{self.script}: warning: {warning}", err=True)
+        if asked.kind is not None and not asked.errors:
+            line, kind = asked.kind
+            try:
+                asked.resources["accelerator"] = sbatch.match(kind, accelerators()).id
+            except ValueError as error:
+                asked.errors.append(sbatch.Note(line.line, line.text, str(error)))
+        if asked.errors:
+            misused("\n".join(f"{self.script}: {error}" for error in asked.errors))
+        given["resources"] = _given(asked.resources) | _given(given["resources"])
+        if isinstance(given.get("environment", {}), dict):
+            given["environment"] = asked.environment | given.get("environment", {})
+        return _given(asked.fields) | _given(given)
 
     def _part(self, part: str) -> dict[str, Any]:
         if part == "where":
@@ -179,16 +248,7 @@ def memory_mib(text: str) -> int:
 
 def array(text: str) -> dict[str, Any]:
     """Slurm's notation, `0-9:2,20%4`, as the spec has it."""
-    match = ARRAY.fullmatch(text)
-    if match is None:
-        misused(f"{text!r} is no array; write 0-3, 1,5,7 or 0-99%10")
-    indices: list[int] = []
-    for part in match[1].split(","):
-        one = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
-        if one is None:
-            misused(f"{part!r} is no range of indexes")
-        first, last, step = int(one[1]), int(one[2] or one[1]), int(one[3] or 1)
-        if step == 0 or last - first > 10_000_000:
-            misused(f"{part!r} is no range of indexes")
-        indices.extend(range(first, last + 1, step))
-    return {"indices": indices} | ({"max_parallel": int(match[2])} if match[2] else {})
+    try:
+        return sbatch.array(text)
+    except ValueError as error:
+        misused(str(error))

@@ -15,7 +15,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(Wanted.__dataclass_fields__)
 
 
 def spec(**given: Any) -> JobSpec:
-    return Wanted(**(NOTHING | {"project": PROJECT} | given)).job_spec()
+    return Wanted(**(NOTHING | {"project": PROJECT} | given)).job_spec(list)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_arrays_are_written_as_in_slurm(text: str, indices: list[int], at_once: 
     assert meant.get("max_parallel") == at_once
 
 
-@pytest.mark.parametrize("text", ["", "x", "3-", "0-9:0", "0-3%", "0-99999999999"])
+@pytest.mark.parametrize("text", ["", "x", "3-", "3-1", "0-9:0", "0-3%", "0-3%0", "0-99999999999"])
 def test_an_array_that_is_none_ends_the_command(text: str) -> None:
     with pytest.raises(typer.Exit):
         array(text)

@@ -107,6 +107,33 @@ def test_an_array_runs_each_index(caravan: Caravan) -> None:
     assert caravan("jobs", "logs", id, "--index", "3").stdout == "at 3\n"
 
 
+def test_a_batch_script_runs_as_its_lines_ask(caravan: Caravan, tmp_path: Path) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "#!/bin/sh\n#SBATCH -J batch -n 2\n#SBATCH --time=0:45 --mem-per-cpu=32M\n#SBATCH --array=1-4:3\n"
+        "#SBATCH --export=NONE -o out.%j\n\necho at $CARAVAN_ARRAY_INDEX of $WHO\n"
+    )
+    done = caravan("submit", "--wait", "-e", "WHO=wing", str(script))
+    assert f"{script}: warning: line 5: -o out.%j: the platform keeps what the job writes" in done.stderr
+    job = caravan.json("jobs", "list", "--name", "batch")["items"][0]["id"]
+    assert caravan("jobs", "logs", job, "--index", "4").stdout == "at 4 of wing\n"
+    spec = caravan.json("jobs", "show", job)["spec"]
+    assert spec["script"] == script.read_text() and spec["array"]["indices"] == [1, 4]
+    asked = {name: spec["resources"][name] for name in ("tasks_per_node", "memory_mib_per_node", "walltime_seconds")}
+    assert asked == {"tasks_per_node": 2, "memory_mib_per_node": 64, "walltime_seconds": 60}
+
+
+def test_a_batch_script_names_an_accelerator_of_the_catalog(caravan: Caravan, tmp_path: Path) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/sh\n#SBATCH --gres=gpu:h100:1 -t 1 --mem=64M\ntrue\n")
+    assert "General" in caravan("submit", str(script), code=1).stderr
+    refused = caravan.json("quote", str(script))["refused"]
+    assert refused and all("/resources/accelerators_per_node" in json.dumps(one) for one in refused)
+    script.write_text(script.read_text().replace("h100", "a100"))
+    done = caravan("submit", str(script), code=2)
+    assert "line 2: --gres=gpu:a100:1: 'a100' may be any of acc_nvidia-a100-40g, acc_nvidia-a100-80g" in done.stderr
+
+
 def test_logs_are_followed_to_the_end(caravan: Caravan) -> None:
     script = "for i in 1 2 3; do echo $i; sleep 0.4; done"
     id = caravan.json("submit", "-t", "60s", "-m", "64M", "--", "sh", "-c", script)["id"]
