@@ -377,8 +377,10 @@ async def test_a_snapshot_and_the_feed_behind_it_make_the_state(
         _, events, following = await db.read(feed.snapshot, "here", following, 2)
         know(events)
     await positioned(db)
-    events, _ = await feed.page(db, "here", "one", first, 0)
-    know(events)
+    events, cursor = await feed.page(db, "here", "one", first, 0)
+    while events:
+        know(events)
+        events, cursor = await feed.page(db, "here", "one", cursor, 0)
 
     def state(tx: Session) -> dict[str, int]:
         return {row.subject: Counted.model_validate_json(row.data).number for row in tx.execute(select(feed_entities))}
