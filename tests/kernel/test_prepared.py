@@ -100,12 +100,16 @@ async def test_values_within_the_statement_keep_their_place(made: Database) -> N
 async def test_what_the_session_has_pending_goes_first(db: Database) -> None:
     of = Prepared(select(things.c.value).where(things.c.id == bindparam("of_id")))
 
-    def unit(tx: Session) -> int:
-        tx.add(Thing(id="a", value=7))
-        found: int = of.one(tx, of_id="a").value
-        return found
+    def unit(tx: Session) -> tuple[int, int, Any]:
+        thing = Thing(id="a", value=7)
+        tx.add(thing)
+        added = of.one(tx, of_id="a").value
+        thing.value = 8
+        changed = of.one(tx, of_id="a").value
+        tx.delete(thing)
+        return added, changed, of.first(tx, of_id="a")
 
-    assert await db.write(unit) == 7
+    assert await db.write(unit) == (7, 8, None)
 
 
 async def test_a_forgotten_value_is_an_error_and_never_null(made: Database) -> None:
