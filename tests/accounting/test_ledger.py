@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.kernel import ids, leases
 from caravan.kernel.database import Database
+from services.accounting.charging import verify as charging
 from services.accounting.ledger import sealing, service
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.reading import trial_balance
@@ -212,19 +213,26 @@ async def test_lines_that_are_not_what_was_posted_are_found(db: Database) -> Non
     assert [(finding.check, finding.detail) for finding in found] == [("charge", "lines give 0.35, postings 0.42")]
 
 
-async def test_a_line_whose_amount_is_not_the_price_of_its_quantity_is_found(db: Database) -> None:
+@pytest.mark.parametrize(("quantity", "price"), [(1800, "0.18"), (7200, "0.70")])
+@pytest.mark.parametrize("batch", [1, 2])
+async def test_a_line_whose_amount_is_not_the_price_of_its_quantity_is_found(
+    db: Database, monkeypatch: pytest.MonkeyPatch, batch: int, quantity: int, price: str
+) -> None:
+    monkeypatch.setattr(charging, "BATCH", batch)
+
     def write(tx: Session) -> None:
         party_copies(tx)
-        for number in (1, 2):
+        for number in (1, 2, 3):
             line(tx, number, period_at(tx, AT), 3600)
 
     await db.write(write)
     assert await findings(db) == []
-    wrong = text("UPDATE lines SET quantity = 7200 WHERE job = :job")
-    await db.write(lambda tx: tx.execute(wrong, {"job": identifier("job", 2)}))
+    wrong = [{"quantity": quantity, "of_job": identifier("job", number)} for number in (2, 3)]
+    changed = text("UPDATE lines SET quantity = :quantity WHERE job = :of_job")
+    await db.write(lambda tx: tx.execute(changed, wrong))
     found = [(one.check, one.subject, one.detail) for one in await findings(db)]
-    detail = "7200 of cpu_core_hour come to 0.35, and should to 0.70"
-    assert found == [("line", identifier("job", 2), detail)]
+    detail = f"{quantity} of cpu_core_hour come to 0.35, and should to {price}"
+    assert found == [("line", one["of_job"], detail) for one in wrong]
 
 
 # Who reads the books
