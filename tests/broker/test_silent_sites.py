@@ -77,3 +77,39 @@ async def test_a_site_that_could_not_be_heard_is_not_given_up(market: Market, aw
     for _ in range(2):
         await lost.give_up()
     assert [a.state for a in (await customer.broker.list_job_attempts(job.id)).items] == [AttemptState.PLANNED]
+
+
+async def test_what_waits_for_its_money_is_not_lost_with_its_site(market: Market) -> None:
+    site = await market.site(lost_after_seconds=60)
+    offering, customer = await market.offering(site), await market.customer(site)
+    await market.hand(site)
+    await sold(customer, offering.id)
+    db, wire = market.platform.runtime.db, market.platform.to_accounting
+    lost = LostAttempts(db, Catalog())
+    await lost.give_up()
+    lost.listening_since = clock.EPOCH
+    wire.cut = True
+    try:
+        job = await customer.submit()
+        await db.write(silent_for, site, 70)
+        await lost.give_up()
+        [attempt] = (await customer.broker.list_job_attempts(job.id)).items
+    finally:
+        wire.cut = False
+    assert attempt.state is AttemptState.PLANNED
+
+
+async def test_a_site_that_is_heard_just_before_it_is_given_up_is_not(market: Market) -> None:
+    site = await market.site(lost_after_seconds=60)
+    offering, customer = await market.offering(site), await market.customer(site)
+    hand = await market.hand(site)
+    await sold(customer, offering.id)
+    db = market.platform.runtime.db
+    lost = LostAttempts(db, Catalog())
+    attempt = await hand.attempt_of(await customer.submit())
+    await db.write(silent_for, site, 70)
+    assert attempt in await db.read(lost._silent, clock.EPOCH)
+    await hand.take()
+    assert not await db.write(lost._lose_silent, attempt, clock.EPOCH)
+    await db.write(silent_for, site, 70)
+    assert await db.write(lost._lose_silent, attempt, clock.EPOCH)
