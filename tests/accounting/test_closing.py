@@ -190,6 +190,21 @@ async def test_two_processes_close_a_period_once(world: World, books: Finance, h
     assert len(ok(await world.finance.get("/statements"))["items"]) == 2
 
 
+async def test_a_site_that_is_given_a_job_after_the_period_was_found_due_is_waited_for(
+    world: World, books: Finance, hand: Hand
+) -> None:
+    world.progress(3600, 1)
+    await world.deliver()
+    await books.cut(at(3600))
+    march = (await books.march())["id"]
+    await world.db.write(closing._start, march, hand.time, GRACE)
+    assert await world.db.read(closing._closings, hand.time) == (1, [march])
+    await world.db.write(service.expect_progress, OTHER_SITE, world.provider)
+    assert not await world.db.write(closing.finish, march, hand.time)
+    await world.db.write(progress, OTHER_SITE, at(3600))
+    assert await world.db.write(closing.finish, march, hand.time)
+
+
 async def test_cut_and_close_are_in_the_audit_log(accounting: Running, world: World, books: Finance) -> None:
     await books.cut(at(3600))
     march = await books.close()
