@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -18,9 +19,10 @@ from caravan.client import (
 )
 from caravan.contracts.funds import BudgetChange, DepositDraft
 from caravan.contracts.jobs import JobState
+from caravan.contracts.offerings import Tier
 from caravan.contracts.parties import OrganizationDraft
 from caravan.contracts.problems import BudgetExceeded, LeaseTaken
-from caravan.kernel import ids
+from caravan.kernel import clock, ids
 from caravan.kernel.money import Money
 from caravan.kernel.problems import CursorGone, NotFound
 
@@ -159,3 +161,55 @@ async def test_a_call_in_this_process_goes_on_when_its_caller_is_cancelled() -> 
         leave.set()
         async with asyncio.timeout(5):
             await done.wait()
+
+
+async def test_a_long_poll_in_this_process_ends_with_its_caller() -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    async with CatalogClient("http://catalog", "t", transport=InProcess(app)) as catalog:
+        task = asyncio.create_task(catalog.feed(None, 20))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert left.is_set()
+
+
+async def test_what_comes_and_goes_in_this_process_is_what_comes_and_goes_over_http() -> None:
+    came: list[tuple[object, ...]] = []
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"idempotency-key")}
+        came.append((scope["method"], scope["path"], parse_qsl(scope["query_string"].decode("ascii")), body, headers))
+        gone = asyncio.create_task(receive())
+        await send({"type": "http.response.start", "status": 409, "headers": []})
+        words = json.dumps(LeaseTaken(until=clock.EPOCH).body()).encode()
+        await send({"type": "http.response.body", "body": words[:20], "more_body": True})
+        await asyncio.sleep(0)
+        assert not gone.done()
+        await send({"type": "http.response.body", "body": words[20:]})
+        assert (await gone)["type"] == "http.disconnect"
+
+    draft = DepositDraft(organization=ids.new("org"), amount=Money(1200), reference="甲&乙=1 +%")
+    for transport in (httpx.ASGITransport(app), InProcess(app)):
+        async with (
+            CatalogClient("http://c", "t", transport) as catalog,
+            AccountingClient("http://a", "t", transport) as accounting,
+        ):
+            with pytest.raises(LeaseTaken):
+                await catalog.search_offerings(tier=[Tier.HPC, Tier.CLOUD], text="甲&乙=1 +%", limit=5)
+            with pytest.raises(LeaseTaken):
+                await accounting.record_deposit(draft, key="mine")
+    over_http, inside = came[:2], came[2:]
+    assert inside == over_http
