@@ -15,7 +15,7 @@ from caravan.kernel.database import affected
 from caravan.kernel.money import Money
 from services.broker.jobs.models import JobRow
 from tests.broker.conftest import Shop
-from tests.broker.market import Market, sold, until
+from tests.broker.market import Market, eventually, sold, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,7 +45,11 @@ async def test_what_fits_nowhere_is_refused_with_every_reason_and_not_stored(sho
         "capacity": "/resources",
     }
     assert not (await shop.customer.broker.list_jobs()).items
+
+
+async def test_someone_elses_project_is_unknown(shop: Shop) -> None:
     other = await shop.market.customer()
+    await eventually(other.broker.create_quote, other.spec())
     with pytest.raises(UnknownReference):
         await shop.customer.submit(other.spec())
 

@@ -13,7 +13,7 @@ from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from services.broker.adapters.local import adapter as local
 from tests.broker.conftest import Shop
-from tests.broker.market import Market, sold, until
+from tests.broker.market import Market, eventually, sold, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -97,13 +97,14 @@ async def test_the_site_says_when_it_cant_be_operated(shop: Shop) -> None:
 
 async def test_someone_elses_project_is_unknown(shop: Shop) -> None:
     other = await shop.market.customer()
+    theirs = await eventually(other.broker.create_quote, other.spec())
     with pytest.raises(UnknownReference) as refused:
         await shop.customer.broker.create_quote(other.spec())
     assert refused.value.errors[0].pointer == "/project"
     quote = await shop.customer.broker.create_quote(shop.customer.spec())
     with pytest.raises(NotFound):
         await other.broker.get_quote(quote.id)
-    assert not (await other.broker.list_quotes()).items
+    assert [found.id for found in (await other.broker.list_quotes()).items] == [theirs.id]
 
 
 @pytest.mark.parametrize(
