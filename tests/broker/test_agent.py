@@ -1,7 +1,7 @@
 """An agent with a fake site and a broker's double: from staging to the end, and nothing twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ import pytest
 from caravan.contracts.dispatch import Commit, Committed
 from caravan.contracts.jobs import Outcome
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
-from services.broker.adapters.port import OutcomeUnknown, SiteContext, Unavailable
+from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, SiteContext, Unavailable
 from services.broker.agent import Agent
 from tests.broker.agents import QUICK, START, an_agent, closed, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi
@@ -130,14 +130,16 @@ class Grace(FakeBackend):
         await super().forget(reference)
 
 
-class GraceAdapter:
+class Only:
+    """The adapter of a site with this backend."""
+
     descriptor, grant = adapter.descriptor, adapter.grant
 
-    def __init__(self, site: FakeSite) -> None:
-        self.backend = Grace(site)
+    def __init__(self, backend: FakeBackend) -> None:
+        self.backend = backend
 
     @asynccontextmanager
-    async def open(self, context: SiteContext) -> AsyncIterator[Grace]:
+    async def open(self, context: SiteContext) -> AsyncIterator[FakeBackend]:
         yield self.backend
 
 
@@ -148,10 +150,10 @@ async def test_what_was_given_up_is_ended_when_it_turns_up_and_let_go_of_then(
     """Its site was silent, or a person lost patience: another agent finds it, or the same."""
     broker.complete = lambda second: True  # what it used after that is nobody's
     placed = broker.attempts[attempt := broker.place("#fake run=50000")]
-    kept = GraceAdapter(site)
+    backend = Grace(site)
 
     def agent() -> Agent:
-        return Agent(broker.site, DispatchApi(broker), {"fake": kept}, "fake", settings=QUICK)
+        return Agent(broker.site, DispatchApi(broker), {"fake": Only(backend)}, "fake", settings=QUICK)
 
     async with running(agent()):
         await until(lambda: placed.state == "running")
@@ -167,7 +169,40 @@ async def test_what_was_given_up_is_ended_when_it_turns_up_and_let_go_of_then(
         assert not placed.forgotten, "it is still running"
         time.advance(3600)
         await until(lambda: placed.forgotten)
-    assert not kept.backend.forgot_what_runs
+    assert not backend.forgot_what_runs
+
+
+class Asked(FakeBackend):
+    """Knows how many looks there were, and at what."""
+
+    def __init__(self, site: FakeSite) -> None:
+        super().__init__(site)
+        self.looks = 0
+        self.at: list[str] = []
+
+    async def changed(self, since: float | None) -> Sequence[str]:
+        self.looks += 1
+        return await super().changed(since)
+
+    async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+        self.at += references
+        return await super().observe(references)
+
+
+async def test_where_nothing_changes_nothing_is_looked_at(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    quiet, other = [broker.attempts[broker.place(f"#fake run={seconds}")] for seconds in (5000, 60)]
+    backend, settings = Asked(site), QUICK.model_copy(update={"full_pass_seconds": 3600})
+    async with running(Agent(broker.site, DispatchApi(broker), {"fake": Only(backend)}, "fake", settings=settings)):
+        await until(lambda: {quiet.state, other.state} == {"running"})
+        time.advance(10)
+        before = backend.looks
+        await until(lambda: backend.looks > before + 3)
+        backend.at.clear()
+        await until(lambda: backend.looks > before + 10)
+        assert backend.at == []
+        time.advance(60)
+        await until(lambda: other.state == "ended")
+        assert set(backend.at) == {other.reference}
 
 
 async def test_what_the_backend_rejects_is_told_in_its_words(broker: Dispatch, site: FakeSite) -> None:
