@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from caravan.cli import sbatch
 from caravan.cli.asking import ask, misused, text_of, wrong_input
+from caravan.cli.sbatch import values
 from caravan.client import Peers, each
 from caravan.contracts.jobs import JobSpec
 from caravan.contracts.offerings import Accelerator as Kind
@@ -249,6 +250,6 @@ def memory_mib(text: str) -> int:
 def array(text: str) -> dict[str, Any]:
     """Slurm's notation, `0-9:2,20%4`, as the spec has it."""
     try:
-        return sbatch.array(text)
+        return values.array(text)
     except ValueError as error:
         misused(str(error))

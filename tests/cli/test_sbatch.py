@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app, sbatch
+from caravan.cli.sbatch import options, values
 from caravan.cli.spec import Wanted
 from caravan.contracts.jobs import JobSpec
 from caravan.contracts.offerings import Accelerator
@@ -246,13 +247,13 @@ def test_what_can_not_be_had_but_changes_nothing_is_a_warning_at_its_line(lines:
 
 
 def test_every_option_is_used_warned_of_or_refused_and_can_be_written() -> None:
-    assert not sbatch.USED & sbatch.WARNED.keys() | sbatch.USED & sbatch.REFUSED.keys()
-    assert not sbatch.WARNED.keys() & sbatch.REFUSED.keys()
-    assert {*sbatch.SHORT.values(), *sbatch.ALIAS.values(), *sbatch.BARE, *sbatch.OPTIONAL} <= sbatch.KNOWN
-    for name in sbatch.WARNED:
-        assert len(warnings(f"--{name}" if name in sbatch.BARE else f"--{name}=1")) == 1, name
-    for name in sbatch.REFUSED:
-        assert len(errors(f"--{name}" if name in sbatch.BARE else f"--{name}=1")) == 1, name
+    assert not options.USED & options.WARNED.keys() | options.USED & options.REFUSED.keys()
+    assert not options.WARNED.keys() & options.REFUSED.keys()
+    assert {*options.SHORT.values(), *options.ALIAS.values(), *options.BARE, *options.OPTIONAL} <= options.KNOWN
+    for name in options.WARNED:
+        assert len(warnings(f"--{name}" if name in options.BARE else f"--{name}=1")) == 1, name
+    for name in options.REFUSED:
+        assert len(errors(f"--{name}" if name in options.BARE else f"--{name}=1")) == 1, name
 
 
 @pytest.mark.parametrize(
@@ -315,16 +316,16 @@ def test_times_are_those_of_a_timedelta(d: int, h: int, m: int, s: int, form: st
         "m:s": (f"{m}:{s:02}", timedelta(minutes=m, seconds=s)),
     }[form]
     if timedelta() < meant <= timedelta(days=366):
-        assert sbatch.seconds(text) == math.ceil(meant / timedelta(minutes=1)) * 60
+        assert values.seconds(text) == math.ceil(meant / timedelta(minutes=1)) * 60
     else:
         with pytest.raises(ValueError):
-            sbatch.seconds(text)
+            values.seconds(text)
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["", "K", "M", "G", "T", "k", "kb", "MB", "gB", "TB"]))
 def test_memory_is_that_of_a_fraction_of_bytes(number: int, unit: str) -> None:
     power = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}[unit[:1].lower()]
-    assert sbatch.memory_mib(f"{number}{unit}") == math.ceil(Fraction(number * 2**power, 2**20))
+    assert values.memory_mib(f"{number}{unit}") == math.ceil(Fraction(number * 2**power, 2**20))
 
 
 Part = tuple[int, int, int]
@@ -340,7 +341,7 @@ def test_an_array_has_the_indices_that_one_of_its_ranges_reaches(parts: list[Par
         return (f"{first}" if span == 0 else f"{first}-{last}") + (f":{step}" if step > 1 and span else "")
 
     text = ",".join(written(*part) for part in parts) + (f"%{at_once}" if at_once else "")
-    found = sbatch.array(text)
+    found = values.array(text)
     assert found["indices"] == [
         i
         for i in range(501)
@@ -354,7 +355,7 @@ def test_an_array_is_read_back_from_its_shortest_form(indices: set[int]) -> None
     starts = [i for i in sorted(indices) if i - 1 not in indices]
     ends = [i for i in sorted(indices) if i + 1 not in indices]
     text = ",".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
-    assert sbatch.array(text)["indices"] == sorted(indices)
+    assert values.array(text)["indices"] == sorted(indices)
 
 
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 5), st.none() | st.integers(1, 10))
@@ -375,7 +376,7 @@ def test_tasks_are_spread_evenly_over_nodes_that_were_asked_for_or_not_at_all(
         assert (request.resources["nodes"], request.resources["tasks_per_node"]) == min(possible)
 
 
-OPTION = st.sampled_from(sorted(sbatch.KNOWN)).map("--{}".format) | st.sampled_from(sorted(sbatch.SHORT)).map(
+OPTION = st.sampled_from(sorted(options.KNOWN)).map("--{}".format) | st.sampled_from(sorted(options.SHORT)).map(
     "-{}".format
 )
 WORD = st.text("0123456789:-,%=kKMGTx'\"\\# gpu", max_size=12)
