@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from caravan.contracts.dispatch import Commit, Committed, Desired, LeaseRequest
+from caravan.contracts.dispatch import Commit, Committed, Desired, Lease, LeaseRequest
 from caravan.kernel import clock
 from caravan.kernel.metrics import Metrics
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
@@ -102,3 +102,27 @@ async def test_a_lease_that_can_not_be_renewed_ends_by_itself(broker: Dispatch, 
     async with running(agent):
         await until(lambda: broker.epoch == 1)
         await until(lambda: broker.epoch == 2)
+
+
+async def test_a_lease_is_over_no_later_than_at_the_broker_however_late_its_answers_come(
+    broker: Dispatch, site: FakeSite
+) -> None:
+    broker.ttl_seconds = 1
+    given: list[float] = []
+
+    class Late(DispatchApi):
+        async def take_lease(self, site: str, request: LeaseRequest) -> Lease:
+            lease = await super().take_lease(site, request)
+            given.append(clock.monotonic())
+            await asyncio.sleep(0.05)
+            return lease
+
+    agent = an_agent(broker, api=Late)
+    async with running(agent):
+        await until(lambda: agent.epoch == 1)
+        tenure = agent._tenure
+        assert tenure is not None
+        first = tenure.deadline
+        assert first <= given[0] + broker.ttl_seconds
+        await until(lambda: tenure.deadline > first)
+        assert tenure.deadline <= given[1] + broker.ttl_seconds
