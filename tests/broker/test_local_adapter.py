@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -263,6 +264,30 @@ async def test_a_discard_and_a_forgetting_that_were_cut_off_are_finished_when_th
         assert os.listdir(f"{folder(site)}/closing") == []
         assert os.listdir(f"{folder(site)}/closed/{ended}") == ["logs"], "the script and its environment are gone"
         assert (await backend.read_log(ended, 0, "stdout", 0, 100)).data == b"kept\n"
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder"])
+async def test_a_folder_that_holds_other_things_is_refused_and_left_as_it_was(tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o750)
+    (folder / "thing").write_text("mine") if what == "a file" else (folder / "thing").mkdir()
+    context = SiteContext(ids.new("sit"), {"folder": str(folder)}, production=False)
+    with pytest.raises(SiteRefused, match="holds other things"):
+        async with local.adapter.open(context):
+            pass
+    assert os.listdir(folder) == ["thing"]
+    assert folder.stat().st_mode & 0o777 == 0o750
+
+
+async def test_no_tenant_is_a_user_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    someone = pwd.struct_passwd(("someone", "x", 5003, 5003, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [someone])
+    monkeypatch.setattr(os, "getuid", lambda: 0)  # only root gives tenants uids
+    settings = {"folder": str(tmp_path / "site"), "uid_range": [5000, 5010]}
+    with pytest.raises(SiteRefused, match="someone"):
+        async with local.adapter.open(SiteContext(ids.new("sit"), settings, production=False)):
+            pass
+    assert not (tmp_path / "site").exists()
 
 
 async def test_private_and_hidden_paths_are_out_of_a_jobs_sight(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -128,6 +129,8 @@ def _open(context: SiteContext) -> LocalBackend:
         raise SiteRefused(
             "jobs would run on the machine of the agent itself; set i_accept_jobs_on_this_machine in the site's settings to agree"
         )
+    if os.getuid() == 0 and (user := known_user(settings.uid_range)):
+        raise SiteRefused(f"uid_range holds the user {user}, and tenants would be that user; give uids that nobody has")
     if sys.platform != "linux":
         raise SiteRefused("a local site needs Linux")
     try:
@@ -141,6 +144,10 @@ def _open(context: SiteContext) -> LocalBackend:
 
 def _prepare(settings: Settings, site: str) -> Path:
     folder = Path(os.path.realpath(settings.folder))
+    if folder.is_dir() and not (folder / "site.json").exists() and any(folder.iterdir()):
+        raise SiteRefused(
+            f"the folder {folder} holds other things; give the site an empty folder, or one that isn't there"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     # others pass through it to what is theirs, and list nothing
     folder.chmod(0o711)
@@ -220,6 +227,11 @@ def _first_closed(folder: Path) -> str:
         if not above.stat().st_mode & 0o001:
             return str(above)
     return str(folder)
+
+
+def known_user(uids: tuple[int, int]) -> str | None:
+    """A user of this machine among these uids."""
+    return next((user.pw_name for user in pwd.getpwall() if uids[0] <= user.pw_uid <= uids[1]), None)
 
 
 def outermost(paths: list[str]) -> tuple[str, ...]:
