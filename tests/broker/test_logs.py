@@ -43,6 +43,18 @@ async def answered(shop: Shop, job: Job, data: bytes, *, error: str = "", **want
     return await reading
 
 
+async def test_pieces_end_between_characters(shop: Shop) -> None:
+    job = await shop.customer.submit()
+    await shop.hand.start(job)
+    data = "a汉字é🜁z".encode()
+    text, offset = "", 0
+    while offset < len(data):
+        piece = await answered(shop, job, data, offset=offset, limit=4)
+        assert piece.next_offset > offset
+        text, offset = text + piece.text, piece.next_offset
+    assert text == "a汉字é🜁z"
+
+
 async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     job = await shop.customer.submit()
     with pytest.raises(NoLogYet):

@@ -36,6 +36,17 @@ class LogWanted:
     limit: int
 
 
+def whole_characters(data: bytes) -> bytes:
+    """Without the beginning of a UTF-8 character at the end, whose rest is in the next piece."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        length = 2 if byte >> 5 == 0b110 else 3 if byte >> 4 == 0b1110 else 4 if byte >> 3 == 0b11110 else 1
+        return data[:-back] if back < length and back < len(data) else data
+    return data
+
+
 class LogService:
     """Passes reads to the sites' agents, and their answers back."""
 
@@ -61,6 +72,8 @@ class LogService:
         answer, data = row.answer, row.data or b""
         if answer["error"]:
             raise LogUnavailable(answer["error"])
+        if answer["offset"] + len(data) < answer["size"]:
+            data = whole_characters(data)
         return LogChunk(
             index=wanted.index,
             stream=wanted.stream,
