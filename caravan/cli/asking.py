@@ -55,6 +55,9 @@ class Connection:
         cls, url: str, catalog: str | None, broker: str | None, accounting: str | None, token: str | None
     ) -> "Connection":
         """All under one URL, unless a service has one of its own."""
+        token = token.strip() if token is not None else None
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            misused("The token has characters that no token has: copy it again, as one line.")
         base = url.rstrip("/")
         for one in (base, catalog, broker, accounting):
             if one is not None and not _is_url(one):

@@ -9,12 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from caravan.cli import show, spec
 from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Limit, answer, ask, console
-from caravan.client import BrokerClient, Peers
+from caravan.client import BrokerClient, Peers, ServiceUnavailable
 from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobState, LogChunk
 from caravan.contracts.problems import LogUnavailable, NoLogYet
+from caravan.kernel import clock
 from caravan.kernel.pages import Page
 
 POLL_SECONDS: Final = 0.5
+GIVE_UP_SECONDS: Final = 300.0
+"""How long a job that is waited for may be out of reach: a restart of the platform takes less."""
 SHOWN: Final = 50
 """Tasks and events that `jobs show` lists; `--json` and the API have all."""
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, job_….")]
@@ -86,6 +89,8 @@ def submit(
 
     async def send(peers: Peers) -> Job:
         job = await peers.broker.submit_job(asked, key)
+        if wait and not as_json:
+            console(stderr=True).print(f"submitted {job.id}", highlight=False)
         return await _until_ended(peers.broker, job) if wait else job
 
     _outcome(ask(ctx, send, as_json=as_json), waited=wait, as_json=as_json)
@@ -198,8 +203,17 @@ async def _until_ended(broker: BrokerClient, job: Job) -> JobDetail:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         bar = progress.add_task(job.name, total=sum(job.counts.values()) or 1)
+        heard = clock.monotonic()
         while True:
-            found = await broker.get_job(job.id)
+            try:
+                found = await broker.get_job(job.id)
+            except ServiceUnavailable:
+                if clock.monotonic() - heard > GIVE_UP_SECONDS:
+                    raise
+                progress.update(bar, description=f"{job.name}: nothing answers, asking again")
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            heard = clock.monotonic()
             ended = sum(count for state, count in found.counts.items() if state.final)
             words = f"{found.name} {found.state.value}" + (f" ({found.reason})" if found.reason else "")
             progress.update(bar, completed=ended, description=words)

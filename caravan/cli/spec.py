@@ -135,7 +135,10 @@ class Wanted:
         if not isinstance(base, dict):
             misused(f"{self.spec}: a spec is a JSON object")
         for part in ("resources", "where"):
-            base[part] = dict(base.get(part) or {}) | _given(self._part(part))
+            known = base.get(part) or {}
+            if not isinstance(known, dict):
+                misused(f"{self.spec}: {part} is a JSON object")
+            base[part] = known | _given(self._part(part))
         given = base | _given(self._fields())
         if "script" not in given:
             misused("What shall run? Give a batch script, or a command after --.")

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from caravan.cli import app
 from caravan.cli.spec import Wanted, array, memory_mib, seconds
 from caravan.contracts.jobs import JobSpec
 
@@ -124,3 +126,20 @@ def test_what_makes_no_job_ends_the_command(given: dict[str, Any]) -> None:
     with pytest.raises(typer.Exit) as ended:
         spec(**given)
     assert ended.value.exit_code == 2
+
+
+@pytest.mark.parametrize("part", ["resources", "where"])
+def test_a_part_of_a_spec_that_is_no_object_ends_the_command(tmp_path: Path, part: str) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps({"project": PROJECT, "script": "true", part: [1, 2]}))
+    with pytest.raises(typer.Exit) as ended:
+        spec(spec=file, project=None)
+    assert ended.value.exit_code == 2
+
+
+@pytest.mark.parametrize("token", ["令牌", "a\nb", "a b"])
+def test_what_is_no_token_ends_the_command_and_is_not_shown(token: str) -> None:
+    done = CliRunner().invoke(app, ["jobs", "list"], env={"CARAVAN_TOKEN": token})
+    assert done.exit_code == 2
+    assert "copy it again" in done.stderr
+    assert token not in done.output
