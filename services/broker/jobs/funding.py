@@ -126,7 +126,8 @@ def _granted(tx: Session, row: JobRow, now: datetime) -> None:
     # Room that came while the money was asked for has woken it in vain.
     row.wake_at = now if store.is_next(tx, row.id) else None
     row.version += 1
-    store.note(tx, row.id, "hold.granted", at=now, amount=str(Money(row.hold_fen)), revision=row.hold_revision)
+    why = "" if row.hold_revision == 1 else "what the job may cost at most has changed"
+    store.note(tx, row.id, "hold.granted", why, at=now, amount=str(Money(row.hold_fen)), revision=row.hold_revision)
     _start(tx, row)
 
 

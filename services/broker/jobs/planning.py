@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired
-from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement
+from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement, Refusal
 from caravan.kernel import clock, ids
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
@@ -59,11 +59,10 @@ class Planner:
         store.wait_for(tx, row.id, ())
         if not lasting(decision.refused):
             row.reason, row.wake_at = PendingReason.RETRYING, now + LOOK_AGAIN
+            passing = [refusal for refusal in decision.refused if not lasting([refusal])]
+            row.detail = prose(f"No offering can take it at present: {_why(passing)}")
             return None
-        row.detail = prose(
-            "No offering can take it any more: "
-            + "; ".join(f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in decision.refused)
-        )
+        row.detail = prose(f"No offering can take it any more: {_why(decision.refused)}")
         store.move_tasks(tx, row, waiting, [JobState.PENDING], JobState.FAILED, detail=row.detail)
         store.follow_tasks(tx, row, now)
         return None
@@ -81,6 +80,7 @@ class Planner:
         self, tx: Session, row: JobRow, spec: JobSpec, decision: Decision, indices: Sequence[int], now: datetime
     ) -> Ask | None:
         """Reserve the best option that has room and plan an attempt there; without room wait for all of them."""
+        row.detail = ""
         for option in decision.options:
             if not option.candidate.has_room:
                 continue
@@ -139,3 +139,9 @@ class Planner:
         store.note(tx, row.id, "attempt.planned", at=now, attempt=attempt.id, offering=attempt.offering)
         store.wait_for(tx, row.id, ())
         store.wake_waiting(tx, attempt.offering)
+
+
+def _why(refused: Sequence[Refusal]) -> str:
+    """Each offering with the first reason against it."""
+    against = (f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in refused)
+    return "; ".join(against) or "none is on sale"
