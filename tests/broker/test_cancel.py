@@ -83,9 +83,18 @@ async def test_what_ran_is_charged_until_its_end(shop: Shop) -> None:
     assert (await shop.customer.job(job.id)).settled_at is None, "its attempt has not ended"
     await shop.hand.tell(shop.hand.saw(attempt, "ended", runs=1))
     assert (await shop.customer.hold_settles(job.id)).captured == Money.parse("0.30")
+    before = await shop.customer.job(job.id)
+    again = await cancel(shop, job)
+    assert (again.state, again.version) == (JobState.CANCELLED, before.version), "a repeat changes nothing"
+
+
+async def test_what_has_ended_by_itself_is_not_cancelled(shop: Shop) -> None:
+    job = await shop.customer.submit()
+    await shop.hand.play(job)
+    await shop.customer.reaches(job.id, JobState.SUCCEEDED)
     with pytest.raises(WrongState) as refused:
         await cancel(shop, job)
-    assert refused.value.state == JobState.CANCELLED
+    assert refused.value.state == JobState.SUCCEEDED
 
 
 async def test_an_array_keeps_what_has_ended(shop: Shop) -> None:

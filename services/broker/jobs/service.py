@@ -77,7 +77,7 @@ class JobService:
             await self._db.write(funding.decided, ask, await self._ask(ask))
 
     async def cancel(self, job: str, caller: Caller) -> Job:
-        """Have everything of the job that hasn't ended stopped. Raises NotFound, WrongState (it has ended already)."""
+        """Have everything of the job that hasn't ended stopped. Again: nothing. Raises NotFound, WrongState (it has ended otherwise)."""
         return await self._db.write(self._cancel, job, caller)
 
     async def _ask(self, ask: Ask) -> Answered:
@@ -142,6 +142,8 @@ class JobService:
         row = tx.get(JobRow, job)
         if row is None or not caller.is_org_member(row.organization):
             raise NotFound
+        if row.state == JobState.CANCELLED:
+            return store.to_job(row)
         if JobState(row.state).final:
             raise WrongState(state=row.state, allowed=("pending", "queued", "running"))
         now = clock.now()
