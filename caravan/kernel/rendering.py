@@ -35,13 +35,21 @@ ProblemTypes = Mapping[str, type[Problem]]
 
 def validation_problem(error: RequestValidationError, problem_types: ProblemTypes) -> Problem:
     """The problem that says what is wrong with which field."""
-    found = error.errors()
+    found = [one for one in error.errors() if not _follows(one, error.errors())]
     errors = [field_error(one) for one in found[:MAX_ERRORS]]
     for one in found:
         special = problem_types.get(one["type"])
         if special is not None:
             return special(errors=[field_error(e) for e in found if e["type"] == one["type"]][:MAX_ERRORS])
     return Invalid(errors=errors)
+
+
+def _follows(error: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> bool:
+    """A list is called too short when its items are wrong."""
+    length = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(one["loc"]) > length and one["loc"][:length] == error["loc"] for one in found
+    )
 
 
 def field_error(error: Mapping[str, Any]) -> FieldError:
@@ -99,6 +107,10 @@ def words(error: Mapping[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     if kind in _WORDS:
         return _WORDS[kind]
+    if kind == "too_short":
+        return f"Give at least {context['min_length']} of them."
+    if kind == "too_long":
+        return f"Give at most {context['max_length']} of them."
     if kind == "union_tag_invalid":  # pydantic's words quote the tag
         return f"Give one of {context.get('expected_tags', 'the kinds that are known here')}."
     message = str(error["msg"]).replace("Input should be", "This should be").replace("Input should", "This should")

@@ -5,6 +5,7 @@ from pathlib import Path
 from caravan.kernel.keys import development_key, public_jwk
 from caravan.kernel.settings import Settings
 from services.catalog.app import create_app
+from services.catalog.sites.schema import faults
 from tests.catalog.world import DESCRIPTOR, H100, a_centre, a_report, an_offering, announce, report
 from tests.support import Json, Person, Running, ok, pointers, refused, running
 
@@ -39,6 +40,14 @@ async def test_settings_are_held_against_the_announced_schema(catalog: Running, 
         answer = await centre.admin.post("/sites", draft)
         assert sorted(pointers(refused(answer, 422, "settings_refused"))) == where, settings
         assert not [word for word in ("hunter2", "secret", "relative", "many") if word in answer.text]
+
+
+def test_each_missing_setting_is_named_once() -> None:
+    schema = {"type": "object", "required": ["url", "user", "folder"]}
+    assert [fault.pointer for fault in faults(schema, {"user": "a"}, "/settings")] == [
+        "/settings/url",
+        "/settings/folder",
+    ]
 
 
 async def test_an_adapter_that_nobody_announced_is_refused_with_the_known_ones(

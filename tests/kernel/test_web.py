@@ -3,12 +3,15 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
 from structlog.testing import capture_logs
 
+from caravan.kernel.rendering import validation_problem
 from caravan.kernel.web import Public, Router, ServiceApp, create_service_app, started, unauthorized_routes
 from tests.kernel.webapp import Stable, client_of, create_app, router
 
@@ -156,6 +159,21 @@ async def test_an_unexpected_failure_shows_nothing_and_is_logged_with_its_reques
     assert "Uninvited" not in answer.text
     assert [entry["event"] for entry in logs] == ["unexpected_failure"]
     assert str(logs[0]["exc_info"]) == "the password is hunter2"
+
+
+def test_a_list_with_a_wrong_item_is_not_called_too_short_as_well() -> None:
+    class Herd(BaseModel):
+        legs: Annotated[tuple[int, ...], Field(min_length=1, max_length=2)]
+
+    def errors(legs: list[Any]) -> list[tuple[str, str]]:
+        with pytest.raises(ValidationError) as refused:
+            Herd.model_validate({"legs": legs})
+        found = [{**error, "loc": ("body", *error["loc"])} for error in refused.value.errors()]
+        return [(one.pointer, one.detail) for one in validation_problem(RequestValidationError(found), {}).errors]
+
+    assert errors(["four"]) == [("/legs/0", "Give a whole number.")]
+    assert errors([]) == [("/legs", "Give at least 1 of them.")]
+    assert errors([4, 4, 4]) == [("/legs", "Give at most 2 of them.")]
 
 
 async def test_a_refusal_leaves_a_line_with_what_was_asked_and_answered(client: httpx.AsyncClient) -> None:

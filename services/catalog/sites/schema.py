@@ -38,7 +38,9 @@ def faults(schema: Mapping[str, Any], value: Any, pointer: str) -> list[FieldErr
     """What is wrong with `value`, which stands at `pointer`; empty when it matches. Never fetches a remote schema."""
     validator = Draft202012Validator(schema, registry=Registry())
     found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-    return [fault for error in found for fault in _told(error, pointer)][:MAX_ERRORS]
+    # each missing field is an error that names them all
+    told = {(fault.pointer, fault.code): fault for error in found for fault in _told(error, pointer)}
+    return list(told.values())[:MAX_ERRORS]
 
 
 def _told(error: ValidationError, pointer: str) -> Iterator[FieldError]:
