@@ -4,10 +4,11 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 PROSE_CHARACTERS: Final = 4000
+_NUMBER: Final = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -19,6 +20,14 @@ class Model(BaseModel):
 
 def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
+
+
+def _written(value: Any) -> Any:
+    """A number is no time: whether it counts seconds or milliseconds would be a guess."""
+    number = isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip()))
+    if number:
+        raise PydanticCustomError("datetime_type", "Give a time as RFC 3339, for example 2026-01-31T08:00:00Z")
+    return value
 
 
 def _whole(value: datetime) -> datetime:
@@ -39,9 +48,9 @@ def _no_nul(value: str) -> str:
     return value
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc)]
 """RFC 3339 with an offset; kept and shown in UTC."""
-Second = Annotated[AwareDatetime, AfterValidator(_utc), AfterValidator(_whole)]
+Second = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc), AfterValidator(_whole)]
 """An instant on a whole second: spans, tariffs and periods have only these."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]
 """A line of text that a person wrote."""

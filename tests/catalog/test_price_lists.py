@@ -43,6 +43,9 @@ FAULTS: list[tuple[list[Json], str, str]] = [
     ([tariff("a", prices={"gpu": "1"})], "/tariffs/0/prices/gpu", "enum"),
     ([tariff("a") | {"starts_at": "2026-01-01T00:00:00.5Z"}], "/tariffs/0/starts_at", "whole_second"),
     ([tariff("a") | {"starts_at": "2026-01-01T00:00:00"}], "/tariffs/0/starts_at", "timezone_aware"),
+    ([tariff("a") | {"starts_at": 1764000000}], "/tariffs/0/starts_at", "datetime_type"),
+    ([tariff("a") | {"starts_at": "1764000000000"}], "/tariffs/0/starts_at", "datetime_type"),
+    ([tariff("a") | {"starts_at": "1.5e9"}], "/tariffs/0/starts_at", "datetime_type"),
     ([], "/tariffs", "too_short"),
 ]
 
