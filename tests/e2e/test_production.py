@@ -59,7 +59,7 @@ async def test_production_serves_once_it_is_migrated_and_trusts_only_the_keys_it
                 await eventually(centre.create_site, site)
             with pytest.raises(AdapterUnknown) as unknown:
                 await centre.create_site(site.model_copy(update={"adapter": "fake", "settings": {}}))
-            assert unknown.value.members["known"] == ("local",)
+            assert unknown.value.members["known"] == ("local", "slurm")
         async with httpx.AsyncClient() as http:
             headers = {"Authorization": f"Bearer {platform.token('platform:admin')}"}
             assert (await http.get(f"{url}/v1/providers", headers=headers)).status_code == 401
