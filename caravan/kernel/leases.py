@@ -1,6 +1,6 @@
 """Leases: one holder at a time by the database's clock, with an epoch that grows at each change of hands.
 
-A lease fences writes to this database: whoever acts under one calls `check` in the same transaction. It does not fence the world.
+A lease fences writes to this database: whoever acts under one calls `fence` in the same transaction. It does not fence the world.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from caravan.kernel.database import database_now
 from caravan.kernel.prepared import Prepared
 from caravan.kernel.tables import leases
 
-_PEEK: Final = Prepared(select(leases).where(leases.c.name == bindparam("lease")))
+_ONE: Final = select(leases).where(leases.c.name == bindparam("lease"))
+_PEEK: Final = Prepared(_ONE)
+_KEEP: Final = Prepared(_ONE.with_for_update(read=True))
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,11 @@ class Fenced(Exception):
 
 def peek(tx: Session, name: str) -> Held | None:
     """The lease as stored, expired or not."""
-    row = _PEEK.first(tx, lease=name)
+    return _held(_PEEK, tx, name)
+
+
+def _held(statement: Prepared, tx: Session, name: str) -> Held | None:
+    row = statement.first(tx, lease=name)
     return Held(row.holder, row.epoch, row.expires_at) if row else None
 
 
@@ -57,7 +63,19 @@ def acquire(tx: Session, name: str, holder: str, ttl: timedelta) -> Held:
 
 def check(tx: Session, name: str, epoch: int) -> None:
     """Raise Fenced unless `epoch` is the lease's newest. An expired lease that nobody took is still its holder's."""
-    current = peek(tx, name)
+    _newest(peek(tx, name), epoch)
+
+
+def fence(tx: Session, name: str, epoch: int) -> None:
+    """`check` for what writes: the lease doesn't change hands before `tx` has ended.
+
+    Who takes the lease next thus reads all that was written under it. PostgreSQL alone would let `tx` commit after that:
+    its reads are snapshots, which take no part in serialization.
+    """
+    _newest(_held(_KEEP, tx, name), epoch)
+
+
+def _newest(current: Held | None, epoch: int) -> None:
     if current is None or current.epoch != epoch:
         raise Fenced(current.epoch if current else 0)
 

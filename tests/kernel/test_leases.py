@@ -4,13 +4,14 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, leases
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.leases import Fenced, Held, acquire, check, peek, release
 from caravan.kernel.tables import leases as stored
+from tests.kernel.scratch import things
 
 TTL = timedelta(minutes=5)
 
@@ -69,6 +70,28 @@ async def test_who_acts_under_an_old_epoch_is_fenced(db: Database) -> None:
         await db.read(check, "site", 1)
     assert taken.value.epoch == 2
     await db.read(check, "site", 2)
+
+
+async def test_who_takes_a_lease_reads_all_that_was_written_under_it(postgresql_db: Database) -> None:
+    """A write that was under way when the lease changed hands is in the next holder's first snapshot, or never is."""
+    db, begun = postgresql_db, asyncio.Event()
+    await db.write(acquire, "site", "one", TTL)
+    await db.write(expire, "site")
+
+    def slow(tx: Session) -> None:
+        leases.fence(tx, "site", 1)
+        begun.set()
+        tx.execute(text("SELECT pg_sleep(0.3)"))
+        tx.execute(insert(things).values(id="written", value=1))
+
+    writing = asyncio.create_task(db.write(slow))
+    await begun.wait()
+    assert (await db.write(acquire, "site", "two", TTL)).epoch == 2
+    seen = await db.read(lambda tx: tx.execute(select(things.c.id)).all())
+    await asyncio.gather(writing, return_exceptions=True)
+    assert seen == await db.read(lambda tx: tx.execute(select(things.c.id)).all())
+    with pytest.raises(Fenced):
+        await db.write(leases.fence, "site", 1)
 
 
 async def test_a_released_lease_is_the_next_ones_at_once(db: Database) -> None:

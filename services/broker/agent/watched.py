@@ -124,10 +124,6 @@ class Watched:
         else:
             run.books, run.metered = Books(revisions=run.books.revisions), ()
             run.unstated = run.seen.started_at if run.seen is not None else None
-            if isinstance(item, FinalStated):
-                run.seen = (
-                    None  # the broker may have taken its end for old news: another agent counts on from the same number
-                )
 
     def _next(self) -> int:
         self.number += 1

@@ -121,7 +121,7 @@ class LogService:
             raise Invalid(errors=[FieldError(pointer="/data", code="base64", detail=detail)]) from None
 
         def keep(tx: Session) -> None:
-            leasing.check(tx, site, answer.epoch, caller)
+            leasing.fence(tx, site, answer.epoch, caller)
             row = tx.get(LogReadRow, read)
             if row is None or row.site != site:
                 return

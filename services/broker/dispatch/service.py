@@ -160,7 +160,7 @@ class DispatchService:
         return await self._db.write(self._commit, site, commit, caller)
 
     def _commit(self, tx: Session, site: str, commit: Commit, caller: Caller) -> Committed:
-        leasing.check(tx, site, commit.epoch, caller)
+        leasing.fence(tx, site, commit.epoch, caller)
         taken = affected(
             tx,
             update(AttemptRow)
@@ -198,7 +198,7 @@ class DispatchService:
         return reported
 
     def _report(self, tx: Session, site: str, report: Report, caller: Caller) -> Reported:
-        leasing.check(tx, site, report.epoch, caller)
+        leasing.fence(tx, site, report.epoch, caller)
         applied, rejected = 0, {}
         for position, item in enumerate(report.items):
             try:
