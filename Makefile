@@ -12,10 +12,10 @@ RUN := .venv-run/bin/python
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test prove bench demo serve openapi backends clean runtime
+.PHONY: help setup check test prove bench demo demo-slurm serve openapi backends clean runtime
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv for development, from requirements/dev.txt
 	@scripts/venv.sh .venv requirements/dev.txt
@@ -45,17 +45,22 @@ bench: setup ## requests a second on this machine, and what the local backend co
 demo: runtime ## the story on this machine, in under 90 s after set-up; ARGS=--keep leaves it running
 	@$(RUN) -m bench.demo $(ARGS)
 
+demo-slurm: runtime ## the same story on a real Slurm, installed into the cache as root; ARGS="--slurm 22.05" for another release
+	@$(RUN) -m bench.demo --slurm 24.11 $(ARGS)
+
 serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
 	CARAVAN_MODE=development CARAVAN_DATA_DIR=data .venv-run/bin/caravan serve
 
 openapi: setup ## write openapi/*.json from the code
 	$(DEV) -m scripts.openapi
 
-backends: ## start a PostgreSQL to develop against and print its DSN; `make clean` ends it
+backends: ## start PostgreSQL and Slurm (each release) to develop against, and print how to reach them; `make clean` ends them
 	@mkdir -p $(BACKENDS) && tests/backends/postgres/up.sh $(BACKENDS)/postgres
+	@$(PYTHON) -m tests.backends.slurm up $(BACKENDS)/slurm
 
 clean: ## remove what make made for this checkout (CARAVAN_CACHE, data/ and demo-out/ stay)
 	tests/backends/postgres/down.sh $(BACKENDS)/postgres
+	$(PYTHON) -m tests.backends.slurm down $(BACKENDS)/slurm
 	rm -rf .venv .venv-run $(BACKENDS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		.hypothesis .schemathesis
 	find caravan services bench scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

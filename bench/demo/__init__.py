@@ -1,6 +1,6 @@
-"""The story that a newcomer watches: `make demo`, or `python -m bench.demo [--split] [--keep] [--folder demo-out]`.
+"""The story that a newcomer watches: `make demo`, or `python -m bench.demo [--slurm 24.11] [--split] [--keep] [--folder demo-out]`.
 
 A centre sells, an enterprise computes, finance closes the books: on a platform started for it, by its public HTTP API alone. Open
 `__main__.py` first: the chapters in their order. `centre.py`, `enterprise.py` and `finance.py` are the three audiences, `world.py` who
-they are and what they have made, `telling.py` how it looks, `scripts.py` what the jobs run.
+they are and what they have made, `stages.py` where its jobs run, `telling.py` how it looks, `scripts.py` what the jobs run.
 """

@@ -6,18 +6,22 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from rich.panel import Panel
 
 from bench.demo import centre, enterprise, finance
+from bench.demo.stages import Local, Slurm, Stage
 from bench.demo.telling import Teller, TookTooLong, WentWrong
 from bench.demo.world import World
 from bench.platform import SERVICES, Platform
 from caravan.client import ServiceUnavailable
 from caravan.kernel.problems import Problem
+from tests.backends.slurm import RELEASES, LeftOut
+from tests.backends.slurm.cluster import running
 
 MARKER: Final = ".made-by-the-demo"
 
@@ -29,6 +33,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo-out"), help="for all that it makes; emptied first")
     parser.add_argument("--split", action="store_true", help="one process per service, over real HTTP between them")
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end, until Ctrl-C")
+    parser.add_argument(
+        "--slurm",
+        choices=[release.name for release in RELEASES],
+        help="on a Slurm cluster of this release, started for it; else on this machine itself",
+    )
     asked = parser.parse_args()
     folder: Path = asked.folder.absolute()
     if not _empty(folder):
@@ -37,11 +46,12 @@ def main() -> int:
     teller = Teller()
     platform = Platform(folder / "platform", split=asked.split)
     try:
-        asyncio.run(_play(teller, platform, folder, keep=asked.keep))
-        if asked.keep:
-            _until_interrupted()
+        with _stage(asked.slurm, folder) as stage:
+            asyncio.run(_play(teller, platform, stage, folder, keep=asked.keep))
+            if asked.keep:
+                _until_interrupted()
         return 0
-    except (WentWrong, TookTooLong, ServiceUnavailable, RuntimeError) as error:
+    except (WentWrong, TookTooLong, ServiceUnavailable, LeftOut, RuntimeError) as error:
         teller.out.print(f"\n{error}", style="bold red", markup=False)
     except Problem as problem:
         teller.out.print(f"\n{problem.title_zh} {problem.title}: {problem.body()}", style="bold red", markup=False)
@@ -53,9 +63,15 @@ def main() -> int:
     return 1
 
 
-async def _play(teller: Teller, platform: Platform, folder: Path, *, keep: bool) -> None:
-    async with AsyncExitStack() as stack:
-        await _chapters(teller, platform, folder, stack, keep=keep)
+@contextmanager
+def _stage(slurm: str | None, folder: Path) -> Iterator[Stage]:
+    """Raises LeftOut."""
+    if slurm is None:
+        yield Local(folder / "site")
+        return
+    (release,) = [release for release in RELEASES if release.name == slurm]
+    with ExitStack() as ends:
+        yield Slurm(ends.enter_context(running(release)), ends)
 
 
 def _until_interrupted() -> None:
@@ -65,18 +81,23 @@ def _until_interrupted() -> None:
         return
 
 
-async def _chapters(teller: Teller, platform: Platform, folder: Path, stack: AsyncExitStack, *, keep: bool) -> None:
+async def _play(teller: Teller, platform: Platform, stage: Stage, folder: Path, *, keep: bool) -> None:
+    async with AsyncExitStack() as stack:
+        await _chapters(World(teller, platform, stage, folder, stack), keep=keep)
+
+
+async def _chapters(world: World, *, keep: bool) -> None:
+    teller, platform = world.teller, world.platform
     how = "每个服务一个进程 one process per service" if platform.split else "单进程 all services in one process"
     teller.show(
         Panel(
             "一份作业，从目录到对账单：一家算力中心出售算力，一家企业计算，财务关账。\n"
             "One job from catalog to statement: a centre sells, an enterprise computes, finance closes the books.\n"
-            f"[dim]{how}, SQLite, {folder}[/]",
+            f"[dim]{how}, SQLite, {world.stage.adapter}, {world.folder}[/]",
             title="[bold]商队 Caravan[/]",
             border_style="cyan",
         )
     )
-    world = World(teller, platform, folder, stack)
     seconds = await world.start()
     teller.say(f"平台就绪 the platform is ready: {platform.url('broker')} ({seconds:.1f} s)")
     world.operator = await world.person("operator", "platform:admin")

@@ -21,9 +21,6 @@ from caravan.contracts.offerings import (
 from caravan.contracts.parties import ProviderDraft, ProviderKind, credit_code_check
 from caravan.kernel import clock as time
 
-CORES: Final = 8
-"""What the site sells. On a smaller machine it oversells, so that the jobs of the story run beside each other."""
-MEMORY_MIB: Final = 4096
 PRICE, DEARER = Decimal("36.00"), Decimal("72.00")
 NOTICE_SECONDS: Final = 10
 """How long before it a price change is announced: the big job starts before it and ends after it."""
@@ -58,10 +55,12 @@ async def joins(world: World) -> None:
             provider=world.provider.id,
             name="一号机房 Hall 1",
             region="西安 Xi'an",
-            adapter="local",
-            settings={"folder": str(world.folder / "site"), "cpus": CORES, "memory_mib": MEMORY_MIB},
+            adapter=world.stage.adapter,
+            agent=world.stage.agent,
+            settings=dict(world.stage.settings),
         )
     )
+    world.stage.run_agent(world.site.id, world.platform)
     site, inventory = await _reported(world)
     health = site.health.state if site.health else "?"
     parts = [f"{i.name} with {i.cpus_per_node} cores and {i.memory_mib_per_node:,} MiB" for i in inventory]
@@ -69,13 +68,14 @@ async def joins(world: World) -> None:
         f"It registers the site [bold]{site.name}[/], adapter [bold]{site.adapter}[/]. "
         f"The site's agent reports: [green]{health}[/], {'; '.join(parts)}."
     )
-    (drafted,) = await world.centre.catalog.draft_offerings(site.id)
+    drafted = world.stage.sold(await world.centre.catalog.draft_offerings(site.id))
     teller.say(f"From that inventory the catalog drafts [bold]{drafted.name}[/]; the centre adds a small one by hand.")
     small = await world.centre.catalog.create_offering(
         OfferingDraft(
             site=site.id,
             name="单核小作业 Single-core jobs",
             tier=Tier.CLOUD,
+            target=dict(world.stage.target),
             limits=Limits(nodes=1, cpus_per_node=1, memory_mib_per_node=512, walltime_seconds=30),
             capacity=Capacity(cpus=1, memory_mib=512),
         )
@@ -115,7 +115,7 @@ async def _reported(world: World) -> tuple[Site, tuple[InventoryItem, ...]]:
     async def look() -> tuple[Site, tuple[InventoryItem, ...]] | None:
         site = await world.centre.catalog.get_site(world.site.id)
         if site.health and site.health.state == "refused":
-            raise WentWrong(f"this machine can't be a site: {site.health.detail}")
+            raise WentWrong(f"the site is refused: {site.health.detail}")
         return (site, site.inventory) if site.health and site.inventory else None
 
     return await world.teller.until(look, "站点代理上报 the site's agent reports")

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from bench.demo import centre, scripts
@@ -51,7 +50,9 @@ async def opens_a_project(world: World) -> None:
     world.project = await world.enterprise.catalog.create_project(
         ProjectDraft(organization=organization, name="机翼优化 Wing optimisation")
     )
-    await world.centre.catalog.create_tenant(TenantDraft(site=world.site.id, organization=organization))
+    await world.centre.catalog.create_tenant(
+        TenantDraft(site=world.site.id, organization=organization, settings=dict(world.stage.tenant))
+    )
     budget = BudgetDraft(
         organization=organization,
         project=world.project.id,
@@ -80,7 +81,7 @@ async def opens_a_project(world: World) -> None:
 
 
 def monte_carlo(world: World) -> JobSpec:
-    return spec(world, MONTE_CARLO, scripts.monte_carlo(), cores=2, walltime=60)
+    return spec(world, MONTE_CARLO, scripts.MONTE_CARLO, cores=2, walltime=60)
 
 
 async def asks_for_a_quote(world: World) -> None:
@@ -114,7 +115,12 @@ async def asks_for_a_quote(world: World) -> None:
     ]
     rows += [(no(one.offering_name), "\n".join(reason.detail for reason in one.reasons), "") for one in quote.refused]
     teller.table(("产品 offering", "最坏情形，或拒绝原因 worst case, or why not", ">预留 set aside"), rows)
-    teller.say("The worst case has 2 s of grace before the kill in it: 2 cores x (60 + 2) s = 124 core-seconds.")
+    count, walltime = asked.resources.cpus_per_node, asked.resources.walltime_seconds
+    grace = quote.candidates[0].components[0].quantity // count - walltime
+    teller.say(
+        f"The worst case has {grace} s {world.stage.grace} in it: "
+        f"{cores(count)} x ({walltime} + {grace}) s = {count * (walltime + grace)} core-seconds."
+    )
 
 
 async def asks_too_much(world: World) -> None:
@@ -173,7 +179,6 @@ async def computes_through_a_crash(world: World) -> None:
     world.jobs[MONTE_CARLO] = job.id
     await world.running(MONTE_CARLO)
     before, log_before = await _task(world, MONTE_CARLO), await _log(world, MONTE_CARLO)
-    pid = _pid(before)
     teller.say(
         f"[bold]{MONTE_CARLO}[/] ({short(job.id)}) runs since {clock(before.started_at)}: it estimates π in 2 processes."
     )
@@ -183,26 +188,26 @@ async def computes_through_a_crash(world: World) -> None:
         await world.enterprise.broker.get_job(job.id)
         raise WentWrong("the platform was killed and still answers")
     except ServiceUnavailable:
-        alive = _started(pid)
+        alive = _alive(world, before)
     if not alive:
-        raise WentWrong(f"the job's process {pid} died with the platform")
+        raise WentWrong(f"{_run(world, before)} died with the platform")
     teller.say(
         f"[bold red]kill -9[/] of the platform ({killed}): it answers no more. "
-        f"[green]The job's process {pid} still runs.[/]"
+        f"[green]{_run(world, before)} still runs.[/]"
     )
     seconds = await world.start()
     after = await _task(world, MONTE_CARLO)
-    meanwhile = "The job's process is at work as before" if _started(pid) else "The job's process has ended meanwhile"
-    teller.say(f"Started again, ready after {seconds:.1f} s. {meanwhile}:")
+    meanwhile = "is at work as before" if _alive(world, after) else "has ended meanwhile"
+    teller.say(f"Started again, ready after {seconds:.1f} s. {_run(world, after)} {meanwhile}:")
     teller.table(
-        ("!", "平台进程 platform", "!作业进程 the job's process", "!后端身份 its identity at the site", "!状态 state"),
+        ("!", "平台进程 platform", "!作业 the job", "!后端身份 its identity at the site", "!状态 state"),
         [
-            ("之前 before", killed, f"pid {pid}", _identity(before), before.state.value),
-            ("之后 after", world.pids(), f"pid {_pid(after)}", _identity(after), after.state.value),
+            ("之前 before", killed, _run(world, before), _identity(before), before.state.value),
+            ("之后 after", world.pids(), _run(world, after), _identity(after), after.state.value),
         ],
     )
     if before.backend_identity != after.backend_identity:
-        raise WentWrong("after the restart it is another process")
+        raise WentWrong("after the restart it is another run")
     await submits_the_others(world)
     ended = await world.ended(MONTE_CARLO)
     task, log = await _task(world, MONTE_CARLO), await _log(world, MONTE_CARLO)
@@ -264,7 +269,9 @@ async def sees_the_others_end(world: World) -> None:
         ("作业 job", ">序号 index", "状态 state", "结局 outcome", ">退出码 exit", "!开始 started", "!结束 ended"), rows
     )
     said = (await _log(world, FAILING, "stderr")).splitlines()
-    teller.say(f"The last words of {FAILING}: [dim]{said[-1] if said else ''}[/]")
+    if not said or "no volume" not in said[-1]:
+        raise WentWrong(f"{FAILING} said {said}")
+    teller.say(f"The last words of {FAILING}: [dim]{said[-1]}[/]")
 
 
 async def _task(world: World, name: str) -> ArrayTask:
@@ -288,14 +295,14 @@ async def _log(world: World, name: str, stream: Literal["stdout", "stderr"] = "s
 
 
 def _identity(task: ArrayTask) -> str:
-    """`local:<boot id>:<pid>:<start in ticks>`, the boot id by its head."""
-    kind, boot, pid, start = (task.backend_identity or ":::").split(":")
-    return f"{kind}:{boot[:8]}…:{pid}:{start}"
+    """Its head and its end, where it is long."""
+    identity = task.backend_identity or ""
+    return identity if len(identity) < 30 else f"{identity[:14]}…{identity[-14:]}"
 
 
-def _pid(task: ArrayTask) -> int:
-    return int((task.backend_identity or ":::0:").split(":")[2])
+def _run(world: World, task: ArrayTask) -> str:
+    return world.stage.named(task.backend_identity or "")
 
 
-def _started(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _alive(world: World, task: ArrayTask) -> bool:
+    return world.stage.alive(task.backend_identity or "")

@@ -241,7 +241,7 @@ async def _settled(world: World, name: str) -> Hold:
         hold = await world.enterprise.accounting.get_hold(world.jobs[name])
         return hold if hold.status is HoldStatus.SETTLED else None
 
-    return await world.teller.until(look, f"{name} 结清 settles")
+    return await world.teller.until(look, f"{name} 结清 settles", world.stage.patience_seconds)
 
 
 async def _closed(world: World, period: str) -> Period:
@@ -249,7 +249,7 @@ async def _closed(world: World, period: str) -> Period:
         found = await world.finance.accounting.get_period(period)
         return found if found.state is PeriodState.CLOSED else None
 
-    return await world.teller.until(look, "等待各站点用量到齐 all sites' usage comes in")
+    return await world.teller.until(look, "等待各站点用量到齐 all sites' usage comes in", world.stage.patience_seconds)
 
 
 async def _leave(world: World, statements: Sequence[Statement]) -> None:

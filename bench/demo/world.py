@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.demo.stages import Stage
 from bench.demo.telling import Teller
 from bench.platform import SERVICES, Platform
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers
@@ -20,6 +21,7 @@ class World:
 
     teller: Teller
     platform: Platform
+    stage: Stage
     folder: Path
     stack: AsyncExitStack
     operator: Peers = field(init=False)

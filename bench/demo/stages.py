@@ -1,0 +1,127 @@
+"""Where the jobs of the story run: what the centre has, and how one looks there, past the platform, whether a job is alive."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from bench.platform import QUICK_AGENTS, Platform
+from caravan.contracts.offerings import AgentPlace, Offering
+from tests.backends.slurm import Cluster
+
+CORES: Final = 8
+"""What the local site sells. On a smaller machine it oversells, so that the jobs of the story run beside each other."""
+MEMORY_MIB: Final = 4096
+
+
+class Stage(Protocol):
+    """A backend that is up, and not a site of the platform yet."""
+
+    adapter: str
+    agent: AgentPlace
+    settings: Mapping[str, Any]
+    tenant: Mapping[str, Any]
+    target: Mapping[str, Any]
+    """Of the offering that the centre makes by hand."""
+    grace: str
+    """What a job may run on for after its walltime."""
+    patience_seconds: float
+    """Within it, all usage has been stated after a job's end."""
+
+    def sold(self, drafted: Sequence[Offering]) -> Offering:
+        """Which of the drafted offerings the story is about."""
+        ...
+
+    def run_agent(self, site: str, platform: Platform) -> None:
+        """Start the site's agent, where that is the centre's to do. It ends with the stage."""
+        ...
+
+    def named(self, identity: str) -> str:
+        """What the centre's own people call the run."""
+        ...
+
+    def alive(self, identity: str) -> bool:
+        """Whether the run is at work, by the backend's word."""
+        ...
+
+
+class Local:
+    """This machine."""
+
+    adapter = "local"
+    agent = AgentPlace.PLATFORM
+    tenant: Mapping[str, Any] = {}
+    target: Mapping[str, Any] = {}
+    grace = "of grace before the kill"
+    patience_seconds: float = 30
+
+    def __init__(self, folder: Path) -> None:
+        self.settings: Mapping[str, Any] = {"folder": str(folder), "cpus": CORES, "memory_mib": MEMORY_MIB}
+
+    def sold(self, drafted: Sequence[Offering]) -> Offering:
+        (one,) = drafted
+        return one
+
+    def run_agent(self, site: str, platform: Platform) -> None:
+        return
+
+    def named(self, identity: str) -> str:
+        return f"pid {identity.split(':')[2]}"
+
+    def alive(self, identity: str) -> bool:
+        return Path("/proc", identity.split(":")[2]).exists()
+
+
+class Slurm:
+    """A test cluster's partition `gpu`. The enterprise is its user `alice`; the agent signs with the cluster's key.
+
+    What it starts ends with `ends`.
+    """
+
+    adapter = "slurm"
+    agent = AgentPlace.CENTRE
+    tenant: Mapping[str, Any] = {"user": "alice"}
+    target: Mapping[str, Any] = {"partition": "short"}
+    grace = "for slurmctld to look at limits, and for KillWait,"
+    patience_seconds: float = 300
+
+    def __init__(self, cluster: Cluster, ends: ExitStack) -> None:
+        self._cluster, self._ends = cluster, ends
+        folder = cluster.work / "caravan"
+        cluster.run("install", "-d", "-m", "755", str(folder))
+        cluster.run("install", "-d", "-m", "700", "-o", "alice", str(folder / "alice"))
+        self.settings: Mapping[str, Any] = {
+            "url": cluster.url,
+            "cluster": "caravan",
+            "user": "slurm",
+            "token": {"key_file": "jwt_hs256.key"},
+            "folder": str(folder),
+            "kill_wait_seconds": 2,
+        }
+
+    def sold(self, drafted: Sequence[Offering]) -> Offering:
+        (one,) = [offering for offering in drafted if offering.target == {"partition": "gpu"}]
+        return one
+
+    def run_agent(self, site: str, platform: Platform) -> None:
+        log = self._ends.enter_context((platform.folder / "agent.log").open("ab"))
+        told = {
+            "CARAVAN_MODE": "development",
+            "CARAVAN_TOKEN": platform.token(f"site/{site}:agent", subject="agent"),
+            "CARAVAN_BROKER_URL": platform.url("broker"),
+            "CARAVAN_AGENT_SECRETS": str(self._cluster.etc),
+        }
+        command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", "slurm"]
+        agent = subprocess.Popen(command, env=os.environ | QUICK_AGENTS | told, stdout=log, stderr=log)
+        self._ends.callback(agent.wait)
+        self._ends.callback(agent.terminate)
+
+    def named(self, identity: str) -> str:
+        return f"Slurm job {identity.split(':')[1]}"
+
+    def alive(self, identity: str) -> bool:
+        job = identity.split(":")[1]
+        return bool(self._cluster.run("squeue", "--noheader", "--states=RUNNING", f"--jobs={job}").strip())
