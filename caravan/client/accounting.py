@@ -12,6 +12,8 @@ from caravan.contracts.funds import (
     Funds,
     Hold,
     HoldAnswer,
+    HoldBatch,
+    HoldOutcomes,
     HoldRequest,
 )
 from caravan.contracts.statements import (
@@ -35,6 +37,10 @@ class AccountingClient(Client):
     async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
         """Raises HoldOutdated. An answer that isn't granted is an answer, not a problem."""
         return await self._call("PUT", f"/holds/{job}", HoldAnswer, body=request)
+
+    async def put_holds(self, batch: HoldBatch) -> HoldOutcomes:
+        """One outcome for each, in the order of the batch."""
+        return await self._call("POST", "/holds:batch", HoldOutcomes, body=batch)
 
     async def get_hold(self, job: str) -> Hold:
         return await self._call("GET", f"/holds/{job}", Hold)

@@ -17,6 +17,8 @@ from caravan.contracts.jobs import (
     ArrayTask,
     Attempt,
     Job,
+    JobAnswers,
+    JobBatch,
     JobDetail,
     JobEvent,
     JobSpec,
@@ -42,6 +44,10 @@ class BrokerClient(Client):
     async def submit_job(self, spec: JobSpec, key: str | None = None) -> Job:
         """Raises InsufficientFunds, BudgetExceeded, NoOfferingFits. Give a `key` to be able to send the same again."""
         return await self._call("POST", "/jobs", Job, body=spec, key=key or new_key())
+
+    async def submit_jobs(self, batch: JobBatch, key: str | None = None) -> JobAnswers:
+        """Up to 1,000 at once, each answered for itself. Give a `key` to be able to send the same again."""
+        return await self._call("POST", "/jobs:batch", JobAnswers, body=batch, key=key or new_key())
 
     async def list_jobs(
         self,

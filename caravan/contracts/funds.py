@@ -108,6 +108,31 @@ class HoldAnswer(Model):
     )
 
 
+class JobHoldRequest(HoldRequest):
+    """A hold revision of one job among others."""
+
+    job: JobId
+
+
+class HoldBatch(Model):
+    """Holds of many jobs, decided one after another, each for itself."""
+
+    holds: tuple[JobHoldRequest, ...] = Field(min_length=1, max_length=1000)
+
+
+class HoldOutcome(Model):
+    """`answer` to a revision that could be decided; `outdated` is the later one that was known already."""
+
+    answer: HoldAnswer | None = None
+    outdated: int | None = None
+
+
+class HoldOutcomes(Model):
+    """One outcome for each hold of a batch, in its order."""
+
+    items: tuple[HoldOutcome, ...]
+
+
 class HoldStatus(StrEnum):
     OPEN = "open"
     SETTLED = "settled"

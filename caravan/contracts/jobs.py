@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Instant, Label, Model, Name, Positive, Prose
+from caravan.contracts.base import Count, Instant, JsonObject, Label, Model, Name, Positive, Prose
 from caravan.contracts.ids import (
     AcceleratorId,
     AttemptId,
@@ -142,6 +142,12 @@ class JobSpec(Model):
         return min(len(self.indices), self.array.max_parallel or len(self.indices)) if self.array else 1
 
 
+class JobBatch(Model):
+    """Jobs that are sent together. Each is accepted or refused for itself, in this order."""
+
+    jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=1000)
+
+
 class JobState(StrEnum):
     PENDING = "pending"
     QUEUED = "queued"
@@ -269,6 +275,20 @@ class Job(Model):
         default=None, description="When all runs' books were final and handed to accounting."
     )
     version: int
+
+
+class JobAnswer(Model):
+    """What one job of a batch would have been answered by itself: `job` for 201, `problem` otherwise."""
+
+    status: int = Field(examples=[201])
+    job: Job | None = None
+    problem: JsonObject | None = Field(default=None, description="As `application/problem+json` has it.")
+
+
+class JobAnswers(Model):
+    """One answer for each job of a batch, in its order."""
+
+    items: tuple[JobAnswer, ...]
 
 
 class JobDetail(Job):

@@ -20,6 +20,7 @@ from services.broker.dispatch.service import DispatchService
 from services.broker.hosting import AgentHost, announce
 from services.broker.jobs import endpoints as job_endpoints
 from services.broker.jobs import store
+from services.broker.jobs.accepting import Reception
 from services.broker.jobs.loop import Advancer
 from services.broker.jobs.reading import JobReader
 from services.broker.jobs.service import JobService
@@ -44,7 +45,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
         if peers is None:
             raise RuntimeError("the broker needs its peers: the catalog, and accounting")
-        jobs = JobService(runtime.db, placer, peers.accounting, runtime.owner.id)
+        jobs = JobService(runtime.db, Reception(placer), peers.accounting, runtime.owner.id)
         app.provide(jobs)
         follower = Follower(runtime.db, copies.CATALOG, peers.catalog, copies.handlers(store.offering_changed))
         async with runtime.running():

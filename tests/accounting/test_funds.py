@@ -210,6 +210,24 @@ async def test_money_is_seen_by_its_own_and_by_finance_only(world: World, broker
     refused(await other.put(f"/budgets/{made['id']}", BudgetChange(name="x"), version=1), 404, "not_found")
 
 
+async def test_holds_of_a_batch_are_decided_one_after_another_each_for_itself(world: World) -> None:
+    await world.deposit("10.00")
+    known, first, dear, last = (world.job() for _ in range(4))
+    await known.hold("1.00", revision=3)
+    batch = (known, 2, "9.00"), (first, 1, "5.00"), (dear, 1, "5.00"), (last, 1, "4.00")
+    for _ in ("first", "again"):
+        outdated, *answers = ok(await world.put_holds(*batch))["items"]
+        assert (outdated["outdated"], outdated["answer"]) == (3, None)
+        assert [one["answer"]["granted"] for one in answers] == [True, False, True]
+        assert [one["answer"]["job"] for one in answers] == [first.id, dear.id, last.id]
+        assert (await world.funds())["held"] == "10.00"
+    assert answers[1]["answer"]["fits"] == "0.00"
+    problem = refused(await world.put_holds((first, 2, "1.00"), (dear, 1, "-1.00")), 422, "invalid")
+    assert pointers(problem) == ["/holds/1/amount"]
+    assert (await world.funds())["held"] == "10.00"
+    await world.consistent()
+
+
 async def test_a_total_that_was_changed_behind_its_holds_is_found(world: World) -> None:
     await world.deposit("100.00")
     made, job = await budget(world, "50.00"), world.job()

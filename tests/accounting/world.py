@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from caravan.contracts import events
-from caravan.contracts.funds import DepositDraft, HoldRequest
+from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Capacity, Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
@@ -239,6 +239,21 @@ class World:
             submitted_at=submitted_at,
         )
         return await self._broker_person.put(f"/holds/{job.id}", request)
+
+    async def put_holds(self, *asked: tuple[Job, int, str]) -> Any:
+        """Many at once, each a job, a revision and an amount."""
+        holds = [
+            JobHoldRequest(
+                job=job.id,
+                revision=revision,
+                organization=job.organization,
+                project=job.project,
+                amount=Money.parse(amount),
+                submitted_at=T0,
+            )
+            for job, revision, amount in asked
+        ]
+        return await self._broker_person.post("/holds:batch", HoldBatch(holds=tuple(holds)))
 
     def job(self, organization: str | None = None, project: str | None = None) -> Job:
         return Job(self, organization or self.organization, project or self.project)

@@ -23,7 +23,7 @@ class Breaking(AccountingClient):
 async def test_a_request_that_broke_is_answered_when_it_comes_again(shop: Shop) -> None:
     app = shop.market.platform.apps["broker"]
     jobs: JobService = app.provided[JobService]
-    broken = JobService(jobs._db, jobs._placer, Breaking("http://nowhere", "token"), jobs._owner)
+    broken = JobService(jobs._db, jobs._reception, Breaking("http://nowhere", "token"), jobs._owner)
     caller = Caller("enterprise", frozenset({f"org/{shop.customer.organization}:member"}))
     key = Key("a test", shop.customer.project, "the same body")
     spec = shop.customer.spec()

@@ -15,6 +15,8 @@ from caravan.contracts.funds import (
     Funds,
     Hold,
     HoldAnswer,
+    HoldBatch,
+    HoldOutcomes,
     HoldRequest,
 )
 from caravan.contracts.ids import BudgetId, JobId, OrganizationId, ProjectId
@@ -22,6 +24,7 @@ from caravan.contracts.problems import AlreadyExists, HoldOutdated, UnknownRefer
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.problems import NotFound
 from caravan.kernel.web import (
+    BATCH_BYTES,
     Caller,
     Finance,
     IdempotencyKey,
@@ -163,6 +166,12 @@ async def update_budget(
 async def put_hold(job: JobId, hold: HoldRequest, caller: Broker, service: Service) -> HoldAnswer:
     """Set money aside for a job, or say which limit is short and what would fit. A refusal is an answer too."""
     return await service.put_hold(job, hold)
+
+
+@router.post("/holds:batch", max_body_size=BATCH_BYTES)
+async def put_holds(batch: HoldBatch, caller: Broker, service: Service) -> HoldOutcomes:
+    """Set money aside for many jobs, in one transaction. To repeat it is harmless, as it is for each of them."""
+    return await service.put_holds(batch)
 
 
 @router.get("/holds/{job}")

@@ -15,12 +15,15 @@ from caravan.contracts.funds import (
     Funds,
     Hold,
     HoldAnswer,
+    HoldBatch,
     HoldMovement,
+    HoldOutcome,
+    HoldOutcomes,
     HoldRequest,
     HoldStatus,
     HoldStep,
 )
-from caravan.contracts.problems import AlreadyExists, UnknownReference
+from caravan.contracts.problems import AlreadyExists, HoldOutdated, UnknownReference
 from caravan.kernel import audit, idempotency, ids
 from caravan.kernel.database import affected
 from caravan.kernel.money import Money
@@ -129,6 +132,21 @@ class FundsService:
         """Decide a hold revision. Raises HoldOutdated."""
         check_amount(request.amount, "/amount", 0)
         return await self._db.write(self._put, job, request, self._now())
+
+    async def put_holds(self, batch: HoldBatch) -> HoldOutcomes:
+        """Decide hold revisions of many jobs, one after another in one transaction."""
+        for place, asked in enumerate(batch.holds):
+            check_amount(asked.amount, f"/holds/{place}/amount", 0)
+        return await self._db.write(self._put_each, batch, self._now())
+
+    def _put_each(self, tx: Session, batch: HoldBatch, at: datetime) -> HoldOutcomes:
+        outcomes = []
+        for asked in batch.holds:
+            try:
+                outcomes.append(HoldOutcome(answer=self._put(tx, asked.job, asked, at)))
+            except HoldOutdated as outdated:  # found before anything was written
+                outcomes.append(HoldOutcome(outdated=outdated.revision))
+        return HoldOutcomes(items=tuple(outcomes))
 
     async def get_hold(self, job: str, allowed: Callable[[str], bool]) -> Hold:
         """A hold with its movements; NotFound unless `allowed` says that its organization may be seen."""

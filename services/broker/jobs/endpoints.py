@@ -5,7 +5,18 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from caravan.contracts.ids import JobId, ProjectId
-from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobSpec, JobState, LogChunk
+from caravan.contracts.jobs import (
+    ArrayTask,
+    Attempt,
+    Job,
+    JobAnswers,
+    JobBatch,
+    JobDetail,
+    JobEvent,
+    JobSpec,
+    JobState,
+    LogChunk,
+)
 from caravan.contracts.problems import (
     BudgetExceeded,
     InsufficientFunds,
@@ -17,7 +28,17 @@ from caravan.contracts.problems import (
     WrongState,
 )
 from caravan.kernel.pages import Page, PageParams
-from caravan.kernel.web import IdempotencyKey, OrgMember, OrgReader, Response, Router, problems, provided, stored
+from caravan.kernel.web import (
+    BATCH_BYTES,
+    IdempotencyKey,
+    OrgMember,
+    OrgReader,
+    Response,
+    Router,
+    problems,
+    provided,
+    stored,
+)
 from services.broker.dispatch.logs import LogService, LogWanted
 from services.broker.jobs.reading import JobReader, Wanted
 from services.broker.jobs.service import JobService
@@ -43,6 +64,15 @@ async def submit_job(spec: JobSpec, caller: OrgMember, jobs: Jobs, key: Idempote
     201 also when there is no room yet (`no_capacity`) or its funds are not confirmed yet: it goes on by itself.
     """
     return stored(await jobs.submit(spec, caller, key))
+
+
+@router.post("/jobs:batch", response_model=JobAnswers, max_body_size=BATCH_BYTES)
+async def submit_jobs(batch: JobBatch, caller: OrgMember, jobs: Jobs, key: IdempotencyKey) -> Response:
+    """Submit up to 1,000 jobs at once. Each is accepted or refused for itself, as a `POST` of it alone would have been.
+
+    What isn't a job at all (422) refuses the whole batch, and nothing is stored.
+    """
+    return stored(await jobs.submit_many(batch, caller, key))
 
 
 @router.get("/jobs")

@@ -2,46 +2,45 @@
 
 Submit has two transactions with one call to accounting between them: (1) key, job, placement, attempt, reservation, hold revision;
 `PUT /v1/holds/{job}`; (2) its answer, events, the stored response. Request, retry and loop all go through the same planning, asking
-and `funding.decided`; a crash between them leaves a job that the loop moves on.
+and `funding.decided`; a crash between them leaves a job that the loop moves on. A batch goes the same way, part by part.
 """
 
-from datetime import datetime
+import json
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.client import AccountingClient, ServiceUnavailable
 from caravan.contracts.dispatch import Desired
-from caravan.contracts.funds import HoldAnswer
-from caravan.contracts.jobs import AttemptState, HoldState, Job, JobSpec, JobState
-from caravan.contracts.problems import HoldOutdated, NoOfferingFits, WrongState
+from caravan.contracts.funds import HoldBatch, HoldOutcome, JobHoldRequest
+from caravan.contracts.jobs import AttemptState, Job, JobAnswer, JobAnswers, JobBatch, JobSpec, JobState
+from caravan.contracts.problems import HoldOutdated, NoOfferingFits, UnknownReference, WrongState
 from caravan.kernel import clock, idempotency, ids, steps
-from caravan.kernel.database import Database, table_of
+from caravan.kernel.database import Database
 from caravan.kernel.idempotency import Answer, Key
 from caravan.kernel.logs import get_logger
-from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import NotFound, Problem
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of, answer_of_problem
 from services.broker.dispatch.wanted import want
 from services.broker.jobs import funding, store
+from services.broker.jobs.accepting import Reception, refused
 from services.broker.jobs.funding import Answered, Ask
-from services.broker.jobs.models import AttemptRow, JobRow, LabelRow, TaskRow
-from services.broker.jobs.planning import Planner
-from services.broker.placement.decide import Question
-from services.broker.placement.service import Placer, organization_of
+from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
 
 log = get_logger(__name__)
-_TASKS = Prepared(insert(table_of(TaskRow)))
+PART: Final = 100
+"""Jobs of a batch that share their transactions and the call to accounting: a few tenths of a second of the writer."""
 
 
 class JobService:
-    """Jobs of this broker. `placer` decides where, `accounting` holds the money."""
+    """Jobs of this broker. `reception` takes them in, `accounting` holds their money."""
 
-    def __init__(self, db: Database, placer: Placer, accounting: AccountingClient, owner: str) -> None:
+    def __init__(self, db: Database, reception: Reception, accounting: AccountingClient, owner: str) -> None:
         self._db = db
-        self._placer = placer
-        self._planner = Planner(placer)
+        self._reception = reception
         self._accounting = accounting
         self._owner = owner
 
@@ -62,17 +61,83 @@ class JobService:
             await self._db.write(idempotency.abandon, key)
             raise
 
+    async def submit_many(self, batch: JobBatch, caller: Caller, key: Key) -> Answer:
+        """Accept, place and fund each job for itself; the answers are stored together, and every repeat of the key gets the same bytes.
+
+        Raises KeyReused, StillRunning. Whoever takes the key over goes on with the jobs that stand, and sends the others again.
+        """
+        claimed = await self._db.write(self._claim, len(batch.jobs), key)
+        if isinstance(claimed, Answer):
+            return claimed
+        try:
+            answers: list[JobAnswer] = []
+            wanted = list(zip(claimed, batch.jobs, strict=True))
+            for start in range(0, len(wanted), PART):
+                answers += await self._part(wanted[start : start + PART], caller)
+            answer = answer_of(JobAnswers(items=tuple(answers)), 200)
+            return await self._db.write(idempotency.answer, key, answer)
+        except BaseException:
+            await self._db.write(idempotency.abandon, key)
+            raise
+
+    def _claim(self, tx: Session, count: int, key: Key) -> Answer | list[str]:
+        """The ids that the batch's jobs get, or got when the key was claimed first."""
+        new = [ids.new("job") for _ in range(count)]
+        claimed = idempotency.claim(tx, key, self._owner, json.dumps(new))
+        if isinstance(claimed, Answer):
+            return claimed
+        return json.loads(claimed.reference) if claimed.reference else new
+
+    async def _part(self, part: Sequence[tuple[str, JobSpec]], caller: Caller) -> list[JobAnswer]:
+        accepted = await self._db.write(self._accept_each, part, caller)
+        await steps.reach("submit")
+        asks = [ask for ask in accepted if isinstance(ask, Ask)]
+        answered = await self._ask_each(asks) if asks else []
+        await self._db.write(self._decide_each, list(zip(asks, answered, strict=True)))
+        return await self._db.read(self._answer_each, [job for job, _ in part], accepted)
+
+    def _accept_each(
+        self, tx: Session, part: Sequence[tuple[str, JobSpec]], caller: Caller
+    ) -> list[Ask | Problem | None]:
+        found: list[Ask | Problem | None] = []
+        for job, spec in part:
+            try:
+                stands = tx.get(JobRow, job) is not None
+                found.append(
+                    self._reception.advance(tx, job) if stands else self._reception.accept(tx, job, spec, caller)
+                )
+            except (UnknownReference, NoOfferingFits) as problem:
+                found.append(problem)
+        return found
+
+    def _decide_each(self, tx: Session, answered: Sequence[tuple[Ask, Answered]]) -> None:
+        for ask, answer in answered:
+            funding.decided(tx, ask, answer)
+
+    def _answer_each(
+        self, tx: Session, jobs: Sequence[str], accepted: Sequence[Ask | Problem | None]
+    ) -> list[JobAnswer]:
+        found = []
+        for job, was in zip(jobs, accepted, strict=True):
+            answer = was if isinstance(was, Problem) else self._reception.answer(tx, job)
+            if isinstance(answer, Problem):
+                found.append(JobAnswer(status=answer.status, problem=answer.body()))
+            else:
+                found.append(JobAnswer(status=201, job=answer))
+        return found
+
     async def _fund_and_answer(self, job: str, ask: Ask | None, key: Key) -> Answer:
         answered = await self._ask(ask) if ask else None
         answer = await self._db.write(self._respond, job, ask, answered, key)
-        if answer is None:
-            walltime = await self._db.read(self._walltime_that_fits, job)
-            answer = await self._db.write(self._respond_refused, job, walltime, key)
-        return answer
+        if answer is not None:
+            return answer
+        problem = await self._db.read(self._reception.answer, job)
+        assert isinstance(problem, Problem), "a refused job stays refused"
+        return await self._db.write(idempotency.answer, key, answer_of_problem(problem))
 
     async def advance(self, job: str) -> None:
         """Move the job on by whatever is due: place what waits for a place, ask for its hold, settle it."""
-        ask = await self._db.write(self._planner.advance, job)
+        ask = await self._db.write(self._reception.advance, job)
         if ask is not None:
             await self._db.write(funding.decided, ask, await self._ask(ask))
 
@@ -90,6 +155,15 @@ class JobService:
             log.warning("hold_unconfirmed", job=ask.job, why=repr(failure))
             return None
 
+    async def _ask_each(self, asks: Sequence[Ask]) -> list[Answered]:
+        holds = tuple(JobHoldRequest(job=ask.job, **dict(ask.request)) for ask in asks)
+        try:
+            outcomes = (await self._accounting.put_holds(HoldBatch(holds=holds))).items
+        except (ServiceUnavailable, Problem) as failure:
+            log.warning("holds_unconfirmed", jobs=len(asks), why=repr(failure))
+            return [None] * len(asks)
+        return [_answered(outcome) for outcome in outcomes]
+
     # Transaction 1
 
     def _accept(self, tx: Session, spec: JobSpec, caller: Caller, key: Key) -> Answer | tuple[str, Ask | None]:
@@ -98,42 +172,17 @@ class JobService:
         if isinstance(claimed, Answer):
             return claimed
         if claimed.reference:
-            return claimed.reference, self._planner.advance(tx, claimed.reference)
-        organization, now = organization_of(tx, spec, caller), clock.now()
-        decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
-        if not decision.options:
-            raise NoOfferingFits(refused=decision.refused)
-        row = _new(job, spec, organization, now)
-        store.note(tx, job, "job.created", at=now)
-        _TASKS.run_each(
-            tx, [{"job": job, "index": i, "state": JobState.PENDING, "tries": 0, "detail": ""} for i in spec.indices]
-        )
-        if spec.labels:
-            labels = [f"{name}={value}" for name, value in spec.labels.items()]
-            tx.execute(insert(LabelRow), [{"label": label, "job": job} for label in labels])
-        ask = self._planner.place(tx, row, spec, decision, spec.indices, now)
-        store.create(tx, row)  # once, as it is after all that
-        return job, ask
+            return claimed.reference, self._reception.advance(tx, claimed.reference)
+        return job, self._reception.accept(tx, job, spec, caller)
 
     # Transaction 2
 
     def _respond(self, tx: Session, job: str, ask: Ask | None, answered: Answered, key: Key) -> Answer | None:
         """Apply and answer; None when the hold is refused: what would fit is found out first."""
         row = tx.get_one(JobRow, job) if ask is None else funding.decided(tx, ask, answered)
-        if row.state == JobState.REFUSED and row.refusal is not None:
+        if refused(row):
             return None
         response = answer_of(store.to_job(row), 201, {"Location": f"/v1/jobs/{row.id}"})
-        return idempotency.answer(tx, key, response)
-
-    def _walltime_that_fits(self, tx: Session, job: str) -> int | None:
-        row = tx.get_one(JobRow, job)
-        spec, answer = JobSpec.model_validate_json(row.spec), HoldAnswer.model_validate(row.refusal)
-        question = Question(spec, row.organization, len(spec.indices), clock.now(), {})
-        return self._placer.longest_walltime(tx, question, answer.fits) if answer.fits is not None else None
-
-    def _respond_refused(self, tx: Session, job: str, walltime: int | None, key: Key) -> Answer:
-        row = tx.get_one(JobRow, job)
-        response = answer_of_problem(funding.problem_of(row, HoldAnswer.model_validate(row.refusal), walltime))
         return idempotency.answer(tx, key, response)
 
     # Cancel
@@ -169,26 +218,5 @@ class JobService:
         return store.to_job(row)
 
 
-def _new(job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
-    """A job that nobody has looked at yet; not stored."""
-    return store.apart(
-        id=job,
-        organization=organization,
-        project=spec.project,
-        name=spec.name,
-        spec=spec.model_dump_json(),
-        labels=dict(spec.labels),
-        state=JobState.PENDING,
-        detail="",
-        counts={JobState.PENDING: len(spec.indices)},
-        hold_revision=0,
-        hold_fen=0,
-        hold_state=HoldState.UNCONFIRMED,
-        attempts=0,
-        cancel_requested=0,
-        excluded={},
-        open_runs=0,
-        created_at=now,
-        wake_at=now + funding.RESCUE,
-        version=1,
-    )
+def _answered(outcome: HoldOutcome) -> Answered:
+    return outcome.answer if outcome.outdated is None else HoldOutdated(revision=outcome.outdated)
