@@ -37,7 +37,6 @@ def route_problems(route: APIRoute) -> list[type[Problem]]:
     roles, _ = access.authorizations(route.dependant)
     levels = [route.dependant, *access.walk(route.dependant)]
     in_path = any(level.path_params for level in levels)
-    parameters = in_path or any(level.query_params or level.header_params or level.cookie_params for level in levels)
     found: list[type[Problem]] = []
     if roles:
         found.append(Unauthenticated)
@@ -47,8 +46,7 @@ def route_problems(route: APIRoute) -> list[type[Problem]]:
         found += [NotJson, UnsupportedMediaType]
     if (route.methods or set()) - {"GET", "HEAD"}:
         found.append(TooLarge)
-    if route.body_field is not None or parameters:
-        found.append(Invalid)
+    found.append(Invalid)  # an unknown parameter, at least
     found += access.declared_problems(route.dependant)
     for response in route.responses.values():
         found += response.get("problems", ())

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from caravan.kernel import access, idempotency, openapi
-from caravan.kernel.bodies import ONE_MIB, RequestWithBody, read_body, read_json
+from caravan.kernel.bodies import ONE_MIB, RequestWithBody, escape_pointer, read_body, read_json
 from caravan.kernel.logs import current_request
 from caravan.kernel.problems import FieldError, Invalid, KeyReused, Problem, Stale, StillRunning, VersionNeeded
 from caravan.kernel.rendering import MEDIA_TYPE, problem_body
@@ -136,6 +136,11 @@ class Route(APIRoute):
         has_model = self.body_field is not None
         may_have_body = bool((self.methods or set()) - {"GET", "HEAD"})
         limit = self.limit_bytes
+        known = {
+            parameter.alias
+            for level in (self.dependant, *access.walk(self.dependant))
+            for parameter in level.query_params
+        }
 
         async def handle(request: Request) -> Response:
             for role in roles:
@@ -143,8 +148,8 @@ class Route(APIRoute):
                 context = current_request.get()
                 if context is not None:
                     context.subject = caller.subject
-            if b"%00" in request.scope["query_string"]:
-                raise _nul_in_query(request)
+            if request.scope["query_string"]:
+                _check_query(request, known)
             if has_model:
                 request = await read_json(request, limit)
             elif may_have_body:
@@ -178,18 +183,19 @@ class Route(APIRoute):
             self.dependant = whole
 
 
-def _nul_in_query(request: Request) -> Invalid:
-    names = [name for name, value in request.query_params.multi_items() if "\0" in name or "\0" in value]
-    return Invalid(
-        errors=[
-            FieldError(
-                pointer=f"query/{name.replace(chr(0), '')}",
-                code="nul_character",
-                detail="A NUL character is not allowed.",
+def _check_query(request: Request, known: Collection[str]) -> None:
+    """Raises Invalid for parameters that the operation doesn't have, and for NUL characters."""
+    errors = {}
+    for name, value in request.query_params.multi_items():
+        where = f"query/{escape_pointer(name)}"
+        if "\0" in name or "\0" in value:
+            errors[where] = FieldError(pointer=where, code="nul_character", detail="A NUL character is not allowed.")
+        elif name not in known:
+            errors[where] = FieldError(
+                pointer=where, code="extra_forbidden", detail="There is no such parameter here; remove it."
             )
-            for name in names
-        ]
-    )
+    if errors:
+        raise Invalid(errors=list(errors.values())[:10])
 
 
 class Router(APIRouter):

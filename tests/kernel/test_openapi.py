@@ -57,7 +57,7 @@ def test_an_operation_documents_every_problem_that_can_occur(app: ServiceApp) ->
     assert set(codes(paths["/v1/animals/{id}"]["put"])) == {
         *("400", "401", "404", "412", "413", "415", "422", "428", "500", "503"),
     }
-    assert set(codes(paths["/v1/hello"]["get"])) == {"500", "503"}
+    assert set(codes(paths["/v1/hello"]["get"])) == {"422", "500", "503"}
 
 
 def test_operations_have_ids_summaries_tags_and_the_permissions_that_may(app: ServiceApp) -> None:

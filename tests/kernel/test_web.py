@@ -132,6 +132,8 @@ async def test_a_mapped_error_type_makes_the_whole_answer_another_problem(client
         ("/v1/animals?limit=many", "query/limit", "int_parsing"),
         ("/v1/animals?limit=" + "9" * 5000, "query/limit", "int_parsing_size"),
         ("/v1/animals?cursor=made-up", "query/cursor", "cursor"),
+        ("/v1/animals?knd=a", "query/knd", "extra_forbidden"),
+        ("/v1/animals/1/wash?hot=1", "query/hot", "extra_forbidden"),
         ("/v1/animals?kind=a%00b", "query/kind", "nul_character"),
         ("/v1/animals/one/wash", "path/id", "int_parsing"),
     ],
