@@ -1,6 +1,7 @@
 """The base of all contracts and the field types they share."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -9,7 +10,10 @@ from pydantic_core import PydanticCustomError
 
 PROSE_CHARACTERS: Final = 4000
 _NUMBER: Final = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+"""And what turns the direction of the text around it."""
+_BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and signs by Unicode's word that show nothing: Hangul fillers, the empty Braille pattern."""
 
 
 class Model(BaseModel):
@@ -39,6 +43,8 @@ def _whole(value: datetime) -> datetime:
 def _clean(value: str) -> str:
     if _CONTROL.search(value):
         raise PydanticCustomError("control_character", "Control characters are not allowed here")
+    if not any(unicodedata.category(one)[0] not in "CMZ" and one not in _BLANK for one in value):
+        raise PydanticCustomError("invisible", "Give a name that can be seen")
     return value
 
 

@@ -13,14 +13,16 @@ from itertools import islice
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
-from caravan.kernel.problems import FieldError, Invalid, NotJson, TooLarge, UnsupportedMediaType
+from caravan.kernel.problems import BodyTimeout, FieldError, Invalid, NotJson, TooLarge, UnsupportedMediaType
 
 ONE_MIB: Final = 1024 * 1024
 BATCH_BYTES: Final = 32 * ONE_MIB
 """The limit of routes that take many records at once: `Router.post(..., max_body_size=BATCH_BYTES)`."""
 MAX_DEPTH: Final = 64
+SILENCE_SECONDS: Final = 30.0
+"""How long a client may be silent in the middle of its body."""
 
 
 class RequestWithBody(Request):
@@ -35,11 +37,11 @@ class RequestWithBody(Request):
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is known to pass `limit` bytes, by its header or by counting."""
+    """The whole body. Raises TooLarge as soon as it is known to pass `limit` bytes, by its header or by counting; BodyTimeout."""
     declared = request.headers.get("content-length")
     if declared is not None and declared.isdecimal() and int(declared[:20]) > limit:
         raise _too_large(limit)
-    first = await request.receive()
+    first = await _receive(request)
     if first["type"] == "http.request" and not first.get("more_body", False):
         body: bytes = first.get("body", b"")
         request.scope[_COMPLETE] = True
@@ -56,8 +58,16 @@ async def read_body(request: Request, limit: int) -> bytes:
         if not message.get("more_body", False):
             request.scope[_COMPLETE] = True
             return b"".join(chunks)
-        message = await request.receive()
+        message = await _receive(request)
     raise ClientGone
+
+
+async def _receive(request: Request) -> Message:
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await request.receive()
+    except TimeoutError:
+        raise BodyTimeout from None
 
 
 _COMPLETE: Final = "caravan.body_complete"

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from caravan.kernel import access
 from caravan.kernel.problems import (
+    BodyTimeout,
     Busy,
     FieldError,
     Internal,
@@ -45,7 +46,7 @@ def route_problems(route: APIRoute) -> list[type[Problem]]:
     if route.body_field is not None:
         found += [NotJson, UnsupportedMediaType]
     if (route.methods or set()) - {"GET", "HEAD"}:
-        found.append(TooLarge)
+        found += [TooLarge, BodyTimeout]
     found.append(Invalid)  # an unknown parameter, at least
     found += access.declared_problems(route.dependant)
     for response in route.responses.values():

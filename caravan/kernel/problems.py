@@ -105,6 +105,13 @@ class TooLarge(Problem):
     limit_bytes: int
 
 
+class BodyTimeout(Problem):
+    """The rest of the body did not come. Send it again, without pauses."""
+
+    status, code = 408, "body_timeout"
+    title, title_zh = "The rest of the body did not come", "请求体未能按时收全"
+
+
 class UnsupportedMediaType(Problem):
     """The body is not marked as JSON. Send `Content-Type: application/json`."""
 

@@ -37,6 +37,14 @@ async def test_a_wrong_credit_code_is_refused_by_name(operator: Person) -> None:
         assert code not in str(problem)
 
 
+async def test_a_name_can_be_seen_and_reads_one_way(operator: Person) -> None:
+    for name in ("\u3164", "\u2060\u200b", "\u00ad", "\u2800", "\u0301", "Centre\u202egnp", "\u2066Centre"):
+        problem = refused(await operator.post("/organizations", {"name": name}), 422, "invalid")
+        assert pointers(problem) == ["/name"], ascii(name)
+    for name in ("🐪", "西安", "e\u0301lan"):
+        ok(await operator.post("/organizations", {"name": name}), 201)
+
+
 async def test_a_credit_code_stands_once(operator: Person) -> None:
     first = ok(await operator.post("/organizations", {"name": "A", "credit_code": CODE}), 201)
     second = ok(await operator.post("/organizations", {"name": "B", "credit_code": OTHER_CODE}), 201)

@@ -41,6 +41,7 @@ def test_an_operation_documents_every_problem_that_can_occur(app: ServiceApp) ->
         "401": {"unauthenticated"},
         "402": {"too_wild"},
         "404": {"not_found"},
+        "408": {"body_timeout"},
         "409": {"still_running"},
         "413": {"too_large"},
         "415": {"unsupported_media_type"},
@@ -55,7 +56,7 @@ def test_an_operation_documents_every_problem_that_can_occur(app: ServiceApp) ->
         "503": {"busy"},
     }
     assert set(codes(paths["/v1/animals/{id}"]["put"])) == {
-        *("400", "401", "404", "412", "413", "415", "422", "428", "500", "503"),
+        *("400", "401", "404", "408", "412", "413", "415", "422", "428", "500", "503"),
     }
     assert set(codes(paths["/v1/hello"]["get"])) == {"422", "500", "503"}
 

@@ -1,5 +1,6 @@
 """The web layer over HTTP: problems for everything that goes wrong, who is let in, and what each answer carries."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from structlog.testing import capture_logs
 
+from caravan.kernel import bodies
 from caravan.kernel.rendering import validation_problem
 from caravan.kernel.web import Public, Router, ServiceApp, create_service_app, started, unauthorized_routes
 from tests.kernel.webapp import Stable, client_of, create_app, router
@@ -237,6 +239,20 @@ async def test_a_refused_body_is_read_away_before_the_answer(
         length = (b"content-length", b"2621440")
         await app(scope | {"headers": [(b"authorization", token), length, *headers]}, receive, send)
     assert events == ["read"] * read + ["413", "body"]
+
+
+async def test_a_body_that_stops_in_the_middle_is_408(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "DRAIN_SECONDS", 0.05)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"name": '
+        await asyncio.sleep(60)
+
+    json = {"Content-Type": "application/json"}
+    problem(await client.post("/v1/animals", content=half(), headers=json), 408, "body_timeout")
 
 
 async def test_a_nul_in_the_path_is_404(client: httpx.AsyncClient) -> None:
