@@ -76,3 +76,15 @@ async def test_only_its_provider_prices_an_offering_and_none_that_is_archived(
     for person in (rival.admin, stranger):  # what is no draft any more stays readable: bills refer to it
         assert ok(await person.get(f"/price-lists/{price_list['id']}")) == price_list
     assert pointers(refused(await centre.admin.get("/price-lists/prl_1"), 422, "invalid")) == ["path/price_list"]
+
+
+async def test_what_is_on_sale_always_has_a_price(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    offering = await centre.on_sale((await centre.site())["id"])
+    path = f"/offerings/{offering['id']}/price-lists"
+    later = {"tariffs": [tariff("later", 60)]}
+    problem = refused(await centre.admin.post(path, later), 422, "invalid")
+    assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [("/tariffs", "price_list_not_covering")]
+    ok(await centre.admin.post(path, {"tariffs": [tariff("now", -60, 60), *later["tariffs"]]}), 201)
+    ok(await centre.admin.post(f"/offerings/{offering['id']}/pause"))
+    ok(await centre.admin.post(path, later), 201)

@@ -4,16 +4,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.events import PRICE_LIST
-from caravan.contracts.offerings import PriceList, PriceListDraft
+from caravan.contracts.offerings import OfferingState, PriceList, PriceListDraft
 from caravan.contracts.problems import WrongState
 from caravan.kernel import feed, ids
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Listing, Page
-from caravan.kernel.problems import NotFound
+from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import EDITABLE, sees_offering
-from services.catalog.prices.lists import newest
+from services.catalog.prices.lists import covers, newest
 from services.catalog.prices.models import PriceListRow
 from services.catalog.reading import found
 
@@ -27,7 +27,7 @@ class PriceListService:
     async def publish(self, offering: str, draft: PriceListDraft, caller: Caller) -> PriceList:
         """The next revision. What was placed before stays priced by the revision it was placed by.
 
-        Raises NotFound, and WrongState for an archived offering.
+        Raises NotFound, WrongState for an archived offering, and Invalid when one that is on sale would have no price now.
         """
         return await self._db.write(self._publish, offering, draft, caller)
 
@@ -43,6 +43,9 @@ class PriceListService:
             created_at=database_now(tx),
             tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
         )
+        if row.state == OfferingState.ACTIVE and not covers(price_list, price_list.created_at):
+            detail = "The offering is on sale: let a tariff cover now, or pause it first."
+            raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
         tx.add(
             PriceListRow(
                 id=price_list.id,
