@@ -66,7 +66,7 @@ async def opens_a_project(world: World) -> None:
     )
     funds = await world.enterprise.accounting.get_funds(organization)
     teller.table(
-        ("企业 organization", "项目 project", "预算 budget", ">额度 limit", ">入金 deposited", ">可用 available"),
+        ("企业 organization", "项目 project", "预算 budget", ">额度 limit", ">充值 deposited", ">可用 available"),
         [
             (
                 world.organization.name,
@@ -114,7 +114,7 @@ async def asks_for_a_quote(world: World) -> None:
         for one in quote.candidates
     ]
     rows += [(no(one.offering_name), "\n".join(reason.detail for reason in one.reasons), "") for one in quote.refused]
-    teller.table(("产品 offering", "最坏情形，或拒绝原因 worst case, or why not", ">预留 set aside"), rows)
+    teller.table(("产品 offering", "最坏情形，或拒绝原因 worst case, or why not", ">冻结 set aside"), rows)
     count, walltime = asked.resources.cpus_per_node, asked.resources.walltime_seconds
     grace = quote.candidates[0].components[0].quantity // count - walltime
     teller.say(

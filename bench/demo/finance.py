@@ -51,7 +51,7 @@ async def explains_a_charge(world: World) -> None:
     rows.append(("", "", "", "", "合计 charged", str(found.charged)))
     teller.table(
         (
-            "价目 tariff",
+            "费率 tariff",
             "!时段 span",
             ">时长×核 seconds x cores",
             ">核秒 core-seconds",
@@ -200,10 +200,10 @@ async def lets_it_be_checked(world: World, closed: list[Period], statements: lis
     payable = next((-one.balance for one in books.accounts if one.account == f"payable:{world.provider.id}"), ZERO)
     counts = report["counts"]
     teller.table(
-        ("", ">应付供给方 payable to the provider"),
+        ("", ">应付算力中心 payable to the provider"),
         [
             ("平台账簿 the platform's ledger", str(payable)),
-            ("平台账单行 the platform's lines", found),
+            ("平台明细 the platform's lines", found),
             (f"独立脚本 the independent script ({counts['usage_records']} 条用量 usage records)", recomputed),
         ],
     )

@@ -22,6 +22,13 @@ STYLE: Final = {
     JobState.CANCELLED: "magenta",
     JobState.REFUSED: "red",
 }
+PER: Final = {
+    "cpu_core_hour": "core-hour",
+    "accelerator_hour": "accelerator-hour",
+    "memory_gib_hour": "GiB-hour",
+    "node_hour": "node-hour",
+    "job": "job",
+}
 UNIT: Final = {
     "cpu_core_hour": "core-seconds",
     "accelerator_hour": "accelerator-seconds",
@@ -274,7 +281,10 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
     head: list[tuple[str, Cell]] = [
         ("statement", found.number),
         ("of", f"{found.party_name} ({found.party_id})"),
-        ("period", f"{found.period_name}: {when(found.starts_at)} to {when(found.ends_at)}"),
+        (
+            "period",
+            f"{found.period_name}: {when(found.starts_at)} to {when(found.ends_at)} {found.ends_at.astimezone():%Z}",
+        ),
         ("gross", Text(str(found.gross), style="bold")),
         ("tax in it", str(found.tax)),
         ("net", str(found.net)),
@@ -289,8 +299,8 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
             one.job_name or one.line.job,
             one.line.component.value.replace("_", " "),
             one.line.tariff,
-            f"{one.line.quantity:,}",
-            str(one.line.unit_price),
+            f"{one.line.quantity:,} {UNIT[one.line.component]}",
+            f"{one.line.unit_price} a {PER[one.line.component]}",
             str(one.line.amount),
             one.line.bearer.value,
             one.line.corrects or "",

@@ -108,7 +108,7 @@ class ProviderNotApproved(Problem):
     """The provider isn't approved, so it can't do this yet. The platform's operator approves applications."""
 
     status, code = 409, "provider_not_approved"
-    title, title_zh = "Provider not approved", "供给方尚未获批"
+    title, title_zh = "Provider not approved", "算力中心尚未获批"
 
 
 class LeaseLost(Problem):

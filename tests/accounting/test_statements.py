@@ -7,7 +7,7 @@ import io
 import itertools
 import sqlite3
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
@@ -168,6 +168,11 @@ async def test_the_paper_opens_in_excel_with_both_languages(period: str, finance
     assert all(not name.isascii() and any(c.isascii() and c.isalpha() for c in name) for name in first)
     assert (first["作业名称 Job name"], first["企业名称 Organization name"]) == ("风洞", "企业 1")
     assert (first["数量 Quantity"], first["数量单位 Quantity unit"]) == ("360000", "核秒 core-seconds")
+    assert (first["单价(元) Unit price (CNY)"], first["计价单位 Price per"]) == ("0.35", "核时 core-hour")
+    for row in table(content):
+        quantity, divisor = Decimal(row["数量 Quantity"]), Decimal(row["除数 Divisor"])
+        amount = quantity / divisor * Decimal(row["单价(元) Unit price (CNY)"])
+        assert str(amount.quantize(Decimal("0.01"), ROUND_HALF_UP)) == row["金额(元) Amount (CNY)"]
     assert [row["作业名称 Job name"] for row in (second, *others)] == ["'=HYPERLINK(1)", "'＝SUM(1)", ""]
     assert table(content)[-1]["更正账期 Corrects period"] == "2026-10"
 

@@ -11,12 +11,13 @@ import pytest
 
 from bench.platform import Platform
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-async def test_the_tour_ends_with_an_explained_charge(tmp_path: Path) -> None:
-    tour = re.search(r"<!-- tour.*?-->\n```sh\n(.*?)```", README.read_text(), re.S)
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+async def test_the_tour_ends_with_an_explained_charge(tmp_path: Path, readme: str) -> None:
+    tour = re.search(r"<!-- tour.*?-->\n```sh\n(.*?)```", (ROOT / readme).read_text(), re.S)
     assert tour is not None
     async with Platform(tmp_path).start() as platform:
         environment = os.environ | {

@@ -1,8 +1,9 @@
 """A statement's lines as CSV. Pure.
 
 UTF-8 with a byte order mark (Excel needs it for Chinese), CRLF, one header row, Chinese first, one row for each line. These bytes are
-what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. What the organization owes is
-the sum of `金额 Amount` where `承担方 Bearer` is `organization`.
+what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. In each row
+`数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero. What the organization owes is the sum of
+`金额 Amount` where `承担方 Bearer` is `organization`.
 """
 
 import csv
@@ -14,6 +15,7 @@ from sqlalchemy import Row
 
 from caravan.contracts.offerings import Component
 from caravan.kernel.money import Money
+from caravan.pricing import DIVISOR
 
 UNITS: Final[Mapping[str, str]] = {
     Component.CPU_CORE_HOUR: "核秒 core-seconds",
@@ -21,6 +23,13 @@ UNITS: Final[Mapping[str, str]] = {
     Component.MEMORY_GIB_HOUR: "MiB秒 MiB-seconds",
     Component.NODE_HOUR: "节点秒 node-seconds",
     Component.JOB: "作业 jobs",
+}
+PER: Final[Mapping[str, str]] = {
+    Component.CPU_CORE_HOUR: "核时 core-hour",
+    Component.ACCELERATOR_HOUR: "卡时 accelerator-hour",
+    Component.MEMORY_GIB_HOUR: "GiB时 GiB-hour",
+    Component.NODE_HOUR: "节点时 node-hour",
+    Component.JOB: "作业 job",
 }
 HEADERS: Final = (
     "作业 Job",
@@ -40,8 +49,10 @@ HEADERS: Final = (
     "承担方 Bearer",
     "承担原因 Reason",
     "单价(元) Unit price (CNY)",
+    "计价单位 Price per",
     "数量 Quantity",
     "数量单位 Quantity unit",
+    "除数 Divisor",
     "金额(元) Amount (CNY)",
     "更正账期 Corrects period",
     "行号 Line",
@@ -74,8 +85,10 @@ def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
             row.bearer,
             row.reason,
             row.unit_price,
+            PER[row.component],
             str(row.quantity),
             UNITS[row.component],
+            str(DIVISOR[row.component]),
             str(Money(row.amount)),
             names[row.corrects] if row.corrects else "",
             row.id,
