@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -107,7 +108,7 @@ class Platform:
 
         create = {"catalog": create_catalog, "accounting": create_accounting, "broker": create_broker}
         for name in SERVICES:
-            token = self.signer.service_token(name)
+            token = partial(self.signer.service_token, name)
             peers = Peers(
                 catalog=CatalogClient("http://catalog", token, transport=wire(name, "catalog")),
                 broker=BrokerClient("http://broker", token, transport=wire(name, "broker")),
