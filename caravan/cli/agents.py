@@ -11,6 +11,7 @@ from caravan.cli.asking import Connection, misused
 from caravan.client import BrokerClient
 from caravan.kernel import steps
 from caravan.kernel.logs import configure_logs
+from caravan.kernel.problems import NotFound, Unauthenticated
 
 
 def agent(
@@ -80,6 +81,11 @@ def agent(
         asyncio.run(act())
     except LookupError as error:
         misused(str(error))
+    except (NotFound, Unauthenticated) as refused:
+        misused(
+            f"{connection.broker} refuses an agent of {site}: {refused.detail} "
+            f"Check the site's id, and that the token is for its agent (site/{site}:agent) and has not expired."
+        )
 
 
 def _read(path: Path) -> None:

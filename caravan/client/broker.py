@@ -104,6 +104,10 @@ class BrokerClient(Client):
         """Take a site's lease, or renew the one held. Raises LeaseTaken."""
         return await self._call("POST", f"/sites/{site}/lease", Lease, body=request)
 
+    async def release_lease(self, site: str, epoch: int) -> None:
+        """Give it back. Raises LeaseLost."""
+        await self._fetch("DELETE", f"/sites/{site}/lease", query={"epoch": epoch})
+
     async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work:
         """What changed after `after`; held back for at most `wait` seconds while nothing did. Raises LeaseLost."""
         query = {"epoch": epoch, "after": after, "wait": wait}

@@ -124,6 +124,7 @@ class LeaseTaken(Problem):
 
     status, code = 409, "lease_taken"
     title, title_zh = "Lease taken", "租约被占用"
+    ordinary = True
     until: Instant
 
 

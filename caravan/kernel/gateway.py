@@ -46,7 +46,7 @@ class Gateway:
         request_id = offered.decode() if _REQUEST_ID.fullmatch(offered) else ids.new("req")
         context = RequestContext(request_id)
         before = current_request.set(context)
-        status = 0
+        status, say = 0, log.info
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -66,13 +66,14 @@ class Gateway:
                 if status:  # the answer is on its way; all that is left is to break it off
                     log.exception("answer_broken_off")
                     raise
+                say = log.debug if isinstance(failure, Problem) and failure.ordinary else say
                 answering = self._failure(failure)
                 await drain(scope, receive)
                 await answering(scope, receive, answer)
         finally:
             self._metrics.observe_request(context.operation or "unmatched", status, perf_counter() - began)
             if 400 <= status < 500:
-                log.info("refused", method=scope["method"], path=_path(scope), status=status)
+                say("refused", method=scope["method"], path=_path(scope), status=status)
             current_request.reset(before)
 
     async def _dispatch(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:

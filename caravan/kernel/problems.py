@@ -29,6 +29,8 @@ class Problem(Exception):
     title: ClassVar[str] = "Something went wrong"
     title_zh: ClassVar[str] = "出错了"
     headers: ClassVar[dict[str, str]] = {}
+    ordinary: ClassVar[bool] = False
+    """It is asked for again and again until it isn't refused: worth no line in the log."""
     _member_types: ClassVar[dict[str, Any]]
     _adapters: ClassVar[dict[str, TypeAdapter[Any]]]
 
@@ -167,6 +169,7 @@ class StillRunning(Problem):
 
     status, code = 409, "still_running"
     title, title_zh = "Still running", "仍在处理"
+    ordinary = True
     headers = {"Retry-After": "1"}
 
 

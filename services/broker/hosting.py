@@ -85,8 +85,7 @@ class AgentHost:
     async def _stop(self, site: str) -> None:
         """Stop the site's agent, and let the next one have the lease at once."""
         agent = self._agents.pop(site)
-        await agent.stop()
-        await self._runtime.db.write(_free_leases, agent.holder)
+        await agent.leave()
 
 
 def _free_leases(tx: Session, holder: str) -> None:

@@ -157,6 +157,10 @@ class Dispatch:
             accelerators={},
         )  # fmt: skip
 
+    def release_lease(self, epoch: int) -> None:
+        self._check(epoch)
+        self.end_lease()
+
     def get_work(self, epoch: int, after: int) -> Work:
         self._check(epoch)
         items = [
@@ -301,6 +305,9 @@ class DispatchApi:
 
     async def take_lease(self, site: str, request: LeaseRequest) -> Lease:
         return self.dispatch.take_lease(request)
+
+    async def release_lease(self, site: str, epoch: int) -> None:
+        self.dispatch.release_lease(epoch)
 
     async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work:
         deadline = clock.monotonic() + wait

@@ -142,6 +142,9 @@ class WiredApi:
     async def take_lease(self, site: str, request: LeaseRequest) -> Lease:
         return await self._send(lambda: self._dispatch.take_lease(request))
 
+    async def release_lease(self, site: str, epoch: int) -> None:
+        await self._send(lambda: self._dispatch.release_lease(epoch))
+
     async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work:
         return await self._send(lambda: self._dispatch.get_work(epoch, after))
 

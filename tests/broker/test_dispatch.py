@@ -60,6 +60,13 @@ async def successor(shop: Shop) -> Hand:
     return second
 
 
+async def test_a_lease_that_is_given_back_is_the_next_ones_at_once(shop: Shop) -> None:
+    second = Hand(shop.hand.broker, shop.site)
+    await shop.hand.broker.release_lease(shop.site, shop.hand.epoch)
+    await second.take()
+    assert second.epoch == shop.hand.epoch + 1
+
+
 async def test_whoever_lost_the_lease_can_do_nothing_any_more(shop: Shop, successor: Hand) -> None:
     job = await shop.customer.submit()
     attempt = await successor.attempt_of(job)
@@ -71,6 +78,7 @@ async def test_whoever_lost_the_lease_can_do_nothing_any_more(shop: Shop, succes
         lambda: old.commit(attempt),
         lambda: old.report(old.saw(attempt, "released")),
         lambda: old.broker.answer_log_read(shop.site, read, answer),
+        lambda: old.broker.release_lease(shop.site, old.epoch),
     ):
         with pytest.raises(LeaseLost) as lost:
             await act()

@@ -16,7 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app
-from caravan.kernel import clock
+from caravan.kernel import clock, ids
+from services.broker.adapters import local
 from tests.e2e.conftest import Town
 
 pytestmark = pytest.mark.slow
@@ -223,6 +224,28 @@ def test_an_agent_at_a_centre_takes_its_site_and_leaves_cleanly(caravan: Caravan
         finally:
             agent.send_signal(signal.SIGTERM)
             assert agent.wait(timeout=30) == 0, (tmp_path / "log").read_text()
+    lease = httpx.post(
+        f"{caravan.town.url}/broker/v1/sites/{site}/lease",
+        json={"holder": "the next one", "descriptor": local.adapter.descriptor.model_dump(mode="json")},
+        headers={"Authorization": f"Bearer {(tmp_path / 'token').read_text()}"},
+    )
+    assert (lease.status_code, lease.json().get("epoch")) == (200, 2), lease.text
+
+
+def test_an_agent_that_the_broker_refuses_says_so_and_ends(caravan: Caravan, tmp_path: Path) -> None:
+    town, site = caravan.town, ids.new("sit")
+    for token, why in (
+        (town.platform.token(f"site/{ids.new('sit')}:agent"), "refuses an agent of"),
+        (town.platform.signer.sign("late", (f"site/{site}:agent",), timedelta(seconds=-60)), "has expired"),
+    ):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("CARAVAN_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "caravan.cli", "agent", site],
+            env=env | {"CARAVAN_URL": town.url, "CARAVAN_TOKEN": token, "CARAVAN_MODE": "development"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert why in " ".join(done.stderr.split())
 
 
 def _site_with_its_agent_at_the_centre(town: Town, folder: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from structlog.testing import capture_logs
 
 from caravan.kernel import bodies
+from caravan.kernel.problems import Problem
 from caravan.kernel.rendering import validation_problem
 from caravan.kernel.web import Public, Router, ServiceApp, create_service_app, started, unauthorized_routes
 from tests.kernel.webapp import Stable, client_of, create_app, router
@@ -253,6 +254,28 @@ async def test_a_body_that_stops_in_the_middle_is_408(
 
     json = {"Content-Type": "application/json"}
     problem(await client.post("/v1/animals", content=half(), headers=json), 408, "body_timeout")
+
+
+async def test_a_refusal_is_a_line_in_the_log_unless_it_is_ordinary(app: ServiceApp, client: httpx.AsyncClient) -> None:
+    class Waiting(Problem):
+        """Not yet."""
+
+        status, code, ordinary = 409, "waiting", True
+
+    router = Router(prefix="/v1")
+
+    @router.get("/waiting")
+    async def waiting(_: Public) -> None:
+        raise Waiting
+
+    with capture_logs() as logs:
+        await client.get("/v1/nothing")
+    assert [(entry["log_level"], entry["status"]) for entry in logs] == [("info", 404)]
+    other_app = create_service_app("catalog", "Waiting", app.settings, routers=[router])
+    with capture_logs() as logs:
+        async with client_of(other_app) as other:
+            assert (await other.get("/v1/waiting")).status_code == 409
+    assert [entry["log_level"] for entry in logs if entry["event"] == "refused"] == ["debug"]
 
 
 async def test_a_nul_in_the_path_is_404(client: httpx.AsyncClient) -> None:

@@ -15,6 +15,7 @@ from caravan.kernel import clock, ids
 from caravan.kernel.logs import get_logger
 from caravan.kernel.loops import Loops
 from caravan.kernel.metrics import Metrics
+from caravan.kernel.problems import NotFound, Unauthenticated
 from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, installed
 from services.broker.agent.chores import Inventory, LogReads, Sweeper
 from services.broker.agent.driver import Driver
@@ -23,6 +24,10 @@ from services.broker.agent.settings import AgentSettings
 from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
 
 log = get_logger(__name__)
+LEAVE_SECONDS = 3.0
+"""How long an agent that leaves tries to say so."""
+UNKNOWN_SECONDS = 10.0
+"""How long a site may be unknown: the broker hears of a new one a moment after the catalog."""
 READ_AGAIN_SECONDS = 0.05
 """Until work is asked for again while the broker has nothing new but reads that are being answered."""
 
@@ -75,16 +80,51 @@ class Agent:
         self._loops.start("agent", self.iteration)
 
     async def stop(self) -> None:
-        """Stop acting. The lease runs out by itself, unless whoever started it gives it back."""
+        """Stop acting. The lease runs out by itself."""
         await self._loops.stop()
 
+    async def leave(self) -> None:
+        """Stop acting, and give the lease back: the next agent needn't wait."""
+        await self.stop()
+        tenure = self._tenure
+        if tenure is None or tenure.lost:
+            return
+        tenure.lose("it is given back")
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._broker.release_lease(self.site, tenure.epoch)
+        except CALL_FAILED as error:
+            failed(self._metrics, "leave", error, site=self.site)
+
+    async def introduce(self) -> None:
+        """Wait for the broker's word. Raises Unauthenticated for a token that it doesn't take, and NotFound when it keeps not knowing
+        the site, or the token isn't its agent's."""
+        until: float | None = None
+        while True:
+            try:
+                await self._take(None)
+                break
+            except LeaseTaken:
+                break
+            except Unauthenticated:
+                raise
+            except NotFound:
+                until = until or clock.monotonic() + UNKNOWN_SECONDS
+                if clock.monotonic() >= until:
+                    raise
+            except CALL_FAILED as error:
+                failed(self._metrics, "introduce", error, site=self.site)
+            await asyncio.sleep(self._pause.next())
+        self._pause.over()
+
     async def run(self) -> None:
-        """Act until cancelled."""
+        """Act until cancelled. Raises as `introduce`."""
+        await self.introduce()
         self.start()
         try:
             await asyncio.Event().wait()
         finally:
-            await self.stop()
+            await self.leave()
 
     async def iteration(self) -> float:
         """One holding of the lease, from taking it to losing it. Returns the seconds to wait before the next."""
@@ -258,7 +298,10 @@ async def run_agent(
     secrets: Path | None = None,
     private: tuple[Path, ...] = (),
 ) -> None:
-    """Be a site's agent until cancelled, with the adapters that are installed here. Raises LookupError when there are none."""
+    """Be a site's agent until cancelled, with the adapters that are installed here.
+
+    Raises LookupError when there are none, Unauthenticated and NotFound when the broker refuses it from the start.
+    """
     adapters = installed()
     first = adapter or min(adapters, default=None)
     if first is None or first not in adapters:

@@ -43,6 +43,13 @@ async def take_lease(site: Site, request: LeaseRequest, caller: Agent, dispatch:
     return await dispatch.lease(site, request, caller)
 
 
+@router.delete("/sites/{site}/lease", status_code=204, responses=problems(LeaseLost))
+async def release_lease(site: Site, caller: Agent, dispatch: Dispatch, epoch: Annotated[int, Query(ge=0)]) -> Response:
+    """Give a site's lease back, so that the next agent needn't wait for its end."""
+    await dispatch.release(site, epoch, caller)
+    return Response(status_code=204)
+
+
 @router.get("/sites/{site}/work", responses=problems(LeaseLost))
 async def get_work(
     site: Site,

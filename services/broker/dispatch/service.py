@@ -89,6 +89,14 @@ class DispatchService:
             accelerators=known.accelerators,
         )
 
+    async def release(self, site: str, epoch: int, caller: Caller) -> None:
+        """End the lease now; what was begun under it may still be stated. Raises NotFound, LeaseLost."""
+        await self._db.write(self._release, site, epoch, caller)
+
+    def _release(self, tx: Session, site: str, epoch: int, caller: Caller) -> None:
+        leasing.fence(tx, site, epoch, caller)
+        leases.release(tx, leasing.lease_name(site), epoch)
+
     # Work
 
     async def work(self, site: str, epoch: int, after: int, wait_seconds: float, caller: Caller) -> Work:

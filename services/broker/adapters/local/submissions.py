@@ -10,16 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
+from caravan.kernel import clock
 from services.broker.adapters.local import files, leftovers, linux
 from services.broker.adapters.local.isolation import View
 from services.broker.adapters.local.tenants import Tenant
@@ -42,10 +42,6 @@ STALE_SECONDS = 5.0
 LITTER_SECONDS = 3600.0
 OVERLAP_SECONDS = 2.0
 """How far `changed` looks back before the time it is asked for: the kernel stamps files by a coarser clock."""
-
-
-def from_seconds(value: float) -> datetime:
-    return datetime.fromtimestamp(int(value), UTC)
 
 
 @dataclass
@@ -83,7 +79,7 @@ class Submissions:
         for entry in os.scandir(self.closing):
             self._close(entry.name)
         for entry in os.scandir(self.staging):
-            if entry.stat().st_mtime < time.time() - LITTER_SECONDS:
+            if entry.stat().st_mtime < clock.now().timestamp() - LITTER_SECONDS:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def path(self, reference: str) -> Path | None:
@@ -186,7 +182,7 @@ class Submissions:
             claim = files.read(f"{path}/claim")
             if claim is None or claim["by"] != "supervisor" or (path / "ended").exists():
                 return
-            files.create(f"{path}/cancel", {"at": time.time()})
+            files.create(f"{path}/cancel", {"at": clock.now().timestamp()})
         except FileNotFoundError:
             return  # discarded or forgotten meanwhile
         except OSError as error:
@@ -218,13 +214,13 @@ class Submissions:
                 at = os.stat(f"{entry.path}/submission.json").st_mtime
             except FileNotFoundError:
                 continue
-            found.append(Staged(entry.name.rpartition("-")[0], entry.name, from_seconds(at)))
+            found.append(Staged(entry.name.rpartition("-")[0], entry.name, clock.from_seconds(int(at))))
         return found
 
     def changed(self, since: float | None) -> Sequence[str]:
         """References whose folder changed since that time (epoch seconds) or whose supervisor has fallen silent."""
         found = []
-        now = time.time()
+        now = clock.now().timestamp()
         for entry in os.scandir(self.open):
             try:
                 at = entry.stat()
@@ -253,13 +249,17 @@ class Submissions:
 
     def _observe(self, reference: str, path: Path) -> Seen:
         """Everything is read after the moment that it is complete up to."""
-        now = time.time()
+        now = clock.now().timestamp()
         known = self._known(reference, path)
         claim = known.claim = known.claim or files.read(f"{path}/claim")
         if claim is None:
-            return Seen(reference, released=False, queued=False, ended=False, runs=(), seen_at=from_seconds(now))
+            return Seen(
+                reference, released=False, queued=False, ended=False, runs=(), seen_at=clock.from_seconds(int(now))
+            )
         if claim["by"] != "supervisor":
-            return Seen(reference, False, False, True, (), from_seconds(now), "cancelled before it was released")
+            return Seen(
+                reference, False, False, True, (), clock.from_seconds(int(now)), "cancelled before it was released"
+            )
         seen_at = now
         if known.ended is None:
             ended = files.read(f"{path}/ended")
@@ -271,12 +271,18 @@ class Submissions:
             self._read(path, known)
             known.ended = ended
         runs = tuple(
-            self._run(known, start, known.ends.get(index), from_seconds(seen_at))
+            self._run(known, start, known.ends.get(index), clock.from_seconds(int(seen_at)))
             for index, start in sorted(known.starts.items(), key=lambda item: int(item[0]))
         )
         detail = known.ended["detail"] if known.ended else ""
         return Seen(
-            reference, True, not known.ended and not runs, known.ended is not None, runs, from_seconds(seen_at), detail
+            reference,
+            True,
+            not known.ended and not runs,
+            known.ended is not None,
+            runs,
+            clock.from_seconds(int(seen_at)),
+            detail,
         )
 
     def _known(self, reference: str, path: Path) -> Known:
@@ -307,8 +313,8 @@ class Submissions:
             known.starts[index] = known.ends[index]
 
     def _run(self, known: Known, start: dict[str, Any], end: dict[str, Any] | None, seen_at: datetime) -> RunSeen:
-        started_at = from_seconds(start["started_at"])
-        ended_at = from_seconds(end["ended_at"]) if end else None
+        started_at = clock.from_seconds(int(start["started_at"]))
+        ended_at = clock.from_seconds(int(end["ended_at"])) if end else None
         until = ended_at or seen_at
         spans: tuple[Span, ...] = ()
         if until > started_at:
@@ -334,7 +340,7 @@ class Submissions:
             return None
         detail = "the machine was restarted" if rebooted else "the task's supervisor was killed"
         # one in another container may only have been frozen: what it finds when it thaws is to start nothing more and end what runs
-        files.create(f"{path}/cancel", {"at": time.time()})
+        files.create(f"{path}/cancel", {"at": clock.now().timestamp()})
         self._read(path, known)
         for index, start in known.starts.items():
             if index not in known.ends:
