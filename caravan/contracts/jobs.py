@@ -25,6 +25,8 @@ from caravan.contracts.offerings import Capacity, Tier
 from caravan.kernel.money import Money
 
 SCRIPT_BYTES = 524_288
+VALUE_BYTES = 65_536
+"""Linux takes 131,072 for a name and its value together."""
 MAX_ARRAY_INDEX = 1_000_000
 
 
@@ -35,18 +37,24 @@ def _script(value: str) -> str:
         raise PydanticCustomError("script_too_long", "A script has at most 524,288 bytes of UTF-8")
     if not value.strip():
         raise PydanticCustomError("script_empty", "The script is empty")
+    if value.startswith("#!") and value.partition("\n")[0].endswith("\r"):
+        raise PydanticCustomError(
+            "script_line_ends", "Its first line ends with CR LF; save the script with LF line ends"
+        )
     return value
 
 
-def _no_nul(value: str) -> str:
+def _environment_value(value: str) -> str:
     if "\0" in value:
         raise PydanticCustomError("nul_character", "A NUL character is not allowed here")
+    if len(value.encode()) > VALUE_BYTES:
+        raise PydanticCustomError("value_too_long", "A value has at most 65,536 bytes of UTF-8")
     return value
 
 
 Script = Annotated[str, AfterValidator(_script)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-EnvValue = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_no_nul)]
+EnvValue = Annotated[str, StringConstraints(max_length=VALUE_BYTES), AfterValidator(_environment_value)]
 Index = Annotated[int, Field(ge=0, le=MAX_ARRAY_INDEX, strict=True)]
 
 

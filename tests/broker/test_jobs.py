@@ -13,6 +13,7 @@ from caravan.contracts.problems import BudgetExceeded, InsufficientFunds, NoOffe
 from caravan.kernel import clock, ids
 from caravan.kernel.database import affected
 from caravan.kernel.money import Money
+from caravan.kernel.problems import Invalid
 from services.broker.jobs.models import JobRow
 from tests.broker.conftest import Shop
 from tests.broker.market import Market, eventually, sold, until
@@ -88,6 +89,20 @@ async def test_without_money_the_job_is_stored_as_refused_and_says_what_would_fi
     assert attempt.state == "ended"
     assert await hand.attempt_of(first)
     assert attempt.id not in await hand.everything()
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"script": "#!/bin/sh\r\necho\r\n"}, "/script", "script_line_ends"),
+        ({"environment": {"NAME": "长" * 30_000}}, "/environment/NAME", "value_too_long"),
+        ({"environment": {"NAME": "x" * 65_537}}, "/environment/NAME", "string_too_long"),
+    ],
+)
+async def test_what_linux_could_not_run_is_refused(shop: Shop, change: Any, pointer: str, code: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        await shop.customer.broker.submit_job(shop.customer.spec().model_copy(update=change))
+    assert [(error.pointer, error.code) for error in refused.value.errors] == [(pointer, code)]
 
 
 async def test_a_budget_that_is_short_is_named(shop: Shop) -> None:

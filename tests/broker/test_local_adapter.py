@@ -226,6 +226,12 @@ async def test_a_task_that_cannot_be_isolated_is_the_sites_fault_and_never_runs(
     assert await site.text(reference) == ""
 
 
+async def test_a_missing_interpreter_is_named(site: Site) -> None:
+    run = await site.run("#!/opt/no/such/python -u\nprint()\n")
+    assert (run.outcome, run.exit_code) == (Outcome.USER, 127)
+    assert run.detail == "the script can't be executed: there is no /opt/no/such/python"
+
+
 async def test_a_task_can_open_its_own_output_anew(site: Site) -> None:
     reference = await site.start("#!/bin/sh\necho one > /dev/stdout\necho two > /dev/stderr\n")
     await site.ended(reference)

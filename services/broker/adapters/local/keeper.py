@@ -157,8 +157,10 @@ def _become(task: Task, keeper: int, go: int, failure: int) -> None:
         os.execve(arguments[0], arguments, {name.encode(): value.encode() for name, value in task.environment.items()})
     except OSError as error:
         # as shells do (POSIX, 2.8.2): 127 when there is nothing to execute
-        code = 127 if isinstance(error, FileNotFoundError) else 126
-        os.write(failure, f"{kind}:{error}".encode())
+        missing = isinstance(error, FileNotFoundError)
+        code = 127 if missing else 126
+        why = f"there is no {_interpreter(task.script)}" if missing and task.interpreted else error
+        os.write(failure, f"{kind}:{why}".encode())
     finally:
         os._exit(code)
 
@@ -182,3 +184,9 @@ def _close_others(wanted: set[int]) -> None:
     """Close all descriptors but the standard ones and these."""
     for low, high in itertools.pairwise([2, *sorted(wanted), 1 << 20]):
         os.closerange(low + 1, high)
+
+
+def _interpreter(script: str) -> str:
+    """As its `#!` line has it; one that isn't there is what `execve` calls no such file."""
+    with open(script, "rb") as file:
+        return file.readline(256)[2:].decode(errors="replace").split()[0]
