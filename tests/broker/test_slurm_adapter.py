@@ -14,6 +14,7 @@ from services.broker.adapters.slurm.dialect import Dialect, Exit, exit_of
 from services.broker.adapters.slurm.inventory import first_gres, parts, why_not
 from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
 from services.broker.adapters.slurm.pace import LATEST_SECONDS, READS_PER_SECOND, SOONEST_SECONDS, Budget, Watched
+from services.broker.adapters.slurm.reasons import plain
 from services.broker.adapters.slurm.reference import Reference
 from services.broker.adapters.slurm.script import batch_script, interpreter
 from services.broker.adapters.slurm.settings import Settings, Tenant
@@ -99,6 +100,27 @@ def test_what_ended_is_final_only_when_the_books_have_its_end(job: dict[str, Any
     assert (span.nodes, span.cpus, span.memory_mib, span.accelerators, span.accelerator) == (2, 4, 2048, 4, "acc_h100")
     assert (span.end - span.start).total_seconds() == ENDED - STARTED
     assert after.identity == f"caravan:7:{SUBMITTED}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("None", ""),
+        ("Resources", "等待空闲资源 waiting for free resources (Resources)"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1",
+         "所需节点目前不可用 a node that it needs is not available now (ReqNodeNotAvail, UnavailableNodes:n1)"),
+        ("AssocGrpCpuLimit", "已达到账户对总CPU的上限 the account's limit on CPUs in all is reached (AssocGrpCpuLimit)"),
+        ("QOSMaxGRESPerUser", "已达到QOS对单个用户加速器的上限 the QOS's limit on accelerators of one user is reached (QOSMaxGRESPerUser)"),
+        ("AssocGrpCPURunMinutesLimit",
+         "已达到账户对总CPU机时的上限 the account's limit on the time of CPUs in all is reached (AssocGrpCPURunMinutesLimit)"),
+        ("QOSMinCpuNotSatisfied", "低于QOS对CPU的下限 it is under the QOS's least of CPUs (QOSMinCpuNotSatisfied)"),
+        ("Hibernation", "Hibernation"),
+    ],
+)  # fmt: skip
+def test_why_a_job_waits_is_said_in_both_languages(reason: str, words: str) -> None:
+    assert plain(reason) == words
+    waits = job_2411(["PENDING"], start_time=number(0), state_reason=reason, tres_alloc_str="")
+    assert seen(known(waits)).detail == words
 
 
 def test_a_failure_never_has_exit_code_0() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from caravan.kernel import clock
 from services.broker.adapters.port import NotSeen, Seen
+from services.broker.adapters.slurm import reasons
 from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
@@ -56,7 +57,7 @@ class Known:
             elif stage is Stage.ENDED:
                 self.never.update(record.indices)
             if stage is not Stage.ENDED or not self.live:
-                self.detail = "" if record.reason == "None" else record.reason
+                self.detail = reasons.plain(record.reason)
             self.released = self.released or record.reason != HELD
 
     def _requeued(self, record: Record) -> None:
