@@ -46,7 +46,9 @@ def token(
     permission: Annotated[
         list[str], typer.Option("--permission", "-p", help="For example org/<id>:admin; repeat for more.")
     ],
-    subject: Annotated[str, typer.Option(help="Whose token it is.")] = "developer",
+    subject: Annotated[
+        str, typer.Option(help="Whose token it is. Each subject has idempotency keys of its own.")
+    ] = "developer",
     hours: Annotated[float, typer.Option(help="How long it is good for.", min=0.01, max=24 * 30)] = 8,
 ) -> None:
     """Print a token signed with the development key. Refused in production: there your identity provider issues them."""

@@ -1,9 +1,11 @@
 """`caravan migrate`, `token`, `ledger verify` and what is refused, without a platform."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +87,16 @@ def test_a_token_is_for_development_only(tmp_path: Path) -> None:
     production = {"CARAVAN_MODE": "production", "CARAVAN_JWKS": "https://id.example/jwks", "CARAVAN_ISSUER": "id"}
     done = caravan("token", "-p", "platform:admin", **given, **production)
     assert done.exit_code == 2 and not done.stdout
+
+
+def test_a_token_is_the_subjects_that_is_given(tmp_path: Path) -> None:
+    def subject(*options: str) -> object:
+        made = caravan("token", "-p", "platform:admin", *options, CARAVAN_DATA_DIR=str(tmp_path)).stdout
+        return json.loads(urlsafe_b64decode(made.split(".")[1] + "=="))["sub"]
+
+    assert subject() == "developer"
+    assert subject("--subject", "li") == "li"
+    assert "idempotency keys of its own" in caravan("token", "--help", COLUMNS="200").stdout
 
 
 def test_settings_that_are_wrong_are_named(tmp_path: Path) -> None:
