@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +238,33 @@ async def test_a_task_can_open_its_own_output_anew(site: Site) -> None:
     reference = await site.start("#!/bin/sh\necho one > /dev/stdout\necho two > /dev/stderr\n")
     await site.ended(reference)
     assert (await site.text(reference), await site.text(reference, stream="stderr")) == ("one\n", "two\n")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_a_task_over_its_output_is_ended_by_the_limit_and_no_more_of_it_is_kept(
+    harness: Harness, stream: str
+) -> None:
+    harness.context = replace(harness.context, settings={**harness.context.settings, "output_mib": 1})
+    # it writes on through its grace
+    script = "#!/bin/sh\ntrap '' TERM\nwhile :; do head -c 300000 /dev/zero >&{to}; sleep 0.05; done\n"
+    async with harness.open() as backend:
+        site = Site(harness, backend)
+        reference = await site.start(script.format(to={"stdout": 1, "stderr": 2}[stream]))
+        (run,) = (await site.ended(reference)).runs
+        assert run.outcome is Outcome.LIMIT
+        assert re.fullmatch(rf"output: \d+ MiB written to {stream}, 1 MiB allowed", run.detail)
+        log = await backend.read_log(reference, 0, stream, 0, 2**20)
+        assert (log.size, log.complete) == (2**20, True)
+
+
+async def test_output_over_the_limit_is_found_however_short_the_task(harness: Harness) -> None:
+    harness.context = replace(harness.context, settings={**harness.context.settings, "output_mib": 1})
+    async with harness.open() as backend:
+        site = Site(harness, backend)
+        as_much = await site.run("#!/bin/sh\nhead -c 1048576 /dev/zero\n")
+        more = await site.run("#!/bin/sh\nhead -c 1048577 /dev/zero\n")
+    assert (as_much.outcome, as_much.detail) == (Outcome.SUCCEEDED, "")
+    assert (more.outcome, more.detail) == (Outcome.LIMIT, "output: 2 MiB written to stdout, 1 MiB allowed")
 
 
 async def test_a_silent_supervisor_is_among_what_changed(site: Site) -> None:

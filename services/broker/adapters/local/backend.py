@@ -82,7 +82,7 @@ class LocalBackend:
         except NoUidLeft as error:
             raise Rejected(str(error)) from error
         view = self.view._replace(uid=owner.uid)
-        return self.submissions.stage(submission, owner, view, self.settings.kill_grace_seconds)
+        return self.submissions.stage(submission, owner, view, self.settings)
 
     async def release(self, reference: str) -> None:
         await self._do(self.submissions.release, reference)

@@ -29,6 +29,9 @@ class Settings(Model):
     kill_grace_seconds: Annotated[int, Field(ge=1, le=3600, strict=True)] = Field(
         default=KILL_GRACE_SECONDS, description="From SIGTERM to SIGKILL, the last half second of it kept for dying."
     )
+    output_mib: Positive = Field(
+        default=1024, description="What a run may write to its output, and as much to its error output; more ends it."
+    )
     hide: tuple[Folder, ...] = Field(default=(), description="Further folders and files that no job may see.")
     i_accept_jobs_on_this_machine: bool = Field(
         default=False,

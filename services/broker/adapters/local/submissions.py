@@ -21,6 +21,7 @@ from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.local import files, leftovers, linux
+from services.broker.adapters.local.grant import Settings
 from services.broker.adapters.local.isolation import View
 from services.broker.adapters.local.tenants import Tenant
 from services.broker.adapters.port import (
@@ -91,7 +92,7 @@ class Submissions:
             raise Unavailable(f"{self.folder} is not there")
         return None
 
-    def stage(self, submission: Submission, tenant: Tenant, view: View, grace_seconds: int) -> str:
+    def stage(self, submission: Submission, tenant: Tenant, view: View, settings: Settings) -> str:
         """Write the submission whole, then show it by one rename. Inert until it is claimed."""
         reference = f"{submission.tag}-{os.urandom(6).hex()}"
         if not REFERENCE.fullmatch(reference):
@@ -105,8 +106,9 @@ class Submissions:
             "indices": submission.indices,
             "max_parallel": submission.max_parallel,
             "walltime_seconds": submission.resources.walltime_seconds,
-            "grace_seconds": grace_seconds,
+            "grace_seconds": settings.kill_grace_seconds,
             "memory_mib": submission.grant.memory_mib,
+            "output_mib": settings.output_mib,
             "shape": submission.grant.model_dump(mode="json", include={"nodes", "cpus", "memory_mib"}),
             "home": tenant.home,
             "user": tenant.user,

@@ -1,7 +1,7 @@
 """The process that runs one submission: `python -I -S supervisor.py <folder>`. Standard library only.
 
 It inherits nothing, detaches, claims the folder (exactly one claim can be, ever), runs the tasks by their throttle, enforces
-walltime and memory, and writes what happened. It needs no one: the platform may die and come back, and reads the files.
+walltime, memory and output, and writes what happened. It needs no one: the platform may die and come back, and reads the files.
 
 In the folder: `submission.json` (what to run), `script`, `claim` (who decides), `cancel` (a wish), `<index>.start.json` (before the
 task is let go), `<index>.end.json`, `logs/<index>.stdout|stderr`, `ended`; the mtime of `heartbeat` is the latest moment up to

@@ -17,7 +17,8 @@ else:
     import keeper
     import linux
 
-MEMORY_EVERY_SECONDS = 0.5
+CHECK_EVERY_SECONDS = 0.5
+STREAMS = ("stdout", "stderr")
 RESERVE_SECONDS = 0.5
 """The end of the grace that is kept for dying and writing it down, so that a run fits its grant."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,7 +66,7 @@ class Tasks:
         self.boot_id = linux.boot_id()
         self.clock_was = 0.0
         self.heartbeat_at = 0.0
-        self.memory_at = time.monotonic() + MEMORY_EVERY_SECONDS
+        self.check_at = time.monotonic() + CHECK_EVERY_SECONDS
         self.closing: tuple[str, str] | None = None
         with open(f"{folder}/script", "rb") as file:
             self.interpreted = file.read(2) == b"#!"
@@ -114,8 +115,7 @@ class Tasks:
     def start(self, index: int) -> None:
         log = f"{self.folder}/logs/{index}."
         outputs = [
-            os.open(log + name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-            for name in ("stdout", "stderr")
+            os.open(log + name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640) for name in STREAMS
         ]
         if self.view.uid is not None:
             # its own, so that it can open /dev/stdout
@@ -154,7 +154,7 @@ class Tasks:
     def listen(self) -> None:
         """Wait for words from keepers, a signal, or the time of the next check."""
         now = time.monotonic()
-        due = [self.memory_at, *(task.walltime_at for task in self.running.values() if task.stopped is None)]
+        due = [self.check_at, *(task.walltime_at for task in self.running.values() if task.stopped is None)]
         second = 1.0 - time.time() % 1.0 + 0.002
         for descriptor in self.poll(max(0.0, min(second, min(due) - now))):
             task = self.running.get(descriptor)
@@ -195,6 +195,9 @@ class Tasks:
         """Write how it ended; nothing of it is left by now."""
         if task.status is None:
             self.end_orphans()
+        over = self.cut_output(task.index)
+        if over and task.stopped is None:
+            task.stopped = ("limit", over)
         ended = {
             **self.begun(task), **self.outcome(task), "ended_at": max(int(self.clock()), int(task.started_at))
         }  # fmt: skip
@@ -224,25 +227,38 @@ class Tasks:
         return {"outcome": outcome, "detail": detail, "exit_code": exit_code, "signal": number}
 
     def enforce(self) -> None:
-        """End tasks that are over their walltime or memory."""
+        """End tasks that are over their walltime, memory or output."""
         now = time.monotonic()
         for task in self.running.values():
             if now >= task.walltime_at:
                 task.stop("limit", f"walltime: {self.spec['walltime_seconds']} s are over")
-        if now >= self.memory_at:
-            self.memory_at = now + MEMORY_EVERY_SECONDS
+        if now >= self.check_at:
+            self.check_at = now + CHECK_EVERY_SECONDS
             limit = self.spec["memory_mib"]
             table = self.family.table()
             for task in self.running.values():
                 used = self.memory_kib(table, task.pid, limit * 1024)
                 if used > limit * 1024:
                     task.stop("limit", f"memory: {-(-used // 1024)} MiB used, {limit} MiB allowed")
+                if over := self.cut_output(task.index):
+                    task.stop("limit", over)
 
     def memory_kib(self, table: dict[int, linux.Process], pid: int, limit_kib: int) -> int:
         """The proportional set sizes of all below the keeper, summed, as far as they can pass the limit."""
         below = linux.descendants(table, pid)
         most = sum(one.rss_kib for one in below)
         return most if most <= limit_kib else sum(linux.pss_kib(one.pid) for one in below)
+
+    def cut_output(self, index: int) -> str:
+        """Cut a task's output back to its limit. Returns words for how far it was over, empty when it was not."""
+        limit, over = self.spec["output_mib"], ""
+        for stream in STREAMS:
+            path = f"{self.folder}/logs/{index}.{stream}"
+            written = os.stat(path).st_size
+            if written > limit * 2**20:
+                os.truncate(path, limit * 2**20)
+                over = f"output: {-(-written // 2**20)} MiB written to {stream}, {limit} MiB allowed"
+        return over
 
     def reap(self) -> None:
         """Bury keepers that have ended."""
