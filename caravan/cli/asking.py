@@ -35,6 +35,22 @@ Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
 Cursor = Annotated[str | None, typer.Option(help="`next` of the page before.")]
 
 
+def _for_a_header(text: str | None) -> str | None:
+    if text is not None and not (text.isascii() and text.isprintable()):
+        raise typer.BadParameter("A key is made of printable ASCII characters.")
+    return text
+
+
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        callback=_for_a_header,
+        help="Idempotency-Key: the same key again does nothing twice, and gives the same answer.",
+    ),
+]
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where people read: as wide as their terminal, or wide enough for whole ids where there is none."""
     made = Console(stderr=stderr, highlight=False, emoji=False, markup=False)

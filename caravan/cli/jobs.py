@@ -8,16 +8,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from caravan.cli import show, spec
-from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Limit, answer, ask, console
-from caravan.client import BrokerClient, Peers, ServiceUnavailable
+from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Key, Limit, answer, ask, console
+from caravan.cli.waiting import POLL_SECONDS, until
+from caravan.client import BrokerClient, Peers
 from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobState, LogChunk
 from caravan.contracts.problems import LogUnavailable, NoLogYet
-from caravan.kernel import clock
 from caravan.kernel.pages import Page
 
-POLL_SECONDS: Final = 0.5
-GIVE_UP_SECONDS: Final = 300.0
-"""How long a job that is waited for may be out of reach: a restart of the platform takes less."""
 SHOWN: Final = 50
 """Tasks and events that `jobs show` lists; `--json` and the API have all."""
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id, job_….")]
@@ -50,9 +47,7 @@ def submit(
     max_cost: spec.MaxCost = None,
     max_attempts: spec.MaxAttempts = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Stay until it has ended.")] = False,
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency-Key: the same key again gives the same job, not a second one.")
-    ] = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job: `caravan submit -p prj_… -c 2 -t 15m -- python3 pi.py`. Without -t it may take an hour.
@@ -203,23 +198,16 @@ async def _until_ended(broker: BrokerClient, job: Job) -> JobDetail:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         bar = progress.add_task(job.name, total=sum(job.counts.values()) or 1)
-        heard = clock.monotonic()
-        while True:
-            try:
-                found = await broker.get_job(job.id)
-            except ServiceUnavailable:
-                if clock.monotonic() - heard > GIVE_UP_SECONDS:
-                    raise
+
+        def tell(found: JobDetail | None) -> None:
+            if found is None:
                 progress.update(bar, description=f"{job.name}: nothing answers, asking again")
-                await asyncio.sleep(POLL_SECONDS)
-                continue
-            heard = clock.monotonic()
+                return
             ended = sum(count for state, count in found.counts.items() if state.final)
             words = f"{found.name} {found.state.value}" + (f" ({found.reason})" if found.reason else "")
             progress.update(bar, completed=ended, description=words)
-            if found.state.final:
-                return found
-            await asyncio.sleep(POLL_SECONDS)
+
+        return await until(lambda: broker.get_job(job.id), lambda found: found.state.final, tell)
 
 
 def _outcome(job: Job, *, waited: bool, as_json: bool) -> None:

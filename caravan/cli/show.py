@@ -1,6 +1,6 @@
 """How answers look in a terminal. Tables in, nothing decided."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -8,10 +8,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from caravan.contracts.funds import Budget
+from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, HoldState, Job, JobDetail, JobEvent, JobState, Quote
 from caravan.contracts.offerings import OfferingPrice, Tariff
-from caravan.contracts.statements import Explanation, Line, Statement, StatementLine
+from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
 
 STYLE: Final = {
     JobState.PENDING: "yellow",
@@ -258,6 +258,60 @@ def budgets(found: Iterable[Budget]) -> Table:
         for one in found
     ]
     return table(("budget", "!project", ">limit", ">charged", ">held", ">available", "!from", "!until", "!id"), rows)
+
+
+def deposit(found: Deposit) -> Table:
+    return pairs(
+        (
+            ("deposit", found.id),
+            ("organization", found.organization),
+            ("amount", Text(str(found.amount), style="bold")),
+            ("reference", found.reference),
+            ("recorded", f"{when(found.recorded_at)} by {found.recorded_by}"),
+        )
+    )
+
+
+def funds(found: Funds) -> Table:
+    rows: list[tuple[str, Cell]] = [("organization", found.organization)]
+    rows += [(name, str(getattr(found, name))) for name in ("deposited", "credit", "charged", "held")]
+    return pairs([*rows, ("available", Text(str(found.available), style="bold"))])
+
+
+def periods(found: Iterable[Period]) -> Table:
+    rows = [(one.name, one.state.value, when(one.starts_at), when(one.ends_at), one.id) for one in found]
+    return table(("!period", "state", "!from", "!until", "!id"), rows)
+
+
+def period(found: Period) -> Table:
+    rows: list[tuple[str, Cell]] = [
+        ("period", f"{found.name} ({found.id})"),
+        ("state", found.state.value),
+        ("from", when(found.starts_at)),
+        ("until", when(found.ends_at)),
+    ]
+    optional = (
+        ("waits for", ", ".join(found.waiting_for)),
+        ("parked facts", str(found.parked_facts or "")),
+        ("late sites", ", ".join(found.late_sites)),
+        ("closed", when(found.closed_at)),
+    )
+    return pairs([*rows, *((name, value) for name, value in optional if value)])
+
+
+def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
+    """What a period that is closing waits for, or nothing. `sites`: names by id."""
+    reasons = [f"its end at {when(found.ends_at)}"] if now < found.ends_at else []
+    reasons += [f"the usage of {sites.get(site, 'a site')} ({site})" for site in found.waiting_for]
+    if found.parked_facts:
+        reasons.append(f"{found.parked_facts} facts that can't be applied yet; accounting's log says why")
+    return f"{found.name} waits for {', '.join(reasons)}" if reasons else ""
+
+
+def trial_balance(found: TrialBalance) -> RenderableType:
+    rows = [(one.account, str(one.debit), str(one.credit), str(one.balance)) for one in found.accounts]
+    accounts = table(("!account", ">debit", ">credit", ">balance"), rows)
+    return Group(accounts, pairs((("at", when(found.at)), ("sum", Text(str(found.sum), style="bold")))))
 
 
 def statements(found: Iterable[Statement]) -> Table:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,22 @@ def caravan(town: Town) -> "Caravan":
     return Caravan(town)
 
 
+@pytest.fixture
+def finance(town: Town) -> "Caravan":
+    return Caravan(town, town.finance)
+
+
 class Caravan:
     """Runs the command as the enterprise's admin, or with another token."""
 
-    def __init__(self, town: Town) -> None:
+    def __init__(self, town: Town, token: str | None = None) -> None:
         self.town = town
+        self.token = token or town.enterprise
         self.env = {
             "CARAVAN_MODE": "development",
             "CARAVAN_DATA_DIR": str(town.platform.data),
             "CARAVAN_URL": town.url,
-            "CARAVAN_TOKEN": town.enterprise,
+            "CARAVAN_TOKEN": self.token,
             "CARAVAN_PROJECT": town.market.project,
         }
 
@@ -54,7 +62,7 @@ class Caravan:
 
     def api(self, path: str) -> Any:
         """The same by plain HTTP."""
-        response = httpx.get(f"{self.town.url}{path}", headers={"Authorization": f"Bearer {self.town.enterprise}"})
+        response = httpx.get(f"{self.town.url}{path}", headers={"Authorization": f"Bearer {self.token}"})
         assert response.is_success, response.text
         return response.json()
 
@@ -208,6 +216,42 @@ def test_statements_are_listed_shown_and_written(caravan: Caravan, tmp_path: Pat
     document = (tmp_path / "statement.csv").read_bytes()
     assert document.startswith(b"\xef\xbb\xbf")
     assert caravan("statements", "csv", mine["id"]).stdout_bytes == document
+
+
+def test_finance_records_a_deposit_once_and_reads_funds_and_the_books(caravan: Caravan, finance: Caravan) -> None:
+    organization = caravan.town.market.organization
+    draft = ("--organization", organization, "--amount", "7.00", "--reference", "bank 7 货款")
+    before = finance.json("finance", "funds", organization)
+    made = finance.json("finance", "deposit", *draft, "--key", "deposit-7")
+    assert (made["organization"], made["amount"], made["reference"]) == (organization, "7.00", "bank 7 货款")
+    assert finance.json("finance", "deposit", *draft, "--key", "deposit-7") == made
+    assert "(409 already_exists)" in finance("finance", "deposit", *draft, code=1).stderr
+    after = finance.json("finance", "funds", organization)
+    assert Decimal(after["deposited"]) - Decimal(before["deposited"]) == 7
+    assert after["available"] in finance("finance", "funds", organization).stdout
+    books = finance.json("finance", "trial-balance")
+    assert books["sum"] == "0.00"
+    bank = next(one for one in books["accounts"] if one["account"] == "bank")
+    assert re.search(rf"bank .*{bank['debit']}", finance("finance", "trial-balance").stdout)
+    assert "(404 not_found)" in caravan("finance", "trial-balance", code=1).stderr
+
+
+def test_finance_cuts_a_period_and_sees_what_its_closing_waits_for(caravan: Caravan, finance: Caravan) -> None:
+    _until_settled(caravan, caravan.submitted("--", "true"))
+    site, period = caravan.town.market.site, finance.json("finance", "periods", "--limit", "1")["items"][0]
+    assert period["id"] in finance("finance", "periods").stdout
+    at = (clock.floor_second(clock.now()) + timedelta(seconds=8)).isoformat()
+    cut = finance.json("finance", "cut", period["id"], "--at", at, "--key", "cut-once")
+    assert cut["ends_at"] == at.replace("+00:00", "Z")
+    waiting = finance.json("finance", "close", period["id"], "--no-wait", "--key", "close-once")
+    assert (waiting["state"], waiting["waiting_for"]) == ("closing", [site])
+    done = finance("finance", "close", period["id"], "--key", "close-once")
+    name = caravan.api(f"/catalog/v1/sites/{site}")["name"]
+    assert f"{period['name']} waits for its end at " in done.stderr
+    assert f"the usage of {name} ({site})" in done.stderr
+    assert re.search(r"state +closed", done.stdout)
+    assert finance.json("finance", "cut", period["id"], "--at", at, "--key", "cut-once") == cut
+    assert finance.json("finance", "close", period["id"]) == finance.api(f"/accounting/v1/periods/{period['id']}")
 
 
 def test_an_agent_at_a_centre_takes_its_site_and_leaves_cleanly(caravan: Caravan, tmp_path: Path) -> None:
