@@ -160,9 +160,10 @@ class HoldOutdated(Problem):
 
 
 class ConsentNeeded(Problem):
-    """The `local` adapter runs jobs on the platform's own machine.
+    """The `local` adapter runs jobs on the machine of the site's agent.
 
-    In production the site's settings must say `"i_accept_jobs_on_this_machine": true`.
+    In production the site's settings must say `"i_accept_jobs_on_this_machine": true`. Where the agent is the platform's own, its
+    operator must agree as well (`CARAVAN_JOBS_ON_THIS_MACHINE`), or the site stays `refused`.
     """
 
     status, code = 422, "consent_needed"

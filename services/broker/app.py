@@ -53,7 +53,8 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             runtime.loops.start("advance", Advancer(runtime.db, jobs).iteration)
             runtime.loops.start("sweep-log-reads", logs.sweep)
             runtime.loops.start("give-up", lost.give_up)
-            host = AgentHost(runtime, catalog, peers.broker, adapters, metrics)
+            jobs_here = settings.development or settings.jobs_on_this_machine
+            host = AgentHost(runtime, catalog, peers.broker, adapters, metrics, jobs_on_this_machine=jobs_here)
             await runtime.db.write(announce, adapters)
             if settings.embedded_agents:
                 await host.start()

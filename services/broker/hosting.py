@@ -36,12 +36,15 @@ class AgentHost:
         broker: AgentApi,
         adapters: Mapping[str, Adapter],
         metrics: Metrics,
+        *,
+        jobs_on_this_machine: bool,
     ) -> None:
         self._runtime = runtime
         self._catalog = catalog
         self._broker = broker
         self._adapters = adapters
         self._metrics = AgentMetrics(metrics)
+        self._jobs_on_this_machine = jobs_on_this_machine
         self._agents: dict[str, Agent] = {}
 
     async def start(self) -> None:
@@ -69,6 +72,7 @@ class AgentHost:
                     metrics=self._metrics,
                     holder=HOLDER + new_holder(),
                     production=not self._runtime.settings.development,
+                    jobs_on_this_machine=self._jobs_on_this_machine,
                     private=(Path(self._runtime.settings.data_dir),),
                 )
                 agent.start()

@@ -12,3 +12,7 @@ class Settings(ServiceSettings):
     embedded_agents: bool = Field(
         default=True, description="Run the agents of sites whose `agent` is `platform` in the broker."
     )
+    jobs_on_this_machine: bool = Field(
+        default=False,
+        description="The operator's consent that jobs of `local` sites run on the broker's machine; needed in production.",
+    )

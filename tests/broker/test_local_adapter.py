@@ -353,6 +353,16 @@ async def test_production_needs_consent(harness: Harness) -> None:
         pass
 
 
+@pytest.mark.parametrize("production", [True, False])
+async def test_where_the_agents_operator_wants_no_jobs_the_site_is_refused_with_what_to_do(
+    harness: Harness, tmp_path: Path, production: bool
+) -> None:
+    with pytest.raises(SiteRefused, match=r"CARAVAN_JOBS_ON_THIS_MACHINE=true.*caravan agent"):
+        async with local.adapter.open(replace(harness.context, production=production, jobs_on_this_machine=False)):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.platform import Platform, eventually
+from bench.platform import Platform, eventually, until
 from caravan.client import CatalogClient
-from caravan.contracts.offerings import SiteDraft
+from caravan.contracts.offerings import SiteDraft, SiteHealth
 from caravan.contracts.parties import ProviderDraft, ProviderKind
 from caravan.contracts.problems import AdapterUnknown, ConsentNeeded
 from caravan.kernel.keys import new_private_key, public_jwk
@@ -60,9 +60,27 @@ async def test_production_serves_once_it_is_migrated_and_trusts_only_the_keys_it
             with pytest.raises(AdapterUnknown) as unknown:
                 await centre.create_site(site.model_copy(update={"adapter": "fake", "settings": {}}))
             assert unknown.value.members["known"] == ("local", "slurm")
+            consenting = {**site.settings, "i_accept_jobs_on_this_machine": True}
+            here = (await centre.create_site(site.model_copy(update={"settings": consenting}))).id
+
+            async def health() -> SiteHealth | None:
+                return (await centre.get_site(here)).health
+
+            told = await until(health, "the broker's agent has looked at the site")
+            assert told.state == "refused" and "CARAVAN_JOBS_ON_THIS_MACHINE=true" in told.detail
         async with httpx.AsyncClient() as http:
             headers = {"Authorization": f"Bearer {platform.token('platform:admin')}"}
             assert (await http.get(f"{url}/v1/providers", headers=headers)).status_code == 401
             nowhere = await http.get(f"{root}/nowhere")
             assert nowhere.status_code == 404
             assert nowhere.json()["request_id"] == nowhere.headers["x-request-id"]
+    async with (
+        platform.start(CARAVAN_JOBS_ON_THIS_MACHINE="true"),
+        CatalogClient(url, signer.sign("centre", [f"provider/{provider}:admin"])) as centre,
+    ):
+
+        async def healthy() -> bool:
+            found = await health()
+            return found is not None and found.state == "healthy"
+
+        await until(healthy, "the operator has agreed")

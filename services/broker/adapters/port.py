@@ -108,6 +108,8 @@ class SiteContext:
     secrets: Path | None = None
     """Folder with the agent's secrets; the settings name files in it."""
     production: bool = True
+    jobs_on_this_machine: bool = True
+    """Whether the operator of the agent's machine lets jobs run on it."""
     private: tuple[Path, ...] = ()
     """What no job may see, wherever jobs run beside the agent: the platform's data, the agent's secrets."""
 

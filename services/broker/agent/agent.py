@@ -54,6 +54,7 @@ class Agent:
         metrics: AgentMetrics | None = None,
         holder: str | None = None,
         production: bool = True,
+        jobs_on_this_machine: bool = True,
         secrets: Path | None = None,
         private: tuple[Path, ...] = (),
     ) -> None:
@@ -65,6 +66,7 @@ class Agent:
         self._settings = settings or AgentSettings()
         self._metrics = metrics or AgentMetrics(Metrics())
         self._production = production
+        self._jobs_on_this_machine = jobs_on_this_machine
         self._secrets = secrets
         self._private = private
         self._pause = Pause(self._settings)
@@ -165,6 +167,7 @@ class Agent:
             accelerators=tenure.lease.accelerators,
             secrets=self._secrets,
             production=self._production,
+            jobs_on_this_machine=self._jobs_on_this_machine,
             private=self._private,
         )
         loops = Loops(CollectorRegistry())

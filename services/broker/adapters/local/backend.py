@@ -129,6 +129,11 @@ def _open(context: SiteContext) -> LocalBackend:
         raise SiteRefused(
             "jobs would run on the machine of the agent itself; set i_accept_jobs_on_this_machine in the site's settings to agree"
         )
+    if not context.jobs_on_this_machine:
+        raise SiteRefused(
+            "jobs would run on the platform's own machine, and its operator has not agreed: set CARAVAN_JOBS_ON_THIS_MACHINE=true "
+            "for the broker to agree, or have the centre run `caravan agent` on a machine of its own"
+        )
     if os.getuid() == 0 and (user := known_user(settings.uid_range)):
         raise SiteRefused(f"uid_range holds the user {user}, and tenants would be that user; give uids that nobody has")
     if sys.platform != "linux":
