@@ -288,6 +288,14 @@ async def test_litter_of_a_killed_process_is_swept_when_the_site_is_opened(site:
         assert os.listdir(f"{folder(site)}/discarded") == []
 
 
+async def test_output_is_read_also_while_its_submission_is_being_forgotten(site: Site) -> None:
+    reference = await site.start("#!/bin/sh\necho kept\n")
+    await site.ended(reference)
+    os.rename(f"{folder(site)}/submissions/{reference}", f"{folder(site)}/closing/{reference}")
+    read = await site.backend.read_log(reference, 0, "stdout", 0, 100)
+    assert (read.data, read.complete) == (b"kept\n", True)
+
+
 async def test_a_discard_and_a_forgetting_that_were_cut_off_are_finished_when_the_site_is_opened(site: Site) -> None:
     staged = await site.backend.stage(site.harness.submission("#!/bin/sh\ntrue\n"))
     files.create(f"{folder(site)}/submissions/{staged}/claim", {"by": "discard"})

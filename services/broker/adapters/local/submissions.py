@@ -4,6 +4,7 @@
 hold what comes and goes by one rename.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome, RunState
@@ -362,17 +363,23 @@ class Submissions:
 
     def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
         path = self.path(reference)
-        folder = path or self.closed / reference
         if stream not in ("stdout", "stderr") or not REFERENCE.fullmatch(reference):
             raise FileNotFoundError(f"no {stream} of {reference}")
         # asked before the bytes are read: what has ended writes no more
         ended = path is None or (path / f"{index}.end.json").exists()
-        with open(folder / "logs" / f"{index}.{stream}", "rb") as file:
+        with self._output(f"{reference}/logs/{index}.{stream}") as file:
             size = os.fstat(file.fileno()).st_size
             at = max(0, size + offset) if offset < 0 else min(offset, size)
             file.seek(at)
             data = file.read(min(limit, size - at))
         return LogBytes(data, at, size, ended and at + len(data) == size)
+
+    def _output(self, name: str) -> BinaryIO:
+        """The file, looked for in the order in which it moves."""
+        for folder in (self.open, self.closing):
+            with contextlib.suppress(FileNotFoundError):
+                return open(folder / name, "rb")
+        return open(self.closed / name, "rb")
 
     def forget(self, reference: str) -> None:
         path = self.path(reference)
