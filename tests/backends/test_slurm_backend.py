@@ -107,7 +107,7 @@ def test_a_cluster_ends_with_the_process_that_started_it(release: Release) -> No
 def test_a_cluster_started_by_hand_stays_until_it_is_taken_down(release: Release, tmp_path: Path) -> None:
     def by_hand(*arguments: str) -> str:
         command = [sys.executable, "-m", "tests.backends.slurm", *arguments]
-        return subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
 
     folder = tmp_path / "slurm"
     try:

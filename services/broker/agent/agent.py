@@ -91,7 +91,7 @@ class Agent:
         tenure = self._tenure
         if tenure is None or tenure.lost:
             return
-        tenure.lose("it is given back")
+        tenure.end()
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._broker.release_lease(self.site, tenure.epoch)
@@ -121,9 +121,9 @@ class Agent:
 
     async def run(self) -> None:
         """Act until cancelled. Raises as `introduce`."""
-        await self.introduce()
-        self.start()
         try:
+            await self.introduce()
+            self.start()
             await asyncio.Event().wait()
         finally:
             await self.leave()

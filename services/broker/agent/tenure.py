@@ -90,6 +90,10 @@ class Tenure:
         """Stop acting at once."""
         if not self.lost:
             log.warning("agent_lease_lost", site=self.site, epoch=self.epoch, why=why)
+        self.end()
+
+    def end(self) -> None:
+        """Nothing is done under it any more."""
         self.lost = True
         self.over.set()
 

@@ -157,6 +157,8 @@ def _supervise(
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL if stays else subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # who stays holds no pipe of the one who started it: `up | cat` ends
+        stderr=subprocess.DEVNULL if stays else None,
         text=True,
         start_new_session=True,  # an interrupt at the terminal is for pytest
     )
