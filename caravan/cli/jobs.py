@@ -165,7 +165,10 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a task has written. With --json each piece is a line of JSON."""
+    """Print what a task's last run has written. With --json each piece is a line of JSON.
+
+    A task that is tried again is followed from one try to the next.
+    """
 
     def write(chunk: LogChunk) -> None:
         if as_json:
@@ -174,7 +177,7 @@ def logs(
             typer.echo(chunk.text, nl=False)
 
     async def read(peers: Peers) -> None:
-        at, last = offset, tail
+        at, last, attempt = offset, tail, ""
         while True:
             try:
                 chunk = await peers.broker.read_job_log(job, index=index, stream=stream, offset=at, tail=last)
@@ -182,6 +185,10 @@ def logs(
                 if not follow or (await peers.broker.get_job(job)).state.final:
                     raise
             else:
+                if attempt not in ("", chunk.attempt):
+                    at, attempt = 0, chunk.attempt
+                    continue
+                attempt = chunk.attempt
                 write(chunk)
                 at, last = chunk.next_offset, None
                 if chunk.complete or (not follow and chunk.next_offset >= chunk.size):

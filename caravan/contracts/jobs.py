@@ -381,6 +381,7 @@ class JobEvent(Model):
 class LogChunk(Model):
     """A piece of one task's output as text; bytes that aren't UTF-8 are shown as U+FFFD."""
 
+    attempt: AttemptId = Field(description="Whose output it is: that of another attempt begins anew at byte 0.")
     index: int
     stream: Annotated[str, Field(pattern="^(stdout|stderr)$")]
     offset: Count = Field(description="Byte offset of the first byte of `text`.")

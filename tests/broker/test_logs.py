@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from caravan.contracts.dispatch import LogAnswer
-from caravan.contracts.jobs import Job, LogChunk
+from caravan.contracts.jobs import Job, LogChunk, Outcome
 from caravan.contracts.problems import LogUnavailable, NoLogYet
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import Invalid, NotFound
@@ -16,6 +16,7 @@ from services.broker.dispatch import logs
 from services.broker.dispatch.logs import LogService
 from services.broker.dispatch.models import LogReadRow
 from tests.broker.conftest import Shop
+from tests.broker.hand import Run
 from tests.broker.market import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -59,10 +60,12 @@ async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     job = await shop.customer.submit()
     with pytest.raises(NoLogYet):
         await shop.customer.broker.read_job_log(job.id)
-    await shop.hand.start(job)
+    attempt = await shop.hand.start(job)
     with pytest.raises(NotFound):
         await shop.customer.broker.read_job_log(job.id, index=1)
     text = "hello 你好\n".encode()
+    assert not (await answered(shop, job, text)).complete, "the broker has yet to hear that the task has ended"
+    await shop.hand.end(attempt, [Run(attempt)])
     whole = await answered(shop, job, text)
     assert (whole.text, whole.offset, whole.next_offset, whole.size, whole.complete) == (
         "hello 你好\n", 0, len(text), len(text), True,
@@ -74,6 +77,30 @@ async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     with pytest.raises(LogUnavailable) as refused:
         await answered(shop, job, b"", error="the disk is gone")
     assert refused.value.detail == "the disk is gone"
+
+
+async def test_the_last_runs_output_is_read_while_its_task_is_tried_again(shop: Shop) -> None:
+    job = await shop.customer.submit()
+    first = await shop.hand.start(job, "ref-1")
+    await shop.hand.end(first, [Run(first, outcome=Outcome.SITE)])
+
+    async def read() -> str:
+        piece = await answered(shop, job, b"so far\n")
+        assert (piece.text, piece.complete) == ("so far\n", False)
+        return piece.attempt
+
+    assert await read() == first
+
+    async def placed_anew() -> bool:
+        attempts = (await shop.customer.broker.list_job_attempts(job.id)).items
+        return len(attempts) == 2 and attempts[1].id in await shop.hand.everything()
+
+    await until(placed_anew)
+    assert await read() == first
+    second = await shop.hand.start(job, "ref-2")
+    assert await read() == first
+    await shop.hand.tell(Run(second).running(shop.hand.number))
+    assert await read() == second
 
 
 async def test_an_agent_that_does_not_answer_is_not_waited_for_long(

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app
 from caravan.kernel import clock, ids
 from services.broker.adapters import local
+from services.broker.adapters.local import linux
 from tests.e2e.conftest import Town
 
 pytestmark = pytest.mark.slow
@@ -147,6 +148,21 @@ def test_logs_are_followed_to_the_end(caravan: Caravan) -> None:
     script = "for i in 1 2 3; do echo $i; sleep 0.4; done"
     id = caravan.json("submit", "-t", "60s", "-m", "64M", "--", "sh", "-c", script)["id"]
     assert caravan("jobs", "logs", "--follow", id).stdout == "1\n2\n3\n"
+
+
+def test_logs_are_followed_from_a_try_that_its_site_failed_to_the_next(caravan: Caravan) -> None:
+    script = f"if mkdir {ids.new('run')} 2>&-; then echo the first try; exec sleep 60; else echo again; fi"
+    id = caravan.json("submit", "-t", "2m", "-m", "64M", "--", "sh", "-c", script)["id"]
+    command = [sys.executable, "-m", "caravan.cli", "jobs", "logs", "--follow", id]
+    with subprocess.Popen(command, env=os.environ | caravan.env, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "the first try\n"
+        _poll(lambda: _identity(caravan, id) is not None)
+        process = linux.process(int(str(_identity(caravan, id)).split(":")[2]))
+        assert process is not None
+        os.kill(process.parent, signal.SIGKILL)
+        assert following.communicate(timeout=60)[0] == "again\n"
+    assert following.returncode == 0
 
 
 def test_a_job_is_cancelled(caravan: Caravan) -> None:
@@ -329,6 +345,12 @@ def _close_the_period(town: Town) -> None:
         assert cut.is_success, cut.text
         assert http.post(f"{base}/{period}/close", headers={"Idempotency-Key": "close"}).is_success
         _poll(lambda: http.get(f"{base}/{period}").json()["state"] == "closed")
+
+
+def _identity(caravan: Caravan, job: str) -> str | None:
+    """The backend's name of the process of the job's first task."""
+    found: str | None = caravan.api(f"/broker/v1/jobs/{job}/tasks")["items"][0]["backend_identity"]
+    return found
 
 
 def _poll(holds: Callable[[], bool], seconds: float = 60) -> None:

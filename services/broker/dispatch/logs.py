@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.dispatch import LogAnswer, LogRead
-from caravan.contracts.jobs import LogChunk
+from caravan.contracts.jobs import JobState, LogChunk
 from caravan.contracts.problems import LogUnavailable, NoLogYet
 from caravan.kernel import clock, ids
 from caravan.kernel.database import Database, affected, signal
@@ -18,7 +18,7 @@ from caravan.kernel.tokens import Caller
 from services.broker.dispatch import leasing
 from services.broker.dispatch.models import LogReadRow
 from services.broker.dispatch.wanted import topic
-from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
+from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 
 WAIT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
@@ -54,8 +54,12 @@ class LogService:
         self._db = db
 
     async def read(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
-        """Have the site's agent read a task's output. Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time)."""
-        read = await self._db.write(self._ask, job, wanted, caller)
+        """Have the agent of the site read what the task's last run has written.
+
+        Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time).
+        """
+        request, over = await self._db.write(self._ask, job, wanted, caller)
+        read = request.id
         deadline = clock.monotonic() + WAIT_SECONDS
         try:
             while True:
@@ -75,32 +79,34 @@ class LogService:
         if answer["offset"] + len(data) < answer["size"]:
             data = whole_characters(data)
         return LogChunk(
+            attempt=request.attempt,
             index=wanted.index,
             stream=wanted.stream,
             offset=answer["offset"],
             next_offset=answer["offset"] + len(data),
             size=answer["size"],
-            complete=answer["complete"] and answer["offset"] + len(data) >= answer["size"],
+            complete=over and answer["complete"] and answer["offset"] + len(data) >= answer["size"],
             text=data.decode("utf-8", "replace"),
         )
 
-    def _ask(self, tx: Session, job: str, wanted: LogWanted, caller: Caller) -> str:
+    def _ask(self, tx: Session, job: str, wanted: LogWanted, caller: Caller) -> tuple[LogRead, bool]:
+        """Put the read on the site's list. Returns it, and whether the task has ended."""
         owner = tx.execute(select(JobRow.organization).where(JobRow.id == job)).scalar_one_or_none()
         if owner is None or not caller.is_org_member(owner):
             raise NotFound
         task = tx.execute(
-            select(AttemptRow.id, AttemptRow.site, AttemptRow.reference)
+            select(TaskRow.state, AttemptRow.id, AttemptRow.site, AttemptRow.reference)
             .select_from(TaskRow)
-            .outerjoin(AttemptRow, AttemptRow.id == TaskRow.attempt)
+            .outerjoin(RunRow, RunRow.id == TaskRow.run)
+            .outerjoin(AttemptRow, AttemptRow.id == func.coalesce(RunRow.attempt, TaskRow.attempt))
             .where(TaskRow.job == job, TaskRow.index == wanted.index)
         ).one_or_none()
         if task is None:
             raise NotFound
         if task.reference is None:
             raise NoLogYet
-        read = ids.new("log")
         request = LogRead(
-            id=read,
+            id=ids.new("log"),
             attempt=task.id,
             reference=task.reference,
             index=wanted.index,
@@ -108,9 +114,9 @@ class LogService:
             offset=wanted.offset,
             limit=wanted.limit,
         )
-        tx.add(LogReadRow(id=read, site=task.site, request=request.model_dump(mode="json"), asked_at=clock.now()))
+        tx.add(LogReadRow(id=request.id, site=task.site, request=request.model_dump(mode="json"), asked_at=clock.now()))
         signal(tx, topic(task.site))
-        return read
+        return request, JobState(task.state).final
 
     async def answer(self, site: str, read: str, answer: LogAnswer, caller: Caller) -> None:
         """The agent's answer. One that nobody waits for any more is dropped. Raises Invalid when its data isn't base64."""

@@ -130,6 +130,6 @@ async def read_job_log(
     limit: Annotated[int, Query(ge=1, le=LOG_BYTES, description="Bytes at most.")] = 65_536,
     tail: Annotated[int | None, Query(ge=1, le=LOG_BYTES, description="The last so many bytes instead.")] = None,
 ) -> LogChunk:
-    """Read a piece of one task's output, also while it runs. Go on at `next_offset`."""
+    """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, at 0."""
     wanted = LogWanted(index, stream, -tail if tail else offset, tail or limit)
     return await logs.read(job, wanted, caller)
