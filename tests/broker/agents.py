@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from caravan.contracts.dispatch import Desired
 from caravan.kernel import clock
-from services.broker.adapters.fake import adapter
+from services.broker.adapters.fake import FakeBackend, adapter
+from services.broker.adapters.port import SiteContext
 from services.broker.agent import Agent, AgentSettings
 from tests.broker.dispatch_double import Dispatch, DispatchApi, Placed
 
@@ -17,6 +18,19 @@ QUICK = AgentSettings(
     batch_seconds=0.001,
 )  # fmt: skip
 START = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
+
+
+class Only:
+    """The adapter of a site with this backend."""
+
+    descriptor, grant = adapter.descriptor, adapter.grant
+
+    def __init__(self, backend: FakeBackend) -> None:
+        self.backend = backend
+
+    @asynccontextmanager
+    async def open(self, context: SiteContext) -> AsyncIterator[FakeBackend]:
+        yield self.backend
 
 
 async def until(true: Callable[[], bool], seconds: float = 10) -> None:

@@ -244,6 +244,8 @@ class Dispatch:
                 placed.runs[item.backend_identity] = Run(item.index, item)
             elif item.observation > run.seen.observation and run.seen.state is not RunState.ENDED:
                 run.seen = item
+            elif item.observation > run.seen.observation and item.ended_at is not None and not run.final:
+                run.seen = run.seen.model_copy(update={"observation": item.observation, "ended_at": item.ended_at})
         elif item.backend_identity not in placed.runs:
             why = "usage of a run that wasn't seen"
         else:
@@ -281,6 +283,8 @@ class Dispatch:
         if known is None or known.revision < item.usage.revision:
             if run.final:
                 return "usage after the end of the books"
+            if run.seen.ended_at is not None and any(span.end > run.seen.ended_at for span in item.usage.spans):
+                return "usage after the end of the run"
             run.hours[item.usage.hour] = item.usage
         return None
 

@@ -1,8 +1,7 @@
 """An agent with a fake site and a broker's double: from staging to the end, and nothing twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 from caravan.contracts.dispatch import Commit, Committed
 from caravan.contracts.jobs import Outcome
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
-from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, SiteContext, Unavailable
+from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, Unavailable
 from services.broker.agent import Agent
-from tests.broker.agents import QUICK, START, an_agent, closed, running, until
+from tests.broker.agents import QUICK, START, Only, an_agent, closed, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi
 
 
@@ -128,19 +127,6 @@ class Grace(FakeBackend):
     async def forget(self, reference: str) -> None:
         self.forgot_what_runs |= not self.site.submissions[reference].ended
         await super().forget(reference)
-
-
-class Only:
-    """The adapter of a site with this backend."""
-
-    descriptor, grant = adapter.descriptor, adapter.grant
-
-    def __init__(self, backend: FakeBackend) -> None:
-        self.backend = backend
-
-    @asynccontextmanager
-    async def open(self, context: SiteContext) -> AsyncIterator[FakeBackend]:
-        yield self.backend
 
 
 @pytest.mark.parametrize("turned_up", ["later", "at once"])

@@ -1,8 +1,8 @@
 """What an agent tells the broker of runs and usage: all of it, in order, again where it was not believed, and what is complete."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,11 +11,11 @@ from caravan.contracts.dispatch import Desired, Report, Reported, ReportItem
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
-from services.broker.adapters.fake import FakeBackend, FakeSite, HandClock, adapter
-from services.broker.adapters.port import NotSeen, RunSeen, Seen, SiteContext
+from services.broker.adapters.fake import FakeBackend, FakeSite, HandClock
+from services.broker.adapters.port import NotSeen, RunSeen, Seen
 from services.broker.agent import Agent
 from services.broker.agent.watched import Watched
-from tests.broker.agents import QUICK, START, an_agent, closed, running, until
+from tests.broker.agents import QUICK, START, Only, an_agent, closed, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi, stated_all
 
 
@@ -57,23 +57,15 @@ async def test_an_attempt_that_the_backend_does_not_show_is_unknown_and_holds_us
                 else found
             )
 
-    class BlindAdapter:
-        descriptor, grant = adapter.descriptor, adapter.grant
-        backend = Blind(site)
-
-        @asynccontextmanager
-        async def open(self, context: SiteContext) -> AsyncIterator[Blind]:
-            yield self.backend
-
-    kept = BlindAdapter()
+    backend = Blind(site)
     placed = broker.attempts[broker.place("#fake run=100")]
 
     def agent() -> Agent:
-        return Agent(broker.site, DispatchApi(broker), {"fake": kept}, "fake", settings=QUICK)
+        return Agent(broker.site, DispatchApi(broker), {"fake": Only(backend)}, "fake", settings=QUICK)
 
     async with running(agent()):
         await until(lambda: placed.state == "running")
-        kept.backend.blind = True
+        backend.blind = True
         await until(lambda: placed.state == "unknown")
     before = broker.complete_through
     time.advance(60)
@@ -82,7 +74,7 @@ async def test_an_attempt_that_the_backend_does_not_show_is_unknown_and_holds_us
         await until(lambda: broker.epoch == 2)
         await asyncio.sleep(0.05)
         assert broker.complete_through == before
-        kept.backend.blind = False
+        backend.blind = False
         time.advance(60)
         await until(lambda: closed(placed))
     assert placed.history[-2:] in (["unknown", "ended"], ["running", "ended"])
@@ -102,12 +94,13 @@ class Doubtful(DispatchApi):
         if not doubted:
             return await super().report(site, report)
         self.doubts -= 1
+        before = list(self.dispatch.wrong)
         places = [place for place in range(len(report.items)) if place not in doubted]
         believed = tuple(report.items[place] for place in places)
         rest = await super().report(site, report.model_copy(update={"items": believed, "usage_complete_through": None}))
         rejected = {places[place]: why for place, why in rest.rejected.items()}
         # what stands on what was doubted can't be believed either
-        self.dispatch.wrong.clear()
+        self.dispatch.wrong = before
         return Reported(applied=rest.applied, rejected=rejected | dict.fromkeys(doubted, "doubtful"))
 
 
@@ -218,3 +211,36 @@ async def test_books_that_stay_open_hold_back_the_end_and_change_by_revision(
         site.hold_books = False
         await until(lambda: closed(placed))
     assert run.final
+
+
+async def test_books_that_close_correct_when_a_run_ended_before_they_state_its_usage(
+    broker: Dispatch, site: FakeSite, time: HandClock
+) -> None:
+    class Guessing(FakeBackend):
+        """Says of a run whose books are open that it ended two seconds before it did."""
+
+        async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+            found = await super().observe(references)
+            return {
+                reference: replace(seen, runs=tuple(map(guessed, seen.runs))) if isinstance(seen, Seen) else seen
+                for reference, seen in found.items()
+            }
+
+    def guessed(run: RunSeen) -> RunSeen:
+        if run.final or run.ended_at is None:
+            return run
+        end = run.ended_at - timedelta(seconds=2)
+        return replace(run, ended_at=end, spans=tuple(span.model_copy(update={"end": end}) for span in run.spans))
+
+    site.hold_books = True
+    placed = broker.attempts[broker.place("#fake run=60")]
+    async with running(Agent(broker.site, DispatchApi(broker), {"fake": Only(Guessing(site))}, "fake", settings=QUICK)):
+        await until(lambda: placed.state == "running")
+        time.advance(60)
+        await until(lambda: placed.state == "ended")
+        (run,) = placed.runs.values()
+        assert run.seen.ended_at == START + timedelta(seconds=58)
+        site.hold_books = False
+        await until(lambda: closed(placed))
+    assert run.seen.ended_at == START + timedelta(seconds=60)
+    assert run.spans() == [(START, START + timedelta(seconds=60), 1)]

@@ -54,6 +54,9 @@ async def test_what_cant_be_true_is_refused_and_changes_nothing(platform: Platfo
         ]
         it.apply(tx, ended)
         words.append(it.refused(tx, run.final()))
+        words.append(it.refused(tx, run_of(it, seconds=21, identity="one").usage()[-1]))
+        earlier = Run(it.attempt, seconds=1, start=T0 - timedelta(seconds=5), identity="one")
+        words.append(it.refused(tx, earlier.ended(4)))
         it.apply(tx, *run.usage(), run.final())
         words.append(it.refused(tx, run.usage(2)[0]))
         it.apply(tx, AttemptObserved(attempt=it.attempt, observation=9, state="ended", runs=1))
@@ -71,6 +74,7 @@ async def test_what_cant_be_true_is_refused_and_changes_nothing(platform: Platfo
         "this backend identity belongs to another run", "this run has not been observed yet",
         "a run that has not ended can't have its books closed", "a run of this attempt has not ended",
         "the run had not started then", "usage of this run is missing here; state it again",
+        "the run had ended by then", "a run ends after it has started",
         "the books of this run were closed", "the attempt has ended",
     ]  # fmt: skip
 
@@ -121,6 +125,26 @@ async def test_usage_is_replaced_by_higher_revisions_only(platform: Platform) ->
     applied, revisions = await tried(platform, unit)
     assert applied == [True, False, False, True, True, True, False]
     assert revisions == [2, 5]
+
+
+async def test_open_books_may_correct_when_a_run_ended_and_nothing_else(platform: Platform) -> None:
+    """Slurm's controller tells the end first, its books later, and they may differ."""
+
+    def unit(tx: Session) -> list[bool]:
+        it = staged(tx)
+        run, longer = run_of(it, identity="one"), run_of(it, seconds=12, identity="one", outcome=Outcome.USER)
+        it.apply(tx, run.running(1), run.ended(3), AttemptObserved(attempt=it.attempt, observation=4, state="ended"))
+        version = tx.get_one(JobRow, it.job).version
+        assert it.refused(tx, longer.usage()[-1]) == "the run had ended by then"
+        applied = it.apply(tx, longer.ended(2), longer.ended(5), longer.running(6), *longer.usage(), longer.final())
+        applied += it.apply(tx, run.ended(7))
+        job = tx.get_one(JobRow, it.job)
+        row = tx.execute(select(RunRow).where(RunRow.job == it.job)).scalar_one()
+        assert (job.state, job.ended_at, job.version) == (JobState.SUCCEEDED, longer.end, version + 1)
+        assert (row.state, row.outcome, row.ended_at) == (RunState.ENDED, Outcome.SUCCEEDED, longer.end)
+        return applied
+
+    assert await tried(platform, unit) == [False, True, False, True, True, True, False]
 
 
 async def test_a_duplicate_says_nothing_of_its_task(platform: Platform) -> None:

@@ -147,13 +147,15 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
     ).scalar_one_or_none()
     if row is not None and (row.attempt != attempt.id or row.index != item.index):
         raise CannotBe("this backend identity belongs to another run")
-    if row is not None and (item.observation <= row.observation or row.state == RunState.ENDED):
+    if row is not None and item.observation <= row.observation:
         return False
     ended = item.state is RunState.ENDED
     if (item.ended_at is not None, item.outcome is not None) != (ended, ended):
         raise CannotBe("a run has an end and an outcome once it has ended")
-    if item.ended_at is not None and item.ended_at < item.started_at:
+    if item.ended_at is not None and item.ended_at < (row or item).started_at:
         raise CannotBe("a run ends after it has started")
+    if row is not None and row.state == RunState.ENDED:
+        return _corrected(tx, row, item)
     if attempt.state == AttemptState.ENDED:
         raise CannotBe("the attempt has ended")
     job = tx.get_one(JobRow, attempt.job)
@@ -191,6 +193,18 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
     else:
         _run_ends(tx, job, row, item.ended_at, Outcome(row.outcome))
         store.follow_tasks(tx, job, item.ended_at)
+    return True
+
+
+def _corrected(tx: Session, run: RunRow, item: RunObserved) -> bool:
+    """A run that has ended stays as it is, but for when it did: until its books are closed, they may know that better."""
+    if run.final or item.ended_at is None:
+        return False
+    run.observation, run.ended_at = item.observation, item.ended_at
+    job = tx.get_one(JobRow, run.job)
+    job.version += 1
+    if job.ended_at is not None:
+        job.ended_at = max(job.ended_at, item.ended_at)
     return True
 
 
@@ -234,6 +248,8 @@ def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
         raise CannotBe("the books of this run were closed")
     if any(span.start < run.started_at for span in item.usage.spans):
         raise CannotBe("the run had not started then")
+    if run.ended_at is not None and any(span.end > run.ended_at for span in item.usage.spans):
+        raise CannotBe("the run had ended by then")
     run.hours = run.hours | {hour: item.usage.revision}
     feed.fact(
         tx,
