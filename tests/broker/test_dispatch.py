@@ -266,7 +266,8 @@ async def test_another_sites_agent_and_other_callers_can_do_nothing_here(shop: S
 async def test_another_organization_sees_nothing_of_a_job(shop: Shop) -> None:
     job = await shop.customer.submit()
     attempt = await shop.hand.play(job)
-    other = await shop.market.customer()
+    other = await shop.market.customer(shop.site)
+    await sold(other, shop.offering)
     broker = other.broker
     acts: list[Callable[[str], Awaitable[object]]] = [
         broker.get_job,
@@ -281,7 +282,11 @@ async def test_another_organization_sees_nothing_of_a_job(shop: Shop) -> None:
             await act(job.id)
     with pytest.raises(NotFound):
         await broker.declare_attempt_lost(attempt)
-    assert not (await broker.list_jobs()).items
+    theirs = await other.submit()
+    assert [found.id for found in (await broker.list_jobs()).items] == [theirs.id]
     assert not (await broker.list_jobs(project=shop.customer.project)).items
+    roles = (f"org/{one.organization}:member" for one in (shop.customer, other))
+    both = shop.market.platform.broker("both", *roles)
+    assert [found.id for found in (await both.list_jobs()).items] == [theirs.id, job.id]
     reader = shop.market.platform.broker("finance", "platform:finance")
     assert (await reader.get_job(job.id)).id == job.id
