@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock, ids
+from services.accounting.funds import holds
 from services.accounting.periods import service as periods
 from services.accounting.periods.closing import finish
 from services.accounting.periods.models import PeriodRow
@@ -129,9 +130,10 @@ async def test_a_hold_lowered_below_what_was_captured_stays_at_it(world: World) 
 async def test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_before(world: World) -> None:
     job, run, other = await job_with_hold(world), ids.new("run"), ids.new("run")
     job.use(run, 0, 40)
-    job.settle({run: {hour_of(0): 3}, other: {}})
-    await world.deliver()
-    assert (await job.read())["status"] == "open"
+    for _ in ("first", "again"):
+        job.settle({run: {hour_of(0): 3}, other: {}})
+        await world.deliver()
+        assert (await job.read())["status"] == "open"
     job.end(run)
     job.end(other)
     await world.deliver()
@@ -147,9 +149,24 @@ async def test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_befor
     assert (await world.funds())["available"] == "999.59"
     job.settle({run: {hour_of(0): 3}})
     await world.deliver()
+    await world.db.write(holds.free_rest, job.id, T0)
     assert len((await job.read())["movements"]) == len(steps)
     refused(await world.put_hold(job, 9, "60.00"), 409, "hold_outdated")
     await world.consistent()
+
+
+async def test_a_settlement_waits_for_all_runs_of_its_own_job_and_for_no_other(world: World) -> None:
+    job, waiting = await job_with_hold(world), await job_with_hold(world)
+    first, second = ids.new("run"), ids.new("run")
+    waiting.settle({ids.new("run"): {}})
+    job.settle({first: {hour_of(0): 1}, second: {hour_of(0): 1}})
+    for run in (first, second):
+        job.use(run, 0, 10)
+        await world.deliver()
+        assert (await job.read())["status"] == "open"
+        job.end(run)
+        await world.deliver()
+    assert [(await one.read())["status"] for one in (job, waiting)] == ["settled", "open"]
 
 
 async def test_usage_that_comes_after_settling_is_charged_and_holds_nothing(world: World) -> None:

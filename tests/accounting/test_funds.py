@@ -116,6 +116,16 @@ async def test_a_hold_counts_in_every_budget_whose_span_has_its_submission(world
     await world.consistent()
 
 
+async def test_a_budgets_span_has_its_start_and_not_its_end(world: World) -> None:
+    await world.deposit("100.00")
+    before = await budget(world, "50.00", days=1)
+    start, instant = T0 - timedelta(days=1), timedelta.resolution
+    for submitted_at in (start - instant, start, T0 - instant, T0):
+        assert (await world.job().hold("1.00", submitted_at=submitted_at))["granted"]
+    after = await budget(world, "50.00", days=1)
+    assert [ok(await world.member.get(f"/budgets/{one['id']}"))["held"] for one in (before, after)] == ["2.00", "2.00"]
+
+
 async def test_a_new_budget_counts_what_its_span_has_already(world: World) -> None:
     await world.deposit("100.00")
     await world.job().hold("8.00")
