@@ -137,7 +137,7 @@ class LogUnavailable(Problem):
 
 
 class NoLogYet(Problem):
-    """This task has produced no output that can be read: it has not been released to its site."""
+    """This task has produced no output that can be read: it has not been released to its site, or has ended without a run."""
 
     status, code = 409, "no_log_yet"
     title, title_zh = "No output yet", "尚无输出"

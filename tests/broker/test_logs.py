@@ -103,6 +103,15 @@ async def test_the_last_runs_output_is_read_while_its_task_is_tried_again(shop: 
     assert await read() == second
 
 
+async def test_a_task_that_ended_without_a_run_has_no_output_to_wait_for(shop: Shop) -> None:
+    job = await shop.customer.submit()
+    attempt = await shop.hand.start(job)
+    await shop.customer.broker.cancel_job(job.id)
+    await shop.hand.end(attempt, [])
+    with pytest.raises(NoLogYet):
+        await shop.customer.broker.read_job_log(job.id)
+
+
 async def test_an_agent_that_does_not_answer_is_not_waited_for_long(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,7 @@ class LogService:
         if owner is None or not caller.is_org_member(owner):
             raise NotFound
         task = tx.execute(
-            select(TaskRow.state, AttemptRow.id, AttemptRow.site, AttemptRow.reference)
+            select(TaskRow.state, TaskRow.run, AttemptRow.id, AttemptRow.site, AttemptRow.reference)
             .select_from(TaskRow)
             .outerjoin(RunRow, RunRow.id == TaskRow.run)
             .outerjoin(AttemptRow, AttemptRow.id == func.coalesce(RunRow.attempt, TaskRow.attempt))
@@ -103,7 +103,8 @@ class LogService:
         ).one_or_none()
         if task is None:
             raise NotFound
-        if task.reference is None:
+        over = JobState(task.state).final
+        if task.reference is None or (over and task.run is None):
             raise NoLogYet
         request = LogRead(
             id=ids.new("log"),
@@ -116,7 +117,7 @@ class LogService:
         )
         tx.add(LogReadRow(id=request.id, site=task.site, request=request.model_dump(mode="json"), asked_at=clock.now()))
         signal(tx, topic(task.site))
-        return request, JobState(task.state).final
+        return request, over
 
     async def answer(self, site: str, read: str, answer: LogAnswer, caller: Caller) -> None:
         """The agent's answer. One that nobody waits for any more is dropped. Raises Invalid when its data isn't base64."""
