@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from caravan.client import each
@@ -162,7 +162,14 @@ async def test_when_accounting_is_away_the_job_waits_and_goes_on_by_itself(shop:
     assert poor.reason in (PendingReason.FUNDS_UNCONFIRMED, PendingReason.NO_CAPACITY)
     assert not await shop.hand.everything()
     await until(lambda: shop.customer.is_placed(job.id))
+    assert (await shop.customer.job(job.id)).version > job.version, "a change is told by the version"
     assert await shop.hand.attempt_of(job)
+
+
+async def test_what_is_funded_and_placed_is_not_looked_at_again(shop: Shop) -> None:
+    job = await shop.customer.submit()
+    due = select(JobRow.wake_at).where(JobRow.id == job.id)
+    assert await shop.market.platform.runtime.db.read(lambda tx: tx.execute(due).scalar_one()) is None
 
 
 async def test_a_hold_refused_later_refuses_the_job(market: Market) -> None:
