@@ -135,12 +135,14 @@ async def test_open_books_may_correct_when_a_run_ended_and_nothing_else(platform
         run, longer = run_of(it, identity="one"), run_of(it, seconds=12, identity="one", outcome=Outcome.USER)
         it.apply(tx, run.running(1), run.ended(3), AttemptObserved(attempt=it.attempt, observation=4, state="ended"))
         version = tx.get_one(JobRow, it.job).version
+        assert tx.get_one(JobRow, it.job).settled_at is None, "its books are open"
         assert it.refused(tx, longer.usage()[-1]) == "the run had ended by then"
         applied = it.apply(tx, longer.ended(2), longer.ended(5), longer.running(6), *longer.usage(), longer.final())
         applied += it.apply(tx, run.ended(7))
         job = tx.get_one(JobRow, it.job)
         row = tx.execute(select(RunRow).where(RunRow.job == it.job)).scalar_one()
         assert (job.state, job.ended_at, job.version) == (JobState.SUCCEEDED, longer.end, version + 1)
+        assert job.settled_at is not None
         assert (row.state, row.outcome, row.ended_at) == (RunState.ENDED, Outcome.SUCCEEDED, longer.end)
         return applied
 
