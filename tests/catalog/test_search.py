@@ -1,7 +1,7 @@
 import pytest
 
 from tests.catalog.world import ASCEND, H100, Centre, a_centre, a_report, report, tariff, with_cards
-from tests.support import Json, Person, Running, ok, pointers, refused
+from tests.support import Json, Person, Running, ok, pointers, refused, until
 
 
 async def names(person: Person, **query: object) -> list[str]:
@@ -109,9 +109,13 @@ async def test_the_cheapest_comes_first_and_what_has_no_price_now_last(centre: C
     for name, price in (("dear", "3"), ("cheap", "1"), ("middle", "2"), ("cheap too", "1")):
         await centre.on_sale(site["id"], price, name=name)
     unpriced = await centre.on_sale(site["id"], "0.01", name="unpriced")
-    later = {"tariffs": [tariff("later", 3600)]}
-    ok(await centre.admin.post(f"/offerings/{unpriced['id']}/price-lists", later), 201)
-    assert await names(stranger, cpus=1) == ["cheap", "cheap too", "middle", "dear", "unpriced"]
+    ending = {"tariffs": [tariff("ending", -60, 2, {"cpu_core_hour": "0.01"}), tariff("later", 3600)]}
+    ok(await centre.admin.post(f"/offerings/{unpriced['id']}/price-lists", ending), 201)
+
+    async def ended() -> bool:
+        return await names(stranger, cpus=1) == ["cheap", "cheap too", "middle", "dear", "unpriced"]
+
+    await until(ended)
     assert await names(stranger, cpus=2, max_price="4.00") == ["cheap", "cheap too", "middle"]
     assert await names(stranger, max_price="0.99") == []
 
