@@ -228,6 +228,14 @@ async def test_a_task_that_cannot_be_isolated_is_the_sites_fault_and_never_runs(
     assert await site.text(reference) == ""
 
 
+async def test_output_that_is_removed_ends_nothing(site: Site) -> None:
+    reference = await site.start("echo begun; sleep 1; echo done\n")
+    await site.has_said(reference, "begun")
+    folder = Path(str(site.harness.context.settings["folder"]), "submissions", reference, "logs")
+    (folder / "0.stdout").unlink()
+    assert (await site.ended(reference)).runs[0].outcome is Outcome.SUCCEEDED
+
+
 async def test_a_missing_interpreter_is_named(site: Site) -> None:
     run = await site.run("#!/opt/no/such/python -u\nprint()\n")
     assert (run.outcome, run.exit_code) == (Outcome.USER, 127)

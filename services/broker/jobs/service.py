@@ -92,8 +92,9 @@ class JobService:
         accepted = await self._db.write(self._accept_each, part, caller)
         await steps.reach("submit")
         asks = [ask for ask in accepted if isinstance(ask, Ask)]
-        answered = await self._ask_each(asks) if asks else []
-        await self._db.write(self._decide_each, list(zip(asks, answered, strict=True)))
+        if asks:
+            answered = await self._ask_each(asks)
+            await self._db.write(self._decide_each, list(zip(asks, answered, strict=True)))
         return await self._db.read(self._answer_each, [job for job, _ in part], accepted)
 
     def _accept_each(

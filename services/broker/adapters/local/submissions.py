@@ -46,6 +46,10 @@ OVERLAP_SECONDS = 2.0
 """How far `changed` looks back before the time it is asked for: the kernel stamps files by a coarser clock."""
 
 
+def _second(value: float) -> datetime:
+    return clock.from_seconds(int(value))
+
+
 @dataclass
 class Known:
     """What was read of an open submission and can't change any more."""
@@ -217,7 +221,7 @@ class Submissions:
                 at = os.stat(f"{entry.path}/submission.json").st_mtime
             except FileNotFoundError:
                 continue
-            found.append(Staged(entry.name.rpartition("-")[0], entry.name, clock.from_seconds(int(at))))
+            found.append(Staged(entry.name.rpartition("-")[0], entry.name, _second(at)))
         return found
 
     def changed(self, since: float | None) -> Sequence[str]:
@@ -256,13 +260,9 @@ class Submissions:
         known = self._known(reference, path)
         claim = known.claim = known.claim or files.read(f"{path}/claim")
         if claim is None:
-            return Seen(
-                reference, released=False, queued=False, ended=False, runs=(), seen_at=clock.from_seconds(int(now))
-            )
+            return Seen(reference, False, False, False, (), _second(now))
         if claim["by"] != "supervisor":
-            return Seen(
-                reference, False, False, True, (), clock.from_seconds(int(now)), "cancelled before it was released"
-            )
+            return Seen(reference, False, False, True, (), _second(now), "cancelled before it was released")
         seen_at = now
         if known.ended is None:
             ended = files.read(f"{path}/ended")
@@ -274,18 +274,12 @@ class Submissions:
             self._read(path, known)
             known.ended = ended
         runs = tuple(
-            self._run(known, start, known.ends.get(index), clock.from_seconds(int(seen_at)))
+            self._run(known, start, known.ends.get(index), _second(seen_at))
             for index, start in sorted(known.starts.items(), key=lambda item: int(item[0]))
         )
         detail = known.ended["detail"] if known.ended else ""
         return Seen(
-            reference,
-            True,
-            not known.ended and not runs,
-            known.ended is not None,
-            runs,
-            clock.from_seconds(int(seen_at)),
-            detail,
+            reference, True, not known.ended and not runs, known.ended is not None, runs, _second(seen_at), detail
         )
 
     def _known(self, reference: str, path: Path) -> Known:
@@ -316,8 +310,8 @@ class Submissions:
             known.starts[index] = known.ends[index]
 
     def _run(self, known: Known, start: dict[str, Any], end: dict[str, Any] | None, seen_at: datetime) -> RunSeen:
-        started_at = clock.from_seconds(int(start["started_at"]))
-        ended_at = clock.from_seconds(int(end["ended_at"])) if end else None
+        started_at = _second(start["started_at"])
+        ended_at = _second(end["ended_at"]) if end else None
         until = ended_at or seen_at
         spans: tuple[Span, ...] = ()
         if until > started_at:
