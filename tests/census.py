@@ -1,4 +1,4 @@
-"""Counts what a run of the tests really ran, for CI (`pytest --census`).
+"""Counts what a run of the tests really ran, for CI (`pytest --census`), also where several processes run them.
 
 The run fails when a test was skipped, expected to fail or deselected without standing in tests/allowed_skips.txt
 (`<node id>  <reason>` a line), and when fewer tests ran, in all or on one engine, than tests/minimum_tests.txt says
@@ -7,16 +7,17 @@ The run fails when a test was skipped, expected to fail or deselected without st
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 HERE = Path(__file__).parent
 ENGINES = ("sqlite", "postgresql")
+ENGINE = "census-engine"
 
 
 class Census:
     def __init__(self) -> None:
-        self.engine_of: dict[str, str] = {}
         self.ran = dict.fromkeys(("total", *ENGINES), 0)
         self.not_run: dict[str, str] = {}
 
@@ -25,7 +26,7 @@ class Census:
             if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
                 engine = item.callspec.params.get("database_engine")
                 if engine:
-                    self.engine_of[item.nodeid] = str(engine)
+                    item.user_properties.append((ENGINE, str(engine)))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.not_run.update((item.nodeid, "deselected") for item in items)
@@ -41,8 +42,14 @@ class Census:
             self.not_run[report.nodeid] = "skipped"
         elif report.when == "call":
             self.ran["total"] += 1
-            if engine := self.engine_of.get(report.nodeid):
-                self.ran[engine] += 1
+            for name, value in report.user_properties:
+                if name == ENGINE:
+                    self.ran[str(value)] += 1
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A process of pytest-xdist has ended: what it left out while it collected."""
+        self.not_run.update(node.workeroutput.get("census", {}) if hasattr(node, "workeroutput") else {})
 
     def faults(self) -> Iterator[str]:
         allowed = dict(_lines(HERE / "allowed_skips.txt"))
@@ -55,7 +62,9 @@ class Census:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if session.exitstatus == pytest.ExitCode.OK and any(self.faults()):
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["census"] = self.not_run
+        elif session.exitstatus == pytest.ExitCode.OK and any(self.faults()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

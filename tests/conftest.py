@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
 
-pytest_plugins = ["pytester", "tests.census", "tests.backends.slurm.fixtures"]
+pytest_plugins = ["pytester", "tests.census", "tests.sharing", "tests.backends.slurm.fixtures"]
 
 # a machine under load is slow without being wrong
 settings.register_profile(
@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("CARAVAN_EXAMPLES", "short"))
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The DSN of a running PostgreSQL. A run without one fails; it never skips."""
+    """The DSN of a running PostgreSQL, one for each process of the run. A run without one fails; it never skips."""
     server = Server()
     try:
         yield server.dsn
