@@ -51,6 +51,9 @@ Accelerators = Annotated[int | None, typer.Option("--accelerators", help="Per no
 Accelerator = Annotated[str | None, typer.Option("--accelerator", help="Its kind, acc_….")]
 ArrayText = Annotated[str | None, typer.Option("--array", "-a", help="Indexes: 0-3, 1,5,7 or 0-99%10 (10 at once).")]
 Env = Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE; repeat for more.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="name=value, of an offering's choices (qos=high); repeat for more.")
+]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="name=value; repeat for more.")]
 Tiers = Annotated[list[str] | None, typer.Option("--tier", help="Only cloud, hpc or ai; repeat for more.")]
 Offerings = Annotated[list[str] | None, typer.Option("--offering", help="Only this offering; repeat for more.")]
@@ -113,6 +116,7 @@ class Wanted:
     accelerator: str | None
     array: str | None
     env: Sequence[str] | None
+    options: Sequence[str] | None
     labels: Sequence[str] | None
     tiers: Sequence[str] | None
     offerings: Sequence[str] | None
@@ -197,6 +201,7 @@ class Wanted:
             "script": self._script(),
             "array": None if self.array is None else array(self.array),
             "environment": _pairs(self.env, "--env NAME=VALUE"),
+            "options": _pairs(self.options, "--option name=value"),
             "labels": _pairs(self.labels, "--label name=value"),
             "max_cost": self.max_cost,
             "max_attempts": self.max_attempts,

@@ -21,7 +21,7 @@ from caravan.contracts.ids import (
     RunId,
     SiteId,
 )
-from caravan.contracts.offerings import Capacity, Tier
+from caravan.contracts.offerings import Capacity, TargetField, TargetValue, Tier
 from caravan.kernel.money import Money
 
 SCRIPT_BYTES = 524_288
@@ -124,6 +124,13 @@ class JobSpec(Model):
     prefer: Prefer = Prefer.CHEAPEST
     max_cost: Money | None = Field(default=None, description="Candidates whose worst case is dearer are refused.")
     max_attempts: Annotated[int, Field(ge=1, le=10, strict=True)] = 3
+    options: dict[TargetField, TargetValue] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="What the backend is told beyond the resources, of what an offering's `choices` allow; "
+        "offerings that don't are refused.",
+        examples=[{}],
+    )
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=50)
 
     @model_validator(mode="before")

@@ -1,5 +1,6 @@
 """What is sold: accelerators, sites, offerings, and the price lists that go with them."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Self
@@ -159,6 +160,10 @@ class Capacity(Model):
         )
 
 
+TargetField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+TargetValue = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class OfferingDraft(Model):
     site: SiteId
     name: Name = Field(examples=["通用计算"])
@@ -167,6 +172,13 @@ class OfferingDraft(Model):
     limits: Limits
     accelerator: AcceleratorId | None = None
     target: JsonObject = Field(default_factory=dict)
+    choices: dict[TargetField, tuple[TargetValue, ...]] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="What a job may set of the target by its `options`: field -> the values to choose from. "
+        "All else is as the target has it.",
+        examples=[{"qos": ["normal", "high"]}],
+    )
     capacity: Capacity
     queue_ahead: Count = Field(default=0, description="How many attempts may wait at the backend beyond the capacity.")
 
@@ -177,6 +189,10 @@ class OfferingDraft(Model):
                 "accelerator", "Name an accelerator and give limits.accelerators_per_node, or neither of them"
             )
         return self
+
+    def target_with(self, options: Mapping[TargetField, TargetValue]) -> JsonObject:
+        """The backend target of a job that chose these."""
+        return {**self.target, **options}
 
 
 class Offering(OfferingDraft):

@@ -132,6 +132,29 @@ def test_the_cheapest_worst_case_comes_first_and_ties_go_to_the_older_offering(w
     assert not decision.refused
 
 
+def test_a_job_chooses_only_what_the_offering_leaves_to_it(world: World) -> None:
+    sold = world.add(choices={"qos": ["normal", "high"]})
+    assert world.decide(spec(options={"qos": "high"})).options[0].sold == sold
+    for options, name, limit in (({"qos": "urgent"}, "qos", "normal, high"), ({"account": "x"}, "account", None)):
+        reason = world.reasons(spec(options=options))["option"]
+        assert (reason.field, reason.asked, reason.limit) == (f"/options/{name}", options[name], limit)
+        assert name in reason.detail
+
+
+def test_what_a_job_chooses_is_granted_as_such(world: World) -> None:
+    targets: list[Mapping[str, Any]] = []
+
+    def grant(resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
+        targets.append(target)
+        return fake.grant(resources, {}, settings)
+
+    world.adapters = {"fake": AdapterHere(fake.descriptor.version, grant)}
+    world.add(target={"partition": "a", "qos": "normal"}, choices={"qos": ["normal", "high"]})
+    world.decide(spec(options={"qos": "high"}))
+    world.reasons(spec(options={"qos": "highest"}))
+    assert targets == [{"partition": "a", "qos": "high"}]
+
+
 def test_room_is_asked_only_for_offerings_where_the_job_could_run(world: World) -> None:
     fits, _ = world.add(), world.add(limits=Limits(nodes=1, cpus_per_node=1, memory_mib_per_node=1, walltime_seconds=1))
     world.decide(spec())

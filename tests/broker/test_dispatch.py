@@ -156,9 +156,10 @@ async def test_a_new_agent_hears_of_all_that_is_open_and_how_far_it_was_told(
 
 async def test_what_was_placed_is_dispatched_whatever_becomes_of_its_offering(shop: Shop) -> None:
     seller = shop.market.seller
-    offering = await shop.market.offering(shop.site, cpus=8, target={"partition": "long"})
+    target, choices = {"partition": "long", "qos": "normal"}, {"qos": ("normal", "high")}
+    offering = await shop.market.offering(shop.site, cpus=8, target=target, choices=choices)
     await sold(shop.customer, offering.id)
-    job = await shop.customer.submit(offerings=(offering.id,))
+    job = await shop.customer.submit(offerings=(offering.id,), options={"qos": "high"})
     await seller.pause_offering(offering.id)
     await seller.archive_offering(offering.id)
 
@@ -169,7 +170,7 @@ async def test_what_was_placed_is_dispatched_whatever_becomes_of_its_offering(sh
     await until(gone)
     items = (await shop.hand.everything()).values()
     [submission] = [item.submission for item in items if item.submission and item.submission.job == job.id]
-    assert submission.target == {"partition": "long"}
+    assert submission.target == {"partition": "long", "qos": "high"}
     await shop.hand.play(job)
     assert (await shop.customer.job(job.id)).state == "succeeded"
 

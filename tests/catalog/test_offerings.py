@@ -147,6 +147,18 @@ async def test_an_offerings_references_and_target_are_checked(catalog: Running, 
     assert await wrong("invalid", an_offering(site, tier="quantum")) == ["/tier"]
 
 
+async def test_what_a_job_may_choose_of_a_target_is_checked_like_the_target(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    site = (await centre.site())["id"]
+    wrong = {"queue": ["q"], "partition": ["normal"], "qos": ["high", "much too long"]}
+    answer = await centre.admin.post("/offerings", an_offering(site, choices=wrong))
+    assert pointers(refused(answer, 422, "settings_refused")) == ["/choices/queue/0", "/choices/qos/1"]
+    choices = {"partition": ["normal", "long"], "qos": ["high"]}
+    offering = ok(await centre.admin.post("/offerings", an_offering(site, choices=choices)), 201)
+    assert offering["choices"] == choices
+    assert ok(await centre.admin.get(f"/offerings/{offering['id']}"))["choices"] == choices
+
+
 async def test_an_offering_on_sale_keeps_what_jobs_were_placed_by(catalog: Running, operator: Person) -> None:
     centre = await a_centre(catalog, operator)
     site = await centre.site()

@@ -28,7 +28,11 @@ DESCRIPTOR = AdapterDescriptor(
         "additionalProperties": False,
     },
     tenant_settings={"type": "object", "properties": {"user": {"type": "string"}}, "required": ["user"]},
-    target={"type": "object", "properties": {"partition": {"type": "string"}}, "additionalProperties": False},
+    target={
+        "type": "object",
+        "properties": {"partition": {"type": "string"}, "qos": {"type": "string", "maxLength": 8}},
+        "additionalProperties": False,
+    },
     capabilities=("logs",),
     books_lag_seconds=0,
 )

@@ -76,6 +76,7 @@ def test_options_become_the_fields_of_the_spec(tmp_path: Path) -> None:
         walltime="1h",
         array="0-3%2",
         env=["MESH=fine", "EMPTY="],
+        options=["qos=high"],
         labels=["team=wing"],
         tiers=["hpc"],
         max_cost="12.00",
@@ -86,6 +87,7 @@ def test_options_become_the_fields_of_the_spec(tmp_path: Path) -> None:
     assert made.resources.walltime_seconds == 3600
     assert made.array is not None and made.array.max_parallel == 2
     assert made.environment == {"MESH": "fine", "EMPTY": ""}
+    assert made.options == {"qos": "high"}
     assert made.labels == {"team": "wing"}
     assert [tier.value for tier in made.where.tiers] == ["hpc"]
     assert str(made.max_cost) == "12.00"

@@ -24,6 +24,7 @@ USED: Final = frozenset({
 })  # fmt: skip
 
 _PLACED = "the platform chooses where it runs; --offering, --provider or --tier narrow that"
+_CHOICE = "the platform chooses where it runs; --option {0}=NAME asks for it where an offering leaves it to jobs"
 _PACE = "it changes how fast the job starts or runs, not what it computes"
 _CORES = "the site lays out cores as it does; it changes how fast the job runs, not what it computes"
 _KEPT = "the platform keeps what the job writes: caravan jobs logs"
@@ -60,16 +61,16 @@ WARNED: Final = {
     "output": _KEPT,
     "oversubscribe": "what a job was given is not shared",
     "parsable": _OWN + "; --json is for programs",
-    "partition": _PLACED,
+    "partition": _CHOICE.format("partition"),
     "prefer": _PLACED,
     "priority": "jobs have no priority here",
     "power": _PACE,
     "profile": "no profile is kept",
     "propagate": "limits are the site's",
-    "qos": _PLACED,
+    "qos": _CHOICE.format("qos"),
     "quiet": _OWN,
     "reboot": _PACE,
-    "reservation": _PLACED,
+    "reservation": _CHOICE.format("reservation"),
     "segment": _PACE,
     "sockets-per-node": _CORES,
     "spread-job": _CORES,
@@ -95,8 +96,8 @@ REFUSED: Final = {
     "bbf": _IN_SCRIPT,
     "begin": _LATER,
     "chdir": "the site chooses the folder that a job starts in; write a cd into the script, and remove the line",
-    "constraint": "features of nodes aren't known here; say what it needs as --gpus-per-node or --mem, or submit with --offering, and "
-    "remove the line",
+    "constraint": "features of nodes are one cluster's own; submit with --option constraint=NAME, for an offering that leaves it to "
+    "jobs, or say what it needs as --gpus-per-node or --mem, and remove the line",
     "container": "there are no containers here; start it in the script, and remove the line",
     "cpus-per-gpu": _SHAPE,
     "deadline": "the job would run after it too; submit it in time, and remove the line",

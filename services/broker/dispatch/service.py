@@ -150,7 +150,7 @@ class DispatchService:
             tenant=row.tenant,
             tenant_settings=view.tenants[row.tenant].settings,
             offering=row.offering,
-            target=view.offerings[row.offering].target,
+            target=view.offerings[row.offering].target_with(spec.options),
             name=spec.name,
             script=spec.script,
             environment=spec.environment,

@@ -156,6 +156,8 @@ def _look(
     """The offering with what the job would get and cost there, or every reason against it."""
     spec = question.spec
     reasons = [*_wanted(question, sold), *_limits(spec, sold, view)]
+    not_chosen = _not_to_choose(spec, sold)
+    reasons += not_chosen
     tenant = view.tenant(sold.site.id, question.organization, spec.project)
     if tenant is None:
         reasons.append(
@@ -165,7 +167,7 @@ def _look(
     priced = sold.prices is not None and _priced_through(sold.prices, question)
     if not priced:
         reasons.append(_reason("no_price", "Its price list does not cover the time from now to the job's walltime"))
-    grant = _granted(spec, sold, adapter) if adapter is not None else None
+    grant = _granted(spec, sold, adapter) if adapter is not None and not not_chosen else None
     if isinstance(grant, Reason):
         return [*reasons, grant]
     if grant is None:
@@ -226,7 +228,7 @@ def _granted(spec: JobSpec, sold: Sold, adapter: AdapterHere) -> Grant | Reason:
     if asked.accelerators_per_node and asked.accelerator is None:
         asked = asked.model_copy(update={"accelerator": sold.offering.accelerator})
     try:
-        return adapter.grant(asked, sold.offering.target, sold.site.settings)
+        return adapter.grant(asked, sold.offering.target_with(spec.options), sold.site.settings)
     except Rejected as error:
         return _reason("backend", f"Its backend would not take the job: {error}", field="/resources")
 
@@ -312,6 +314,24 @@ def _limits(spec: JobSpec, sold: Sold, view: CatalogView) -> list[Reason]:
             )
         )
     return reasons
+
+
+def _not_to_choose(spec: JobSpec, sold: Sold) -> list[Reason]:
+    """Of the job's options, what the centre doesn't leave to jobs there."""
+    choices = sold.offering.choices
+    return [
+        _reason(
+            "option",
+            f"Its {name} can be one of {', '.join(choices[name])}"
+            if name in choices
+            else f"A job can't choose its {name}",
+            field=f"/options/{name}",
+            asked=value,
+            limit=", ".join(choices.get(name, ())) or None,
+        )
+        for name, value in spec.options.items()
+        if value not in choices.get(name, ())
+    ]
 
 
 def _priced_through(prices: PriceList, question: Question) -> bool:

@@ -21,6 +21,7 @@ class OfferingRow(Entity, Base):
     limits: Mapped[dict[str, Any]] = mapped_column(Json)
     accelerator: Mapped[str | None] = mapped_column(ForeignKey("accelerators.id"), index=True)
     target: Mapped[dict[str, Any]] = mapped_column(Json)
+    choices: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
     capacity: Mapped[dict[str, Any]] = mapped_column(Json)
     queue_ahead: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(index=True)
@@ -37,6 +38,7 @@ class OfferingRow(Entity, Base):
             limits=Limits.model_validate(self.limits),
             accelerator=self.accelerator,
             target=self.target,
+            choices=self.choices,
             capacity=Capacity.model_validate(self.capacity),
             queue_ahead=self.queue_ahead,
             state=OfferingState(self.state),

@@ -113,7 +113,9 @@ class OfferingService:
         site = referred(tx, SiteRow, draft.site, "/site", lambda row: caller.is_provider_admin(row.provider))
         if draft.accelerator is not None and draft.accelerator not in site.accelerators:
             raise unknown("/accelerator", "The site doesn't name this accelerator; add its backend name there first.")
-        adapters.hold(adapters.announced(tx, site.adapter), "target", draft.target, "/target")
+        descriptor = adapters.announced(tx, site.adapter)
+        adapters.hold(descriptor, "target", draft.target, "/target")
+        adapters.hold_choices(descriptor, draft)
         return site
 
     def _insert(self, tx: Session, draft: OfferingDraft, provider: str) -> Offering:

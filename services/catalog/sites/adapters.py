@@ -5,9 +5,10 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.offerings import AdapterDescriptor, OfferingDraft
 from caravan.contracts.problems import AdapterUnknown, SettingsRefused
 from caravan.kernel.feed import upsert
+from caravan.kernel.problems import FieldError
 from services.catalog.sites import schema
 from services.catalog.sites.models import AdapterRow
 
@@ -29,6 +30,18 @@ def hold(
 ) -> None:
     """Raise SettingsRefused, naming each place, unless `value` is as the adapter wants it."""
     errors = schema.faults(getattr(descriptor, part), value, pointer)
+    if errors:
+        raise SettingsRefused(errors=errors)
+
+
+def hold_choices(descriptor: AdapterDescriptor, draft: OfferingDraft) -> None:
+    """Raise SettingsRefused, naming each choice with which the target, right without it, isn't as the adapter wants it."""
+    errors = [
+        FieldError(pointer=f"/choices/{field}/{number}", code=fault.code, detail=fault.detail)
+        for field, values in draft.choices.items()
+        for number, value in enumerate(values)
+        for fault in schema.faults(descriptor.target, draft.target_with({field: value}), "")
+    ]
     if errors:
         raise SettingsRefused(errors=errors)
 
