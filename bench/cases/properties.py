@@ -47,6 +47,10 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
         Property("tests/broker/test_agent_metering.py::test_how_a_backend_cuts_an_allocation_makes_no_difference"),
         Property("tests/accounting/test_lines.py::test_any_split_and_order_of_records_gives_equal_lines"),
         Property("tests/accounting/test_lines.py::test_lines_are_what_going_second_by_second_gives"),
+        Property(
+            "tests/accounting/test_lines.py::"
+            "test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_other_line"
+        ),
         on_databases(
             "tests/accounting/test_histories.py::test_any_order_doubling_and_revision_of_facts_gives_equal_lines"
         ),

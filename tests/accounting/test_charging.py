@@ -1,9 +1,11 @@
 """Usage becomes lines, captures and postings: the stories, through the feeds and HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import Engine as SqlEngine
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
@@ -114,6 +116,54 @@ async def test_what_would_pass_the_hold_is_the_providers(world: World) -> None:
     await world.deliver()
     assert amounts(await job.lines()) == {("day", "site_fault"): "0.40"}
     assert (await job.read())["captured"] == "0.00"
+    await world.consistent()
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is asked of databases meanwhile."""
+    asked: list[str] = []
+
+    def keep(connection: object, cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(SqlEngine, "before_cursor_execute", keep)
+    try:
+        yield asked
+    finally:
+        event.remove(SqlEngine, "before_cursor_execute", keep)
+
+
+async def test_what_comes_behind_the_second_in_which_the_hold_was_used_up_costs_only_its_own_lines(
+    world: World,
+) -> None:
+    job, early, late, whole_job = (
+        await job_with_hold(world, "0.25"),
+        ids.new("run"),
+        ids.new("run"),
+        "usage_records.job =",
+    )
+    with statements() as asked:
+        job.use(early, 0, 40)
+        await world.deliver()
+    assert any(whole_job in one for one in asked)
+    with statements() as asked:
+        job.use(early, 0, 45, revision=2)
+        job.use(late, 30, 60)
+        job.end(late, Outcome.SITE)
+        await world.deliver()
+    assert asked and not any(whole_job in one for one in asked)
+    assert amounts(await job.lines()) == {
+        ("day", None): "0.25", ("day", "overrun"): "0.20", ("day", "site_fault"): "0.30",
+    }  # fmt: skip
+    await world.consistent()
+    with statements() as asked:
+        job.use(early, 10, 45, revision=3)
+        await world.deliver()
+    assert any(whole_job in one for one in asked)
+    assert amounts(await job.lines()) == {
+        ("day", None): "0.25", ("day", "overrun"): "0.10", ("day", "site_fault"): "0.30",
+    }  # fmt: skip
     await world.consistent()
 
 

@@ -24,6 +24,8 @@ from services.accounting.charging.lines import (
     Terms,
     assigned,
     cost,
+    overrun_from,
+    parted,
     portions,
     quantities,
 )
@@ -61,9 +63,12 @@ def facts(draw: st.DrawFn) -> Facts:
     return records, draw(calendars())
 
 
+def every(records: Sequence[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
+    return [portion for record in records for portion in portions(record, calendar)]
+
+
 def lines(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[Key, int]:
-    every = [portion for record in records for portion in portions(record, calendar)]
-    return dict(quantities(assigned(every, hold)))
+    return dict(quantities(assigned(every(records, calendar), hold)))
 
 
 def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[tuple[str, ...], int]:
@@ -157,6 +162,36 @@ def test_any_split_and_order_of_records_gives_equal_lines(given_facts: Facts, ho
     assert lines(pieces, calendar, hold) == lines(records, calendar, hold)
 
 
+@given(facts(), st.integers(1, 99), st.integers(-2, 3), st.booleans(), st.sampled_from([None, None, *Outcome]))
+def test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_other_line(
+    given_facts: Facts, percent: int, offset: int, grows: bool, outcome: Outcome | None
+) -> None:
+    records, calendar = given_facts
+    hold = cost(lines(records, calendar, 10**18)) * percent // 100
+    used_up = overrun_from(assigned(every(records, calendar), hold))
+    if used_up is None:
+        return
+    runs_then = [r for r in records if any(to_seconds(s.start) <= used_up < to_seconds(s.end) for s in r.spans)]
+    one, *others = [*runs_then, *(r for r in records if r not in runs_then)]
+    cut = [
+        s.model_copy(update={"end": min(s.end, at(used_up + offset - START))})
+        for s in one.spans
+        if to_seconds(s.start) < used_up + offset
+    ]
+    other = replace(one, spans=tuple(cut), outcome=outcome)
+    before, after = (other, one) if grows else (one, other)
+    old = assigned(every([before, *others], calendar), hold)
+    used_up = overrun_from(old)
+    if used_up is None:
+        return
+    (within_was, was), (within_now, now) = (parted(portions(record, calendar), used_up) for record in (before, after))
+    if Counter(within_was) == Counter(within_now):
+        wanted = quantities(old)
+        wanted.subtract(quantities(was))
+        wanted.update(quantities(now))
+        assert {key: left for key, left in wanted.items() if left} == lines([after, *others], calendar, hold)
+
+
 def test_what_passes_the_hold_is_cut_to_the_second_and_the_later_run() -> None:
     prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
     records = [Record(run, START, (CORE,), prices, None) for run in ("run_a", "run_b")]
@@ -171,8 +206,7 @@ def test_what_passes_the_hold_is_cut_to_the_second_and_the_later_run() -> None:
 
 
 def cpu(records: Sequence[Record], hold: int) -> list[Portion]:
-    every = [portion for record in records for portion in portions(record, WHOLE)]
-    return [p for p in assigned(every, hold) if p.key.component is Component.CPU_CORE_HOUR]
+    return [p for p in assigned(every(records, WHOLE), hold) if p.key.component is Component.CPU_CORE_HOUR]
 
 
 def test_how_a_run_ended_decides_who_bears_it() -> None:

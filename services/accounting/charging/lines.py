@@ -142,9 +142,28 @@ def assigned(all_portions: Iterable[Portion], hold_amount: int) -> list[Portion]
         if portion.start < edge:
             out.append(replace(portion, end=edge))
         if edge < portion.end:
-            key = portion.key._replace(bearer=BearerKind.PROVIDER, reason=BearerReason.OVERRUN.value)
-            out.append(replace(portion, key=key, start=edge))
+            out.append(replace(portion, key=_overrun(portion.key), start=edge))
     return out
+
+
+def overrun_from(some: Iterable[Portion]) -> int | None:
+    """The second in which the hold was used up, in the portions of a whole job; None: it covers them all."""
+    return min((portion.start for portion in some if portion.key.reason == BearerReason.OVERRUN), default=None)
+
+
+def parted(some: Iterable[Portion], used_up: int) -> tuple[list[Portion], list[Portion]]:
+    """What lies up to `used_up` (`overrun_from`), that second included; and what lies behind it, with the provider as its bearer.
+
+    Where the prefix ends depends on the first part alone: as long as that stays, what comes or goes behind it changes its own lines only.
+    """
+    within, behind = [], []
+    for portion in some:
+        edge = min(max(used_up + 1, portion.start), portion.end)
+        if portion.start < edge:
+            within.append(replace(portion, end=edge))
+        if edge < portion.end:
+            behind.append(replace(portion, key=_overrun(portion.key), start=edge))
+    return within, behind
 
 
 def quantities(some: Iterable[Portion]) -> Counter[Key]:
@@ -158,6 +177,11 @@ def quantities(some: Iterable[Portion]) -> Counter[Key]:
 def cost(lines: Mapping[Key, int]) -> int:
     """What the organization bears of `lines`, in fen."""
     return sum(key.amount(quantity) for key, quantity in lines.items() if key.billed)
+
+
+def _overrun(key: Key) -> Key:
+    """What has passed the hold is the provider's, where it was the organization's."""
+    return key._replace(bearer=BearerKind.PROVIDER, reason=BearerReason.OVERRUN.value) if key.billed else key
 
 
 class _Cut(NamedTuple):

@@ -1,6 +1,7 @@
 """Brings a job's stored lines up to its facts, and moves the money that differs.
 
-A fact costs what it changes: the lines of its own seconds. Only where the hold is the limit, or was, the whole job is computed anew.
+A fact costs what it changes: the lines of its own seconds. Only where it moves the second in which the hold is used up, the whole job is
+computed anew.
 """
 
 from collections import Counter
@@ -10,11 +11,20 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldAnswer, HoldRequest
-from caravan.contracts.statements import BearerReason
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.prepared import Fetched
 from services.accounting.charging.book import Book
-from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, assigned, portions, quantities
+from services.accounting.charging.lines import (
+    Key,
+    PeriodSpan,
+    Portion,
+    Record,
+    assigned,
+    overrun_from,
+    parted,
+    portions,
+    quantities,
+)
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
@@ -28,7 +38,7 @@ def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldA
     """Decide a hold revision; where the old amount was the limit of what was charged, charge by the new one. Raises HoldOutdated."""
     answer = holds.put(tx, job, request, at)
     hold = holds.find(tx, job)
-    if hold is not None and hold.overrun:
+    if hold is not None and hold.overrun_from is not None:
         recharge(tx, job, at)
     return answer
 
@@ -36,10 +46,15 @@ def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldA
 def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
     """Some of the job's records were `before` and are `after` now (stored already). Raises NotHereYet while the job has no hold."""
     hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after], periods.locate)
-    differences = quantities(calendar.portions(after))
-    differences.subtract(quantities(calendar.portions(before)))
+    was, now = calendar.portions(before), calendar.portions(after)
+    moved = False
+    if hold.overrun_from is not None:
+        (within_was, was), (within_now, now) = parted(was, hold.overrun_from), parted(now, hold.overrun_from)
+        moved = Counter(within_was) != Counter(within_now)
+    differences = quantities(now)
+    differences.subtract(quantities(was))
     book = Book(tx, job, calendar.closed)
-    if hold.overrun or hold.captured + book.cost_of(differences) > hold.amount:
+    if moved or hold.captured + book.cost_of(differences) > hold.amount:
         recharge(tx, job, at)
     else:
         _write(tx, hold, book, book.totals(differences), at)
@@ -49,10 +64,10 @@ def recharge(tx: Session, job: str, at: datetime) -> None:
     """Compute the job's lines from all its facts: its hold is the limit, or was, or has changed."""
     hold, facts = _hold(tx, job), records.of_job(tx, job)
     calendar = Calendar(tx, facts)
-    wanted = quantities(assigned(calendar.portions(facts), hold.amount))
-    overrun = any(key.reason == BearerReason.OVERRUN for key in wanted)
-    if overrun != hold.overrun:
-        holds.mark_overrun(tx, job, overrun)
+    borne = assigned(calendar.portions(facts), hold.amount)
+    used_up, wanted = overrun_from(borne), quantities(borne)
+    if used_up != hold.overrun_from:
+        holds.mark_overrun(tx, job, used_up)
     book = Book(tx, job, calendar.closed)
     _write(tx, hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}}, at)
 

@@ -128,8 +128,9 @@ def free_rest(tx: Session, job: str, at: datetime) -> None:
     record(tx, job, HoldStep.SETTLED, 0, 0, at)
 
 
-def mark_overrun(tx: Session, job: str, overrun: bool) -> None:
-    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(overrun=overrun))
+def mark_overrun(tx: Session, job: str, second: int | None) -> None:
+    """Keep in which second the hold was used up; None: it covers all usage."""
+    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(overrun_from=second))
 
 
 def add_to_totals(tx: Session, job: str, organization: str, *, held: int = 0, charged: int = 0) -> None:
@@ -174,7 +175,7 @@ def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetch
         revision=request.revision,
         amount=amount,
         captured=0,
-        overrun=False,
+        overrun_from=None,
         status=HoldStatus.OPEN.value,
         submitted_at=request.submitted_at,
     )

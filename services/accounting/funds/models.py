@@ -67,7 +67,7 @@ class BudgetRow(Base):
 
 
 class HoldRow(Base):
-    """A job's hold: the last granted revision. `overrun`: some of the job's usage is the provider's because of `amount`."""
+    """A job's hold: the last granted revision. `overrun_from`: the second (since the epoch) in which usage passes `amount`, if it does."""
 
     __tablename__ = "holds"
     __table_args__ = (
@@ -81,7 +81,7 @@ class HoldRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     captured: Mapped[int] = mapped_column(BigInteger)
-    overrun: Mapped[bool]
+    overrun_from: Mapped[int | None] = mapped_column(BigInteger)
     status: Mapped[str] = mapped_column(String)
     submitted_at: Mapped[datetime] = mapped_column(Instant)
 
