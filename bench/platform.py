@@ -254,10 +254,14 @@ async def open_market(
     memory_mib: int = 65_536,
     deposit: str = "100000.00",
     prices: Mapping[str, str] | None = None,
+    adapter: str = "local",
     site_settings: Mapping[str, Any] | None = None,
+    tenant: Mapping[str, Any] | None = None,
+    target: Mapping[str, Any] | None = None,
+    queue_ahead: int = 0,
     start_agent: Callable[[str], object] | None = None,
 ) -> Market:
-    """A provider with a local site and one active offering, and an organization with a project and money. Waits until it can be used.
+    """A provider with a site (a local one) and one active offering, an organization with a project and money. Waits until it can be used.
 
     `start_agent(site)`: the site's agent is at the centre, and this starts it; else it runs inside the broker.
     """
@@ -267,16 +271,16 @@ async def open_market(
     )
     await admin.approve_provider(provider.id)
     seller = await platform.catalog(f"provider/{provider.id}:admin", subject="centre")
-    folder = {"folder": str(platform.folder / "site"), "cpus": cpus, "memory_mib": memory_mib}
+    local = {"folder": str(platform.folder / "site"), "cpus": cpus, "memory_mib": memory_mib}
     site = await eventually(
         seller.create_site,
         SiteDraft(
             provider=provider.id,
-            name="Local",
+            name="Cluster",
             region="Xi'an",
-            adapter="local",
+            adapter=adapter,
             agent=AgentPlace.CENTRE if start_agent else AgentPlace.PLATFORM,
-            settings={**folder, **(site_settings or {})},
+            settings={**(local if adapter == "local" else {}), **(site_settings or {})},
         ),
     )
     if start_agent is not None:
@@ -287,7 +291,9 @@ async def open_market(
             name="General",
             tier=Tier.HPC,
             limits=Limits(nodes=1, cpus_per_node=cpus, memory_mib_per_node=memory_mib, walltime_seconds=86_400),
+            target=dict(target or {}),
             capacity=Capacity(cpus=cpus, memory_mib=memory_mib),
+            queue_ahead=queue_ahead,
         )
     )
     start = clock.floor_second(clock.now()) - timedelta(days=40)
@@ -299,7 +305,7 @@ async def open_market(
     organization = await admin.create_organization(OrganizationDraft(name="Qinling Robotics 秦岭机器人"))
     buyer = await platform.catalog(f"org/{organization.id}:admin", subject="enterprise")
     project = await buyer.create_project(ProjectDraft(organization=organization.id, name="Gripper"))
-    await seller.create_tenant(TenantDraft(site=site.id, organization=organization.id))
+    await seller.create_tenant(TenantDraft(site=site.id, organization=organization.id, settings=dict(tenant or {})))
     finance = await platform.accounting("platform:finance", subject="finance")
     await eventually(
         finance.record_deposit,

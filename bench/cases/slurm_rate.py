@@ -1,0 +1,168 @@
+"""How fast jobs come into Slurm's queue through the platform, beside a plain script that talks to slurmrestd itself."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from statistics import median
+from typing import Any, Final
+
+import httpx
+
+from bench.case import Trial, Verdict, case
+from bench.demo.stages import Slurm
+from bench.platform import Market, Platform, open_market, until
+from caravan.client import BrokerClient
+from caravan.contracts.jobs import JobBatch, JobSpec, Resources
+from caravan.kernel import clock
+from tests.backends.slurm import Cluster
+from tests.backends.slurm.cluster import running
+from tests.backends.slurm.installed import RELEASES
+
+CLIENTS: Final = 16
+PART: Final = 100
+BATCHED: Final = 0.8
+SINGLE: Final = 0.35
+LIGHT_MILLISECONDS: Final = 200.0
+PARTITION: Final = "short"
+VERSION: Final = "v0.0.41"
+SCRIPT: Final = "#!/bin/sh\nsleep 60\n"
+RELEASE: Final = RELEASES[1]
+
+
+@case(
+    "slurm-rate",
+    claim="Into the queue of a Slurm whose partition is down, 16 clients: jobs:batch of 100 reaches at least 0.8 of the rate of a plain "
+    "script's held submit and release, single POSTs at least 0.35; at light load a job is released soon after it was accepted",
+    goal=f"ratios at least {BATCHED} and {SINGLE}; accepted to released p50 under {LIGHT_MILLISECONDS:.0f} ms",
+)
+def slurm_rate(trial: Trial) -> Verdict:
+    return asyncio.run(_slurm_rate(trial))
+
+
+async def _slurm_rate(trial: Trial) -> Verdict:
+    many, rounds, light = (1600, 3, 50) if trial.long else (32, 1, 3)
+    rates: dict[str, list[float]] = {"direct": [], "batch": [], "single": []}
+    with ExitStack() as ends:
+        cluster = ends.enter_context(running(RELEASE))
+        stage = Slurm(cluster, ends)
+        async with Platform(trial.folder).start(CARAVAN_LOG_LEVEL="warning") as platform:
+            market = await open_market(
+                platform, cpus=4, deposit="100000000.00", adapter=stage.adapter, site_settings=stage.settings, tenant=stage.tenant,
+                target={"partition": PARTITION}, queue_ahead=1_000_000, start_agent=lambda site: stage.run_agent(site, platform),
+            )  # fmt: skip
+            broker = await platform.broker(f"org/{market.organization}:member")
+            waits = [await _light(broker, market) for _ in range(light)]
+            trial.say(f"accepted to released: p50 {median(waits) * 1000:.0f} ms")
+            cluster.run("scontrol", "update", f"PartitionName={PARTITION}", "State=DOWN")
+            ways: dict[str, Callable[[], Awaitable[None]]] = {
+                "direct": lambda: _direct(cluster, stage.settings["folder"], many),
+                "batch": lambda: _batches(broker, market, many),
+                "single": lambda: _singles(broker, market, many),
+            }
+            for number in range(rounds):
+                for name, send in ways.items():
+                    rate = await _rate(cluster, send, many)
+                    rates[name].append(rate)
+                    trial.say(f"round {number}: {name} {rate:.0f} jobs/s")
+                    await asyncio.to_thread(cluster.run, "scancel", f"--partition={PARTITION}")
+    ratios = {
+        name: median(one / direct for one, direct in zip(rates[name], rates["direct"], strict=True))
+        for name in ("batch", "single")
+    }
+    soon = median(waits) * 1000
+    held = ratios["batch"] >= BATCHED and ratios["single"] >= SINGLE and soon < LIGHT_MILLISECONDS
+    return Verdict(
+        held or not trial.long,
+        f"direct {max(rates['direct']):.0f}/s; batch {ratios['batch']:.2f}, single {ratios['single']:.2f} of it; "
+        f"accepted to released p50 {soon:.0f} ms",
+        {"jobs a second": rates, "accepted to released, seconds": waits},
+    )
+
+
+def _spec(market: Market) -> JobSpec:
+    resources = Resources(walltime_seconds=60, memory_mib_per_node=64)
+    return JobSpec(name="rate", project=market.project, script=SCRIPT, resources=resources)
+
+
+async def _light(broker: BrokerClient, market: Market) -> float:
+    """Seconds from a job's acceptance to its release, by its own events. It is ended again."""
+    job = await broker.submit_job(_spec(market))
+
+    async def released() -> float | None:
+        events = (await broker.list_job_events(job.id, limit=200)).items
+        times = {event.type: event.at for event in events}
+        if "attempt.released" not in times:
+            return None
+        return (times["attempt.released"] - times["job.created"]).total_seconds()
+
+    seconds = await until(released, "the job to be released")
+    await broker.cancel_job(job.id)
+    return seconds
+
+
+async def _rate(cluster: Cluster, send: Callable[[], Awaitable[None]], count: int) -> float:
+    """Jobs a second from the first request until all of them wait in the queue, released."""
+    began = clock.monotonic()
+    await send()
+
+    async def there() -> bool:
+        listed = await asyncio.to_thread(
+            cluster.run, "squeue", "--noheader", "--states=PENDING", f"--partition={PARTITION}", "--format=%r"
+        )
+        return sum(reason != "JobHeldUser" for reason in listed.split()) >= count
+
+    await until(there, f"{count} jobs in the queue", 600)
+    return count / (clock.monotonic() - began)
+
+
+async def _direct(cluster: Cluster, folder: str, count: int) -> None:
+    """What a centre's own script would do: a held submit, then its release, with 16 clients."""
+    headers = cluster.headers("alice")
+    left = iter(range(count))
+    number: dict[str, Any] = {"set": True, "infinite": False}
+    body = {
+        "script": SCRIPT,
+        "job": {
+            "name": "direct", "hold": True, "partition": PARTITION, "current_working_directory": f"{folder}/alice",
+            "environment": ["PATH=/usr/bin:/bin"], "tasks": 1, "time_limit": number | {"number": 1},
+            "memory_per_node": number | {"number": 64}, "standard_output": "/dev/null", "standard_error": "/dev/null",
+        },
+    }  # fmt: skip
+    content = json.dumps(body).encode()
+    headers |= {"Content-Type": "application/json"}
+
+    async def client() -> None:
+        async with httpx.AsyncClient(base_url=f"{cluster.url}/slurm/{VERSION}", headers=headers, timeout=60) as http:
+            for _ in left:
+                job = (await http.post("/job/submit", content=content)).json()["job_id"]
+                (await http.post(f"/job/{job}", json={"hold": False})).raise_for_status()
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+async def _batches(broker: BrokerClient, market: Market, count: int) -> None:
+    sizes = [PART] * (count // PART) + ([count % PART] if count % PART else [])
+    left = iter(sizes)
+
+    async def client() -> None:
+        for size in left:
+            answers = await broker.submit_jobs(JobBatch(jobs=(_spec(market),) * size))
+            _all_taken([one.status for one in answers.items])
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+async def _singles(broker: BrokerClient, market: Market, count: int) -> None:
+    left = iter(range(count))
+
+    async def client() -> None:
+        for _ in left:
+            await broker.submit_job(_spec(market))
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+def _all_taken(statuses: Sequence[int]) -> None:
+    if set(statuses) != {201}:
+        raise RuntimeError(f"not all jobs were taken: {sorted(set(statuses))}")
