@@ -24,7 +24,7 @@ def job_2205(state: str, exit_code: int = 0, **other: Any) -> dict[str, Any]:
     return {
         "job_id": 7, "array_job_id": 0, "array_task_id": None, "array_task_string": "", "name": TAG, "comment": "",
         "user_name": "alice", "partition": "batch", "job_state": state, "state_reason": "None", "submit_time": SUBMITTED,
-        "start_time": STARTED, "end_time": ENDED, "suspend_time": 0, "pre_sus_time": 0, "exit_code": exit_code,
+        "start_time": STARTED, "end_time": ENDED, "suspend_time": 0, "pre_sus_time": 0, "exit_code": exit_code, "restart_cnt": 0,
         "tres_alloc_str": "cpu=4,mem=2G,node=2,billing=4,gres/gpu=4,gres/gpu:h100=4",
     } | other  # fmt: skip
 
@@ -40,6 +40,13 @@ def job_2411(state: list[str], exit_code: dict[str, Any] | None = None, **other:
 def held() -> dict[str, Any]:
     times = {"start_time": number(0), "end_time": number(0)}
     return job_2411(["PENDING"], **times, state_reason="JobHeldUser", tres_alloc_str="")
+
+
+def requeued(state: list[str], submitted: int, restarts: int = 1, **other: Any) -> dict[str, Any]:
+    """A job that was submitted again at `submitted`; it waits, or runs from five seconds later on."""
+    waits = {"start_time": number(0), "end_time": number(0), "tres_alloc_str": ""} if state == ["PENDING"] else {}
+    times = {"start_time": number(submitted + 5), "end_time": number(submitted + 65)}
+    return job_2411(state) | times | {"submit_time": number(submitted), "restart_cnt": restarts} | waits | other
 
 
 def in_books(state: Any, exit_code: Any, *, elapsed: int = ENDED - STARTED, **other: Any) -> dict[str, Any]:

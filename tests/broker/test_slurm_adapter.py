@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from caravan.contracts.jobs import Outcome, Resources
+from caravan.kernel import clock
 from services.broker.adapters import slurm
 from services.broker.adapters.port import NotSeen, Rejected, Seen, Unavailable
 from services.broker.adapters.slurm import output, records
@@ -34,6 +35,7 @@ from tests.broker.slurm_answers import (
     job_2205,
     job_2411,
     number,
+    requeued,
     submission,
 )
 
@@ -47,12 +49,23 @@ NOW = ENDED + 100
 def known(*seen: dict[str, Any], books: tuple[dict[str, Any], ...] = (), tasks: int = 0, right: bool = True) -> Known:
     """What is known after slurmctld, and then slurmdbd, has said this."""
     found = Known(Reference(7, tasks, TAG, "alice"))
-    told = [records.from_controller(job) for job in seen]
-    found.take(told)
-    found.stands([record.state for record in told], NOW)
+    look(found, *seen)
     if books:
         found.take_books([records.from_books(job) for job in books], 0, codes_are_right=right)
     return found
+
+
+def look(found: Known, *seen: dict[str, Any]) -> None:
+    """What slurmctld says next."""
+    told = [records.from_controller(job) for job in seen]
+    found.take(told)
+    found.stands([record.state for record in told], NOW)
+
+
+def in_again(state: Any, exit_code: Any) -> dict[str, Any]:
+    """The record of a run from a requeue on."""
+    times = {"submission": NOW, "start": NOW + 5, "end": 0 if state == ["PENDING"] else NOW + 65, "elapsed": 60}
+    return in_books(state, exit_code) | {"time": times}
 
 
 def seen(found: Known) -> Seen:
@@ -182,13 +195,66 @@ def test_a_run_that_slurmctld_forgot_before_slurmdbd_knew_it_is_metered_no_furth
 
 
 def test_a_requeued_run_ends_where_the_job_waits_again() -> None:
-    again = job_2411(["PENDING"], submit_time=number(NOW), start_time=number(0), tres_alloc_str="", restart_cnt=1)
-    (run,) = seen(known(job_2411(["RUNNING"]), again)).runs
-    assert (run.outcome, run.final, run.ended_at is not None) == (Outcome.SITE, False, True)
+    found = known(job_2411(["RUNNING"]))
+    look(found, requeued(["PENDING"], NOW))
+    shown = seen(found)
+    (run,) = shown.runs
+    assert (run.outcome, run.final, run.ended_at) == (Outcome.SITE, False, clock.from_seconds(NOW))
+    assert (shown.queued, shown.ended) == (True, False)
+
+
+def test_each_start_of_a_requeued_job_is_a_run_of_its_own_and_the_last_one_is_its_end() -> None:
+    found = known(job_2411(["RUNNING"]))
+    look(found, requeued(["PENDING"], NOW))
+    look(found, requeued(["COMPLETED"], NOW))
+    first, second = seen(found).runs
+    assert (first.identity, second.identity) == (f"caravan:7:{SUBMITTED}", f"caravan:7:{NOW}")
+    assert (first.outcome, second.outcome, seen(found).ended) == (Outcome.SITE, Outcome.SUCCEEDED, True)
+    books = in_books(["REQUEUED"], exited(0)), in_again(["COMPLETED"], exited(0))
+    found.take_books([records.from_books(job) for job in books], 0, codes_are_right=True)
+    first, second = seen(found).runs
+    assert (first.final, first.ended_at, first.outcome) == (True, clock.from_seconds(ENDED), Outcome.SITE)
+    assert (second.final, second.outcome) == (True, Outcome.SUCCEEDED)
+    assert not found.wants_books
+
+
+@pytest.mark.parametrize("state", [["PENDING"], ["RUNNING"], ["COMPLETED"]])
+def test_runs_that_slurmctld_has_forgotten_at_a_requeue_are_asked_for(state: list[str]) -> None:
+    """An agent that was away sees the last one alone, and how often the job was requeued."""
+    found = known(requeued(state, NOW))
+    assert (found.wants_books, seen(found).ended) == (True, False)
+    found.take_books([records.from_books(in_books(["NODE_FAIL"], exited(0)))], 0, codes_are_right=True)
+    assert [run.outcome for run in seen(found).runs][:1] == [Outcome.SITE]
+    assert seen(found).ended == (state == ["COMPLETED"])
+    assert found.wants_books == (state == ["COMPLETED"]), "the end of its last run"
+
+
+def test_a_requeued_job_that_slurmctld_has_forgotten_has_not_ended_before_the_books_have_its_last_run() -> None:
+    def after(*books: dict[str, Any]) -> list[bool]:
+        found = known(books=books)
+        return [seen(found).ended, found.wants_books]
+
+    assert after(in_books(["REQUEUED"], exited(0))) == [False, True]
+    assert after(in_books(["NODE_FAIL"], exited(0)), in_again(["PENDING"], exited(0))) == [False, True]
+    assert after(in_books(["NODE_FAIL"], exited(0)), in_again(["COMPLETED"], exited(0))) == [True, False]
+
+
+def test_what_the_centre_took_back_is_the_sites_whatever_it_came_to() -> None:
+    found = known(books=(in_books("FAILED", 0), in_again("COMPLETED", 0)), right=False)
+    found.left = {(7, SUBMITTED): Exit(7, None)}
+    first, _ = seen(found).runs
+    assert (first.outcome, first.exit_code, first.detail) == (Outcome.SITE, None, STATES["REQUEUED RUN"][2])
+    preempted, _ = seen(known(books=(in_books(["PREEMPTED"], exited(0)), in_again(["COMPLETED"], exited(0))))).runs
+    assert (preempted.outcome, preempted.detail) == (Outcome.SITE, STATES["PREEMPTED"][2])
+
+
+def test_a_job_that_is_held_after_a_requeue_was_released() -> None:
+    assert seen(known(requeued(["PENDING"], NOW, state_reason="JobHeldUser"))).released
+    assert not seen(known(held())).released
 
 
 @pytest.mark.parametrize("version", range(38, 46))
-def test_a_job_is_asked_for_held_and_never_requeued_in_every_dialect(version: int) -> None:
+def test_a_job_is_asked_for_held_in_every_dialect(version: int) -> None:
     asked = submission(
         resources=Resources(
             nodes=2, tasks_per_node=3, cpus_per_task=4, memory_mib_per_node=2048, accelerators_per_node=2, accelerator="acc_h100",
@@ -205,12 +271,23 @@ def test_a_job_is_asked_for_held_and_never_requeued_in_every_dialect(version: in
     assert job["standard_output"] == f"/shared/alice/caravan-{asked.tag}-%A.%a.out"
     assert asked.name in job["comment"]
     if version == 38:
-        assert (job["time_limit"], job["nodes"], job["gres"], job["no_requeue"]) == (2, [2, 2], "gpu:h100:2", True)
+        assert (job["time_limit"], job["nodes"], job["gres"]) == (2, [2, 2], "gpu:h100:2")
         assert job["environment"]["A"] == "1\n2"
     else:
         assert (job["time_limit"], job["minimum_nodes"], job["maximum_nodes"]) == (number(2), 2, 2)
-        assert (job["tres_per_node"], job["requeue"]) == ("gres/gpu:h100:2", False)
+        assert job["tres_per_node"] == "gres/gpu:h100:2"
         assert "A=1\n2" in job["environment"]
+
+
+@pytest.mark.parametrize("version", [38, 42, 45])
+def test_a_job_is_requeued_by_slurm_only_where_the_offering_says_so(version: int) -> None:
+    def asked(target: dict[str, Any]) -> dict[str, Any]:
+        body = request(submission(target=target), "sit_1", site, Tenant(user="alice"), H100, Dialect(version))
+        return {name: value for name, value in body["job"].items() if "requeue" in name}
+
+    site = Settings.model_validate(SITE)
+    assert asked({}) == asked({"requeue": False}) == ({"no_requeue": True} if version == 38 else {"requeue": False})
+    assert asked({"requeue": True}) == {"requeue": True}
 
 
 def test_an_accelerator_without_a_name_at_the_site_is_rejected() -> None:
@@ -295,6 +372,17 @@ def test_the_wrapped_script_ends_as_the_script_and_leaves_its_exit_code(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([name, "job"])
     if "wc" in script:
         assert int(ended.stdout) == len(script)
+
+
+def test_a_requeued_script_finds_no_exit_code_of_the_run_before(tmp_path: Path) -> None:
+    name = Reference(7, 0, TAG, "alice").output(0, "exit")
+    (tmp_path / name).write_text("9\n")
+    script = f"#!/bin/sh\ntest -e '{tmp_path / name}' && exit 3\nexit 0\n"
+    wrapped = batch_script(script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
+    environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
+    (tmp_path / "job").write_text(wrapped)
+    ended = subprocess.run(["/bin/sh", tmp_path / "job"], env=environment, cwd=tmp_path, check=False)
+    assert ended.returncode == 0
 
 
 def test_a_script_is_given_to_its_interpreter_as_the_kernel_would() -> None:

@@ -40,9 +40,10 @@ class Dialect:
             return {"nodes": [count, count]}
         return {"minimum_nodes": count, "maximum_nodes": count}
 
-    def never_requeued(self) -> dict[str, Any]:
+    def requeue(self, allowed: bool) -> dict[str, Any]:
+        """Whatever JobRequeue of slurm.conf says."""
         # 22.05 takes any value of `requeue` for true
-        return {"no_requeue": True} if self.minor == OLDEST else {"requeue": False}
+        return {"no_requeue": True} if self.minor == OLDEST and not allowed else {"requeue": allowed}
 
     def accelerators(self, gres: str, count: int) -> dict[str, Any]:
         """So many of a gres (`gpu:h100`) in each node."""

@@ -1,5 +1,6 @@
 """What is known of one submission, and how it stands by that. Decisions only: what asks Slurm is `watch.py`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
 from services.broker.adapters.slurm.runs import Allocation, is_run, run_seen
-from services.broker.adapters.slurm.states import Stage, meaning
+from services.broker.adapters.slurm.states import REQUEUED, Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
 
 HELD = "JobHeldUser"
@@ -32,6 +33,10 @@ class Known:
     left: dict[Run, Exit | None] = field(default_factory=dict)
     never: set[int] = field(default_factory=set)
     """Tasks that were cancelled while they waited."""
+    newest: dict[int, int] = field(default_factory=dict)
+    """Raw job id -> its last submit time that was seen. Runs of an earlier one were taken back by a requeue."""
+    due: dict[int, int] = field(default_factory=dict)
+    """Raw job id -> how many runs of it there must be by slurmctld's count of its restarts."""
     present: bool = False
     """slurmctld has it."""
     live: bool = False
@@ -51,6 +56,8 @@ class Known:
             if self.foreign:
                 continue
             stage = meaning(record.state)[0]
+            self._submitted(record)
+            self.due[record.job] = record.restarts + is_run(record)
             self._requeued(record)
             if is_run(record):
                 self.controller[record.job, record.submitted] = record
@@ -58,14 +65,18 @@ class Known:
                 self.never.update(record.indices)
             if stage is not Stage.ENDED or not self.live:
                 self.detail = reasons.plain(record.reason)
-            self.released = self.released or record.reason != HELD
+            # who requeues a job may hold it, too
+            self.released = self.released or record.reason != HELD or record.restarts > 0
+
+    def _submitted(self, record: Record) -> None:
+        self.newest[record.job] = max(record.submitted, self.newest.get(record.job, 0))
 
     def _requeued(self, record: Record) -> None:
         """A run of the same job with an earlier submit time has ended by then."""
         for run, earlier in self.controller.items():
             if run[0] == record.job and run[1] < record.submitted and meaning(earlier.state)[0] is not Stage.ENDED:
                 ended = max(earlier.started, record.submitted)
-                self.controller[run] = replace(earlier, state=("REQUEUED RUN",), ended=ended)
+                self.controller[run] = replace(earlier, state=REQUEUED, ended=ended)
 
     def stands(self, states: Iterable[tuple[str, ...]], second: int) -> None:
         """Take in the states of all that slurmctld has of it at this second: nothing, when it has forgotten it."""
@@ -77,7 +88,10 @@ class Known:
     def take_books(self, records: Iterable[Record], at: float, *, codes_are_right: bool) -> None:
         """Take in what slurmdbd has of it. `at`: on a clock that never jumps."""
         for record in records:
-            if record.name != self.reference.tag or meaning(record.state)[0] is not Stage.ENDED or not record.ended:
+            if record.name != self.reference.tag:
+                continue
+            self._submitted(record)
+            if meaning(record.state)[0] is not Stage.ENDED or not record.ended:
                 continue
             if is_run(record):
                 self.books[record.job, record.submitted] = record if codes_are_right else replace(record, exit=None)
@@ -98,13 +112,24 @@ class Known:
     @property
     def wants_books(self) -> bool:
         """Something of it has ended of which slurmdbd hasn't been heard yet."""
-        return bool(self.open_books) or (not self.live and self._unaccounted)
+        return bool(self.open_books) or self._runs_missing or (not self.live and self._unaccounted)
 
     @property
     def _unaccounted(self) -> bool:
-        """Tasks are left of which nobody has said that they ran or never will."""
-        told = {record.index or 0 for record in [*self.controller.values(), *self.books.values()]} | self.never
-        return len(told) < max(1, self.reference.tasks)
+        """Tasks are left of which nobody has said how they ended or that they never will run; or runs of which nobody has said anything."""
+        records = [*self.controller.items(), *self.books.items()]
+        told = {record.index or 0 for run, record in records if not self._taken_back(run, record)} | self.never
+        return len(told) < max(1, self.reference.tasks) or self._runs_missing
+
+    @property
+    def _runs_missing(self) -> bool:
+        """slurmctld has started a job again after runs that nobody has told of: it forgets them at once."""
+        known = Counter(job for job, _ in self.controller.keys() | self.books.keys())
+        return any(known[job] < due for job, due in self.due.items())
+
+    def _taken_back(self, run: Run, record: Record) -> bool:
+        """It was requeued: its task is still to end."""
+        return run[1] < self.newest[run[0]] or record.state == REQUEUED
 
     def seen(self, at: float, cluster: str, accelerators: Accelerators) -> Seen | NotSeen:
         """How it stands. `at` as in `take_books`."""
@@ -126,7 +151,10 @@ class Known:
     def _allocation(self, run: Run) -> Allocation:
         controller, books = self.controller.get(run), self.books.get(run)
         record = books or controller
-        return Allocation(record.index or 0 if record else 0, controller, books, self.left.get(run))
+        index, requeued = record.index or 0 if record else 0, run[1] < self.newest[run[0]]
+        # the file is of the last run
+        left = None if requeued else self.left.get(run)
+        return Allocation(index, controller, books, left, requeued)
 
 
 def _order(found: Allocation) -> tuple[int, int]:

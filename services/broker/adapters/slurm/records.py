@@ -6,6 +6,7 @@ from typing import Any
 
 from services.broker.adapters.slurm import tres
 from services.broker.adapters.slurm.dialect import Exit, exit_of, plain, words
+from services.broker.adapters.slurm.states import REQUEUED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class Record:
     state: tuple[str, ...]
     reason: str
     submitted: int
+    """A requeue is a new submission of the same job."""
+    restarts: int
+    """How often slurmctld has requeued it; 0 in the books, which have a record of each run instead."""
     started: int
     ended: int
     suspended_at: int
@@ -56,6 +60,7 @@ def from_controller(job: Mapping[str, Any]) -> Record:
         state=words(job["job_state"]),
         reason=job.get("state_reason") or "",
         submitted=plain(job["submit_time"]) or 0,
+        restarts=plain(job.get("restart_cnt")) or 0,
         started=plain(job["start_time"]) or 0,
         ended=plain(job["end_time"]) or 0,
         suspended_at=plain(job.get("suspend_time")) or 0,
@@ -78,9 +83,10 @@ def from_books(job: Mapping[str, Any]) -> Record:
         comment=(job.get("comment") or {}).get("job") or "",
         user=job.get("user") or "",
         partition=job.get("partition") or "",
-        state=("REQUEUED RUN",) if "REQUEUED" in words(job["state"]["current"]) else words(job["state"]["current"]),
+        state=REQUEUED if "REQUEUED" in words(job["state"]["current"]) else words(job["state"]["current"]),
         reason=job["state"].get("reason") or "",
         submitted=plain(time["submission"]) or 0,
+        restarts=0,
         started=plain(time["start"]) or 0,
         ended=plain(time["end"]) or 0,
         suspended_at=0,

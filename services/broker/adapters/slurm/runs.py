@@ -8,7 +8,7 @@ from caravan.kernel import clock
 from services.broker.adapters.port import RunSeen
 from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.records import Record
-from services.broker.adapters.slurm.states import Stage, meaning
+from services.broker.adapters.slurm.states import REQUEUED, Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
 
 NOT_EXECUTED = {
@@ -38,6 +38,8 @@ class Allocation:
     books: Record | None
     left: Exit | None
     """What the script left beside its output."""
+    requeued: bool
+    """The job was submitted again since: whatever it came to, Slurm has taken it back."""
 
     @property
     def record(self) -> Record:
@@ -52,7 +54,9 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
     stage, outcome, words = meaning(found.record.state)
     ended = stage is Stage.ENDED
     exit = _exit(found, outcome) if ended else None
-    if outcome is Outcome.USER:
+    if found.requeued and outcome is not Outcome.SITE:
+        _, outcome, words = meaning(REQUEUED)
+    elif outcome is Outcome.USER:
         outcome, words = _failed(found, exit)
     return RunSeen(
         index=found.index,

@@ -10,6 +10,8 @@ export CARAVAN_ARRAY_INDEX="${SLURM_ARRAY_TASK_ID:-@INDEX@}"
 export CARAVAN_SUBMISSION="$job-@TASKS@-@TAG@-@USER@"
 export SLURM_ARRAY_TASK_ID="$CARAVAN_ARRAY_INDEX"
 left=@FOLDER@/caravan-@TAG@-$job.$CARAVAN_ARRAY_INDEX.exit
+# of a run before this one
+rm -f "$left"
 ulimit -c 0
 folder=$(mktemp -d "${TMPDIR:-/tmp}/caravan.XXXXXXXX" || mktemp -d ./.caravan.XXXXXXXX) || exit 1
 tail -n +@LINE@ "$0" >"$folder/script" || exit 1

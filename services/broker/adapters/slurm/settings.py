@@ -108,6 +108,11 @@ class Target(Model):
     qos: Word | None = None
     reservation: Word | None = None
     constraint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,&|\[\]()*\-]{1,200}$")] | None = None
+    requeue: bool = Field(
+        default=False,
+        description="Slurm may start a job again by itself (a node failed, it was preempted, an operator requeued it). Each start is a "
+        "run of its own, and the centre bears those that Slurm took back. Otherwise the platform decides where it is tried again.",
+    )
 
 
 def said(error: ValidationError) -> str:

@@ -72,6 +72,7 @@ class StagedList:
         return (
             meaning(record.state)[0] is Stage.WAITING
             and record.reason == HELD
+            and not record.restarts
             and record.comment.startswith(self._mark)
             and record.comment.removeprefix(self._mark).split(" ")[0].isdigit()
         )

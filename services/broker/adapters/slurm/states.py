@@ -48,6 +48,7 @@ STATES: Final[dict[str, tuple[Stage, Outcome | None, str]]] = {
 }
 """Slurm's name -> where the job stands, how it ended, and that in words (22.05 to 26.05). A `REQUEUED RUN` is ours: a run that the
 job was requeued from, while the job itself waits again."""
+REQUEUED: Final = ("REQUEUED RUN",)
 BESIDE: Final = frozenset({
     "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "POWER_UP_NODE", "UPDATE_DB",
     "EXPEDITING", "RECONFIG_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT", "LAUNCH_FAILED",

@@ -18,7 +18,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 def request(
     submission: Submission, site: str, settings: Settings, tenant: Tenant, accelerators: Accelerators, dialect: Dialect
 ) -> dict[str, Any]:
-    """The body of `POST job/submit`: held, never requeued, named by the tag. Raises Rejected: the site has no such accelerator."""
+    """The body of `POST job/submit`: held, named by the tag. Raises Rejected: the site has no such accelerator."""
     resources, target = submission.resources, Target.model_validate(submission.target)
     folder = f"{settings.folder}/{tenant.user}"
     tasks = array_tasks(submission.indices)
@@ -31,7 +31,7 @@ def request(
         "name": submission.tag,
         "comment": comment(site, submission),
         "hold": True,
-        **dialect.never_requeued(),
+        **dialect.requeue(target.requeue),
         "current_working_directory": folder,
         "standard_output": f"{folder}/{output_name(submission.tag, place, index, 'out')}",
         "standard_error": f"{folder}/{output_name(submission.tag, place, index, 'err')}",
