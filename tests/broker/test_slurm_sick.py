@@ -17,12 +17,15 @@ from services.broker.adapters.port import (
     BackendError,
     OutcomeUnknown,
     Rejected,
+    RunSeen,
     Seen,
     SiteContext,
     SiteRefused,
     Unavailable,
 )
-from tests.broker.slurm_answers import DIAG, NODES, PARTITIONS, PING, TAG, held, submission
+from services.broker.adapters.slurm import pace
+from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG, held, job_2411, requeued, submission
+from tests.support import until
 
 REFERENCE = f"7-0-{TAG}-alice"
 READS: dict[str, Callable[[Backend], Awaitable[object]]] = {
@@ -199,6 +202,35 @@ async def test_a_job_of_another_name_under_the_same_id_is_left_alone(server: Ser
             await backend.release(REFERENCE)
         assert not isinstance((await backend.observe([REFERENCE]))[REFERENCE], Seen)
     assert not [asked for asked in server.asked if not asked.startswith("GET")]
+
+
+async def runs_of(backend: Backend) -> tuple[RunSeen, ...]:
+    seen = (await backend.observe([REFERENCE]))[REFERENCE]
+    assert isinstance(seen, Seen)
+    return seen.runs
+
+
+async def test_what_was_not_listed_for_long_is_read_again_though_its_state_is_the_same(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """slurmrestd was away while the job was requeued, and ran again."""
+
+    def runs(job: dict[str, Any]) -> None:
+        server.answers["GET /job/7"] = 200, {"jobs": [job], "errors": []}
+        server.answers["GET /jobs/state/"] = 200, {"jobs": [{"job_id": "7", "state": ["RUNNING"]}], "errors": []}
+
+    runs(job_2411(["RUNNING"]))
+    server.answers["GET /slurmdb"] = 200, {}
+    async with opened(server.url, tmp_path) as backend:
+        assert len(await runs_of(backend)) == 1
+        runs(requeued(["RUNNING"], ENDED))
+        assert len(await runs_of(backend)) == 1
+        monkeypatch.setattr(pace, "AWAY_SECONDS", 0.0)
+
+        async def both() -> bool:
+            return len(await runs_of(backend)) == 2
+
+        await until(both)
 
 
 async def test_a_site_without_its_secret_or_its_folder_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from services.broker.adapters.slurm.known import Known
 
 WAITING_SECONDS: Final = 60.0
 """Between looks at why something waits, where a list of states says that it does."""
+AWAY_SECONDS: Final = 30.0
+"""A job whose states weren't listed for so long may have been requeued and run again under the same state."""
 SOONEST_SECONDS: Final = 0.2
 LATEST_SECONDS: Final = 30.0
 READS_PER_SECOND: Final = 100.0
@@ -23,6 +25,7 @@ class Watched:
     known: Known
     listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Task -> its state when it was last read."""
+    listed_at: float = 0.0
     read: bool = False
     read_again_at: float = 0.0
     changed_at: float = 0.0
@@ -40,6 +43,12 @@ class Watched:
         """It is due now."""
         self.read_again_at = 0.0
         self.changed_at = float("inf")
+
+    def was_listed(self, at: float) -> None:
+        """Its states were listed at `at`: after a gap all of its tasks are to be read, whatever these are."""
+        if at - self.listed_at > AWAY_SECONDS:
+            self.listed.clear()
+        self.listed_at = at
 
     def looked(self, look: object, at: float) -> None:
         """It was read at `at` and showed this; it is due again after a tenth of the time for which it has been showing that."""

@@ -5,7 +5,7 @@ was. 22.05 is asked for each submission by itself, the more often the more latel
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +89,7 @@ class Watch:
         at = clock.monotonic()
         open_items = {text: item for text, item in self._items.items() if not item.settled}
         if (await self._rest.dialect()).lists_states:
-            states = await self._list_states(item.known.reference.job for item in open_items.values())
+            states = await self._list_states(open_items.values())
             due = {text for text, item in open_items.items() if self._tasks_to_read(item, states, at)}
         else:
             due = {text for text, item in open_items.items() if item.read_again_at <= at}
@@ -109,7 +109,7 @@ class Watch:
             await self._one_by_one(self._budget.affordable(items, clock.monotonic()), second)
 
     async def _by_states(self, items: list[Watched], second: int) -> None:
-        states = await self._list_states(item.known.reference.job for item in items)
+        states = await self._list_states(items)
         at = clock.monotonic()
         reads = [(item, task) for item in items for task in self._tasks_to_read(item, states, at)]
         found = await asyncio.gather(*(self._read(task) for _, task in reads))
@@ -138,8 +138,8 @@ class Watch:
                 tasks.append(task)
         return tasks + (waiting[:1] if item.read_again_at <= at else [])
 
-    async def _list_states(self, jobs: Iterable[int]) -> States:
-        wanted = sorted(set(jobs))
+    async def _list_states(self, items: Collection[Watched]) -> States:
+        wanted = sorted({item.known.reference.job for item in items})
         fresh = clock.monotonic() - self._states_at < STATES_SECONDS
         if not fresh or not self._asked.issuperset(wanted):
             parts = [wanted[at : at + IN_A_QUESTION] for at in range(0, len(wanted), IN_A_QUESTION)]
@@ -147,6 +147,8 @@ class Watch:
             lists = await asyncio.gather(*(self._ask_states(part) for part in parts))
             self._states = {job: tasks for part in lists for job, tasks in part.items()}
             self._states_at, self._asked = at, frozenset(wanted)
+        for item in items:
+            item.was_listed(self._states_at)
         return self._states
 
     async def _ask_states(self, jobs: Sequence[int]) -> States:
