@@ -28,6 +28,7 @@ from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG
 from tests.support import until
 
 REFERENCE = f"7-0-{TAG}-alice"
+SITE = ids.new("sit")
 READS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "now": lambda backend: backend.now(),
     "inventory": lambda backend: backend.inventory(),
@@ -118,7 +119,7 @@ async def opened(url: str, folder: Path) -> AsyncIterator[Backend]:
     settings = {
         "url": url, "cluster": "caravan", "user": "slurm", "token": {"key_file": "key"}, "folder": str(folder), "timeout_seconds": 0.5,
     }  # fmt: skip
-    async with slurm.adapter.open(SiteContext(site=ids.new("sit"), settings=settings, secrets=folder)) as backend:
+    async with slurm.adapter.open(SiteContext(site=SITE, settings=settings, secrets=folder)) as backend:
         yield backend
 
 
@@ -202,6 +203,16 @@ async def test_a_job_of_another_name_under_the_same_id_is_left_alone(server: Ser
             await backend.release(REFERENCE)
         assert not isinstance((await backend.observe([REFERENCE]))[REFERENCE], Seen)
     assert not [asked for asked in server.asked if not asked.startswith("GET")]
+
+
+@pytest.mark.parametrize(("restarts", "staged"), [(0, [REFERENCE]), (1, [])])
+async def test_a_job_that_is_held_after_a_requeue_is_not_staged(
+    restarts: int, staged: list[str], server: Server, tmp_path: Path
+) -> None:
+    job = held() | {"comment": f"caravan {SITE} 0 job: name", "restart_cnt": restarts}
+    server.answers["GET /job/7"] = 200, {"jobs": [job], "errors": []}
+    async with opened(server.url, tmp_path) as backend:
+        assert [one.reference for one in await backend.staged()] == staged
 
 
 async def runs_of(backend: Backend) -> tuple[RunSeen, ...]:
