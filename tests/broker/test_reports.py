@@ -127,6 +127,46 @@ async def test_usage_is_replaced_by_higher_revisions_only(platform: Platform) ->
     assert revisions == [2, 5]
 
 
+@pytest.mark.parametrize("order", ["as it was", "the last one first"])
+async def test_a_task_that_its_backend_starts_again_ends_by_its_last_run(platform: Platform, order: str) -> None:
+    """Though no try is left: the attempt goes on."""
+
+    def unit(tx: Session) -> list[tuple[str, ...]]:
+        it = staged(tx, max_attempts=1)
+        first = run_of(it, seconds=5, outcome=Outcome.SITE)
+        second = Run(it.attempt, start=T0 + timedelta(seconds=60))
+        told = [first.running(1), first.ended(2), second.running(3), second.ended(4)]
+        if order == "the last one first":
+            told = [second.running(1), first.running(2), first.ended(3), second.ended(4)]
+        states = []
+        for item in told:
+            it.apply(tx, item)
+            states.append(
+                (tx.get_one(JobRow, it.job).state, *tx.scalars(select(TaskRow.state).where(TaskRow.job == it.job)))
+            )
+        it.apply(tx, AttemptObserved(attempt=it.attempt, observation=5, state="ended", runs=2))
+        assert tx.get_one(JobRow, it.job).state == JobState.SUCCEEDED
+        assert picture(tx, it)["tasks"] == [(0, JobState.SUCCEEDED, it.attempt, second.identity)]
+        return states
+
+    waits, runs, well = (("pending",) * 2, ("running",) * 2, ("succeeded",) * 2)
+    expected = [runs, waits, runs, well] if order == "as it was" else [runs, runs, runs, well]
+    assert await tried(platform, unit) == expected
+
+
+async def test_what_its_backend_does_not_start_again_fails_with_the_attempt_and_says_why(platform: Platform) -> None:
+    def unit(tx: Session) -> tuple[str, str, str]:
+        it = staged(tx, max_attempts=1)
+        ended = run_of(it, outcome=Outcome.SITE).ended(1).model_copy(update={"detail": "a node failed"})
+        it.apply(
+            tx, ended, AttemptObserved(attempt=it.attempt, observation=2, state="ended", runs=1, detail="none left")
+        )
+        job, task = tx.get_one(JobRow, it.job), tx.scalars(select(TaskRow).where(TaskRow.job == it.job)).one()
+        return job.state, job.detail, task.detail
+
+    assert await tried(platform, unit) == (JobState.FAILED, "a node failed", "a node failed")
+
+
 async def test_open_books_may_correct_when_a_run_ended_and_nothing_else(platform: Platform) -> None:
     """Slurm's controller tells the end first, its books later, and they may differ."""
 

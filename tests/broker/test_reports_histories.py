@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.dispatch import AttemptObserved, Desired, ReportItem
 from caravan.contracts.jobs import AttemptState, JobState, Outcome
 from services.broker.dispatch import reports
+from services.broker.jobs.states import RETRIED
 from tests.broker.hand import Run
 from tests.broker.market import Platform
 from tests.broker.reported import T0, Staged, picture, staged, tried
@@ -23,12 +24,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 def histories(draw: st.DrawFn) -> tuple[int, int, Callable[[str], list[ReportItem]]]:
     """(tasks, tries, a legal history of the attempt given its id), in the order in which an agent tells it."""
     tasks, max_attempts = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    ran = draw(st.lists(st.integers(0, tasks - 1), unique=True, max_size=tasks))
-    outcomes = [draw(st.sampled_from(list(Outcome))) for _ in ran]
+    last = draw(st.lists(st.integers(0, tasks - 1), unique=True, max_size=tasks))
+    requeued = draw(st.lists(st.sampled_from(last), max_size=2)) if last else []
+    ran = requeued + last
+    outcomes = [draw(st.sampled_from(sorted(RETRIED))) for _ in requeued]
+    outcomes += [draw(st.sampled_from(list(Outcome))) for _ in last]
     lengths = [draw(st.sampled_from([0, 5, 10, 15, 3620])) for _ in ran]
     restated = draw(st.booleans())
     states = draw(st.lists(st.sampled_from(["released", "queued", "unknown", "running"]), max_size=3, unique=True))
-    identities = [f"run-{index}" for index in ran]
+    identities = [f"run-{number}-of-{index}" for number, index in enumerate(ran)]
 
     def history(attempt: str) -> list[ReportItem]:
         numbers = iter(range(1, 1000))
@@ -36,15 +40,16 @@ def histories(draw: st.DrawFn) -> tuple[int, int, Callable[[str], list[ReportIte
         items: list[ReportItem] = [
             AttemptObserved(attempt=attempt, observation=next(numbers), state=state) for state in seen
         ]
-        for index, outcome, seconds, identity in zip(ran, outcomes, lengths, identities, strict=True):
-            run = Run(attempt, index, seconds, outcome, start=T0 + timedelta(seconds=index), identity=identity)
+        for number, (index, outcome, seconds) in enumerate(zip(ran, outcomes, lengths, strict=True)):
+            start = T0 + timedelta(seconds=number)
+            run = Run(attempt, index, seconds, outcome, start=start, identity=identities[number])
             items.append(run.running(next(numbers)))
-            last = 1
+            revision = 1
             if restated and run.hours():
                 items += run.usage(1, through=run.start + timedelta(seconds=2))
-                last = 2
+                revision = 2
             items.append(run.ended(next(numbers)))
-            items += [*run.usage(last), run.final(last)]
+            items += [*run.usage(revision), run.final(revision)]
         items.append(AttemptObserved(attempt=attempt, observation=next(numbers), state="ended", runs=len(ran)))
         return items
 

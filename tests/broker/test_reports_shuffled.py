@@ -42,7 +42,10 @@ async def test_reports_shuffled_doubled_and_dropped_come_to_a_legal_end(
 
     found = await shop.customer.job(job.id)
     believed = [Outcome.SITE if outcome is Outcome.CANCELLED else outcome for outcome, _ in ends]  # nobody asked for it
-    assert ended == {index: task_after(outcome, 1, 1, False) for index, outcome in enumerate(believed)}
+    after = [task_after(outcome, cancelling=False) for outcome in believed]
+    assert ended == {
+        index: state if state is not JobState.PENDING else JobState.FAILED for index, state in enumerate(after)
+    }
     assert found.state is job_state(Counter(ended.values()))
     hold = await shop.customer.hold_settles(job.id)
     charged = [seconds for (_, seconds), outcome in zip(ends, believed, strict=True) if outcome not in NOT_CHARGED]

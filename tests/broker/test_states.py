@@ -48,12 +48,11 @@ def test_the_worst_end_counts(there: set[JobState], state: JobState) -> None:
     assert job_state(dict.fromkeys(there, 1)) is state
 
 
-def test_only_the_sites_faults_are_tried_again_and_only_while_tries_are_left() -> None:
+def test_the_sites_faults_alone_leave_a_task_undone() -> None:
     for outcome in Outcome:
-        again = task_after(outcome, tries=1, max_attempts=2, cancelling=False)
-        assert (again is JobState.PENDING) == (outcome in RETRIED)
-        last = task_after(outcome, tries=2, max_attempts=2, cancelling=False)
-        assert last is None if outcome is Outcome.DUPLICATE else last is not None and last.final
-        cancelled = task_after(outcome, tries=1, max_attempts=2, cancelling=True)
+        after = task_after(outcome, cancelling=False)
+        assert (after is JobState.PENDING) == (outcome in RETRIED)
+        assert (after is None) == (outcome is Outcome.DUPLICATE)
+        cancelled = task_after(outcome, cancelling=True)
         assert (cancelled is JobState.CANCELLED) == (outcome in RETRIED | {Outcome.CANCELLED})
     assert {Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE} == NOT_CHARGED

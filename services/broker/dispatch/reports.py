@@ -119,12 +119,17 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
     store.end_attempt(tx, attempt, now, detail)
     spec = JobSpec.model_validate_json(job.spec)
     undone = tx.execute(
-        select(TaskRow.index.label("task"), TaskRow.tries).where(
-            TaskRow.job == job.id, TaskRow.attempt == attempt.id, TaskRow.state.in_(UNDONE)
-        )
+        select(TaskRow.index.label("task"), TaskRow.tries, RunRow.detail, RunRow.outcome)
+        .outerjoin(RunRow, (RunRow.id == TaskRow.run) & (RunRow.attempt == attempt.id))
+        .where(TaskRow.job == job.id, TaskRow.attempt == attempt.id, TaskRow.state.in_(UNDONE))
     ).all()
-    again = [row.task for row in undone if row.tries < spec.max_attempts and not job.cancel_requested]
-    given_up = [row.task for row in undone if row.task not in set(again)]
+    again: list[int] = []
+    given_up: dict[str, list[int]] = {}
+    for row in undone:
+        if row.tries < spec.max_attempts and not job.cancel_requested:
+            again.append(row.task)
+        else:
+            given_up.setdefault(row.detail or row.outcome or detail or "Its site gave it up", []).append(row.task)
     if again:
         job.excluded = {attempt.offering: ["failed", "Its site failed this job before"]} | job.excluded
         store.move_tasks(tx, job, again, UNDONE, JobState.PENDING)
@@ -134,9 +139,10 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
         job.reason = PendingReason.RETRYING
         store.wake(tx, job.id)
     target = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
-    store.move_tasks(tx, job, given_up, UNDONE, target, detail=detail or "its site gave it up")
-    if given_up and not job.cancel_requested:
-        job.detail = detail or "Its site gave it up"
+    for words, tasks in given_up.items():
+        store.move_tasks(tx, job, tasks, UNDONE, target, detail=words)
+        if not job.cancel_requested:
+            job.detail = job.detail or words
     store.follow_tasks(tx, job, now)
     store.close_books(tx, attempt)
 
@@ -188,7 +194,8 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
         job.started_at = item.started_at
     _show(tx, row)
     if item.ended_at is None or row.outcome is None:
-        store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
+        if not _is_followed(tx, row):
+            store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
         store.follow_tasks(tx, job, item.started_at)
     else:
         _run_ends(tx, job, row, item.ended_at, Outcome(row.outcome))
@@ -225,14 +232,18 @@ def _show(tx: Session, run: RunRow) -> None:
     tx.execute(task.values(run=last).execution_options(synchronize_session=False))
 
 
+def _is_followed(tx: Session, run: RunRow) -> bool:
+    """Its backend requeued the task: a later run of the same attempt says how it stands, in whatever order they are told."""
+    shown = select(TaskRow.run).where(TaskRow.job == run.job, TaskRow.index == run.index)
+    return tx.execute(shown).scalar_one() != run.id
+
+
 def _run_ends(tx: Session, job: JobRow, run: RunRow, ended_at: datetime, outcome: Outcome) -> None:
-    """The run's task goes where such an end leads."""
+    """The run's task goes where such an end leads, unless its backend has started it again since."""
     data = {"run": run.id, "index": run.index, "outcome": outcome, "exit_code": run.exit_code}
     store.note(tx, job.id, "run.ended", run.detail, at=ended_at, **data)
-    spec = JobSpec.model_validate_json(job.spec)
-    tries = tx.execute(select(TaskRow.tries).where(TaskRow.job == job.id, TaskRow.index == run.index)).scalar_one()
-    target = task_after(outcome, tries, spec.max_attempts, bool(job.cancel_requested))
-    if target is None:
+    target = task_after(outcome, bool(job.cancel_requested))
+    if target is None or _is_followed(tx, run):
         return
     if target is JobState.FAILED and not job.detail:
         job.detail = run.detail or outcome

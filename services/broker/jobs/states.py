@@ -10,11 +10,12 @@ TASK_AFTER: Final[Mapping[Outcome, JobState | None]] = {
     Outcome.USER: JobState.FAILED,
     Outcome.LIMIT: JobState.FAILED,
     Outcome.CANCELLED: JobState.CANCELLED,
-    Outcome.SITE: JobState.FAILED,
-    Outcome.LOST: JobState.FAILED,
+    Outcome.SITE: JobState.PENDING,
+    Outcome.LOST: JobState.PENDING,
     Outcome.DUPLICATE: None,
 }
-"""None: the run should never have been, and says nothing of its task."""
+"""Pending: its backend may start it again, and the attempt's end decides what is tried elsewhere and what is given up. None: the run
+should never have been, and says nothing of its task."""
 RETRIED: Final = frozenset({Outcome.SITE, Outcome.LOST})
 """Ends that were not the enterprise's: tried elsewhere, with only the tasks that need it."""
 NOT_CHARGED: Final = RETRIED | {Outcome.DUPLICATE}
@@ -54,10 +55,6 @@ def job_state(counts: Mapping[JobState, int]) -> JobState:
     return JobState.SUCCEEDED
 
 
-def task_after(outcome: Outcome, tries: int, max_attempts: int, cancelling: bool) -> JobState | None:
-    """Where a task goes when its run has ended so, after `tries` tries; None: it stays. `pending` means: try it again."""
-    if outcome in RETRIED and cancelling:
-        return JobState.CANCELLED
-    if outcome in RETRIED and tries < max_attempts:
-        return JobState.PENDING
-    return TASK_AFTER[outcome]
+def task_after(outcome: Outcome, cancelling: bool) -> JobState | None:
+    """Where a task goes when the last of its runs has ended so; None: it stays."""
+    return JobState.CANCELLED if outcome in RETRIED and cancelling else TASK_AFTER[outcome]
