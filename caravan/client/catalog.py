@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from caravan.client.base import Client
 from caravan.contracts.offerings import (
     Accelerator,
+    AdapterDescriptor,
     Offering,
     OfferingDraft,
     OfferingPrice,
@@ -84,6 +85,9 @@ class CatalogClient(Client):
 
     async def add_accelerator(self, accelerator: Accelerator) -> Accelerator:
         return await self._call("POST", "/accelerators", Accelerator, body=accelerator)
+
+    async def list_adapters(self, *, limit: int | None = None, cursor: str | None = None) -> Page[AdapterDescriptor]:
+        return await self._call("GET", "/adapters", Page[AdapterDescriptor], query={"limit": limit, "cursor": cursor})
 
     async def create_site(self, draft: SiteDraft) -> Site:
         return await self._call("POST", "/sites", Site, body=draft)

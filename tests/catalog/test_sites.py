@@ -22,6 +22,17 @@ async def test_a_site_is_registered_and_changed(catalog: Running, operator: Pers
     refused(await centre.admin.put(f"/sites/{site['id']}", draft, version=1), 412, "stale")
 
 
+async def test_adapters_are_shown_as_they_were_announced_last(catalog: Running, stranger: Person) -> None:
+    await announce(catalog)
+    other = DESCRIPTOR.model_copy(update={"name": "a-slurm", "site_settings": {"type": "object", "required": ["url"]}})
+    await announce(catalog, other.model_copy(update={"version": "0"}))
+    await announce(catalog, other)
+    first = ok(await stranger.get("/adapters", limit=1))
+    assert first["items"] == [other.model_dump(mode="json")]
+    rest = ok(await stranger.get("/adapters", limit=1, cursor=first["next"]))
+    assert (rest["items"], rest["next"]) == ([DESCRIPTOR.model_dump(mode="json")], None)
+
+
 WRONG_SETTINGS: list[tuple[Json, list[str]]] = [
     ({}, ["/settings/folder"]),
     ({"folder": 7}, ["/settings/folder"]),

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from caravan.contracts.ids import OrganizationId, ProviderId, SiteId, TenantId
-from caravan.contracts.offerings import Accelerator, Site, SiteDraft
+from caravan.contracts.offerings import Accelerator, AdapterDescriptor, Site, SiteDraft
 from caravan.contracts.parties import Tenant, TenantDraft
 from caravan.contracts.problems import (
     AdapterUnknown,
@@ -57,6 +57,12 @@ async def list_accelerators(page: PageParams, caller: Anyone, service: Accelerat
 async def add_accelerator(accelerator: Accelerator, caller: AcceleratorEditor, service: Accelerators) -> Accelerator:
     """Add a kind of accelerator. It never changes afterwards."""
     return await service.add(accelerator, caller)
+
+
+@sites.get("/adapters")
+async def list_adapters(page: PageParams, caller: Anyone, service: Sites) -> Page[AdapterDescriptor]:
+    """List the adapters that sites can be reached through, with the JSON Schemas of all that they are set up with."""
+    return await service.list_adapters(page.listing("adapters", caller, (str,)))
 
 
 @sites.post(

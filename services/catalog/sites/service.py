@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.events import SITE
-from caravan.contracts.offerings import OfferingState, Site, SiteDraft
+from caravan.contracts.offerings import AdapterDescriptor, OfferingState, Site, SiteDraft
 from caravan.contracts.parties import ProviderState
 from caravan.contracts.problems import ConsentNeeded, ProviderNotApproved, UnknownReference
 from caravan.kernel import feed, ids
@@ -19,7 +19,7 @@ from services.catalog.offerings.models import OfferingRow
 from services.catalog.parties.models import ProviderRow
 from services.catalog.reading import by_id, found, fresh, referred, sees_all, unchanged
 from services.catalog.sites import adapters
-from services.catalog.sites.models import AcceleratorRow, SiteRow
+from services.catalog.sites.models import AcceleratorRow, AdapterRow, SiteRow
 from services.catalog.words import normalized
 
 
@@ -88,6 +88,16 @@ class SiteService:
                 | SiteRow.id.in_(sorted(caller.sites()))
             )
         return by_id(tx, query, SiteRow.id, listing, lambda row: row.shown(whole=has_part_in(caller, row)))
+
+    async def list_adapters(self, listing: Listing) -> Page[AdapterDescriptor]:
+        """By name."""
+        return await self._db.read(self._list_adapters, listing)
+
+    def _list_adapters(self, tx: Session, listing: Listing) -> Page[AdapterDescriptor]:
+        query = select(AdapterRow).order_by(AdapterRow.name).limit(listing.fetch)
+        if listing.after is not None:
+            query = query.where(AdapterRow.name > listing.after[0])
+        return listing.page([row.shown() for row in tx.scalars(query)], key=lambda adapter: (adapter.name,))
 
     def _check(self, tx: Session, draft: SiteDraft) -> None:
         descriptor = adapters.announced(tx, draft.adapter)

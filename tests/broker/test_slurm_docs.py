@@ -1,0 +1,27 @@
+"""What the guide for Slurm sites shows is what the adapter takes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from services.broker.adapters.slurm.settings import Settings, Target
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def shown(guide: str, what: str) -> str:
+    found = re.search(rf"<!-- {what}: .*?-->\n```json\n(.*?)```", (DOCS / guide).read_text(), re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("guide", ["slurm.md", "slurm.zh.md"])
+def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
+    site = Settings.model_validate_json(shown(guide, "site"))
+    assert set(site.partitions) == {"gpu", "whole"}
+    offering = json.loads(shown(guide, "target"))
+    for field, values in offering["choices"].items():
+        for value in values:
+            Target.model_validate(offering["target"] | {field: value})
