@@ -248,6 +248,57 @@ def test_what_the_centre_took_back_is_the_sites_whatever_it_came_to() -> None:
     assert (preempted.outcome, preempted.detail) == (Outcome.SITE, STATES["PREEMPTED"][2])
 
 
+def test_times_that_are_expected_of_the_next_run_change_nothing_of_the_last() -> None:
+    """22.05, between a requeue and the end of the epilog."""
+    expected = {"submit_time": SUBMITTED, "start_time": NOW, "end_time": NOW + 300, "restart_cnt": 1}
+    found = known(job_2205("RUNNING"))
+    (before,) = seen(found).runs
+    look(found, job_2205("COMPLETING", **expected))
+    assert seen(found).runs == (before,)
+    assert seen(known(job_2205("COMPLETING", **expected))).runs == ()
+
+
+def test_a_requeued_job_that_is_cancelled_while_it_waits_has_no_second_run() -> None:
+    """After a node failed its record holds what it was allocated before: in the books, too, without a start (24.11)."""
+    times = {"start_time": number(NOW + 2), "end_time": number(NOW + 2)}
+    cancelled = requeued(["CANCELLED"], NOW) | times
+    never = {"submission": NOW, "start": 2**32 - 2, "end": NOW + 2, "elapsed": 0}
+    books = in_books(["NODE_FAIL"], exited(0)), in_books(["CANCELLED"], exited(0)) | {"time": never}
+    found = known(job_2411(["RUNNING"]))
+    look(found, cancelled)
+    assert (len(seen(found).runs), seen(found).ended) == (1, True)
+    found.take_books([records.from_books(job) for job in books], 0, codes_are_right=True)
+    away = known(books=books)
+    assert seen(found).runs == seen(away).runs
+    assert [(run.outcome, run.final) for run in seen(away).runs] == [(Outcome.SITE, True)]
+    assert (seen(away).ended, away.wants_books) == (True, False)
+
+
+def test_a_run_that_is_cancelled_in_the_second_of_its_start_still_ends() -> None:
+    at_once = {"end_time": number(STARTED)}
+    found = known(job_2411(["RUNNING"]))
+    look(found, job_2411(["CANCELLED"], **at_once))
+    time = {"submission": SUBMITTED, "start": STARTED, "end": STARTED, "elapsed": 0}
+    found.take_books([records.from_books(in_books(["CANCELLED"], exited(0)) | {"time": time})], 0, codes_are_right=True)
+    (run,) = seen(found).runs
+    assert (run.outcome, run.final, run.spans) == (Outcome.CANCELLED, True, ())
+
+
+@pytest.mark.parametrize(("used_mib", "outcome"), [(101, Outcome.LIMIT), (100, Outcome.USER)])
+def test_only_the_books_tell_a_kill_for_memory_from_another(used_mib: int, outcome: Outcome) -> None:
+    found = known(job_2205("FAILED", 9))
+    assert not seen(found).ended
+    assert [(run.ended_at, run.outcome) for run in seen(found).runs] == [(None, None)]
+    mem = {"type": "mem", "name": None, "id": 2}
+    steps = [
+        {"tres": {"requested": {"total": [mem | {"count": used_mib * 2**20}]}, "allocated": [mem | {"count": 100}]}}
+    ]
+    killed = {"status": "SIGNALED", "return_code": None, "signal": {"signal_id": 9, "name": "Killed"}}
+    found.take_books([records.from_books(in_books("FAILED", killed, steps=steps))], 0, codes_are_right=False)
+    assert [(run.outcome, run.signal) for run in seen(found).runs] == [(outcome, 9)]
+    assert seen(found).ended
+
+
 def test_a_job_that_is_held_after_a_requeue_was_released() -> None:
     assert seen(known(requeued(["PENDING"], NOW, state_reason="JobHeldUser"))).released
     assert not seen(known(held())).released

@@ -79,6 +79,9 @@ class Exit:
     signal: int | None
 
 
+KILLED: Final = Exit(None, 9)
+
+
 def exit_of(value: Any) -> Exit | None:
     """A raw wait status on v0.0.38 (wait(2): exit 7 is 1792), words and numbers later. None: it doesn't say.
 

@@ -59,7 +59,7 @@ class Known:
             self._submitted(record)
             self.due[record.job] = record.restarts + is_run(record)
             self._requeued(record)
-            if is_run(record):
+            if is_run(record) or (stage is Stage.ENDED and (record.job, record.submitted) in self.controller):
                 self.controller[record.job, record.submitted] = record
             elif stage is Stage.ENDED:
                 self.never.update(record.indices)
@@ -93,7 +93,7 @@ class Known:
             self._submitted(record)
             if meaning(record.state)[0] is not Stage.ENDED or not record.ended:
                 continue
-            if is_run(record):
+            if is_run(record) or (record.job, record.submitted) in self.controller:
                 self.books[record.job, record.submitted] = record if codes_are_right else replace(record, exit=None)
             else:
                 self.never.update(record.indices)
@@ -140,8 +140,8 @@ class Known:
         given_up = self.absent_since is not None and at - self.absent_since >= ABSENT_SECONDS
         if not self.present and not runs and not self.never:
             return NotSeen(given_up, "slurmctld has no such job, and slurmdbd has nothing of it")
-        ended = not self.live and (given_up or not self._unaccounted)
         running = any(run.ended_at is None for run in runs)
+        ended = not self.live and not running and (given_up or not self._unaccounted)
         released = self.released or bool(runs)
         seen_at = clock.from_seconds(self.seen_at)
         return Seen(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.broker.adapters.slurm import tres
-from services.broker.adapters.slurm.dialect import Exit, exit_of, plain, words
+from services.broker.adapters.slurm.dialect import KILLED, Exit, exit_of, plain, words
 from services.broker.adapters.slurm.states import REQUEUED
 
 
@@ -83,7 +83,7 @@ def from_books(job: Mapping[str, Any]) -> Record:
         comment=(job.get("comment") or {}).get("job") or "",
         user=job.get("user") or "",
         partition=job.get("partition") or "",
-        state=REQUEUED if "REQUEUED" in words(job["state"]["current"]) else words(job["state"]["current"]),
+        state=_state_in_books(job),
         reason=job["state"].get("reason") or "",
         submitted=plain(time["submission"]) or 0,
         restarts=0,
@@ -95,6 +95,24 @@ def from_books(job: Mapping[str, Any]) -> Record:
         exit=exit_of(job.get("exit_code")),
         tres=tres.from_list(job["tres"]["allocated"]),
     )
+
+
+def _state_in_books(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """Without what it has become of the job since, and with what only its steps tell: JobAcctGatherParams=OverMemoryKill kills, and
+    calls that FAILED."""
+    state = words(job["state"]["current"])
+    if "REQUEUED" in state:
+        return REQUEUED
+    if state == ("FAILED",) and exit_of(job.get("exit_code")) == KILLED and any(map(_over, job.get("steps") or ())):
+        return ("OUT_OF_MEMORY",)
+    return state
+
+
+def _over(step: Mapping[str, Any]) -> bool:
+    """It used more memory than it was allocated: here usage is in bytes."""
+    told = step["tres"]
+    used = tres.from_list(told["requested"]["total"]).get("mem", 0)
+    return used > tres.from_list(told["allocated"]).get("mem", 0) * 2**20
 
 
 def indices(text: str) -> Iterator[int]:

@@ -6,7 +6,7 @@ from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.port import RunSeen
-from services.broker.adapters.slurm.dialect import Exit
+from services.broker.adapters.slurm.dialect import KILLED, Exit
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.states import REQUEUED, Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
@@ -24,9 +24,21 @@ def identity(cluster: str, record: Record) -> str:
 
 
 def is_run(record: Record) -> bool:
-    """Something is or was allocated to it. A job that is cancelled while it waits has a start time, too."""
-    stage = meaning(record.state)[0]
-    return stage not in (Stage.WAITING, Stage.UNKNOWN) and record.started > 0 and bool(record.tres.get("cpu"))
+    """Something is or was allocated to it.
+
+    A job that is cancelled while it waits has a start time, too; and after a node failed under it, what it held before.
+    """
+    stage, outcome, _ = meaning(record.state)
+    if stage in (Stage.WAITING, Stage.UNKNOWN) or (outcome is Outcome.CANCELLED and record.ended <= record.started):
+        return False
+    # 22.05 calls a job that is being requeued COMPLETING, with the times that it expects of its next run
+    expected = stage is Stage.ENDING and record.restarts > 0
+    return not expected and record.started > 0 and bool(record.tres.get("cpu"))
+
+
+def cause_unknown(record: Record) -> bool:
+    """Something killed it: whether Slurm did for its memory (OverMemoryKill), slurmctld doesn't say (22.05, 24.11)."""
+    return meaning(record.state)[1] is Outcome.USER and record.exit == KILLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,8 @@ class Allocation:
 def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelerators) -> RunSeen:
     """`until`: the site's clock in epoch seconds, where runs that go on are cut."""
     stage, outcome, words = meaning(found.record.state)
+    if found.books is None and not found.requeued and cause_unknown(found.record):
+        stage = Stage.ENDING
     ended = stage is Stage.ENDED
     exit = _exit(found, outcome) if ended else None
     if found.requeued and outcome is not Outcome.SITE:
