@@ -299,6 +299,12 @@ def test_only_the_books_tell_a_kill_for_memory_from_another(used_mib: int, outco
     assert seen(found).ended
 
 
+def test_what_the_site_ended_has_no_exit_code() -> None:
+    failed = job_2411(["NODE_FAIL"], exited(None, 1))
+    for found in (known(failed), known(books=(in_books(["NODE_FAIL"], exited(1)),))):
+        assert [(run.outcome, run.exit_code, run.signal) for run in seen(found).runs] == [(Outcome.SITE, None, None)]
+
+
 def test_a_job_that_is_held_after_a_requeue_was_released() -> None:
     assert seen(known(requeued(["PENDING"], NOW, state_reason="JobHeldUser"))).released
     assert not seen(known(held())).released

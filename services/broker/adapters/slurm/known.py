@@ -152,9 +152,7 @@ class Known:
         controller, books = self.controller.get(run), self.books.get(run)
         record = books or controller
         index, requeued = record.index or 0 if record else 0, run[1] < self.newest[run[0]]
-        # the file is of the last run
-        left = None if requeued else self.left.get(run)
-        return Allocation(index, controller, books, left, requeued)
+        return Allocation(index, controller, books, self.left.get(run), requeued)
 
 
 def _order(found: Allocation) -> tuple[int, int]:

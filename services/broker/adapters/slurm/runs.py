@@ -67,10 +67,11 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
     if found.books is None and not found.requeued and cause_unknown(found.record):
         stage = Stage.ENDING
     ended = stage is Stage.ENDED
-    exit = _exit(found, outcome) if ended else None
     if found.requeued and outcome is not Outcome.SITE:
         _, outcome, words = meaning(REQUEUED)
-    elif outcome is Outcome.USER:
+    # what the site ended has no exit code of its own: of a failed node slurmctld says signal 1, slurmdbd code 1 (24.11)
+    exit = _exit(found, outcome) if ended and outcome is not Outcome.SITE else None
+    if outcome is Outcome.USER:
         outcome, words = _failed(found, exit)
     return RunSeen(
         index=found.index,
