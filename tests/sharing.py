@@ -1,4 +1,4 @@
-"""How several processes share out a run (`pytest -n 2`, pytest-xdist): each file goes to one of them whole.
+"""How several processes share out a run (`pytest -n 3`, pytest-xdist): each file goes to one of them whole.
 
 What runs jobs at real backends goes to one process together: a Slurm is started once in a run, and tests that kill a supervisor of
 local jobs see no other ones' orphans under the same uids. Such tests mostly wait, so the others have the processor meanwhile.
