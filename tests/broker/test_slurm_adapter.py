@@ -294,9 +294,11 @@ def test_only_the_books_tell_a_kill_for_memory_from_another(used_mib: int, outco
         {"tres": {"requested": {"total": [mem | {"count": used_mib * 2**20}]}, "allocated": [mem | {"count": 100}]}}
     ]
     killed = {"status": "SIGNALED", "return_code": None, "signal": {"signal_id": 9, "name": "Killed"}}
-    found.take_books([records.from_books(in_books("FAILED", killed, steps=steps))], 0, codes_are_right=False)
+    books = in_books("FAILED", killed, steps=steps)
+    found.take_books([records.from_books(books)], 0, codes_are_right=False)
     assert [(run.outcome, run.signal) for run in seen(found).runs] == [(outcome, 9)]
     assert seen(found).ended
+    assert seen(known(books=(books,), right=False)).runs == seen(found).runs, "slurmctld may have forgotten it"
 
 
 def test_what_the_site_ended_has_no_exit_code() -> None:

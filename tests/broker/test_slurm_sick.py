@@ -158,6 +158,7 @@ async def test_what_can_not_be_reached_did_provably_nothing(call: str, server: S
         (500, 1800, Unavailable),
         (502, 7000, Unavailable),
         (500, 2007, Unavailable),
+        (500, 2103, Unavailable),
         (504, 5004, OutcomeUnknown),
         (502, 1802, OutcomeUnknown),
         (401, -1, Unavailable),

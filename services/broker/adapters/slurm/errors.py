@@ -17,7 +17,7 @@ OVER: Final = frozenset({ALREADY_DONE, JOB_FINISHED})
 NOT_TAKEN: Final = frozenset({
     1001, 1007, 1021,  # no connection, no authentication
     1800, 1804,  # no connection to slurmctld, or it asks to come back later
-    2007, 2016, 2020, 2027, 2055, 2070, 2101, 2105, 2125, 2131,  # too many jobs, busy, standby, down for now
+    2007, 2016, 2020, 2027, 2055, 2070, 2101, 2103, 2105, 2125, 2131,  # too many jobs, busy, standby, down for now
     7000, 7008,  # no slurmdbd
     9008,  # no authentication
 })  # fmt: skip

@@ -86,7 +86,7 @@ class Known:
             self.seen_at = second
 
     def take_books(self, records: Iterable[Record], at: float, *, codes_are_right: bool) -> None:
-        """Take in what slurmdbd has of it. `at`: on a clock that never jumps."""
+        """Take in what slurmdbd has of it. `at`: on a clock that never jumps. Of signals it is always right."""
         for record in records:
             if record.name != self.reference.tag:
                 continue
@@ -94,7 +94,8 @@ class Known:
             if meaning(record.state)[0] is not Stage.ENDED or not record.ended:
                 continue
             if is_run(record) or (record.job, record.submitted) in self.controller:
-                self.books[record.job, record.submitted] = record if codes_are_right else replace(record, exit=None)
+                believed = codes_are_right or (record.exit is not None and record.exit.signal is not None)
+                self.books[record.job, record.submitted] = record if believed else replace(record, exit=None)
             else:
                 self.never.update(record.indices)
         missing = not self.live and self._unaccounted
