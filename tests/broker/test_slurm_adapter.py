@@ -278,6 +278,7 @@ def test_a_run_that_is_cancelled_in_the_second_of_its_start_still_ends() -> None
     at_once = {"end_time": number(STARTED)}
     found = known(job_2411(["RUNNING"]))
     look(found, job_2411(["CANCELLED"], **at_once))
+    assert [run.outcome for run in seen(found).runs] == [Outcome.CANCELLED]
     time = {"submission": SUBMITTED, "start": STARTED, "end": STARTED, "elapsed": 0}
     found.take_books([records.from_books(in_books(["CANCELLED"], exited(0)) | {"time": time})], 0, codes_are_right=True)
     (run,) = seen(found).runs
