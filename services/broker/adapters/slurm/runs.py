@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from caravan.contracts.jobs import Outcome, RunState
+from caravan.contracts.slurm import run_identity
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.port import RunSeen
@@ -15,12 +16,6 @@ NOT_EXECUTED = {
     126: ": the script, or a command in it, can't be executed",
     127: ": the script can't be executed, or a command in it was not found",
 }
-
-
-def identity(cluster: str, record: Record) -> str:
-    """Of a run, for ever: a requeue has a new submit time. The sluid of v0.0.45 isn't in a `sacct` dump, nor in older releases, and
-    a run keeps its identity when its site is upgraded."""
-    return f"{cluster}:{record.job}:{record.submitted}"
 
 
 def is_run(record: Record) -> bool:
@@ -75,7 +70,7 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
         outcome, words = _failed(found, exit)
     return RunSeen(
         index=found.index,
-        identity=identity(cluster, found.record),
+        identity=run_identity(cluster, found.record.job, found.record.submitted),
         state=RunState.ENDED if ended else RunState.RUNNING,
         started_at=clock.from_seconds(found.record.started),
         ended_at=clock.from_seconds(max(found.record.ended, found.record.started)) if ended else None,

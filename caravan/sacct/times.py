@@ -1,0 +1,57 @@
+"""Times and durations as sacct writes them."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+from caravan.kernel import clock
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)?")
+_DURATION: Final = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)(?:\.\d+)?")
+_NONE: Final = ("", "Unknown", "None")
+
+
+class ZoneNeeded(ValueError):
+    """Local times, and nothing says where they are local."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How a dump's times are read: those without an offset are in `zone`."""
+
+    zone: tzinfo | None = None
+
+    def read(self, text: str) -> int | None:
+        """Epoch seconds; None where sacct knows none.
+
+        Raises ZoneNeeded, and ValueError where the text is no time, or is one that its zone has never or twice.
+        """
+        if text in _NONE:
+            return None
+        told = _TIME.fullmatch(text)
+        if not told:
+            raise ValueError(f"{text!r} is no time like 2026-01-31T08:00:00")
+        found = datetime.fromisoformat(text)
+        return clock.to_seconds(found if told[1] else self._located(found))
+
+    def _located(self, local: datetime) -> datetime:
+        if self.zone is None:
+            raise ZoneNeeded(
+                "The dump's times have no offset. Say where they are local (`--zone Asia/Shanghai`), "
+                "or write the dump with SLURM_TIME_FORMAT='%Y-%m-%dT%H:%M:%S%z'."
+            )
+        first, second = (local.replace(tzinfo=self.zone, fold=fold) for fold in (0, 1))
+        if first.utcoffset() != second.utcoffset():
+            exists = first.astimezone(UTC).astimezone(self.zone).replace(tzinfo=None) == local
+            raise ValueError(f"{local.isoformat()} was {'twice' if exists else 'never'} in {self.zone}")
+        return first
+
+
+def duration(text: str) -> int:
+    """Whole seconds of `1-02:03:04` or `02:03:04`. Raises ValueError."""
+    told = _DURATION.fullmatch(text)
+    if not told:
+        raise ValueError(f"{text!r} is no duration like 1-02:03:04")
+    days, hours, minutes, seconds = (int(part or 0) for part in told.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds) // timedelta(seconds=1)
