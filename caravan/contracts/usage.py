@@ -80,6 +80,9 @@ class UsageRecord(HourUsage):
     attempt: AttemptId
     job: JobId
     run_started_at: Second = Field(description="The run's first second: the one that carries the price per job.")
+    backend_identity: Name | None = Field(
+        default=None, description="The backend's own of the run. Null: stated by a broker that didn't tell it yet."
+    )
 
 
 class AttemptPlaced(Model):

@@ -20,6 +20,8 @@ from services.accounting.exports.service import ExportService
 from services.accounting.funds import endpoints as funds
 from services.accounting.funds.budgets import BudgetService
 from services.accounting.funds.service import FundsService
+from services.accounting.imports import endpoints as imports
+from services.accounting.imports.service import ImportService
 from services.accounting.ledger import endpoints as ledger
 from services.accounting.ledger.reading import LedgerService
 from services.accounting.ledger.sealing import Sealer
@@ -31,7 +33,15 @@ from services.accounting.statements import endpoints as statements
 from services.accounting.statements.service import StatementService
 from services.accounting.usage.following import Following
 
-ROUTERS = (funds.router, charging.router, periods.router, statements.router, ledger.router, exports.router)
+ROUTERS = (
+    funds.router,
+    charging.router,
+    periods.router,
+    statements.router,
+    ledger.router,
+    exports.router,
+    imports.router,
+)
 
 
 def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.Clock = clock.now) -> ServiceApp:
@@ -63,6 +73,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             BudgetService(runtime),
             LineService(runtime),
             ExportService(runtime),
+            ImportService(runtime),
             LedgerService(runtime.db),
             StatementService(runtime.db),
         ],

@@ -2,6 +2,7 @@
 
 import services.accounting.charging.models
 import services.accounting.funds.models
+import services.accounting.imports.models
 import services.accounting.ledger.models
 import services.accounting.periods.models
 import services.accounting.statements.models

@@ -103,7 +103,15 @@ class Job:
         self.world.broker.say(events.JOB_NAMED, self.id, JobNamed(job=self.id, name="a job"))
 
     def use(
-        self, run: str, start: int, end: int, *, cpus: int = 1, revision: int = 1, began: int | None = None
+        self,
+        run: str,
+        start: int,
+        end: int,
+        *,
+        cpus: int = 1,
+        revision: int = 1,
+        began: int | None = None,
+        identity: str | None = None,
     ) -> None:
         """State that `run` had `cpus` from `start` to `end` seconds after T0; both in one hour. Empty where they are equal."""
         hour = clock.floor_hour(at(start))
@@ -115,6 +123,7 @@ class Job:
             attempt=self.attempt,
             job=self.id,
             run_started_at=at(start if began is None else began),
+            backend_identity=identity,
         )
         self.world.broker.say(events.USAGE_STATED, self.id, record)
 

@@ -26,7 +26,7 @@ from services.accounting.usage.models import AttemptCopy, JobName, RunRow, Usage
 from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run, spans_of, terms_of
 
 _RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
-_OUTCOME: Final = select(RUNS.c.outcome).where(RUNS.c.id == bindparam("run"))
+_OUTCOME: Final = select(RUNS.c.outcome, RUNS.c.identity).where(RUNS.c.id == bindparam("run"))
 _EXTENT: Final = select(table_of(UsageExtent).c.ends_at)
 
 
@@ -65,7 +65,7 @@ class Facts:
         stored = tx.execute(_RECORD, {"run": usage.run, "hour": hour}).one_or_none()
         if stored is not None and stored.revision >= usage.revision:
             return
-        outcome = self._outcome(tx, usage.run, usage.attempt, usage.job)
+        outcome = self._outcome(tx, usage.run, usage.attempt, usage.job, usage.backend_identity)
         terms = terms_of(tx, usage.attempt)
         after = Record(usage.run, clock.to_seconds(usage.run_started_at), usage.spans, terms, outcome)
         before = []
@@ -102,14 +102,16 @@ class Facts:
         awaited += [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
         settling.request(tx, settled.job, settled.hold_revision, awaited, self._now())
 
-    def _outcome(self, tx: Session, run: str, attempt: str, job: str) -> Outcome | None:
-        """How the run ended, as far as it is known; makes the run known."""
+    def _outcome(self, tx: Session, run: str, attempt: str, job: str, identity: str | None = None) -> Outcome | None:
+        """How the run ended, as far as it is known; makes the run, and its backend's identity, known."""
         row = tx.execute(_OUTCOME, {"run": run}).one_or_none()
         if row is not None:
+            if identity is not None and row.identity is None:
+                tx.execute(update(RunRow).where(RunRow.id == run).values(identity=identity))
             return Outcome(row.outcome) if row.outcome else None
         if tx.execute(select(AttemptCopy.id).where(AttemptCopy.id == attempt)).first() is None:
             raise NotHereYet(f"attempt {attempt}")
-        tx.execute(insert(RunRow).values(id=run, attempt=attempt, job=job))
+        tx.execute(insert(RunRow).values(id=run, attempt=attempt, job=job, identity=identity))
         return None
 
     def _store(self, tx: Session, usage: UsageRecord, hour: int, at: datetime) -> None:

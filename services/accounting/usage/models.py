@@ -73,19 +73,20 @@ class RunRow(Base):
     """A run of which usage or the end has been heard. `outcome` is null until its books are final."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("ix_runs_job", "job"),)
+    __table_args__ = (Index("ix_runs_job", "job"), Index("ix_runs_identity", "identity"))
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     job: Mapped[str] = mapped_column(String)
     attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id"))
     outcome: Mapped[str | None] = mapped_column(String)
+    identity: Mapped[str | None] = mapped_column(String, comment="The backend's own; null until usage tells it.")
 
 
 class UsageRow(Base):
     """One hour of one run, in its last revision."""
 
     __tablename__ = "usage_records"
-    __table_args__ = (Index("ix_usage_records_job", "job"),)
+    __table_args__ = (Index("ix_usage_records_job", "job"), Index("ix_usage_records_hour", "hour"))
 
     run: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)

@@ -274,6 +274,7 @@ def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
             attempt=run.attempt,
             job=run.job,
             run_started_at=run.started_at,
+            backend_identity=run.backend_identity,
         ),
     )
     return True
