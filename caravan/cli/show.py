@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan.contracts.funds import Budget, Deposit, Funds
+from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, HoldState, Job, JobDetail, JobEvent, JobState, Quote
-from caravan.contracts.offerings import OfferingPrice, Tariff
+from caravan.contracts.offerings import Component, OfferingPrice, Tariff
 from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
 
 STYLE: Final = {
@@ -364,3 +365,21 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
     ]
     columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
     return Group(pairs(head + free(one.line for one in lines)), table(columns, rows))
+
+
+def hours(component: Component, quantity: int) -> str:
+    """Of a quantity in seconds, cut after three places: what is exact is the quantity."""
+    thousandths = quantity * 1000 // (3600 * (1024 if component is Component.MEMORY_GIB_HOUR else 1))
+    return f"{thousandths // 1000:,}.{thousandths % 1000:03}"
+
+
+def usage_sums(found: UsageSums) -> Table:
+    """With the total of each component below."""
+    totals: dict[Component, int] = {}
+    rows = []
+    for one in found.items:
+        totals[one.component] = totals.get(one.component, 0) + one.quantity
+        owner = one.organization or f"{one.account} (unmapped)"
+        rows.append((one.span, one.site, owner, one.component.value, hours(one.component, one.quantity)))
+    rows += [("total", "", "", component.value, hours(component, total)) for component, total in totals.items()]
+    return table(("span", "!site", "!organization", "component", ">hours"), rows)

@@ -1,5 +1,8 @@
 """Accounting's API: funds, budgets and holds; periods, lines and statements; the ledger."""
 
+from collections.abc import Sequence
+from datetime import date
+
 from caravan.client.base import Client, new_key
 from caravan.contracts.funds import (
     Budget,
@@ -16,6 +19,8 @@ from caravan.contracts.funds import (
     HoldOutcomes,
     HoldRequest,
 )
+from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
+from caravan.contracts.offerings import Component
 from caravan.contracts.statements import (
     EntryKind,
     Explanation,
@@ -162,3 +167,21 @@ class AccountingClient(Client):
 
     async def export_usage(self, period: str) -> UsageExport:
         return await self._call("GET", "/exports/usage", UsageExport, query={"period": period})
+
+    async def import_usage(self, batch: ImportBatch) -> ImportOutcome:
+        """Safe to repeat: the same again changes nothing. Raises UnknownReference."""
+        return await self._call("POST", "/imported-usage", ImportOutcome, body=batch)
+
+    async def sum_usage(
+        self,
+        by: By,
+        first: date,
+        end: date,
+        *,
+        zone: str | None = None,
+        component: Sequence[Component] = (),
+        site: str | None = None,
+    ) -> UsageSums:
+        """Of the days [first, end) of `zone`. No component, no site: of all."""
+        query = {"by": by, "from": first, "to": end, "zone": zone, "component": component, "site": site}
+        return await self._call("GET", "/usage", UsageSums, query=query)
