@@ -1,13 +1,13 @@
 """Keeps imported runs, and sums usage."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import Select, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.imports import By, ImportBatch, ImportedRun, ImportOutcome, UsageSum, UsageSums
@@ -78,8 +78,8 @@ def _add(tx: Session, batch: ImportBatch, providers: frozenset[str] | None) -> I
         counts["imported" if before is None else "unchanged" if before == run else "changed"] += 1
         if before != run:
             known[run.identity] = changed[run.identity] = run
-    for run in changed.values():
-        _store(tx, batch.site, provider, run)
+    if changed:
+        _store(tx, batch.site, provider, changed)
     return ImportOutcome(**counts)
 
 
@@ -98,10 +98,12 @@ def _run(row: ImportedRunRow) -> ImportedRun:
     return ImportedRun.model_validate(fields | times)
 
 
-def _store(tx: Session, site: str, provider: str, run: ImportedRun) -> None:
-    values = run.model_dump() | {"start": clock.to_seconds(run.start), "end": clock.to_seconds(run.end)}
-    row = ImportedRunRow(site=site, provider=provider, **values)
-    tx.merge(row)
+def _store(tx: Session, site: str, provider: str, runs: Mapping[str, ImportedRun]) -> None:
+    """Replace these runs whole."""
+    tx.execute(delete(ImportedRunRow).where(ImportedRunRow.site == site, ImportedRunRow.identity.in_(runs)))
+    times = {run: {"start": clock.to_seconds(one.start), "end": clock.to_seconds(one.end)} for run, one in runs.items()}
+    rows = [{"site": site, "provider": provider, **one.model_dump(), **times[run]} for run, one in runs.items()]
+    tx.execute(insert(ImportedRunRow), rows)
 
 
 def _sums(tx: Session, asked: Asked, parties: frozenset[str] | None) -> UsageSums:
