@@ -113,14 +113,15 @@ def ends(runs: tuple[RunSeen, ...]) -> Ends:
 
 
 def sacct(cluster: Cluster, reference: str) -> list[tuple[str, int, int]]:
-    """Identity, start and end of all runs in the books. What was cancelled while it waited is there, and ran for no time."""
+    """Identity, start and end of all runs in the books. What never started is there too: cancelled while it waited, or left waiting in a
+    record of the time when slurmctld was away."""
     fields = "--format=JobIDRaw,Submit,Start,End,State"
     said = cluster.run("env", "SLURM_TIME_FORMAT=%s", "sacct", "--duplicates", "-nPXj", job(reference), fields)
     rows = [line.split("|") for line in said.splitlines()]
     return sorted(
         (f"caravan:{raw}:{submit}", int(start), int(end))
         for raw, submit, start, end, state in rows
-        if not (state.startswith("CANCELLED") and start in (end, "None"))
+        if start != "None" and not (state.startswith("CANCELLED") and start == end)
     )
 
 
