@@ -21,10 +21,11 @@ HEADER = "JobID|JobIDRaw|Cluster|Account|User|Submit|Start|End|Elapsed|State|All
 WRITTEN = "%Y-%m-%dT%H:%M:%S"
 MEMORY_MIB = 200
 """Of the importing process, whatever the dump's length."""
+# VmHWM begins anew with the program; getrusage's maximum is that of the process that it was forked from, too
 MEASURED = (
-    "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
+    "import re, runpy, sys; sys.argv = sys.argv[1:]\n"
     "try: runpy.run_module('caravan.cli', run_name='__main__')\n"
-    "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)"
+    "finally: print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024, file=sys.stderr)"
 )
 
 
