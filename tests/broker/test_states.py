@@ -53,6 +53,7 @@ def test_the_sites_faults_alone_leave_a_task_undone() -> None:
         after = task_after(outcome, cancelling=False)
         assert (after is JobState.PENDING) == (outcome in RETRIED)
         assert (after is None) == (outcome is Outcome.DUPLICATE)
+        assert after in (None, JobState.PENDING) or after.final
         cancelled = task_after(outcome, cancelling=True)
         assert (cancelled is JobState.CANCELLED) == (outcome in RETRIED | {Outcome.CANCELLED})
     assert {Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE} == NOT_CHARGED
