@@ -14,7 +14,6 @@ from services.broker.adapters.slurm import output, records
 from services.broker.adapters.slurm.dialect import Dialect, Exit, exit_of
 from services.broker.adapters.slurm.inventory import first_gres, parts, why_not
 from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
-from services.broker.adapters.slurm.pace import LATEST_SECONDS, READS_PER_SECOND, SOONEST_SECONDS, Budget, Watched
 from services.broker.adapters.slurm.reasons import plain
 from services.broker.adapters.slurm.reference import Reference
 from services.broker.adapters.slurm.script import batch_script, interpreter
@@ -140,7 +139,7 @@ def test_a_failure_never_has_exit_code_0() -> None:
     wrong = in_books("FAILED", {"status": "SUCCESS", "return_code": 0})
     found = known(books=(wrong,), right=False)
     assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, None)]
-    found.left = {(7, SUBMITTED): Exit(7, None)}
+    found.take_left({(7, SUBMITTED): Exit(7, None)})
     assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, 7)]
     (run,) = seen(known(job_2205("FAILED", 4021, state_reason="JobLaunchFailure"))).runs
     assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
@@ -468,19 +467,3 @@ def test_output_is_read_only_from_a_regular_file_in_the_tenants_folder(tmp_path:
     tail = output.read(folder, "fine", -3, 100, ended=True)
     assert (tail.data, tail.offset, tail.size, tail.complete) == (b"789", 7, 10, True)
     assert not output.read(folder, "fine", 0, 5, ended=True).complete
-
-
-def test_what_stays_the_same_is_looked_at_ever_more_seldom() -> None:
-    item = Watched(known(job_2205("RUNNING")))
-    item.looked("running", 100)
-    assert item.read_again_at == 100 + SOONEST_SECONDS
-    item.looked("running", 120)
-    assert item.read_again_at == 122
-    item.looked("running", 10_000)
-    assert item.read_again_at == 10_000 + LATEST_SECONDS
-    item.touch()
-    assert Budget().affordable([item], 10_001) == [item]
-    many = [Watched(known(job_2205("RUNNING"))) for _ in range(300)]
-    for one in many:
-        one.looked("running", 1)
-    assert len(Budget().affordable(many, 100)) == READS_PER_SECOND

@@ -23,7 +23,7 @@ from services.broker.adapters.port import (
     SiteRefused,
     Unavailable,
 )
-from services.broker.adapters.slurm import pace
+from services.broker.adapters.slurm import listing
 from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG, held, job_2411, requeued, submission
 from tests.support import until
 
@@ -237,7 +237,7 @@ async def test_what_was_not_listed_for_long_is_read_again_though_its_state_is_th
         assert len(await runs_of(backend)) == 1
         runs(requeued(["RUNNING"], ENDED))
         assert len(await runs_of(backend)) == 1
-        monkeypatch.setattr(pace, "AWAY_SECONDS", 0.0)
+        monkeypatch.setattr(listing, "AWAY_SECONDS", 0.0)
 
         async def both() -> bool:
             return len(await runs_of(backend)) == 2

@@ -147,6 +147,7 @@ class Backend(Protocol):
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
         """How each submission stands, with all its runs. One call for many; cost grows with `references`, not with the site.
 
+        Of several, those that the backend has had no room to look at even once are left out; one alone never is.
         Raises: Unavailable.
         """
 

@@ -9,6 +9,7 @@ from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, BackendError, Staged
 from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Tenure, failed
+from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
 READS_AT_ONCE = 8
@@ -52,7 +53,7 @@ class Sweeper:
             return clock.monotonic() - first >= self._tenure.settings.orphan_seconds
         if watched.reference is not None:
             return staged.reference != watched.reference
-        return watched.desired is not Desired.RUN or (watched.over and watched.staged is None)
+        return watched.desired is not Desired.RUN or (watched.stand is Stand.OVER and watched.staged is None)
 
 
 class Inventory:

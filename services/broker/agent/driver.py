@@ -9,7 +9,7 @@ from caravan.kernel import steps
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, NotSeen, Rejected, Seen
 from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
-from services.broker.agent.watched import Watched
+from services.broker.agent.watched import Stand, Watched
 
 log = get_logger(__name__)
 
@@ -34,11 +34,13 @@ class Driver:
         self._look = look
         self._slots = asyncio.Semaphore(tenure.settings.concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._again: set[Watched] = set()
+        """Those that were kicked during their step."""
 
     def kick(self, watched: Watched) -> None:
         """See to the attempt now, or once more when its present step is done."""
         if watched.task is not None and not watched.task.done():
-            watched.again = True
+            self._again.add(watched)
             return
         watched.task = asyncio.create_task(self._run(watched), name=f"attempt:{watched.attempt}")
         self._tasks.add(watched.task)
@@ -55,7 +57,7 @@ class Driver:
     async def _run(self, watched: Watched) -> None:
         pause = Pause(self._tenure.settings)
         while True:
-            watched.again = False
+            self._again.discard(watched)
             try:
                 async with self._slots:
                     await self._step(watched)
@@ -70,15 +72,15 @@ class Driver:
                 failed(self._metrics, "drive", error, attempt=watched.attempt, desired=watched.desired)
                 await asyncio.sleep(pause.next())
             else:
-                if not watched.again:
+                if watched not in self._again:
                     return
 
     async def _step(self, watched: Watched) -> None:
         match watched.desired:
             case Desired.RUN:
-                if watched.reference is None and not watched.over:
+                if watched.reference is None and watched.stand is not Stand.OVER:
                     await self._stage(watched)
-                if watched.reference is not None and not watched.over:
+                if watched.reference is not None and watched.stand is not Stand.OVER:
                     await self._release(watched, watched.reference)
             case Desired.CANCEL:
                 await self._cancel(watched)
@@ -95,7 +97,7 @@ class Driver:
             try:
                 watched.staged = await self._backend.stage(watched.submission)
             except Rejected as error:
-                watched.over = True
+                watched.stand = Stand.OVER
                 self._tenure.outbox.add(watched.observed("rejected", str(error)))
                 return
             await steps.reach("stage")
@@ -104,7 +106,7 @@ class Driver:
         asked = Commit(epoch=self._tenure.epoch, attempt=watched.attempt, reference=watched.staged)
         answer = await self._broker.commit_submission(self._tenure.site, asked)
         if answer.verdict is Verdict.RELEASE:
-            watched.reference, watched.staged, watched.committed_here = asked.reference, None, True
+            watched.reference, watched.staged, watched.stand = asked.reference, None, Stand.COMMITTED
             return
         self._tenure.guard()
         await self._backend.discard(asked.reference)
@@ -112,11 +114,11 @@ class Driver:
         if answer.reference is not None:
             watched.reference = answer.reference
         else:
-            watched.over = True
+            watched.stand = Stand.OVER
 
     async def _release(self, watched: Watched, reference: str) -> None:
         """Start what is committed. Once more after a restart or a lost answer: it changes nothing."""
-        if watched.released or watched.desired is not Desired.RUN:
+        if watched.stand is Stand.RELEASED or watched.desired is not Desired.RUN:
             return
         await steps.reach("after_commit")
         self._tenure.guard()
@@ -126,8 +128,8 @@ class Driver:
             await self._not_released(watched, reference, str(error))
             return
         await steps.reach("release")
-        watched.released = True
-        if watched.committed_here and watched.told is None:
+        first, watched.stand = watched.stand is Stand.COMMITTED, Stand.RELEASED
+        if first and watched.told is None:
             self._tenure.outbox.add(watched.observed("released"))
         self._look(reference)
 
@@ -135,13 +137,13 @@ class Driver:
         """The backend won't start it. When it never was started, see to it that it never is, and say so."""
         seen = (await self._backend.observe([reference]))[reference]
         if isinstance(seen, NotSeen) or seen.released or seen.ended:
-            watched.over = isinstance(seen, NotSeen) or seen.ended
-            watched.released = not isinstance(seen, NotSeen) and seen.released
+            released = isinstance(seen, Seen) and seen.released
+            watched.stand = Stand.RELEASED if released else Stand.OVER
             self._look(reference)
             return
         self._tenure.guard()
         await self._backend.cancel(reference)
-        watched.over = True
+        watched.stand = Stand.OVER
         self._tenure.outbox.add(watched.observed("ended", words))
 
     async def _cancel(self, watched: Watched) -> None:
@@ -158,7 +160,7 @@ class Driver:
             if staged.tag == watched.tag:
                 self._tenure.guard()
                 await self._backend.discard(staged.reference)
-        watched.staged, watched.over = None, True
+        watched.staged, watched.stand = None, Stand.OVER
         self._tenure.outbox.add(watched.observed("discarded"))
 
     async def _forget(self, watched: Watched) -> None:

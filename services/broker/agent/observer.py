@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from caravan.contracts.dispatch import Desired, UsageStated
 from caravan.kernel import clock, steps
 from services.broker.adapters.port import Backend, BackendError, NotSeen, Seen
+from services.broker.agent.rota import Rota
 from services.broker.agent.tenure import AgentMetrics, Pause, Tenure, failed
 from services.broker.agent.watched import Watched
 
 
 class Observer:
-    """A loop's iteration. Cost grows with what changed; everything is looked at once in `full_pass_seconds`."""
+    """A loop's iteration. Cost grows with what changed; whatever may have, everything is looked at once in `full_pass_seconds`."""
 
     def __init__(self, tenure: Tenure, backend: Backend, books_lag_seconds: int, metrics: AgentMetrics) -> None:
         self._tenure = tenure
@@ -19,8 +20,8 @@ class Observer:
         self._metrics = metrics
         self._pause = Pause(tenure.settings)
         self._urgent: set[str] = set()
+        self._rota = Rota(tenure.settings.full_pass_seconds)
         self._since: float | None = None
-        self._full_at = 0.0
         self._progress_at = 0.0
 
     def look(self, reference: str) -> None:
@@ -47,20 +48,18 @@ class Observer:
             for item in self._tenure.items.values()
             if item.reference is not None and not item.settled and item.desired is not Desired.NOTHING
         }
-        started, urgent, self._urgent = clock.monotonic(), self._urgent, set()
-        full = started >= self._full_at
+        urgent, self._urgent = self._urgent, set()
         try:
-            changed = None if full else await self._backend.changed(self._since)
-            wanted = set(watched) if changed is None else watched.keys() & (urgent | set(changed))
+            changed = await self._backend.changed(self._since)
+            urgent.update(watched if changed is None else changed, self._rota.turns(watched, clock.monotonic()))
+            wanted = sorted(watched.keys() & urgent)
             if wanted:
-                for reference, seen in (await self._backend.observe(sorted(wanted))).items():
+                for reference, seen in (await self._backend.observe(wanted)).items():
                     self._tell(watched[reference], seen)
         except BackendError:
             self._urgent |= urgent
             raise
         self._since = now.timestamp()
-        if full:
-            self._full_at = started + self._tenure.settings.full_pass_seconds
         self._advance(now, list(watched.values()))
 
     def _tell(self, watched: Watched, seen: Seen | NotSeen) -> None:

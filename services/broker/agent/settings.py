@@ -13,7 +13,9 @@ class AgentSettings(BaseSettings):
         default=20, ge=0, le=30, description="How long the broker may hold back an answer."
     )
     observe_seconds: float = Field(default=0.5, gt=0, description="Between looks at what may have changed.")
-    full_pass_seconds: float = Field(default=10, gt=0, description="Between looks at everything.")
+    full_pass_seconds: float = Field(
+        default=10, gt=0, description="Between looks at the same, whether or not anything is known to have changed."
+    )
     progress_seconds: float = Field(default=15, ge=0, description="Between statements of how far usage is complete.")
     sweep_seconds: float = Field(default=60, gt=0, description="Between searches for submissions nobody committed.")
     orphan_seconds: float = Field(default=300, ge=0, description="How long one of an unknown attempt is left alone.")

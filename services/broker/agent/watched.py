@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import (
@@ -36,6 +37,20 @@ class Run:
     """What the books looked like when they were last gone through: while that stays, there is nothing to state."""
 
 
+class Stand(Enum):
+    """How far an attempt has come here. It goes on in this order; OVER and RELEASED may follow each of the others, and what was taken
+    for OVER and turns out to have been released is RELEASED."""
+
+    PENDING = "pending"
+    """It is to be staged, or what another agent had committed is to be released."""
+    COMMITTED = "committed"
+    """The broker has committed what was staged here, which is to be released."""
+    RELEASED = "released"
+    """The backend has released what is committed."""
+    OVER = "over"
+    """Nothing is to be staged or released any more: rejected, refused by the broker, cancelled, or gone."""
+
+
 @dataclass(eq=False)
 class Watched:
     """An attempt. `reference` is the committed submission, the only one that is ever released."""
@@ -46,20 +61,16 @@ class Watched:
     reference: str | None = None
     staged: str | None = None
     """Staged by this agent, and the broker hasn't said yet whether it is the one."""
-    committed_here: bool = False
-    over: bool = False
-    """Nothing is to be staged or released any more: rejected, refused by the broker, or cancelled."""
-    released: bool = False
+    stand: Stand = Stand.PENDING
     cancelled: bool = False
+    """The backend was asked to end what is committed."""
     settled: bool = False
     """It has ended and all its books are final: nothing new can be seen of it."""
     number: int = 0
     told: str | None = None
     seen_at: datetime | None = None
-    missing: bool = False
     runs: dict[str, Run] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    again: bool = False
 
     @property
     def tag(self) -> str:
@@ -93,8 +104,9 @@ class Watched:
             return self._gone(seen) if seen.provably_gone else self._unseen(seen)
         if self.seen_at is not None and seen.seen_at < self.seen_at:
             return []
-        self.seen_at, self.missing = seen.seen_at, False
-        self.released = self.released or seen.released
+        self.seen_at = seen.seen_at
+        if seen.released:
+            self.stand = Stand.RELEASED
         items: list[ReportItem] = []
         for run in seen.runs:
             items += self._run(run) + self._usage(run, seen.seen_at - lag)
@@ -130,8 +142,7 @@ class Watched:
         return self.number
 
     def _unseen(self, seen: NotSeen) -> list[ReportItem]:
-        self.missing = True
-        return self.observed("unknown", seen.detail) if self.released else []
+        return self.observed("unknown", seen.detail) if self.stand is Stand.RELEASED else []
 
     def _gone(self, seen: NotSeen) -> list[ReportItem]:
         """Gone for good: what was running has ended when it was last seen, and its books are what they were then.
@@ -149,7 +160,7 @@ class Watched:
                     spans=run.spans, final=True,
                 )  # fmt: skip
                 items += self._run(last) + self._usage(last, ended)
-        self.settled = self.over = True
+        self.settled, self.stand = True, Stand.OVER
         return items + self.observed("gone", seen.detail or "the backend has it no more")
 
     def _run(self, seen: RunSeen) -> list[ReportItem]:
@@ -187,4 +198,8 @@ def _facts(run: RunSeen) -> tuple[object, ...]:
 
 def _start(last: tuple[Span, ...], run: RunSeen) -> tuple[object, ...]:
     """The last span, without its end while it is growing."""
-    return last if run.ended_at is not None else tuple(str(span.model_dump(exclude={"end"})) for span in last)
+    if run.ended_at is not None:
+        return last
+    return tuple(
+        (span.start, span.nodes, span.cpus, span.memory_mib, span.accelerators, span.accelerator) for span in last
+    )

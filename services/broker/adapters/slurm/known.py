@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from caravan.kernel import clock
-from services.broker.adapters.port import NotSeen, Seen
+from services.broker.adapters.port import NotSeen, RunSeen, Seen
 from services.broker.adapters.slurm import reasons
 from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
-from services.broker.adapters.slurm.runs import Allocation, is_run, run_seen
+from services.broker.adapters.slurm.runs import Allocation, is_run, run_later, run_seen
 from services.broker.adapters.slurm.states import REQUEUED, Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
 
@@ -19,8 +19,6 @@ ABSENT_SECONDS = 600.0
 """How long slurmdbd must have had nothing of what slurmctld doesn't have either before it counts as gone: its records come late."""
 Run = tuple[int, int]
 """Raw job id and submit time."""
-States = Mapping[str, tuple[str, ...]]
-"""Task (`12_3`; `12` without an array) -> its state in Slurm's words."""
 
 
 @dataclass(eq=False)
@@ -48,9 +46,12 @@ class Known:
     seen_at: int = 0
     """slurmctld's clock, in epoch seconds, up to which all of it is known."""
     absent_since: float | None = None
+    _view: "View | None" = None
+    """What follows from all that, until something of it changes; it is dear where there are many tasks."""
 
     def take(self, records: Iterable[Record]) -> None:
         """Take in what slurmctld says of some of its tasks."""
+        self._view = None
         for record in records:
             self.foreign = record.name != self.reference.tag
             if self.foreign:
@@ -80,13 +81,20 @@ class Known:
 
     def stands(self, states: Iterable[tuple[str, ...]], second: int) -> None:
         """Take in the states of all that slurmctld has of it at this second: nothing, when it has forgotten it."""
-        stages = [meaning(state)[0] for state in states]
-        self.present, self.live = bool(stages), any(stage is not Stage.ENDED for stage in stages)
+        stages = {meaning(state)[0] for state in states}
+        self._view = None
+        self.present, self.live = bool(stages), bool(stages - {Stage.ENDED})
+        if self.present or not self.wants_books:
+            self.seen_at = second
+
+    def still(self, second: int) -> None:
+        """As `stands`, when its states are what they were."""
         if self.present or not self.wants_books:
             self.seen_at = second
 
     def take_books(self, records: Iterable[Record], at: float, *, codes_are_right: bool) -> None:
         """Take in what slurmdbd has of it. `at`: on a clock that never jumps. Of signals it is always right."""
+        self._view = None
         for record in records:
             if record.name != self.reference.tag:
                 continue
@@ -102,18 +110,20 @@ class Known:
         self.absent_since = (at if self.absent_since is None else self.absent_since) if missing else None
 
     @property
-    def open_books(self) -> list[Run]:
-        """Runs that have ended by slurmctld, and not yet by slurmdbd."""
-        return [
-            run
-            for run, record in self.controller.items()
-            if run not in self.books and (meaning(record.state)[0] is Stage.ENDED or not self.present)
-        ]
+    def view(self) -> "View":
+        if self._view is None:
+            allocations = sorted(map(self._allocation, self.controller.keys() | self.books.keys()), key=_order)
+            self._view = View(
+                str(self.reference), tuple(allocations), self._open_books(), self._unaccounted, self._runs_missing
+            )
+        return self._view
 
-    @property
-    def wants_books(self) -> bool:
-        """Something of it has ended of which slurmdbd hasn't been heard yet."""
-        return bool(self.open_books) or self._runs_missing or (not self.live and self._unaccounted)
+    def _open_books(self) -> bool:
+        """A run has ended by slurmctld, and not yet by slurmdbd."""
+        return any(
+            run not in self.books and (meaning(record.state)[0] is Stage.ENDED or not self.present)
+            for run, record in self.controller.items()
+        )
 
     @property
     def _unaccounted(self) -> bool:
@@ -132,28 +142,68 @@ class Known:
         """It was requeued: its task is still to end."""
         return run[1] < self.newest[run[0]] or record.state == REQUEUED
 
+    @property
+    def wants_books(self) -> bool:
+        """Something of it has ended of which slurmdbd hasn't been heard yet."""
+        view = self.view
+        return view.open_books or view.runs_missing or (not self.live and view.unaccounted)
+
     def seen(self, at: float, cluster: str, accelerators: Accelerators) -> Seen | NotSeen:
         """How it stands. `at` as in `take_books`."""
-        runs = tuple(
-            run_seen(one, cluster, self.seen_at, accelerators)
-            for one in sorted(map(self._allocation, self.controller.keys() | self.books.keys()), key=_order)
-        )
+        view = self.view
+        runs = view.runs(cluster, self.seen_at, accelerators)
         given_up = self.absent_since is not None and at - self.absent_since >= ABSENT_SECONDS
         if not self.present and not runs and not self.never:
             return NotSeen(given_up, "slurmctld has no such job, and slurmdbd has nothing of it")
         running = any(run.ended_at is None for run in runs)
-        ended = not self.live and not running and (given_up or not self._unaccounted)
+        ended = not self.live and not running and (given_up or not view.unaccounted)
         released = self.released or bool(runs)
-        seen_at = clock.from_seconds(self.seen_at)
         return Seen(
-            str(self.reference), released, released and not ended and not running, ended, runs, seen_at, self.detail
+            view.reference,
+            released,
+            released and not ended and not running,
+            ended,
+            runs,
+            clock.from_seconds(self.seen_at),
+            self.detail,
         )
+
+    def take_left(self, left: Mapping[Run, Exit | None]) -> None:
+        """Take in the exit codes that scripts left."""
+        self._view = None
+        self.left |= left
 
     def _allocation(self, run: Run) -> Allocation:
         controller, books = self.controller.get(run), self.books.get(run)
         record = books or controller
         index, requeued = record.index or 0 if record else 0, run[1] < self.newest[run[0]]
         return Allocation(index, controller, books, self.left.get(run), requeued)
+
+
+@dataclass(eq=False)
+class View:
+    """What follows from the records of a submission."""
+
+    reference: str
+    allocations: tuple[Allocation, ...]
+    """By index and start."""
+    open_books: bool
+    unaccounted: bool
+    runs_missing: bool
+    _shown: list[RunSeen] = field(default_factory=list)
+    _until: int = 0
+
+    def runs(self, cluster: str, until: int, accelerators: Accelerators) -> tuple[RunSeen, ...]:
+        """As of `until`. Between two looks those that go on have grown, and the others are the same."""
+        if not self._shown:
+            self._shown = [run_seen(one, cluster, until, accelerators) for one in self.allocations]
+        elif until != self._until:
+            self._shown = [
+                run_later(one, run, until) if run.ended_at is None else run
+                for one, run in zip(self.allocations, self._shown, strict=True)
+            ]
+        self._until = until
+        return tuple(self._shown)
 
 
 def _order(found: Allocation) -> tuple[int, int]:

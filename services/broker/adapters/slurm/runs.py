@@ -1,6 +1,6 @@
 """From records of slurmctld and slurmdbd to runs as the port has them: how one ended, and what it held when. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.slurm import run_identity
@@ -81,6 +81,15 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
         spans=tuple(_spans(found, stage, until, accelerators)),
         final=ended and found.books is not None,
     )
+
+
+def run_later(found: Allocation, before: RunSeen, until: int) -> RunSeen:
+    """As `run_seen`, of what was `before` at an earlier time and has the same records: it has only grown."""
+    stage = meaning(found.record.state)[0]
+    if not before.spans or stage in (Stage.SUSPENDED, Stage.ENDING, Stage.ENDED):
+        return before
+    *earlier, last = before.spans
+    return replace(before, spans=(*earlier, last.model_copy(update={"end": clock.from_seconds(until)})))
 
 
 def _exit(found: Allocation, outcome: Outcome | None) -> Exit | None:

@@ -1,40 +1,47 @@
 """Looks at our submissions at Slurm, and reads no more than what has changed.
 
-Releases that list states (24.05 and newer) are asked for those of ours in one call, and then for each task whose state isn't what it
-was. 22.05 is asked for each submission by itself, the more often the more lately something of it changed (`pace.py`).
+Releases that list states (24.05 and newer) are asked for those of ours in few questions (`listing.py`), and then for each task whose
+state isn't what it was. 22.05 is asked for each submission by itself, the more often the more lately something of it changed. On
+neither are more reads made than there is a budget for (`pace.py`): what it leaves no room for has its turn in a later call.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
-from services.broker.adapters.port import NotSeen, Seen, Unavailable
+from services.broker.adapters.port import NotSeen, Seen
 from services.broker.adapters.slurm import output
-from services.broker.adapters.slurm.dialect import words
-from services.broker.adapters.slurm.errors import GONE
-from services.broker.adapters.slurm.known import Known
-from services.broker.adapters.slurm.pace import WAITING_SECONDS, Budget, Watched
-from services.broker.adapters.slurm.records import Record, from_books, from_controller
+from services.broker.adapters.slurm.dialect import Exit
+from services.broker.adapters.slurm.known import Known, Run
+from services.broker.adapters.slurm.listing import Listing
+from services.broker.adapters.slurm.pace import Turns, interval
+from services.broker.adapters.slurm.reads import Reads
+from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
-from services.broker.adapters.slurm.rest import Rest, readable
+from services.broker.adapters.slurm.rest import Rest
 from services.broker.adapters.slurm.settings import Settings
 from services.broker.adapters.slurm.site_clock import SiteClock
 from services.broker.adapters.slurm.states import Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
+from services.broker.adapters.slurm.watched import Phase, State, Watched, waits
 
 log = get_logger(__name__)
 
-AT_ONCE: Final = 8
-IN_A_QUESTION: Final = 400
-"""Submissions in one question for states: its URL stays under 8 KiB."""
-STATES_SECONDS: Final = 0.2
-"""How long the states that were listed serve those who ask again."""
-States = dict[int, dict[str, tuple[str, ...]]]
-"""Submission's job id -> task (`12_3`; `12` without an array) -> state."""
+READS_PER_SECOND: Final = 30
+"""On 22.05, where a quiet site takes them all."""
+CHANGES_PER_SECOND: Final = 200
+"""Where states are listed: only what changed is read, and at times why something waits."""
+REASONS_PER_SECOND: Final = 5
+"""Of these at most."""
+WAITING_SECONDS: Final = 60.0
+"""Between looks at why something waits, where a list of states says that it does."""
+BOOKS_PER_SECOND: Final = 100
+UNUSED_SECONDS: Final = 5.0
+"""Until what `changed` named and nobody looked at is named again."""
 
 
 class Watch:
@@ -45,149 +52,189 @@ class Watch:
         self._clock = site_clock
         self._settings = settings
         self._accelerators = accelerators
+        self._reads = Reads(rest, settings.cluster)
+        self._listing = Listing(rest, self._reads, site_clock)
         self._items: dict[str, Watched] = {}
+        self._of_job: dict[int, set[str]] = {}
         self._gone: set[str] = set()
-        self._states: States = {}
-        self._states_at = float("-inf")
-        self._asked: frozenset[int] = frozenset()
-        self._arrays: dict[int, int] = {}
-        """A task's own id -> its array's."""
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._budget = Budget()
+        self._turns, self._books_turns = Turns(), Turns()
 
     def touch(self, reference: str) -> None:
         """It was acted on: what is known of it may be wrong."""
-        self._states_at = float("-inf")
-        item = self._items.get(reference)
-        if item is not None:
+        item = self._item(reference)
+        if item is not None and item.phase is not Phase.SETTLED:
             item.touch()
+            self._listing.touch(item.known.reference.job)
+            self._turns.queue.touch(reference)
 
     def drop(self, reference: str) -> None:
         """Nothing is to be seen of it any more: it was discarded or forgotten."""
+        self._gone.add(reference)
         item = self._items.pop(reference, None)
         if item is not None:
-            for run in item.known.controller:
-                self._arrays.pop(run[0], None)
-        self._gone.add(reference)
+            self._let_go(reference, item)
 
     def dropped(self, reference: str) -> bool:
         return reference in self._gone
 
     async def observe(self, references: Sequence[str]) -> dict[str, Seen | NotSeen]:
-        """Raises Unavailable."""
+        """What was never read and is not now, since the budget leaves no room, is left out. One that is asked for alone is needed
+        for a decision: it is read whatever was spent. Raises Unavailable.
+        """
         items = {text: item for text in references if (item := self._item(text)) is not None}
-        await self._look(list(items.values()))
-        await self._ask_books([item for item in items.values() if item.books_due(clock.monotonic())])
+        await self._look(items)
+        await self._ask_books(items)
         at = clock.monotonic()
-        seen: dict[str, Seen | NotSeen] = dict.fromkeys(references, NotSeen(True, "there is no such submission"))
+        seen: dict[str, Seen | NotSeen] = {
+            text: NotSeen(True, "there is no such submission") for text in references if text not in items
+        }
         return seen | {
-            text: item.known.seen(at, self._settings.cluster, self._accelerators) for text, item in items.items()
+            text: item.known.seen(at, self._settings.cluster, self._accelerators)
+            for text, item in items.items()
+            if item.phase is not Phase.NEW or len(items) == 1
         }
 
     async def changed(self) -> list[str]:
         """References that are worth a look now. Raises Unavailable."""
+        lists = await self._lists_states()
+        if lists:
+            await self._listing.ask()
+            self._hear()
         at = clock.monotonic()
-        open_items = {text: item for text, item in self._items.items() if not item.settled}
-        if (await self._rest.dialect()).lists_states:
-            states = await self._list_states(open_items.values())
-            due = {text for text, item in open_items.items() if self._tasks_to_read(item, states, at)}
-        else:
-            due = {text for text, item in open_items.items() if item.read_again_at <= at}
-        return [text for text, item in open_items.items() if text in due or item.books_due(at)]
+        self._choose(lists, at)
+        self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
+        later = at + UNUSED_SECONDS
+        return [*(self._turns.offer(later) | self._books_turns.offer(later))]
+
+    async def _lists_states(self) -> bool:
+        return (await self._rest.dialect()).lists_states
 
     def _item(self, text: str) -> Watched | None:
         reference = Reference.parse(text)
         if reference is None or text in self._gone:
             return None
-        return self._items.setdefault(text, Watched(Known(reference)))
+        item = self._items.get(text)
+        if item is None:
+            item = self._items[text] = Watched(Known(reference))
+            self._of_job.setdefault(reference.job, set()).add(text)
+            self._listing.add(reference.job, max(1, reference.tasks))
+            self._turns.queue.due(text, clock.monotonic())
+        return item
 
-    async def _look(self, items: list[Watched]) -> None:
-        second = await self._clock.now()
-        if (await self._rest.dialect()).lists_states:
-            await self._by_states(items, second)
-        else:
-            await self._one_by_one(self._budget.affordable(items, clock.monotonic()), second)
+    def _let_go(self, text: str, item: Watched) -> None:
+        """Ask for it no more."""
+        for turns in (self._turns, self._books_turns):
+            turns.drop(text)
+        job = item.known.reference.job
+        others = self._of_job.get(job, set())
+        others.discard(text)
+        if not others:
+            self._of_job.pop(job, None)
+            self._listing.remove(job)
 
-    async def _by_states(self, items: list[Watched], second: int) -> None:
-        states = await self._list_states(items)
+    def _hear(self) -> None:
+        """Take in which states have changed, or may have."""
+        gaps = self._listing.gaps()
+        for job in self._listing.news() | gaps:
+            for text in self._of_job.get(job, ()):
+                if job in gaps:
+                    self._items[text].states_read.clear()
+                self._items[text].has_changed()
+                self._turns.queue.touch(text)
+
+    def _choose(self, lists: bool, at: float) -> None:
+        per_second = CHANGES_PER_SECOND if lists else READS_PER_SECOND
+        self._turns.choose(at, per_second, lambda text, most: self._tasks(lists, text, at)[:most])
+
+    def _tasks(self, lists: bool, text: str, at: float) -> list[str]:
+        """What is to be read of it."""
+        item = self._items[text]
+        job = item.known.reference.job
+        return item.to_read(self._listing.states(job), at) if lists else [str(job)]
+
+    def _books_of(self, text: str, most: int) -> list[str]:
+        return [str(self._items[text].known.reference.job)]
+
+    async def _look(self, items: Mapping[str, Watched]) -> None:
+        """Read those of these whose turn it is."""
+        lists = await self._lists_states()
+        if lists:
+            await self._listing.ask({item.known.reference.job for item in items.values()})
+            self._hear()
+        second, at = await self._clock.now(), clock.monotonic()
+        self._choose(lists, at)
+        for text in [*items] if len(items) == 1 else []:
+            if text in self._items and (items[text].phase is Phase.NEW or self._turns.queue.is_due(text, at)):
+                self._turns.insist(text, at, self._tasks(lists, text, at))
+        reading = self._turns.begin(items)
+        # others may have the states listed anew while these are read
+        listed = {text: self._listing.as_listed(items[text].known.reference.job) for text in reading}
+        try:
+            read = await asyncio.gather(*(self._read(tasks) for tasks in reading.values()))
+        except BaseException:
+            for text in reading.keys() & self._items.keys():
+                self._turns.queue.touch(text)
+            raise
         at = clock.monotonic()
-        reads = [(item, task) for item in items for task in self._tasks_to_read(item, states, at)]
-        found = await asyncio.gather(*(self._read(task) for _, task in reads))
-        for (item, task), records in zip(reads, found, strict=True):
-            job = item.known.reference.job
-            # one record stands for all tasks of an array that wait, or were cancelled while they did
-            read = [task, *(f"{job}_{index}" for record in records for index in record.waiting)]
-            item.listed |= {one: states[job][one] for one in read if one in states[job]}
-            item.read_again_at = at + WAITING_SECONDS
+        for text, found in zip(reading, read, strict=True):
+            if text not in self._items:
+                continue  # it was dropped meanwhile
+            if lists:
+                self._take_listed(text, found, *listed[text], at)
+            else:
+                self._take_alone(text, found, second, at)
+            self._follow_up(text, at)
+        for text, item in items.items():
+            if lists and item.phase is Phase.CURRENT and text in self._items:
+                item.known.still(self._listing.second(item.known.reference.job))
+
+    async def _read(self, tasks: list[str]) -> list[tuple[str, list[Record]]]:
+        return list(zip(tasks, await asyncio.gather(*map(self._reads.job, tasks)), strict=True))
+
+    def _take_listed(
+        self,
+        text: str,
+        read: list[tuple[str, list[Record]]],
+        states: Mapping[str, State],
+        second: int,
+        at: float,
+    ) -> None:
+        """`states` as they were listed at `second` of slurmctld's clock, before the reads."""
+        item = self._items[text]
+        reason_due_at = at + max(WAITING_SECONDS, len(self._turns.queue) / REASONS_PER_SECOND)
+        for task, records in read:
+            item.was_read(task, (index for record in records for index in record.waiting), states, reason_due_at)
             self._take(item, records)
-        for item in items:
-            there = {} if item.known.foreign else states.get(item.known.reference.job, {})
-            item.known.stands(there.values(), second)
-            item.read = True
+        ours = () if item.known.foreign else states.values()
+        if not item.to_read(states, at):
+            item.known.stands(ours, second)
+            item.was_caught_up()
+        elif item.phase is Phase.NEW:
+            item.known.stands(ours, item.known.seen_at)
+        if item.to_read(self._listing.states(item.known.reference.job), at):
+            item.has_changed()
+            self._turns.queue.touch(text)
+        elif text not in self._turns.queue and any(map(waits, ours)):
+            self._turns.queue.due(text, item.reason_due_at)
 
-    def _tasks_to_read(self, item: Watched, states: States, at: float) -> list[str]:
-        """Those whose state isn't what it was. Of those that wait one stands for all: it is read again at times, for the reason."""
-        now = states.get(item.known.reference.job, {})
-        if now == item.listed and item.read_again_at > at:
-            return []
-        tasks, waiting = [], []
-        for task, state in now.items():
-            if meaning(state)[0] is Stage.WAITING and item.listed.get(task, state) == state:
-                waiting.append(task)
-            elif item.listed.get(task) != state:
-                tasks.append(task)
-        return tasks + (waiting[:1] if item.read_again_at <= at else [])
+    def _take_alone(self, text: str, read: list[tuple[str, list[Record]]], second: int, at: float) -> None:
+        item = self._items[text]
+        records = [record for _, records in read for record in records]
+        self._take(item, records)
+        ours = [record for record in records if record.name == item.known.reference.tag]
+        item.known.stands([record.state for record in ours], second)
+        quiet = item.looked([(record.job, record.state, record.reason) for record in ours], at)
+        item.was_caught_up()
+        if text not in self._turns.queue and item.known.live:
+            self._turns.queue.due(text, at + interval(quiet, len(self._turns.queue), READS_PER_SECOND))
 
-    async def _list_states(self, items: Collection[Watched]) -> States:
-        wanted = sorted({item.known.reference.job for item in items})
-        fresh = clock.monotonic() - self._states_at < STATES_SECONDS
-        if not fresh or not self._asked.issuperset(wanted):
-            parts = [wanted[at : at + IN_A_QUESTION] for at in range(0, len(wanted), IN_A_QUESTION)]
-            at = clock.monotonic()
-            lists = await asyncio.gather(*(self._ask_states(part) for part in parts))
-            self._states = {job: tasks for part in lists for job, tasks in part.items()}
-            self._states_at, self._asked = at, frozenset(wanted)
-        for item in items:
-            item.was_listed(self._states_at)
-        return self._states
-
-    async def _ask_states(self, jobs: Sequence[int]) -> States:
-        answer = await self._rest.read("jobs/state/", [("job_id", str(job)) for job in jobs])
-        if answer.faults:
-            raise answer.unavailable()
-        with readable():
-            told = [_entry(one) for one in answer.content["jobs"]]
-        await self._learn({number for number, _, _ in told} - self._arrays.keys() - set(jobs))
-        states: States = {}
-        for number, index, state in told:
-            job = self._arrays.get(number, number)
-            states.setdefault(job, {})[f"{job}_{index}" if index else str(job)] = state
-        return states
-
-    async def _learn(self, numbers: set[int]) -> None:
-        """24.11 names a task that has started by its own id (`39_1`), in an answer about the array 37."""
-        for records in await asyncio.gather(*(self._read(str(number)) for number in sorted(numbers))):
-            self._arrays |= {record.job: record.array for record in records if record.array}
-
-    async def _one_by_one(self, items: list[Watched], second: int) -> None:
-        found = await asyncio.gather(*(self._read(str(item.known.reference.job)) for item in items))
-        at = clock.monotonic()
-        for item, records in zip(items, found, strict=True):
-            self._take(item, records)
-            ours = [record for record in records if record.name == item.known.reference.tag]
-            item.known.stands([record.state for record in ours], second)
-            item.looked([(record.job, record.state, record.reason) for record in ours], at)
-
-    async def _read(self, task: str) -> list[Record]:
-        """What slurmctld has of it: nothing, when it has forgotten it."""
-        async with self._slots:
-            answer = await self._rest.read(f"job/{task}")
-        if answer.says(GONE):
-            return []
-        if answer.faults:
-            raise answer.unavailable()
-        with readable():
-            return [from_controller(job) for job in answer.content["jobs"]]
+    def _follow_up(self, text: str, at: float) -> None:
+        """Have slurmdbd asked, if need be; let go of what is settled."""
+        item = self._items[text]
+        if item.phase is Phase.SETTLED:
+            self._let_go(text, item)
+        elif item.phase is Phase.CURRENT and item.known.wants_books:
+            self._books_turns.queue.due(text, max(at, item.books_due_at))
 
     def _take(self, item: Watched, records: list[Record]) -> None:
         item.known.take(records)
@@ -195,40 +242,45 @@ class Watch:
             if meaning(record.state)[0] is Stage.UNKNOWN:
                 log.error("slurm_state_unknown", state=record.state, job=record.job, site=self._settings.cluster)
 
-    async def _ask_books(self, items: list[Watched]) -> None:
+    async def _ask_books(self, items: Mapping[str, Watched]) -> None:
         """slurmdbd may be away, or late: then what it would say comes later."""
+        at = clock.monotonic()
+        self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
+        for text in [*items] if len(items) == 1 else []:
+            if self._books_turns.queue.is_due(text, at):
+                self._books_turns.insist(text, at, self._books_of(text, 1))
         codes_are_right = (await self._rest.dialect()).books_know_exit_codes
-        found = await asyncio.gather(*(self._read_books(item.known.reference.job) for item in items))
-        for item, records in zip(items, found, strict=True):
-            at = clock.monotonic()
+        asking = self._books_turns.begin(items)
+        try:
+            found = await asyncio.gather(*(self._reads.books(items[text].known.reference.job) for text in asking))
+        except BaseException:
+            for text in asking.keys() & self._items.keys():
+                self._books_turns.queue.due(text, at)
+            raise
+        for text, records in zip(asking, found, strict=True):
+            item, at = items[text], clock.monotonic()
             if records is not None:
                 item.known.take_books(records, at, codes_are_right=codes_are_right)
-                await asyncio.to_thread(self._read_exits, item.known)
-            item.asked_books(at)
+                await self._read_exits(item.known)
+            item.books_asked(at)
+            if text in self._items and item.phase is Phase.CURRENT:
+                item.was_caught_up()
+                self._follow_up(text, at)
 
-    async def _read_books(self, job: int) -> list[Record] | None:
-        try:
-            async with self._slots:
-                answer = await self._rest.read(f"job/{job}", books=True)
-            with readable():
-                jobs = [from_books(job) for job in answer.content.get("jobs") or []]
-            if answer.faults and not answer.says(GONE) and not jobs:
-                raise answer.unavailable()
-        except Unavailable as error:
-            log.warning("slurm_books_unavailable", site=self._settings.cluster, reason=str(error))
-            return None
-        return jobs
-
-    def _read_exits(self, known: Known) -> None:
+    async def _read_exits(self, known: Known) -> None:
         """Of what failed and nobody at Slurm says how: the exit codes that the scripts left."""
         folder = Path(self._settings.folder, known.reference.user)
-        for run, record in known.books.items():
-            failed = meaning(record.state)[1] is Outcome.USER
-            if failed and record.exit is None and run not in known.controller and run not in known.left:
-                known.left[run] = output.exit_left(folder, known.reference.output(record.index or 0, "exit"))
+        missing = {
+            run: known.reference.output(record.index or 0, "exit")
+            for run, record in known.books.items()
+            if meaning(record.state)[1] is Outcome.USER
+            and record.exit is None
+            and run not in known.controller
+            and run not in known.left
+        }
+        if missing:
+            known.take_left(await asyncio.to_thread(_exits_left, folder, missing))
 
 
-def _entry(listed: Mapping[str, Any]) -> tuple[int, str, tuple[str, ...]]:
-    """One of the list of states: id, index (empty without an array), state."""
-    number, _, index = str(listed["job_id"]).partition("_")
-    return int(number), index, words(listed["state"])
+def _exits_left(folder: Path, names: Mapping[Run, str]) -> dict[Run, Exit | None]:
+    return {run: output.exit_left(folder, name) for run, name in names.items()}

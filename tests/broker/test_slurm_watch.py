@@ -1,0 +1,251 @@
+"""How the adapter looks at many submissions: what it asks slurmrestd, and that it misses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from caravan.kernel import clock
+from services.broker.adapters.port import Backend, NotSeen, Seen
+from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
+from services.broker.adapters.slurm.watch import READS_PER_SECOND
+from tests.broker.slurm_double import SlurmDouble
+from tests.broker.test_slurm_sick import opened
+
+LISTS, ALONE = "v0.0.42", "v0.0.38"
+
+
+@asynccontextmanager
+async def at(double: SlurmDouble, folder: Path) -> AsyncIterator[Backend]:
+    async with double.listening(), opened(double.url, folder) as backend:
+        yield backend
+
+
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    deadline = clock.monotonic() + seconds
+    while not await true():
+        assert clock.monotonic() < deadline, "it didn't become so"
+        await asyncio.sleep(0.02)
+
+
+async def all_seen(backend: Backend, references: list[str]) -> None:
+    """Look until all of these were read once."""
+
+    async def look() -> bool:
+        return len(await backend.observe(references)) == len(references)
+
+    await until(look, 20)
+
+
+async def asked_again(backend: Backend, double: SlurmDouble) -> list[str]:
+    """What `changed` says once the states have been asked for anew."""
+    before, found = len(double.reads("jobs/state")), list[str]()
+
+    async def look() -> bool:
+        found[:] = await backend.changed(0.0) or []
+        return len(double.reads("jobs/state")) > before
+
+    await until(look)
+    return found
+
+
+def seen(found: Seen | NotSeen) -> Seen:
+    assert isinstance(found, Seen), found
+    return found
+
+
+@pytest.mark.parametrize(("state", "tasks"), [("PENDING", 0), ("RUNNING", 0), ("PENDING", 5), ("RUNNING", ALONE_TASKS)])
+async def test_of_a_quiet_queue_nothing_is_read_but_the_states(state: str, tasks: int, tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(8, state, tasks)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        read = len(double.reads("job/"))
+        for _ in range(3):
+            assert await asked_again(backend, double) == []
+            found = await backend.observe(references)
+            assert all(seen(one).queued is False for one in found.values())
+        assert len(double.reads("job/")) == read
+    shown = seen(found[references[0]])
+    assert len(shown.runs) == (max(1, tasks) if state == "RUNNING" else 0)
+
+
+async def test_what_changed_is_told_and_read_and_nothing_else(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(40, "PENDING")
+    jobs = list(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        double.asked.clear()
+        double.jobs[jobs[3]][0] = "RUNNING"
+        assert await asked_again(backend, double) == [references[3]]
+        found = await backend.observe([references[3], references[4]])
+        assert [len(seen(one).runs) for one in found.values()] == [1, 0]
+        assert double.reads("job/") == [f"job/{jobs[3]}"]
+
+
+async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_go(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(2, "RUNNING")
+    first, other = list(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        del double.jobs[first]
+        double.books.add(first)
+        assert await asked_again(backend, double) == [references[0]]
+
+        async def ended() -> bool:
+            return seen((await backend.observe(references))[references[0]]).ended
+
+        await until(ended)
+        await asked_again(backend, double)
+        assert double.reads("jobs/state")[-1] == f"jobs/state?job_id={other}"
+
+
+async def test_as_many_are_asked_for_in_a_question_as_its_address_has_room_for(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    room = QUERY_BYTES // len("job_id=100000&")
+    references = double.fill(room + 40, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await backend.observe(references)
+        assert {path.count("job_id") for path in double.reads("jobs/state")} == {room, 40}
+        assert all(len(path) < 8000 for path in double.reads("jobs/state"))
+
+
+@pytest.mark.parametrize("tasks", [ALONE_TASKS - 1, ALONE_TASKS])
+async def test_tasks_that_start_under_ids_of_their_own_are_found(tasks: int, tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    array, beside = [*double.fill(1, "PENDING", tasks), *double.fill(1, "PENDING", 3)]
+    job = min(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, [array, beside])
+        double.asked.clear()
+        double.jobs[job] |= {7: "RUNNING", 9: "RUNNING"}
+        assert await asked_again(backend, double) == [array]
+        found = await backend.observe([array, beside])
+        assert [run.index for run in seen(found[array]).runs] == [7, 9]
+        assert seen(found[beside]).runs == ()
+        looked_up = [] if tasks >= ALONE_TASKS else [f"job/{job + 8}", f"job/{job + 10}"]
+        assert sorted(double.reads("job/")) == sorted([*looked_up, f"job/{job}_7", f"job/{job}_9"])
+
+
+async def test_an_array_that_changes_at_once_is_told_of_only_when_all_of_it_was_read(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    (array,) = double.fill(1, "PENDING", 300)
+    job = min(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, [array])
+        before = seen((await backend.observe([array]))[array]).seen_at
+        double.jobs[job] = dict.fromkeys(range(300), "COMPLETED")
+        await asked_again(backend, double)
+        part = seen((await backend.observe([array, array]))[array])
+        assert not part.ended or len(part.runs) == 300
+
+        async def ended() -> bool:
+            return seen((await backend.observe([array]))[array]).ended
+
+        await until(ended)
+        whole = seen((await backend.observe([array]))[array])
+        assert (len(whole.runs), whole.seen_at >= before) == (300, True)
+
+
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_a_burst_is_read_within_the_budget_and_none_is_left_out_for_ever(version: str, tmp_path: Path) -> None:
+    double = SlurmDouble(version)
+    references = double.fill(70, "PENDING")
+    async with at(double, tmp_path) as backend:
+        first = await backend.observe(references)
+        if version == ALONE:
+            assert len(first) == len(double.reads("job/")) == READS_PER_SECOND // 2
+        await all_seen(backend, references)
+        assert set(double.reads("job/")) == {f"job/{job}" for job in double.jobs}
+
+
+async def test_one_that_is_asked_for_alone_is_read_whatever_was_spent(tmp_path: Path) -> None:
+    double = SlurmDouble(ALONE)
+    references = double.fill(100, "PENDING")
+    async with at(double, tmp_path) as backend:
+        first = await backend.observe(references)
+        missing = references[-1]
+        assert missing not in first
+        assert isinstance((await backend.observe([missing]))[missing], Seen)
+
+
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_what_was_cancelled_is_looked_at_before_those_that_wait_for_their_turn(
+    version: str, tmp_path: Path
+) -> None:
+    double = SlurmDouble(version)
+    references = double.fill(200, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references[:1])
+        await backend.observe(references)
+        await backend.release(references[0])
+        looked = await backend.changed(0.0)
+        assert looked is not None
+        if references[0] not in looked:  # the second's budget was spent
+
+            async def chosen() -> bool:
+                return references[0] in (await backend.changed(0.0) or [])
+
+            await until(chosen, 2)
+
+
+async def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    reference, other = double.fill(2, "RUNNING")
+    job = min(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, [other])
+        double.slow = asyncio.Event()
+        look = asyncio.create_task(backend.observe([reference]))
+
+        async def is_being_read() -> bool:
+            return f"job/{job}" in double.asked
+
+        await until(is_being_read)
+        double.jobs[job][0] = "COMPLETED"
+        before = len(double.reads("jobs/state"))
+
+        async def listed() -> bool:
+            await backend.observe([other])
+            return len(double.reads("jobs/state")) > before
+
+        await until(listed)
+        double.slow.set()
+        assert not seen((await look)[reference]).ended
+        assert await backend.changed(0.0) == [reference]
+        assert seen((await backend.observe([reference]))[reference]).ended
+
+
+async def test_what_nobody_looks_at_takes_no_turn_from_others(tmp_path: Path) -> None:
+    double = SlurmDouble(ALONE)
+    nobodys = double.fill(2 * READS_PER_SECOND, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await backend.observe(nobodys)
+        (wanted,) = double.fill(1, "PENDING")
+
+        async def read() -> bool:
+            await backend.changed(0.0)
+            return wanted in await backend.observe([wanted, nobodys[0]])
+
+        await until(read)
+
+
+async def test_what_is_chosen_beside_a_look_at_others_is_not_put_off(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(3, "RUNNING")
+    jobs = list(double.jobs)
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        double.jobs[jobs[0]][0] = "COMPLETED"
+        before = len(double.reads("jobs/state"))
+
+        async def asked() -> bool:
+            await backend.observe(references[1:])
+            return len(double.reads("jobs/state")) > before
+
+        await until(asked)
+        assert await backend.changed(0.0) == references[:1]
