@@ -30,6 +30,8 @@ class SlurmDouble:
     arrays: set[int] = field(default_factory=set)
     books: set[int] = field(default_factory=set)
     """Jobs of which slurmdbd has the end."""
+    reason: str = "JobHeldUser"
+    """Why those that wait do."""
     asked: list[str] = field(default_factory=list)
     """What was read of Slurm, versions left out."""
     largest: int = 0
@@ -101,7 +103,7 @@ class SlurmDouble:
 
     def _record(self, job: int, state: str, array: int = 0, index: int | None = None) -> dict[str, Any]:
         waits = state == "PENDING"
-        shown: dict[str, Any] = {"job_id": job, "state_reason": "JobHeldUser" if waits else "None"}
+        shown: dict[str, Any] = {"job_id": job, "state_reason": self.reason if waits else "None"}
         if waits:
             shown["tres_alloc_str"] = ""
         if self.version == "v0.0.38":

@@ -154,6 +154,14 @@ def test_a_run_that_was_not_believed_holds_completeness_back_until_the_next_look
     assert [item.type for item in again] == [item.type for item in told] == ["run", "usage", "attempt"]
 
 
+def test_why_an_attempt_waits_is_told_when_it_is_another_reason() -> None:
+    watched = Watched(ids.new("att"), Desired.RUN)
+    queued = Seen("r", released=True, queued=True, ended=False, runs=(), seen_at=START, detail="Priority")
+    later = replace(queued, seen_at=START + timedelta(seconds=1), detail="Resources")
+    told = [item for seen in (queued, queued, later, later) for item in watched.saw(seen, timedelta(0))]
+    assert [item.detail for item in told if item.type == "attempt"] == ["Priority", "Resources"]
+
+
 def test_whatever_a_backend_says_can_be_told() -> None:
     run = RunSeen(0, "one", RunState.ENDED, START, START, Outcome.USER, 1, None, "a\0b" + "x" * 5000, (), final=True)
     seen = Seen("r", released=True, queued=False, ended=True, runs=(run,), seen_at=START, detail="\0")

@@ -86,6 +86,22 @@ async def test_what_changed_is_told_and_read_and_nothing_else(tmp_path: Path) ->
         assert double.reads("job/") == [f"job/{jobs[3]}"]
 
 
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_why_a_job_waits_is_read_again_while_its_state_stays(version: str, tmp_path: Path) -> None:
+    double = SlurmDouble(version, reason="Priority")
+    references = double.fill(3, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        double.reason = "AssocGrpCpuLimit"
+
+        async def told() -> bool:
+            worth = await backend.changed(0.0) or []
+            found = await backend.observe(worth) if worth else {}
+            return any("AssocGrpCpuLimit" in seen(one).detail for one in found.values())
+
+        await until(told, 20)
+
+
 async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_go(tmp_path: Path) -> None:
     double = SlurmDouble(LISTS)
     references = double.fill(2, "RUNNING")

@@ -67,7 +67,8 @@ class Watched:
     settled: bool = False
     """It has ended and all its books are final: nothing new can be seen of it."""
     number: int = 0
-    told: str | None = None
+    told: tuple[str, str] | None = None
+    """The state that the broker knows, and why the attempt waits in it."""
     seen_at: datetime | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
@@ -91,12 +92,14 @@ class Watched:
                 self.runs[identity] = Run(books)
 
     def observed(self, state: str, detail: str = "") -> list[ReportItem]:
-        """The attempt's state as an item, when it is news."""
-        if state == self.told:
+        """The attempt's state as an item, when it is news; while it waits, why it does is news, too."""
+        said = prose(detail)
+        news = (state, said if state == "queued" else "")
+        if news == self.told:
             return []
-        self.told = state
+        self.told = news
         number, runs = self._next(), len(self.runs)
-        return [AttemptObserved(attempt=self.attempt, observation=number, state=state, runs=runs, detail=prose(detail))]
+        return [AttemptObserved(attempt=self.attempt, observation=number, state=state, runs=runs, detail=said)]
 
     def saw(self, seen: Seen | NotSeen, lag: timedelta) -> list[ReportItem]:
         """Take in what the backend shows; returns all of it that the broker doesn't know yet, in the order to tell it."""

@@ -37,8 +37,9 @@ CHANGES_PER_SECOND: Final = 200
 """Where states are listed: only what changed is read, and at times why something waits."""
 REASONS_PER_SECOND: Final = 5
 """Of these at most."""
-WAITING_SECONDS: Final = 60.0
-"""Between looks at why something waits, where a list of states says that it does."""
+REASON_SOONEST_SECONDS: Final = 1.0
+REASON_LATEST_SECONDS: Final = 60.0
+"""Between looks at why something waits, where a list of states says that it does: as long as it has waited for the same."""
 BOOKS_PER_SECOND: Final = 100
 UNUSED_SECONDS: Final = 5.0
 """Until what `changed` named and nobody looked at is named again."""
@@ -201,10 +202,11 @@ class Watch:
     ) -> None:
         """`states` as they were listed at `second` of slurmctld's clock, before the reads."""
         item = self._items[text]
-        reason_due_at = at + max(WAITING_SECONDS, len(self._turns.queue) / REASONS_PER_SECOND)
+        for _, records in read:
+            self._take(item, records)
+        reason_due_at = at + self._reason_pause(item, at)
         for task, records in read:
             item.was_read(task, (index for record in records for index in record.waiting), states, reason_due_at)
-            self._take(item, records)
         ours = () if item.known.foreign else states.values()
         if not item.to_read(states, at):
             item.known.stands(ours, second)
@@ -216,6 +218,12 @@ class Watch:
             self._turns.queue.touch(text)
         elif text not in self._turns.queue and any(map(waits, ours)):
             self._turns.queue.due(text, item.reason_due_at)
+
+    def _reason_pause(self, item: Watched, at: float) -> float:
+        """Seconds until it is read again why it waits. What isn't released waits for that, and is touched then."""
+        quiet = item.looked(item.known.detail, at) if item.known.released else REASON_LATEST_SECONDS
+        pause = min(max(quiet, REASON_SOONEST_SECONDS), REASON_LATEST_SECONDS)
+        return max(pause, len(self._turns.queue) / REASONS_PER_SECOND)
 
     def _take_alone(self, text: str, read: list[tuple[str, list[Record]]], second: int, at: float) -> None:
         item = self._items[text]
