@@ -12,7 +12,7 @@ from pydantic import Field
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
 from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, OfferingId, SiteId, TenantId
 from caravan.contracts.jobs import EnvName, EnvValue, Index, Outcome, Resources, RunState, Script
-from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
+from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteState
 from caravan.contracts.usage import HourUsage, Span
 
 
@@ -196,7 +196,7 @@ ReportItem = Annotated[AttemptObserved | RunObserved | UsageStated | FinalStated
 class SiteReport(Model):
     """How the site itself stands."""
 
-    state: Annotated[str, Field(pattern="^(healthy|degraded|refused)$")]
+    state: SiteState
     detail: Prose = ""
     inventory: tuple[InventoryItem, ...] | None = Field(default=None, description="Given when it changed.")
 

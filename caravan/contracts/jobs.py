@@ -179,6 +179,7 @@ class JobState(StrEnum):
 
 class PendingReason(StrEnum):
     NO_CAPACITY = "no_capacity"
+    SITE_UNAVAILABLE = "site_unavailable"
     FUNDS_UNCONFIRMED = "funds_unconfirmed"
     RETRYING = "retrying"
 
@@ -220,6 +221,7 @@ class Candidate(Model):
     components: tuple[PriceComponent, ...]
     capacity: Capacity = Field(description="What it would occupy there at once.")
     has_room: bool
+    unavailable: Prose | None = Field(default=None, description="Why its site takes no new jobs for the time being.")
 
 
 class Refusal(Model):

@@ -31,6 +31,41 @@ class Accelerator(Model):
     aliases: tuple[Name, ...] = ()
 
 
+class Capacity(Model):
+    """A capacity vector: what a provider contributes, what a placement occupies."""
+
+    cpus: Count = Field(examples=[256])
+    memory_mib: Count = Field(examples=[1_048_576])
+    accelerators: Count = 0
+
+    def __add__(self, other: "Capacity") -> "Capacity":
+        return Capacity(
+            cpus=self.cpus + other.cpus,
+            memory_mib=self.memory_mib + other.memory_mib,
+            accelerators=self.accelerators + other.accelerators,
+        )
+
+    def times(self, count: int) -> "Capacity":
+        return Capacity(
+            cpus=self.cpus * count, memory_mib=self.memory_mib * count, accelerators=self.accelerators * count
+        )
+
+    def within(self, other: "Capacity") -> bool:
+        """Whether this fits into `other` in every component."""
+        return (
+            self.cpus <= other.cpus and self.memory_mib <= other.memory_mib and self.accelerators <= other.accelerators
+        )
+
+
+class PartLimits(Model):
+    """What a backend allows one job in a part, where that is less than the part has."""
+
+    nodes: Positive | None = None
+    cpus_per_node: Positive | None = None
+    memory_mib_per_node: Positive | None = None
+    walltime_seconds: Positive | None = None
+
+
 class InventoryItem(Model):
     """A homogeneous part of a site as its backend reports it: a partition, a queue, a machine."""
 
@@ -41,6 +76,11 @@ class InventoryItem(Model):
     memory_mib_per_node: Positive
     accelerators_per_node: Count = 0
     accelerator_backend_name: Name | None = Field(default=None, description="As the backend calls it: `gres/gpu:h100`.")
+    limits: PartLimits = PartLimits()
+    nodes_out: Count = Field(default=0, description="Nodes that take no jobs now: drained, down, or of a closed part.")
+    free: Capacity | None = Field(
+        default=None, description="What no job holds, on the nodes that take jobs; as of the site's last report."
+    )
 
 
 class AdapterDescriptor(Model):
@@ -55,10 +95,22 @@ class AdapterDescriptor(Model):
     books_lag_seconds: Count = Field(description="How long after a second the backend's books are final for it.")
 
 
+class SiteState(StrEnum):
+    """How a site stands, as its agent sees it."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """Something of it is wrong, and jobs run all the same."""
+    UNAVAILABLE = "unavailable"
+    """Its backend can't be asked: it gets no new jobs until it can."""
+    REFUSED = "refused"
+    """Its settings are such that it can't be operated."""
+
+
 class SiteHealth(Model):
     """As last reported by the site's agent."""
 
-    state: Annotated[str, Field(pattern="^(healthy|degraded|refused)$")]
+    state: SiteState
     detail: Prose = ""
     seen_at: Instant
 
@@ -132,32 +184,6 @@ class Limits(Model):
     accelerators_per_node: Count = 0
     walltime_seconds: Positive = Field(examples=[86_400])
     array_tasks: Positive = 1000
-
-
-class Capacity(Model):
-    """A capacity vector: what a provider contributes, what a placement occupies."""
-
-    cpus: Count = Field(examples=[256])
-    memory_mib: Count = Field(examples=[1_048_576])
-    accelerators: Count = 0
-
-    def __add__(self, other: "Capacity") -> "Capacity":
-        return Capacity(
-            cpus=self.cpus + other.cpus,
-            memory_mib=self.memory_mib + other.memory_mib,
-            accelerators=self.accelerators + other.accelerators,
-        )
-
-    def times(self, count: int) -> "Capacity":
-        return Capacity(
-            cpus=self.cpus * count, memory_mib=self.memory_mib * count, accelerators=self.accelerators * count
-        )
-
-    def within(self, other: "Capacity") -> bool:
-        """Whether this fits into `other` in every component."""
-        return (
-            self.cpus <= other.cpus and self.memory_mib <= other.memory_mib and self.accelerators <= other.accelerators
-        )
 
 
 TargetField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]

@@ -25,7 +25,7 @@ from caravan.contracts.dispatch import (
     WorkItem,
 )
 from caravan.contracts.jobs import Job, Outcome, RunState
-from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.offerings import AdapterDescriptor, SiteState
 from caravan.contracts.usage import HourUsage, Span
 from caravan.kernel import clock, ids
 from caravan.kernel.clock import floor_hour
@@ -142,7 +142,7 @@ class Hand:
         reported = await self.report(*items)
         assert not reported.rejected, reported.rejected
 
-    async def health(self, state: str = "healthy", detail: str = "") -> None:
+    async def health(self, state: SiteState = SiteState.HEALTHY, detail: str = "") -> None:
         await self.report(site=SiteReport(state=state, detail=detail))
 
     def saw(self, attempt: str, state: str, *, runs: int = 0, detail: str = "") -> AttemptObserved:

@@ -26,6 +26,7 @@ from caravan.contracts.offerings import (
     OfferingState,
     PriceList,
     Site,
+    SiteState,
     Tariff,
     Tier,
 )
@@ -133,7 +134,7 @@ class World:
         """Let the site have been seen once, so that jobs are placed there."""
         api = self.agent_api()
         lease = await api.take_lease(self.site.id, LeaseRequest(holder="setup", descriptor=fake_adapter.descriptor))
-        await api.report(self.site.id, Report(epoch=lease.epoch, items=(), site=SiteReport(state="healthy")))
+        await api.report(self.site.id, Report(epoch=lease.epoch, items=(), site=SiteReport(state=SiteState.HEALTHY)))
         await self.end_lease()
 
     async def end_lease(self) -> None:

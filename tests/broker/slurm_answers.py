@@ -66,14 +66,20 @@ def in_books(state: Any, exit_code: Any, *, elapsed: int = ENDED - STARTED, **ot
 
 DIAG = {"statistics": {"req_time": number(ENDED + 100)}, "errors": []}
 PING = {"pings": [{"hostname": "slurm", "responding": True}], "errors": []}
-PARTITIONS = {"partitions": [{"name": "batch", "maximums": {"time": number(None)}}], "errors": []}
-NODES = {
+PARTITIONS: dict[str, Any] = {
+    "partitions": [{"name": "batch", "maximums": {"time": number(None)}, "partition": {"state": ["UP"]}}],
+    "errors": [],
+}
+NODES: dict[str, Any] = {
     "nodes": [
-        {"name": name, "partitions": ["batch"], "cpus": 32, "real_memory": 64000, "gres": "gpu:h100:8(S:0-1)"}
+        {
+            "name": name, "partitions": ["batch"], "cpus": 32, "real_memory": 64000, "gres": "gpu:h100:8(S:0-1)",
+            "state": ["MIXED"], "alloc_cpus": 2, "alloc_memory": 4000, "gres_used": "gpu:h100:3(IDX:0-2)",
+        }
         for name in ("n1", "n2")
     ],
     "errors": [],
-}
+}  # fmt: skip
 
 
 def submission(**other: Any) -> Submission:

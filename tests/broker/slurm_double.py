@@ -17,6 +17,10 @@ FIRST: Final = 100_000
 GONE: Final = {"error_number": 2017, "error": "Invalid job id specified", "description": ""}
 
 
+CONTROLLER_AWAY: Final = {"error_number": 1800, "error": "Unable to contact slurmctld", "description": ""}
+BOOKS_AWAY: Final = {"error_number": 7000, "error": "Unable to connect to database", "description": ""}
+
+
 def reference(job: int, tasks: int = 0) -> str:
     return f"{job}-{tasks}-{TAG}-alice"
 
@@ -32,6 +36,12 @@ class SlurmDouble:
     """Jobs of which slurmdbd has the end."""
     reason: str = "JobHeldUser"
     """Why those that wait do."""
+    controller: bool = True
+    """slurmctld is there."""
+    clusters: list[str] | None = field(default_factory=lambda: ["caravan"])
+    """That slurmdbd knows; None: it is away."""
+    ahead: int = 0
+    """Seconds that slurmctld's clock is ahead."""
     asked: list[str] = field(default_factory=list)
     """What was read of Slurm, versions left out."""
     largest: int = 0
@@ -60,7 +70,12 @@ class SlurmDouble:
             case ["ping"]:
                 return PING
             case ["diag"]:
-                return {"statistics": {"req_time": number(clock.to_seconds(clock.now()))}, "errors": []}
+                if not self.controller:
+                    return {"statistics": {}, "errors": [CONTROLLER_AWAY]}
+                return {"statistics": {"req_time": number(clock.to_seconds(clock.now()) + self.ahead)}, "errors": []}
+            case ["clusters"]:
+                clusters = [{"name": name} for name in self.clusters or ()]
+                return {"clusters": clusters, "errors": [BOOKS_AWAY] if self.clusters is None else []}
             case ["partitions"]:
                 return PARTITIONS
             case ["nodes"]:

@@ -175,6 +175,9 @@ class WiredBackend:
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return await self._ask(self._site.inventory)
 
+    async def probe(self) -> tuple[str, ...]:
+        return await self._ask(lambda: ())
+
     async def now(self) -> datetime:
         return await self._ask(lambda: floor_second(self._site.advance()))
 

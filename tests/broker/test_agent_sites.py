@@ -29,12 +29,21 @@ async def test_an_adapter_that_is_not_installed_refuses_the_site(broker: Dispatc
     assert "slurm" in broker.reports[0].detail
 
 
-async def test_a_backend_that_is_down_makes_the_site_degraded(broker: Dispatch, site: FakeSite) -> None:
+async def test_a_backend_that_is_down_makes_the_site_unavailable(broker: Dispatch, site: FakeSite) -> None:
     async with running(an_agent(broker)):
         await until(lambda: bool(broker.reports))
         site.faults.down = True
-        await until(lambda: broker.reports[-1].state == "degraded")
+        await until(lambda: broker.reports[-1].state == "unavailable")
         site.faults.down = False
+        await until(lambda: broker.reports[-1].state == "healthy")
+
+
+async def test_what_a_probe_finds_wrong_makes_the_site_degraded(broker: Dispatch, site: FakeSite) -> None:
+    site.wrong = ("its books are away",)
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports) and broker.reports[-1].state == "degraded")
+        assert broker.reports[-1].detail == "its books are away"
+        site.wrong = ()
         await until(lambda: broker.reports[-1].state == "healthy")
 
 
@@ -51,14 +60,18 @@ async def test_a_site_is_well_again_when_all_that_asks_it_goes_well() -> None:
         return (batch.site.state, batch.site.detail) if batch.site else None
 
     outbox.trouble("inventory", "no nodes")
-    assert await told() == ("degraded", "no nodes")
+    assert await told() == ("unavailable", "no nodes")
     outbox.well("observe")
     assert await told() is None, "what goes well says nothing of what does not"
     outbox.trouble("observe", "no answer")
-    assert await told() == ("degraded", "no nodes; no answer")
+    assert await told() == ("unavailable", "no nodes; no answer")
     outbox.well("inventory")
-    assert await told() == ("degraded", "no answer")
+    assert await told() == ("unavailable", "no answer")
+    outbox.probed(("no books",))
+    assert await told() == ("unavailable", "no answer; no books")
     outbox.well("observe")
+    assert await told() == ("degraded", "no books")
+    outbox.probed(())
     assert await told() == ("healthy", "")
 
 

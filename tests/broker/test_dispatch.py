@@ -12,7 +12,7 @@ from caravan.client import CatalogClient
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, LogAnswer, Verdict
 from caravan.contracts.jobs import Array
-from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.offerings import AdapterDescriptor, SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import NotFound
@@ -195,9 +195,9 @@ async def test_the_sites_health_is_news_only_when_it_changes(shop: Shop) -> None
     async def version() -> int:
         return int((await states(shop.market.platform, events.SITE_REPORTED))[shop.site]["version"])
 
-    await shop.hand.health("degraded", "slow")
+    await shop.hand.health(SiteState.DEGRADED, "slow")
     assert await version() == 1
-    await shop.hand.health("degraded", "slow")
+    await shop.hand.health(SiteState.DEGRADED, "slow")
     assert await version() == 1
     await shop.hand.health()
     assert await version() == 2

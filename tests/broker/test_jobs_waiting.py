@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import HoldState, JobState, PendingReason
-from caravan.contracts.offerings import OfferingDraft
+from caravan.contracts.offerings import OfferingDraft, SiteState
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from services.broker.jobs.models import JobRow
@@ -45,6 +45,23 @@ async def test_without_room_jobs_wait_in_order_and_the_attempt_comes_when_room_d
     await hand.play(running[1])
     await until(lambda: customer.is_placed(second.id))
     assert (await customer.job(second.id)).offering == dear.id
+
+
+async def test_a_site_that_can_not_be_asked_gets_no_new_jobs_until_it_can(market: Market) -> None:
+    first, second = await market.site(), await market.site()
+    cheap, dear = await market.offering(first), await market.offering(second, price="72.00")
+    customer, hand, other = await market.customer(first, second), await market.hand(first), await market.hand(second)
+    await sold(customer, cheap.id, dear.id)
+    await hand.health(SiteState.UNAVAILABLE, "slurmctld is away")
+    assert (await customer.submit()).offering == dear.id, "elsewhere it can be dearer, and is at once"
+    await other.health(SiteState.UNAVAILABLE, "no answer")
+    waiting = await customer.submit()
+    assert (waiting.state, waiting.reason) == (JobState.PENDING, PendingReason.SITE_UNAVAILABLE)
+    assert (waiting.offering, waiting.hold.state) == (None, HoldState.GRANTED)
+    assert "slurmctld is away" in waiting.detail
+    await hand.health()
+    await until(lambda: customer.is_placed(waiting.id))
+    assert (await customer.job(waiting.id)).offering == cheap.id
 
 
 async def test_a_new_job_does_not_pass_one_that_waits(market: Market) -> None:

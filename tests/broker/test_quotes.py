@@ -7,7 +7,7 @@ import pytest
 
 from caravan.client import each
 from caravan.contracts.jobs import Resources
-from caravan.contracts.offerings import OfferingState
+from caravan.contracts.offerings import OfferingState, SiteState
 from caravan.contracts.problems import NotSupportedHere, UnknownReference
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
@@ -87,7 +87,7 @@ async def test_what_the_local_adapter_rejects_is_a_reason_and_not_an_error(marke
 
 
 async def test_the_site_says_when_it_cant_be_operated(shop: Shop) -> None:
-    await shop.hand.health("refused", "no isolation here")
+    await shop.hand.health(SiteState.REFUSED, "no isolation here")
     quote = await shop.customer.broker.create_quote(shop.customer.spec())
     [reason] = [r.reasons[0] for r in quote.refused if r.offering == shop.offering]
     assert (reason.code, "no isolation here" in reason.detail) == ("site_refused", True)

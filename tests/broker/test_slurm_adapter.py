@@ -12,7 +12,6 @@ from services.broker.adapters import slurm
 from services.broker.adapters.port import NotSeen, Rejected, Seen, Unavailable
 from services.broker.adapters.slurm import output, records
 from services.broker.adapters.slurm.dialect import Dialect, Exit, exit_of
-from services.broker.adapters.slurm.inventory import first_gres, parts, why_not
 from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
 from services.broker.adapters.slurm.reasons import plain
 from services.broker.adapters.slurm.reference import Reference
@@ -23,8 +22,6 @@ from services.broker.adapters.slurm.submit import ranges, request
 from services.broker.adapters.slurm.tres import Accelerators, from_text
 from tests.broker.slurm_answers import (
     ENDED,
-    NODES,
-    PARTITIONS,
     STARTED,
     SUBMITTED,
     TAG,
@@ -372,21 +369,6 @@ def test_grant_counts_whole_minutes_cores_nodes_and_what_memory_adds() -> None:
     assert slurm.adapter.grant(asked, {"partition": "thin"}, site).cpus == 12
     with pytest.raises(Rejected, match="64 CPUs"):
         slurm.adapter.grant(asked.model_copy(update={"cpus_per_task": 65}), {"partition": "big"}, site)
-
-
-def test_what_slurm_would_let_wait_for_ever_is_refused() -> None:
-    have = parts(PARTITIONS["partitions"], NODES["nodes"])
-    assert [(part.nodes, part.cpus, part.gres, part.accelerators, part.limit_minutes) for part in have] == [
-        (2, 32, "gpu:h100", 8, None)
-    ]
-    fits = submission().grant
-    assert why_not(fits, 1, None, "batch", have) is None
-    assert why_not(fits, 1, "gpu:h100", "batch", have) is None
-    assert "partition" in (why_not(fits, 1, None, "other", have) or "")
-    assert "33 CPUs" in (why_not(fits.model_copy(update={"cpus": 33}), 1, None, "batch", have) or "")
-    assert "3 nodes" in (why_not(fits.model_copy(update={"nodes": 3, "cpus": 3}), 1, None, "batch", have) or "")
-    assert why_not(fits, 1, "npu", "batch", have) is not None
-    assert [first_gres(text) for text in ("gpu:8", "npu", "")] == [("gpu", 8), ("npu", 1), ("", 0)]
 
 
 def test_a_gres_is_known_by_its_model_else_by_the_partition_else_if_it_is_the_only_one() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
 from caravan.contracts.events import ADAPTER_ANNOUNCED, SITE_REPORTED
-from caravan.contracts.offerings import InventoryItem
+from caravan.contracts.offerings import Capacity, InventoryItem
 from caravan.kernel import feed
 from caravan.kernel.feed_router import feed_router
 from caravan.kernel.metrics import Metrics
@@ -85,3 +85,13 @@ async def test_adapters_health_and_inventory_arrive_by_the_feed(catalog: Running
     expected = reported.model_dump(mode="json")
     now = await seen()
     assert (now["health"], now["inventory"], now["version"]) == (expected["health"], expected["inventory"], 2)
+
+    free = Capacity(cpus=1, memory_mib=512)
+    busy = a_report(site["id"], inventory=(parts[0].model_copy(update={"free": free}),))
+    await db.write(feed.state, SITE_REPORTED, site["id"], busy)
+
+    async def has_less_free() -> bool:
+        return bool((await seen())["inventory"][0]["free"] == free.model_dump())
+
+    await until(has_less_free)
+    assert (await seen())["version"] == 2, "each job changes what is free"

@@ -1,4 +1,4 @@
-from caravan.contracts.offerings import InventoryItem
+from caravan.contracts.offerings import InventoryItem, PartLimits
 from tests.catalog.world import ASCEND, H100, a_centre, a_report, an_offering, events_of, report, tariff, with_cards
 from tests.support import Json, Person, Running, ok, pointers, refused
 
@@ -18,7 +18,12 @@ PARTS = (
         accelerator_backend_name="gres/gpu:h100",
     ),
     InventoryItem(
-        target={"partition": "normal"}, name="normal", nodes=100, cpus_per_node=64, memory_mib_per_node=262144
+        target={"partition": "normal"},
+        name="normal",
+        nodes=100,
+        cpus_per_node=64,
+        memory_mib_per_node=262144,
+        limits=PartLimits(nodes=20, cpus_per_node=60, memory_mib_per_node=250_000, walltime_seconds=259_200),
     ),
     InventoryItem(target={"partition": "one"}, name="one", nodes=1, cpus_per_node=8, memory_mib_per_node=16384),
     InventoryItem(
@@ -49,6 +54,14 @@ async def test_offerings_are_drafted_from_the_inventory(catalog: Running, operat
         "memory_mib_per_node": 1048576,
         "accelerators_per_node": 8,
         "walltime_seconds": 86400,
+        "array_tasks": 1000,
+    }
+    assert normal["limits"] == {
+        "nodes": 20,
+        "cpus_per_node": 60,
+        "memory_mib_per_node": 250_000,
+        "accelerators_per_node": 0,
+        "walltime_seconds": 259_200,
         "array_tasks": 1000,
     }
     assert gpu["capacity"] == {"cpus": 512, "memory_mib": 4 * 1048576, "accelerators": 32}

@@ -1,5 +1,6 @@
 import pytest
 
+from caravan.contracts.offerings import SiteState
 from tests.catalog.world import ASCEND, H100, Centre, a_centre, a_report, report, tariff, with_cards
 from tests.support import Json, Person, Running, ok, pointers, refused, until
 
@@ -70,7 +71,7 @@ async def test_each_hit_says_where_at_what_price_and_how_its_site_is(
     catalog: Running, centre: Centre, stranger: Person
 ) -> None:
     site = await centre.site()
-    reported = a_report(site["id"], "degraded")
+    reported = a_report(site["id"], SiteState.DEGRADED)
     await report(catalog, reported)
     offering = await centre.on_sale(site["id"], "0.36")
     (plain,) = ok(await stranger.get("/offerings"))["items"]

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from caravan.contracts.offerings import SiteState
 from caravan.kernel.keys import development_key, public_jwk
 from caravan.kernel.settings import Settings
 from services.catalog.app import create_app
@@ -130,7 +131,7 @@ async def test_a_report_of_something_new_is_a_version_and_still_so_is_not(catalo
     centre = await a_centre(catalog, operator)
     site = await centre.site()
     seen = []
-    for state in ("healthy", "healthy", "degraded"):
+    for state in (SiteState.HEALTHY, SiteState.HEALTHY, SiteState.DEGRADED):
         reported = a_report(site["id"], state)
         await report(catalog, reported)
         now = ok(await centre.admin.get(f"/sites/{site['id']}"))
@@ -142,8 +143,8 @@ async def test_a_report_of_something_new_is_a_version_and_still_so_is_not(catalo
 async def test_an_older_report_changes_nothing(catalog: Running, operator: Person) -> None:
     centre = await a_centre(catalog, operator)
     site = await centre.site()
-    old = a_report(site["id"], "refused")
-    await report(catalog, a_report(site["id"], "healthy"))
+    old = a_report(site["id"], SiteState.REFUSED)
+    await report(catalog, a_report(site["id"], SiteState.HEALTHY))
     await report(catalog, old)
     assert ok(await centre.admin.get(f"/sites/{site['id']}"))["health"]["state"] == "healthy"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from caravan.contracts.events import ADAPTER_ANNOUNCED, SITE_REPORTED
-from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteHealth, SiteReported
+from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteHealth, SiteReported, SiteState
 from caravan.kernel.runtime import Runtime
 from services.catalog.sites.following import adapter_announced, site_reported
 from tests.support import Json, Person, Running, ok
@@ -44,7 +44,9 @@ async def announce(catalog: Running, descriptor: AdapterDescriptor = DESCRIPTOR)
     await catalog.app.provided[Runtime].db.write(adapter_announced, event)
 
 
-def a_report(site: str, state: str = "healthy", inventory: tuple[InventoryItem, ...] | None = None) -> SiteReported:
+def a_report(
+    site: str, state: SiteState = SiteState.HEALTHY, inventory: tuple[InventoryItem, ...] | None = None
+) -> SiteReported:
     return SiteReported(
         site=site, version=1, health=SiteHealth(state=state, seen_at=datetime.now(UTC)), inventory=inventory
     )

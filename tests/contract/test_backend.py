@@ -22,6 +22,11 @@ async def test_inventory_says_what_an_offering_can_be_made_of(site: Site) -> Non
 
 
 @every
+async def test_a_probe_finds_nothing_wrong_where_all_is_well(site: Site) -> None:
+    assert await site.backend.probe() == ()
+
+
+@every
 async def test_what_is_staged_does_not_run_and_is_listed_for_the_sweeper(site: Site) -> None:
     submission = site.harness.submission(QUICK)
     reference = await site.backend.stage(submission)

@@ -120,6 +120,9 @@ class Backend(Protocol):
     async def inventory(self) -> tuple[InventoryItem, ...]:
         """What the site has, by homogeneous parts. Raises Unavailable."""
 
+    async def probe(self) -> tuple[str, ...]:
+        """What is wrong although jobs can be given to it, in words for people: nothing where all is well. Raises Unavailable."""
+
     async def now(self) -> datetime:
         """The backend's clock, floored to the second. What is released after this call starts at or after it. Raises Unavailable."""
 

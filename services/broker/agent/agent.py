@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Lease, LeaseRequest, Report, SiteReport
+from caravan.contracts.offerings import SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.kernel import clock, ids
 from caravan.kernel.logs import get_logger
@@ -17,7 +18,7 @@ from caravan.kernel.loops import Loops
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import NotFound, Unauthenticated
 from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, installed
-from services.broker.agent.chores import Inventory, LogReads, Sweeper
+from services.broker.agent.chores import Inventory, LogReads, Probe, Sweeper
 from services.broker.agent.driver import Driver
 from services.broker.agent.observer import Observer
 from services.broker.agent.settings import AgentSettings
@@ -238,6 +239,7 @@ class Agent:
         loops.start("report", report)
         loops.start("observe", observer.iteration)
         loops.start("sweep", sweep)
+        loops.start("probe", Probe(tenure, backend, self._metrics).iteration)
         loops.start("inventory", Inventory(tenure, backend, self._metrics).iteration)
         log.info("agent_acts", site=self.site, epoch=tenure.epoch, holder=self.holder)
         try:
@@ -282,7 +284,7 @@ class Agent:
     async def _refuse(self, lease: Lease, why: str) -> float:
         """Say why the site can't be operated, and leave it for a while."""
         log.error("agent_site_refused", site=self.site, why=why)
-        site = SiteReport(state="refused", detail=prose(why))
+        site = SiteReport(state=SiteState.REFUSED, detail=prose(why))
         try:
             await self._broker.report(self.site, Report(epoch=lease.epoch, items=(), site=site))
         except CALL_FAILED as error:

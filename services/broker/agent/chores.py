@@ -8,7 +8,7 @@ from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, BackendError, Staged
-from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Tenure, failed
+from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Pause, Tenure, failed
 from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
@@ -73,6 +73,29 @@ class Inventory:
             return self._tenure.settings.retry_seconds
         self._tenure.outbox.well("inventory", inventory)
         return self._tenure.settings.inventory_seconds
+
+
+class Probe:
+    """Sees whether the site can be given jobs, and what is wrong with it."""
+
+    def __init__(self, tenure: Tenure, backend: Backend, metrics: AgentMetrics) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._metrics = metrics
+        self._pause = Pause(tenure.settings)
+
+    async def iteration(self) -> float:
+        began = clock.monotonic()
+        try:
+            faults = await self._backend.probe()
+        except BackendError as error:
+            failed(self._metrics, "probe", error, site=self._tenure.site)
+            self._tenure.outbox.trouble("probe", str(error))
+            return self._pause.next()
+        self._metrics.probe.labels(self._tenure.site).set(clock.monotonic() - began)
+        self._pause.over()
+        self._tenure.outbox.probed(faults)
+        return self._tenure.settings.probe_seconds
 
 
 class LogReads:

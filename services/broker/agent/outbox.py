@@ -9,7 +9,7 @@ from itertools import islice
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Report, ReportItem, SiteReport
-from caravan.contracts.offerings import InventoryItem
+from caravan.contracts.offerings import InventoryItem, SiteState
 from services.broker.agent.settings import AgentSettings
 
 
@@ -41,6 +41,7 @@ class Outbox:
         self._site: SiteReport | None = None
         self._complete_through: datetime | None = None
         self._troubles: dict[str, str] = {}
+        self._faults: tuple[str, ...] = ()
         self._state: tuple[str, str] | None = None
         self._inventory: tuple[InventoryItem, ...] | None = None
         self._filled = asyncio.Event()
@@ -67,14 +68,19 @@ class Outbox:
         self._site_is(inventory)
 
     def trouble(self, what: str, words: str) -> None:
-        """`what` goes wrong: the site is degraded until it goes well again."""
+        """`what` can't be asked: the site is unavailable until it goes well again."""
         self._troubles[what] = words
         self._site_is(None)
 
+    def probed(self, faults: tuple[str, ...]) -> None:
+        """A probe went well, and this is what it found wrong: the site is degraded while there is something."""
+        self._faults = faults
+        self.well("probe")
+
     def _site_is(self, inventory: tuple[InventoryItem, ...] | None) -> None:
         """Have it told how the site stands; nothing is sent when it is as it was."""
-        state = "degraded" if self._troubles else "healthy"
-        detail = "; ".join(dict.fromkeys(self._troubles.values()))
+        state = SiteState.UNAVAILABLE if self._troubles else SiteState.DEGRADED if self._faults else SiteState.HEALTHY
+        detail = "; ".join(dict.fromkeys([*self._troubles.values(), *self._faults]))
         news = inventory if inventory is not None and inventory != self._inventory else None
         if news is None and self._state == (state, detail):
             return

@@ -25,7 +25,7 @@ class Rota:
 
     def _share(self, references: Collection[str], at: float) -> list[str]:
         passed, self._passed_at = max(0.0, at - self._passed_at), at
-        self._owed += len(self._order) * min(1.0, passed / self._seconds)
+        self._owed += len(self._order) * (passed / self._seconds if passed < self._seconds else 1.0)
         share: list[str] = []
         while self._order and self._owed >= 1:
             reference = self._order.popleft()

@@ -53,6 +53,7 @@ class AgentMetrics:
         self.swept = metrics.counter(
             "agent_swept_submissions", "Staged submissions removed because nobody committed them."
         )
+        self.probe = metrics.gauge("agent_probe_seconds", "How long the last probe of a site took.", "site")
         self.failures = metrics.counter("agent_failures", "Steps that failed and are tried again.", "step")
 
 

@@ -27,7 +27,7 @@ from caravan.contracts.dispatch import (
     WorkItem,
 )
 from caravan.contracts.jobs import AttemptState, JobSpec
-from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported
+from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported, SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, feed, ids, leases, steps
@@ -44,6 +44,7 @@ from services.broker.placement.copies import Catalog
 
 WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
+TAKES_NO_JOBS: Final = frozenset({SiteState.UNAVAILABLE, SiteState.REFUSED})
 log = structlog.get_logger(__name__)
 
 
@@ -224,6 +225,10 @@ class DispatchService:
         row, now = site_row(tx, site), clock.now()
         inventory = None if said.inventory is None else [item.model_dump(mode="json") for item in said.inventory]
         changed = (row.health, row.detail) != (said.state, said.detail) or inventory not in (None, row.inventory)
+        if row.health in TAKES_NO_JOBS and said.state not in TAKES_NO_JOBS:
+            for sold in self._catalog.view(tx).sold:
+                if sold.site.id == site:
+                    store.offering_changed(tx, sold.offering.id)
         row.health, row.detail, row.seen_at = said.state, said.detail, now
         if inventory is not None:
             row.inventory = inventory

@@ -89,7 +89,12 @@ class Planner:
                 self._keep(tx, row, decision, option, now)
                 self._plan(tx, row, option, kind, indices, now)
                 return funding.fund(tx, row, option.candidate.worst_case.fen)
-        row.reason = PendingReason.NO_CAPACITY
+        away = [option.candidate for option in decision.options if option.candidate.unavailable is not None]
+        if len(away) == len(decision.options):
+            row.reason = PendingReason.SITE_UNAVAILABLE
+            row.detail = prose("; ".join(f"{one.offering_name}: {one.unavailable}" for one in away))
+        else:
+            row.reason = PendingReason.NO_CAPACITY
         if store.wait_for(tx, row.id, [option.candidate.offering for option in decision.options]):
             self._keep(tx, row, decision, None, now)
         return funding.fund(tx, row, dearest(decision.options).fen)

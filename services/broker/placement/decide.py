@@ -11,7 +11,7 @@ from typing import Any, Final
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Candidate, JobSpec, Reason, Refusal, Resources
-from caravan.contracts.offerings import Capacity, OfferingState, PriceList
+from caravan.contracts.offerings import Capacity, OfferingState, PriceList, SiteState
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.pricing import UNCOVERED, WorstCase, windows, worst_case
@@ -39,11 +39,12 @@ class AdapterHere:
 
 @dataclass(frozen=True)
 class SiteNow:
-    """What the site's agent last said of itself: its adapter, and why it can't operate the site, if so."""
+    """What the site's agent last said of itself: its adapter, and how it stands, with words of what is wrong."""
 
     adapter: str | None
     adapter_version: str | None
-    refused: str | None
+    state: SiteState | None
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def decide(
             )
     fitting.sort(key=lambda fit: (fit.worst.amount.fen, fit.sold.offering.id))
     occupied = rooms([fit.sold.offering.id for fit in fitting])
-    options = (fit.option(occupied.get(fit.sold.offering.id)) for fit in fitting)
+    options = (fit.option(occupied.get(fit.sold.offering.id), sites[fit.sold.site.id]) for fit in fitting)
     return Decision(tuple(options), tuple(refused))
 
 
@@ -127,8 +128,9 @@ class _Fit:
     need: Capacity
     worst: WorstCase
 
-    def option(self, room: Room | None) -> Option:
+    def option(self, room: Room | None, site: SiteNow) -> Option:
         sold = self.sold
+        unavailable = site.state is SiteState.UNAVAILABLE
         return Option(
             candidate=Candidate(
                 offering=sold.offering.id,
@@ -142,7 +144,8 @@ class _Fit:
                 worst_case=self.worst.amount,
                 components=self.worst.components,
                 capacity=self.need,
-                has_room=has_room(self.need, sold, room),
+                has_room=not unavailable and has_room(self.need, sold, room),
+                unavailable=prose(site.detail) if unavailable else None,
             ),
             sold=sold,
             tenant=self.tenant,
@@ -360,8 +363,8 @@ def _operable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) -> 
                 limit=site.adapter_version,
             )
         )
-    if site is not None and site.refused is not None:
-        reasons.append(_reason("site_refused", f"The site can't be operated: {site.refused}"))
+    if site is not None and site.state is SiteState.REFUSED:
+        reasons.append(_reason("site_refused", f"The site can't be operated: {site.detail}"))
     return reasons
 
 

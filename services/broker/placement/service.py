@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import JobSpec, Quote
+from caravan.contracts.offerings import SiteState
 from caravan.contracts.problems import UnknownReference
 from caravan.kernel import clock, ids
 from caravan.kernel.database import Database, table_of
@@ -66,7 +67,7 @@ class Placer:
 
 def _sites(tx: Session) -> Mapping[str, SiteNow]:
     return {
-        row.site: SiteNow(row.adapter, row.adapter_version, row.detail if row.health == "refused" else None)
+        row.site: SiteNow(row.adapter, row.adapter_version, SiteState(row.health) if row.health else None, row.detail)
         for row in _SITES.all(tx)
     }
 

@@ -9,11 +9,12 @@ WALLTIME_SECONDS: Final = 24 * 3600
 
 
 def draft_of(site: str, site_name: str, item: InventoryItem, accelerators: Mapping[str, str]) -> OfferingDraft:
-    """An offering of the whole part, whose jobs may take all of its nodes for a day.
+    """An offering of the whole part, whose jobs may take as much and as long as its backend lets them; a day where that has no end.
 
     `accelerators` are the site's: id -> backend name. Accelerators that the site doesn't name are left out of the draft, and its
     description says so.
     """
+    most = item.limits
     named = {backend: id for id, backend in accelerators.items()}
     accelerator = named.get(item.accelerator_backend_name or "") if item.accelerators_per_node else None
     per_node = item.accelerators_per_node if accelerator else 0
@@ -29,11 +30,11 @@ def draft_of(site: str, site_name: str, item: InventoryItem, accelerators: Mappi
         description=description,
         tier=_tier(item, accelerator),
         limits=Limits(
-            nodes=item.nodes,
-            cpus_per_node=item.cpus_per_node,
-            memory_mib_per_node=item.memory_mib_per_node,
+            nodes=min(item.nodes, most.nodes or item.nodes),
+            cpus_per_node=min(item.cpus_per_node, most.cpus_per_node or item.cpus_per_node),
+            memory_mib_per_node=min(item.memory_mib_per_node, most.memory_mib_per_node or item.memory_mib_per_node),
             accelerators_per_node=per_node,
-            walltime_seconds=WALLTIME_SECONDS,
+            walltime_seconds=most.walltime_seconds or WALLTIME_SECONDS,
         ),
         accelerator=accelerator,
         target=item.target,

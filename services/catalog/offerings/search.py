@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, PriceList, SiteHealth, Tier
+from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, PriceList, SiteHealth, SiteState, Tier
 from caravan.contracts.parties import ProviderState
 from caravan.kernel.clock import from_microseconds, to_microseconds, to_seconds
 from caravan.kernel.database import Database, database_now
@@ -140,7 +140,7 @@ class SearchService:
                 offering=offering.shown(),
                 provider_name=provider_name,
                 region=region,
-                site_health=SiteHealth(state=state, detail=detail or "", seen_at=seen_at)
+                site_health=SiteHealth(state=SiteState(state), detail=detail or "", seen_at=seen_at)
                 if state and seen_at
                 else None,
                 price_list=price_list,

@@ -18,7 +18,7 @@ def adapter_announced(tx: Session, event: dict[str, Any]) -> None:
 
 
 def site_reported(tx: Session, event: dict[str, Any]) -> None:
-    """Take over what the site says of itself. Reports that only say "still so" move `seen_at` and are not a new version."""
+    """Take over what the site says of itself. Reports that only say "still so" move `seen_at`, and what is free: no new version."""
     report: SiteReported = validated(SiteReported, event)
     row = tx.get(SiteRow, report.site)
     if row is None:
@@ -28,12 +28,17 @@ def site_reported(tx: Session, event: dict[str, Any]) -> None:
     inventory = row.inventory
     if report.inventory is not None:
         inventory = [item.model_dump(mode="json") for item in report.inventory]
-    before = row.health_state, row.health_detail, row.inventory
-    row.health_seen_at = report.health.seen_at
-    if before != (report.health.state, report.health.detail, inventory):
-        row.health_state, row.health_detail, row.inventory = report.health.state, report.health.detail, inventory
+    before = row.health_state, row.health_detail, _lasting(row.inventory)
+    row.health_seen_at, row.inventory = report.health.seen_at, inventory
+    if before != (report.health.state, report.health.detail, _lasting(inventory)):
+        row.health_state, row.health_detail = report.health.state, report.health.detail
         row.version += 1
         feed.state(tx, SITE, row.id, row.shown())
+
+
+def _lasting(inventory: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Without what each job changes."""
+    return None if inventory is None else [{**item, "free": None} for item in inventory]
 
 
 BROKER: Final[Mapping[str, Handler]] = {ADAPTER_ANNOUNCED: adapter_announced, SITE_REPORTED: site_reported}

@@ -14,6 +14,7 @@ from caravan.contracts.offerings import (
     InventoryItem,
     Site,
     SiteHealth,
+    SiteState,
 )
 from caravan.contracts.parties import Tenant
 from caravan.kernel.database import Instant, Json
@@ -74,7 +75,9 @@ class SiteRow(Entity, Base):
     def health(self) -> SiteHealth | None:
         if self.health_state is None or self.health_seen_at is None:
             return None
-        return SiteHealth(state=self.health_state, detail=self.health_detail or "", seen_at=self.health_seen_at)
+        return SiteHealth(
+            state=SiteState(self.health_state), detail=self.health_detail or "", seen_at=self.health_seen_at
+        )
 
     def parts(self) -> tuple[InventoryItem, ...] | None:
         """The inventory; None before the first report."""

@@ -19,6 +19,9 @@ class FakeBackend:
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return await self.site.faults.call("inventory", self.site.inventory)
 
+    async def probe(self) -> tuple[str, ...]:
+        return await self.site.faults.call("probe", lambda: self.site.wrong)
+
     async def now(self) -> datetime:
         return await self.site.faults.call("now", lambda: floor_second(self.site.advance()))
 

@@ -72,7 +72,8 @@ class FakeSite:
     """What a real backend would be: it outlives every connection to it, and every connection sees the same.
 
     Tests script it: `faults` makes calls fail, hang, repeat or lose their answer; `clock` drives it; `hold_books` keeps the books of
-    ended runs open; `fail_node` ends a run as a node failure would; `starts` lists every start there ever was.
+    ended runs open; `fail_node` ends a run as a node failure would; `starts` lists every start there ever was;
+    `wrong` is what a probe finds.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class FakeSite:
             accelerators_per_node=accelerators_per_node, accelerator_backend_name=accelerator_backend_name,
         )  # fmt: skip
         self.faults = Faults()
+        self.wrong: tuple[str, ...] = ()
         self.hold_books = False
         self.submissions: dict[str, Submitted] = {}
         self.forgotten: dict[str, Submitted] = {}

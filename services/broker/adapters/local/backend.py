@@ -56,6 +56,9 @@ class LocalBackend:
             InventoryItem(target={}, name=name, nodes=1, cpus_per_node=self.cpus, memory_mib_per_node=self.memory_mib),
         )
 
+    async def probe(self) -> tuple[str, ...]:
+        return ()
+
     async def now(self) -> datetime:
         return clock.floor_second(clock.now())
 

@@ -23,7 +23,7 @@ from services.broker.adapters.port import (
     Staged,
     Unavailable,
 )
-from services.broker.adapters.slurm import inventory, output, tokens
+from services.broker.adapters.slurm import health, inventory, output, tokens
 from services.broker.adapters.slurm.errors import GONE, OVER
 from services.broker.adapters.slurm.grant import limit_minutes
 from services.broker.adapters.slurm.inventory import Part
@@ -58,6 +58,9 @@ class SlurmBackend:
 
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return tuple(map(inventory.item, await self._read_parts()))
+
+    async def probe(self) -> tuple[str, ...]:
+        return await health.faults(self._rest, self._clock, self._settings)
 
     async def now(self) -> datetime:
         return clock.from_seconds(await self._clock.ask())
