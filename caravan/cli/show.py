@@ -125,7 +125,7 @@ def candidates(found: Sequence[Candidate]) -> Table:
                 for c in one.components
             ),
             str(one.worst_case),
-            "now" if one.has_room else "waits",
+            "now" if one.has_room else f"waits: {one.unavailable}" if one.unavailable else "waits",
             one.offering,
         )
         for place, one in enumerate(found, 1)

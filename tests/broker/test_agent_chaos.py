@@ -48,7 +48,7 @@ T = TypeVar("T")
 START = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
 SETTINGS = AgentSettings().model_copy(
     update={name: 0.0 for name in AgentSettings.model_fields if name.endswith("_seconds")}
-    | {"inventory_seconds": 10_000, "batch_items": 3}
+    | {"inventory_seconds": 10_000, "probe_seconds": 10_000, "batch_items": 3}
 )
 """No pause at all: a pause, however short, ends sooner or later than a call beside it by how busy the machine is."""
 NEVER_ALL = SETTINGS.model_copy(update={"full_pass_seconds": 10_000})
