@@ -1,5 +1,6 @@
 """Looks at what was committed, and finds what is news: states, runs, usage, and how far usage is complete."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from caravan.contracts.dispatch import Desired, UsageStated
@@ -60,7 +61,7 @@ class Observer:
             self._urgent |= urgent
             raise
         self._since = now.timestamp()
-        self._advance(now, list(watched.values()))
+        self._advance(now, watched.values())
 
     def _tell(self, watched: Watched, seen: Seen | NotSeen) -> None:
         if watched.desired is Desired.NOTHING:
@@ -70,13 +71,17 @@ class Observer:
             steps.reach_now("meter")
         self._tenure.outbox.add(items)
 
-    def _advance(self, now: datetime, watched: list[Watched]) -> None:
+    def _advance(self, now: datetime, watched: Iterable[Watched]) -> None:
         """State how far usage is complete. What is released after `now` was asked for can only run after it."""
         if clock.monotonic() < self._progress_at:
             return
-        known = [item.complete_through(self._lag) for item in watched if not item.settled]
-        if None in known:
-            return
-        through = min([now - self._lag, *(second for second in known if second is not None)])
-        if self._tenure.outbox.complete_through(through):
-            self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds
+        through = now - self._lag
+        for item in watched:
+            if item.settled:
+                continue
+            second = item.complete_through(self._lag)
+            if second is None:
+                return
+            through = min(through, second)
+        self._tenure.outbox.complete_through(through)
+        self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds

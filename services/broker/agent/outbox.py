@@ -53,14 +53,13 @@ class Outbox:
         self._entries.extend(items)
         self._look()
 
-    def complete_through(self, second: datetime) -> bool:
-        """All usage before `second` is among what has been added so far. Returns whether that is news."""
+    def complete_through(self, second: datetime) -> None:
+        """All usage before `second` is among what has been added so far."""
         if self._complete_through is not None and second <= self._complete_through:
-            return False
+            return
         self._complete_through = second
         self._entries.append(second)
         self._look()
-        return True
 
     def well(self, what: str, inventory: tuple[InventoryItem, ...] | None = None) -> None:
         """`what` (a loop that asks the backend) goes well. Where all do, the site is healthy."""

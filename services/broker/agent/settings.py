@@ -14,7 +14,7 @@ class AgentSettings(BaseSettings):
     )
     observe_seconds: float = Field(default=0.5, gt=0, description="Between looks at what may have changed.")
     full_pass_seconds: float = Field(
-        default=10, gt=0, description="Between looks at the same, whether or not anything is known to have changed."
+        default=30, gt=0, description="Between looks at the same, whether or not anything is known to have changed."
     )
     progress_seconds: float = Field(default=15, ge=0, description="Between statements of how far usage is complete.")
     sweep_seconds: float = Field(default=60, gt=0, description="Between searches for submissions nobody committed.")
