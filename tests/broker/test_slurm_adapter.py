@@ -138,8 +138,6 @@ def test_a_failure_never_has_exit_code_0() -> None:
     assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, None)]
     found.take_left({(7, SUBMITTED): Exit(7, None)})
     assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, 7)]
-    (run,) = seen(known(job_2205("FAILED", 4021, state_reason="JobLaunchFailure"))).runs
-    assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
 
 
 def test_a_job_cancelled_while_it_was_held_has_no_run_and_was_never_released() -> None:
@@ -281,8 +279,10 @@ def test_a_run_that_is_cancelled_in_the_second_of_its_start_still_ends() -> None
     assert (run.outcome, run.final, run.spans) == (Outcome.CANCELLED, True, ())
 
 
-@pytest.mark.parametrize(("used_mib", "outcome"), [(101, Outcome.LIMIT), (100, Outcome.USER)])
-def test_only_the_books_tell_a_kill_for_memory_from_another(used_mib: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("used_mib", "outcome", "signal"), [(101, Outcome.LIMIT, None), (100, Outcome.USER, 9)])
+def test_only_the_books_tell_a_kill_for_memory_from_another(
+    used_mib: int, outcome: Outcome, signal: int | None
+) -> None:
     found = known(job_2205("FAILED", 9))
     assert not seen(found).ended
     assert [(run.ended_at, run.outcome) for run in seen(found).runs] == [(None, None)]
@@ -293,15 +293,55 @@ def test_only_the_books_tell_a_kill_for_memory_from_another(used_mib: int, outco
     killed = {"status": "SIGNALED", "return_code": None, "signal": {"signal_id": 9, "name": "Killed"}}
     books = in_books("FAILED", killed, steps=steps)
     found.take_books([records.from_books(books)], 0, codes_are_right=False)
-    assert [(run.outcome, run.signal) for run in seen(found).runs] == [(outcome, 9)]
+    assert [(run.outcome, run.signal) for run in seen(found).runs] == [(outcome, signal)]
     assert seen(found).ended
     assert seen(known(books=(books,), right=False)).runs == seen(found).runs, "slurmctld may have forgotten it"
 
 
-def test_what_the_site_ended_has_no_exit_code() -> None:
-    failed = job_2411(["NODE_FAIL"], exited(None, 1))
-    for found in (known(failed), known(books=(in_books(["NODE_FAIL"], exited(1)),))):
-        assert [(run.outcome, run.exit_code, run.signal) for run in seen(found).runs] == [(Outcome.SITE, None, None)]
+@pytest.mark.parametrize(
+    ("controller", "books", "outcome"),
+    [
+        (job_2205("CANCELLED", 15), in_books("CANCELLED", {"status": "SUCCESS", "return_code": 0}), Outcome.CANCELLED),
+        (
+            job_2205("CANCELLED", 1024),
+            in_books("CANCELLED", {"status": "SUCCESS", "return_code": 0}),
+            Outcome.CANCELLED,
+        ),
+        (job_2411(["CANCELLED"], exited(None, 15)), in_books(["CANCELLED"], exited(0)), Outcome.CANCELLED),
+        (job_2411(["NODE_FAIL"], exited(None, 1)), in_books(["NODE_FAIL"], exited(1)), Outcome.SITE),
+    ],
+)
+def test_what_did_not_end_by_itself_has_no_exit_code_whoever_saw_it(
+    controller: dict[str, Any], books: dict[str, Any], outcome: Outcome
+) -> None:
+    """The exit code or signal is another one in slurmctld and in slurmdbd, and slurmctld forgets it."""
+    right = isinstance(books["state"]["current"], list)
+    for found in (
+        known(controller),
+        known(controller, books=(books,), right=right),
+        known(books=(books,), right=right),
+    ):
+        assert [(run.outcome, run.exit_code, run.signal) for run in seen(found).runs] == [(outcome, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("controller", "state"),
+    [
+        (job_2205("FAILED", 4021, state_reason="JobLaunchFailure"), "FAILED"),
+        (job_2411(["FAILED"], exited(None, 53), state_reason="RaisedSignal"), ["FAILED"]),
+    ],
+)
+def test_a_script_whose_output_cannot_be_written_ends_the_same_whoever_saw_it(
+    controller: dict[str, Any], state: Any
+) -> None:
+    """slurmctld of 22.05 has slurmd's error 4021, all others the signal 53: its low bits."""
+    signalled = {"status": "SIGNALED", "return_code": None, "signal": {"signal_id": 53, "name": "Real-time signal 19"}}
+    books, right = in_books(state, signalled if state == "FAILED" else exited(None, 53)), state != "FAILED"
+    assert [run.outcome for run in seen(known(controller)).runs] in ([None], [Outcome.USER])
+    (there,), (away,) = (seen(known(*jobs, books=(books,), right=right)).runs for jobs in ((controller,), ()))
+    assert there == away
+    assert (away.outcome, away.exit_code, away.signal) == (Outcome.USER, None, 53)
+    assert "never started" in away.detail
 
 
 def test_a_job_that_is_held_after_a_requeue_was_released() -> None:

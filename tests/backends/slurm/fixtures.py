@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import NoReturn
 
 import pytest
 
@@ -10,6 +11,13 @@ from tests.backends.slurm.cluster import Cluster, running
 from tests.backends.slurm.installed import RELEASES, LeftOut, Release, must_run
 
 LEFT_OUT = "left out: "
+
+
+def leave_out(release: Release, fault: LeftOut) -> NoReturn:
+    """End a test that can't have its cluster: skipped, or failed where the release must run."""
+    if must_run(release):
+        pytest.fail(str(fault), pytrace=False)
+    pytest.skip(f"{LEFT_OUT}{fault}")
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +36,8 @@ def slurm_cluster(request: pytest.FixtureRequest) -> Iterator[Callable[[Release]
                 starting[each] = pool.submit(stack.enter_context, running(each))
         try:
             return starting[release].result()
-        except LeftOut as left_out:
-            if must_run(release):
-                pytest.fail(str(left_out), pytrace=False)
-            pytest.skip(f"{LEFT_OUT}{left_out}")
+        except LeftOut as fault:
+            leave_out(release, fault)
 
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
         yield cluster

@@ -16,6 +16,11 @@ NOT_EXECUTED = {
     126: ": the script, or a command in it, can't be executed",
     127: ": the script can't be executed, or a command in it was not found",
 }
+BY_ITSELF = (Outcome.SUCCEEDED, Outcome.USER)
+"""Only what ended by itself has an exit code or signal. Of the rest slurmctld and slurmdbd say different things: of a cancelled run
+signal 15 and code 0 (22.05), of a failed node signal 1 and code 1 (24.11)."""
+NOT_STARTED = {53: ", or never started: then its output could not be written"}
+"""The low bits of slurmd's error 4021 are all that slurmdbd keeps of it, and slurmctld (24.11)."""
 
 
 def is_run(record: Record) -> bool:
@@ -32,8 +37,9 @@ def is_run(record: Record) -> bool:
 
 
 def cause_unknown(record: Record) -> bool:
-    """Something killed it: whether Slurm did for its memory (OverMemoryKill), slurmctld doesn't say (22.05, 24.11)."""
-    return meaning(record.state)[1] is Outcome.USER and record.exit == KILLED
+    """slurmctld doesn't say why it failed: what killed it may be Slurm for its memory (OverMemoryKill; 22.05, 24.11), and an error
+    number of slurmd's (4021) is no way to end (22.05)."""
+    return meaning(record.state)[1] is Outcome.USER and record.exit in (KILLED, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,9 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
     ended = stage is Stage.ENDED
     if found.requeued and outcome is not Outcome.SITE:
         _, outcome, words = meaning(REQUEUED)
-    # what the site ended has no exit code of its own: of a failed node slurmctld says signal 1, slurmdbd code 1 (24.11)
-    exit = _exit(found, outcome) if ended and outcome is not Outcome.SITE else None
+    exit = _exit(found, outcome) if ended and outcome in BY_ITSELF else None
     if outcome is Outcome.USER:
-        outcome, words = _failed(found, exit)
+        words = _failed(exit)
     return RunSeen(
         index=found.index,
         identity=run_identity(cluster, found.record.job, found.record.submitted),
@@ -100,14 +105,12 @@ def _exit(found: Allocation, outcome: Outcome | None) -> Exit | None:
     return next((exit for exit in [*told, found.left] if exit is not None and (exit.signal or exit.code)), None)
 
 
-def _failed(found: Allocation, exit: Exit | None) -> tuple[Outcome, str]:
-    if exit is None and found.controller is not None:
-        return Outcome.SITE, f"the script could not be started: {found.controller.reason}"
+def _failed(exit: Exit | None) -> str:
     if exit is None:
-        return Outcome.USER, "failed; its exit code is not known"
+        return "failed; its exit code is not known"
     if exit.signal:
-        return Outcome.USER, f"ended by signal {exit.signal}"
-    return Outcome.USER, f"exit code {exit.code}{NOT_EXECUTED.get(exit.code or 0, '')}"
+        return f"ended by signal {exit.signal}{NOT_STARTED.get(exit.signal, '')}"
+    return f"exit code {exit.code}{NOT_EXECUTED.get(exit.code or 0, '')}"
 
 
 def _spans(found: Allocation, stage: Stage, until: int, accelerators: Accelerators) -> list[Span]:
