@@ -23,7 +23,7 @@ from caravan.sacct import Fault, Times, UnreadableDump, ZoneNeeded, allocations
 
 BATCH: Final = 1000
 SHOWN_FAULTS: Final = 50
-_SITE: Final[TypeAdapter[str]] = TypeAdapter(SiteId)
+SITE: Final[TypeAdapter[str]] = TypeAdapter(SiteId)
 group = typer.Typer(no_args_is_help=True, help="Usage: import a centre's own books, report sums.")
 imports = typer.Typer(no_args_is_help=True, help="Import a centre's own books. They are summed, never charged.")
 
@@ -44,12 +44,12 @@ def sacct(
 ) -> None:
     """Import jobs that ended. The same again changes nothing; nothing is imported while a line can't be read."""
     try:
-        _SITE.validate_python(site)
+        SITE.validate_python(site)
     except ValidationError:
         misused("site: give its id, sit_…")
-    times = Times(None if zone is None else _zone(zone))
-    with _readable():
-        mapped = Owners() if owners is None else Owners.read(_lines(owners))
+    times = Times(None if zone is None else zone_of(zone))
+    with readable():
+        mapped = Owners() if owners is None else Owners.read(lines_of(owners))
         first = Summary()
         _check(file, times, cluster, mapped, first, skip_bad)
 
@@ -57,7 +57,7 @@ def sacct(
         summary = Summary()
         found = (
             run
-            for run in runs(allocations(_lines(file), times, cluster), mapped, summary)
+            for run in runs(allocations(lines_of(file), times, cluster), mapped, summary)
             if isinstance(run, ImportedRun)
         )
         with Progress(console=console(stderr=True), transient=True) as progress:
@@ -79,7 +79,7 @@ def sacct(
 
 def _check(file: Path, times: Times, cluster: str | None, owners: Owners, summary: Summary, skip_bad: bool) -> None:
     """Read all of it, and name what can't be read; ends the command when there is such a line."""
-    for one in runs(allocations(_lines(file), times, cluster), owners, summary):
+    for one in runs(allocations(lines_of(file), times, cluster), owners, summary):
         if isinstance(one, Fault) and summary.bad <= SHOWN_FAULTS:
             typer.echo(f"line {one.line}: {one.field}: {one.reason}", err=True)
     if summary.bad and not skip_bad:
@@ -87,14 +87,14 @@ def _check(file: Path, times: Times, cluster: str | None, owners: Owners, summar
         raise typer.Exit(REFUSED)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Iterator[str]:
     """One at a time; a byte that is no UTF-8 doesn't stop the reading: names alone may have such."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         yield from lines
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -103,7 +103,7 @@ def _readable() -> Iterator[None]:
         misused(str(error))
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

@@ -1,7 +1,7 @@
 """Accounting's API: funds, budgets and holds; periods, lines and statements; the ledger."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from caravan.client.base import Client, new_key
 from caravan.contracts.funds import (
@@ -21,6 +21,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.offerings import Component
+from caravan.contracts.runs import SiteRuns
 from caravan.contracts.statements import (
     EntryKind,
     Explanation,
@@ -185,3 +186,10 @@ class AccountingClient(Client):
         """Of the days [first, end) of `zone`. No component, no site: of all."""
         query = {"by": by, "from": first, "to": end, "zone": zone, "component": component, "site": site}
         return await self._call("GET", "/usage", UsageSums, query=query)
+
+    async def list_site_runs(
+        self, site: str, start: datetime, end: datetime, *, limit: int | None = None, cursor: str | None = None
+    ) -> SiteRuns:
+        """The runs that were metered at a site in [start, end). A page may have fewer than `limit`, and a next one all the same."""
+        query = {"from": start, "to": end, "limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/sites/{site}/runs", SiteRuns, query=query)

@@ -33,8 +33,8 @@ class Columns:
     """Each line ends with a delimiter (`sacct -p`)."""
 
     @classmethod
-    def of(cls, first: str) -> tuple[Self, bool]:
-        """Of a dump by its first line, and whether that is a header. Raises UnreadableDump."""
+    def of(cls, first: str, needed: Sequence[str] = ()) -> tuple[Self, bool]:
+        """Of a dump by its first line, and whether that is a header. Raises UnreadableDump: it lacks what all need, or `needed`."""
         cells = [cell.strip().lower() for cell in first.split("|")]
         if not all(_FIELD.fullmatch(cell) for cell in cells):
             if len(cells) < len(WITHOUT_HEADER):
@@ -45,7 +45,8 @@ class Columns:
             return cls(WITHOUT_HEADER), False
         closed = cells[-1] == ""
         found = cls(tuple(cells[:-1] if closed else cells), closed)
-        missing = ["/".join(names) for names in (*_NEEDED, _CPUS) if not found._has(names)]
+        wanted = (*_NEEDED, _CPUS, *((name,) for name in needed))
+        missing = ["/".join(names) for names in wanted if not found._has(names)]
         if missing:
             raise UnreadableDump(f"The dump lacks {', '.join(missing)}. Add what is missing to `sacct --format`.")
         return found, True

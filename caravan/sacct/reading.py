@@ -1,7 +1,7 @@
 """From the lines of a dump to allocations."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -52,6 +52,7 @@ class Allocation:
     memory_mib: int
     accelerators: tuple[tuple[str, int], ...]
     """By kind as Slurm names it: `gpu:h100`, without `gres/`."""
+    name: str = ""
 
 
 class _Unreadable(ValueError):
@@ -60,17 +61,20 @@ class _Unreadable(ValueError):
         self.field = field
 
 
-def allocations(lines: Iterable[str], times: Times, cluster: str | None = None) -> Iterator[Allocation | Aside | Fault]:
+def allocations(
+    lines: Iterable[str], times: Times, cluster: str | None = None, needed: Sequence[str] = ()
+) -> Iterator[Allocation | Aside | Fault]:
     """What stands in each line, in their order. Keeps no line: a row that is there twice comes twice, with one identity.
 
-    `cluster` stands in for rows that name none. Raises UnreadableDump and ZoneNeeded, before or at the first line that shows it.
+    `cluster` stands in for rows that name none; `needed` are fields that the caller can't do without.
+    Raises UnreadableDump and ZoneNeeded, before or at the first line that shows it.
     """
     numbered = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, 1))
     numbered = ((number, line) for number, line in numbered if line.strip())
     first = next(numbered, None)
     if first is None:
         return
-    columns, header = Columns.of(first[1])
+    columns, header = Columns.of(first[1], needed)
     if cluster is None and "cluster" not in columns.names:
         raise UnreadableDump("The dump lacks cluster. Name it (`--cluster`), as slurm.conf does (ClusterName).")
     if not header:
@@ -121,6 +125,7 @@ class _Row:
             cpus=cpus,
             memory_mib=self._memory(held, nodes, cpus),
             accelerators=self._told("alloctres", amounts.accelerators, held),
+            name=self._cells.get("jobname", ""),
         )
 
     def _get(self, field: str, read: Callable[[str], T]) -> T:

@@ -28,6 +28,8 @@ from services.accounting.ledger.sealing import Sealer
 from services.accounting.periods import closing, service
 from services.accounting.periods import endpoints as periods
 from services.accounting.periods.closing import PeriodService
+from services.accounting.runs import endpoints as runs
+from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
 from services.accounting.statements import endpoints as statements
 from services.accounting.statements.service import StatementService
@@ -41,6 +43,7 @@ ROUTERS = (
     ledger.router,
     exports.router,
     imports.router,
+    runs.router,
 )
 
 
@@ -74,6 +77,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             LineService(runtime),
             ExportService(runtime),
             ImportService(runtime),
+            RunService(runtime),
             LedgerService(runtime.db),
             StatementService(runtime.db),
         ],

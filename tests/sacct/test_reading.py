@@ -69,6 +69,7 @@ def test_a_row_of_the_26_fields_is_an_allocation() -> None:
         cpus=8,
         memory_mib=16 * 1024,
         accelerators=(("gpu", 1), ("gpu:h100", 3)),
+        name="melt",
     )
 
 

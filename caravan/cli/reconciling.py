@@ -1,0 +1,145 @@
+"""`caravan reconcile site`: what was billed beside what slurmdbd says. Runs where `sacct` is, or is given what it wrote."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from pydantic import ValidationError
+
+from caravan.cli import show
+from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
+from caravan.cli.usage import SHOWN_FAULTS, SITE, lines_of, readable, zone_of
+from caravan.client import Peers
+from caravan.contracts.runs import SiteRun
+from caravan.kernel import clock
+from caravan.sacct import Allocation, Fault, Times, allocations
+from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, is_ours, reconcile, unmatched
+
+FORMAT: Final = "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,JobName"
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%z"
+group = typer.Typer(no_args_is_help=True, help="Hold what was billed against a site's own books. 对账。")
+
+
+@group.command()
+def site(
+    ctx: typer.Context,
+    site: Annotated[str, typer.Argument(help="A Slurm cluster, sit_….")],
+    first: Annotated[str, typer.Option("--from", help="The first day, 2026-11-01, or a time of it: 2026-11-01T08:00.")],
+    end: Annotated[str, typer.Option("--to", help="The day after the last one, 2026-12-01, or a time.")],
+    sacct: Annotated[
+        Path | None, typer.Option("--sacct", help="What `sacct -P` wrote, - for stdin. Without: sacct is run here.")
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Of --from and --to (Asia/Shanghai without), and of a file's times that have no offset."),
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="ClusterName, for rows that name none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name each difference between what was billed and what slurmdbd says. 逐条列出计费与 Slurm 账目的差异。
+
+    Runs with seconds from --from until before --to are compared whole. Exit code 0: none. 1: there are some, or it couldn't be told.
+    """
+    try:
+        SITE.validate_python(site)
+    except ValidationError:
+        misused("site: give its id, sit_…")
+    start, until = _instant("from", first, zone), _instant("to", end, zone)
+    if until <= start:
+        misused("to: give a time after --from")
+    times = Times(None if zone is None else zone_of(zone))
+    bad: list[Fault] = []
+
+    def rows(lines: Iterator[str], known: frozenset[str | None]) -> Iterator[Allocation]:
+        for one in allocations(lines, times, cluster, NEEDED):
+            if isinstance(one, Fault):
+                bad.append(one)
+            elif isinstance(one, Allocation) and (one.identity in known or is_ours(one)):
+                yield one
+
+    async def compare(peers: Peers) -> Reconciliation:
+        runs, complete_through = await _billed(peers, site, start, until)
+        asked = Asked(*(clock.to_seconds(at) for at in (start, until, complete_through)))
+        with _dump(sacct, start, until) as lines:
+            books = list(rows(lines, frozenset(run.identity for run in runs.values())))
+        # a run that was suspended all the time was metered before
+        since = min((row.start for row in unmatched(books, runs.values(), asked)), default=asked.start)
+        if since < asked.start:
+            earlier, _ = await _billed(peers, site, clock.from_seconds(since), start)
+            runs |= earlier
+        return reconcile(books, runs.values(), asked)
+
+    with readable():
+        found = ask(ctx, compare, as_json=as_json)
+    for fault in bad[:SHOWN_FAULTS]:
+        typer.echo(f"line {fault.line}: {fault.field}: {fault.reason}", err=True)
+    found = found.model_copy(update={"unreadable": len(bad)})
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.reconciliation(found))
+    if found.differences or bad:
+        raise typer.Exit(REFUSED)
+
+
+def _instant(option: str, text: str, zone: str | None) -> datetime:
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        misused(f"{option}: give a day like 2026-11-01, or a time like 2026-11-01T08:00")
+    return clock.floor_second(told if told.tzinfo else told.replace(tzinfo=zone_of(zone or "Asia/Shanghai")))
+
+
+async def _billed(peers: Peers, site: str, start: datetime, end: datetime) -> tuple[dict[str, SiteRun], datetime]:
+    """Runs by id, and until when the site's usage is complete: by the first page, before any run was read."""
+    page = await peers.accounting.list_site_runs(site, start, end, limit=200)
+    runs, complete_through = {run.run: run for run in page.items}, page.complete_through
+    while page.next:
+        page = await peers.accounting.list_site_runs(site, start, end, limit=200, cursor=page.next)
+        runs |= {run.run: run for run in page.items}
+    return runs, complete_through
+
+
+@contextmanager
+def _dump(file: Path | None, start: datetime, end: datetime) -> Iterator[Iterator[str]]:
+    """The lines of a file or of stdin, or of what sacct says here; ends the command where it can't say it."""
+    if file is not None:
+        yield iter(typer.get_text_stream("stdin", errors="replace")) if str(file) == "-" else lines_of(file)
+        return
+    command = [*_command(start, end)]
+    # in UTC, so that no time was twice or never
+    environment = os.environ | {"TZ": "UTC", "SLURM_TIME_FORMAT": TIME_FORMAT}
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        misused(
+            "There is no `sacct` here. Run this on a login node of the centre, or write its books there and give them by --sacct FILE:\n"
+            f"TZ=UTC SLURM_TIME_FORMAT={TIME_FORMAT} {' '.join(command)} > FILE"
+        )
+    with process:
+        assert process.stdout is not None, "it is a pipe"
+        yield process.stdout
+    if process.returncode:
+        misused(f"sacct: exit code {process.returncode}")
+
+
+def _command(start: datetime, end: datetime) -> tuple[str, ...]:
+    since, until = (at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") for at in (start, end))
+    options = ("--allusers", "--duplicates", "--allocations", "--parsable2")
+    return ("sacct", *options, f"--starttime={since}", f"--endtime={until}", f"--format={FORMAT}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="reconcile")

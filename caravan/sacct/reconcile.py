@@ -1,0 +1,253 @@
+"""What Caravan billed beside what slurmdbd says. Pure; whatever the order of either side, the answer is the same.
+
+A run is compared whole, also one that reaches over an edge of what was asked for: sacct tells how long a run was suspended and
+not when, so that of a part of it no figure would be sure.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from pydantic import Field
+
+from caravan.contracts.base import Model, Second
+from caravan.contracts.offerings import Component
+from caravan.contracts.runs import SiteRun
+from caravan.contracts.statements import BearerKind
+from caravan.kernel.clock import from_seconds, to_seconds
+from caravan.kernel.money import Money
+from caravan.sacct.reading import Allocation
+
+NEEDED: Final = ("jobname", "alloctres", "elapsed")
+"""Fields that a dump must have for this, beside those that any dump must."""
+_TAG: Final = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
+"""An attempt's id without its prefix: the hex of a UUIDv7 (RFC 9562, 5.7)."""
+
+
+class Kind(StrEnum):
+    NOT_BILLED = "not_billed"
+    """In Slurm's books, named as the platform's jobs are, and nothing of it was metered."""
+    NOT_AT_SLURM = "not_at_slurm"
+    """Billed, and in Slurm's books there is no such run, or another one was billed for it already."""
+    NOT_FINAL = "not_final"
+    """Slurm says that it ended; its books are open here, though the site has stated all usage until then."""
+    STILL_RUNS = "still_runs"
+    """Its books are final; Slurm says that it runs."""
+    SECONDS = "seconds"
+    CORES = "cores"
+    NODES = "nodes"
+    ACCELERATORS = "accelerators"
+    LINES = "lines"
+    """What was billed of it isn't what was metered of it."""
+
+
+class Figures(Model):
+    """What one side says of a run. Counts are over all nodes; there are several where it held one after the other."""
+
+    seconds: int = Field(description="In which it held something: without suspension.")
+    cores: tuple[int, ...]
+    nodes: tuple[int, ...]
+    accelerators: tuple[int, ...]
+    kinds: tuple[str, ...] = Field(description="Of accelerators, by the side's own names.")
+    quantities: dict[Component, int] = Field(description="Core-, accelerator-, node- and MiB-seconds.")
+
+
+class Found(Model):
+    """A run at the site, by what either side knows of it."""
+
+    identity: str | None
+    run: str | None = None
+    job: str | None = None
+    slurm: Figures | None = None
+    caravan: Figures | None = None
+    billed: dict[Component, int] = Field(default={}, description="Of each component, whoever bears it.")
+
+
+class Difference(Found):
+    kind: Kind
+
+
+class Reconciliation(Model):
+    """Of the runs with seconds in [start, end), each whole."""
+
+    start: Second
+    end: Second
+    complete_through: Second
+    compared: int
+    charged: Money = Field(description="What organizations bear of these runs.")
+    borne_by_provider: Money
+    open: tuple[Found, ...] = Field(description="What goes on, or may not have been stated yet.")
+    differences: tuple[Difference, ...]
+    unreadable: int = Field(default=0, description="Lines of the dump that were left out.")
+
+
+class _Held(NamedTuple):
+    seconds: int
+    cores: int
+    nodes: int
+    memory_mib: int
+    accelerators: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """[start, end), and before which second all usage of the site has been stated; in epoch seconds."""
+
+    start: int
+    end: int
+    complete_through: int
+
+    def covers(self, start: int, end: int | None) -> bool:
+        """Whether it has seconds of [start, end), which may be empty. No end: for ever."""
+        return max(start, self.start) < (self.end if end is None else min(end, self.end))
+
+
+def is_ours(row: Allocation) -> bool:
+    """Whether its name is one that a platform gives. slurmdbd keeps the comment, which says whose, on some clusters only."""
+    return _TAG.fullmatch(row.name) is not None
+
+
+def unmatched(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> list[Allocation]:
+    """Rows of ours in what was asked for of which `runs` has none."""
+    known = {run.identity for run in runs}
+    return [row for row in rows if is_ours(row) and row.identity not in known and asked.covers(row.start, row.end)]
+
+
+def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> Reconciliation:
+    """Hold the two against each other. A row that is there twice counts once; rows of others count where a run has their identity."""
+    books: defaultdict[str, set[Allocation]] = defaultdict(set)
+    for row in rows:
+        books[row.identity].add(replace(row, line=0))
+    compared, goes_on, differences = [], [], []
+    pairs = [(run, books.pop(run.identity or "", set())) for run in sorted(runs, key=lambda run: run.run)]
+    for run, own in pairs:
+        if not (asked.covers(*_reach(run)) or any(asked.covers(row.start, row.end) for row in own)):
+            continue
+        compared.append(run)
+        found = Found(
+            identity=run.identity,
+            run=run.run,
+            job=run.job,
+            slurm=_by_slurm(own) if own else None,
+            caravan=_by_caravan(run),
+            billed=_billed(run),
+        )
+        kinds = list(_kinds(run, own, found, asked))
+        differences += [Difference(**dict(found), kind=kind) for kind in kinds]
+        if own and run.outcome is None and Kind.NOT_FINAL not in kinds:
+            goes_on.append(found)
+    alone = 0
+    for identity, own in sorted(books.items()):
+        if not any(is_ours(row) and asked.covers(row.start, row.end) for row in own):
+            continue
+        alone += 1
+        found = Found(identity=identity, slurm=_by_slurm(own))
+        if min(row.start for row in own) < asked.complete_through:
+            differences.append(Difference(**dict(found), kind=Kind.NOT_BILLED))
+        else:
+            goes_on.append(found)
+    return Reconciliation(
+        start=from_seconds(asked.start),
+        end=from_seconds(asked.end),
+        complete_through=from_seconds(asked.complete_through),
+        compared=len(compared) + alone,
+        charged=_amount(compared, BearerKind.ORGANIZATION),
+        borne_by_provider=_amount(compared, BearerKind.PROVIDER),
+        open=tuple(goes_on),
+        differences=tuple(differences),
+    )
+
+
+def _kinds(run: SiteRun, own: Collection[Allocation], found: Found, asked: Asked) -> Iterator[Kind]:
+    """In what the two differ."""
+    here, there = found.caravan, found.slurm
+    if here is None or there is None:
+        yield Kind.NOT_AT_SLURM
+        return
+    ends = [row.end for row in own if row.end is not None]
+    ended = len(ends) == len(own)
+    if ended and run.outcome is None and max(ends) < asked.complete_through:
+        yield Kind.NOT_FINAL
+    if not ended and run.outcome is not None:
+        yield Kind.STILL_RUNS
+    if ended and run.outcome is not None and here.seconds != there.seconds:
+        yield Kind.SECONDS
+    if here.cores != there.cores:
+        yield Kind.CORES
+    if here.nodes != there.nodes:
+        yield Kind.NODES
+    if here.accelerators != there.accelerators:
+        yield Kind.ACCELERATORS
+    if any(found.billed.get(component, 0) != quantity for component, quantity in here.quantities.items()):
+        yield Kind.LINES
+
+
+def _reach(run: SiteRun) -> tuple[int, int]:
+    """From its first second to its last, suspension included."""
+    return (to_seconds(run.spans[0].start), to_seconds(run.spans[-1].end)) if run.spans else (0, 0)
+
+
+def _by_slurm(own: Collection[Allocation]) -> Figures:
+    return _figures(
+        [
+            _Held(
+                seconds=0 if row.end is None else row.end - row.start,
+                cores=row.cpus,
+                nodes=row.nodes,
+                memory_mib=row.memory_mib,
+                accelerators=sum(count for _, count in row.accelerators),
+            )
+            for row in own
+        ],
+        {kind for row in own for kind, _ in row.accelerators},
+    )
+
+
+def _by_caravan(run: SiteRun) -> Figures:
+    return _figures(
+        [
+            _Held(
+                seconds=to_seconds(span.end) - to_seconds(span.start),
+                cores=span.cpus,
+                nodes=span.nodes,
+                memory_mib=span.memory_mib,
+                accelerators=span.accelerators,
+            )
+            for span in run.spans
+        ],
+        {span.accelerator for span in run.spans if span.accelerator},
+    )
+
+
+def _figures(held: Sequence[_Held], kinds: Iterable[str]) -> Figures:
+    return Figures(
+        seconds=sum(one.seconds for one in held),
+        cores=_distinct(one.cores for one in held),
+        nodes=_distinct(one.nodes for one in held),
+        accelerators=_distinct(one.accelerators for one in held),
+        kinds=tuple(sorted(kinds)),
+        quantities={
+            Component.CPU_CORE_HOUR: sum(one.seconds * one.cores for one in held),
+            Component.NODE_HOUR: sum(one.seconds * one.nodes for one in held),
+            Component.MEMORY_GIB_HOUR: sum(one.seconds * one.memory_mib for one in held),
+            Component.ACCELERATOR_HOUR: sum(one.seconds * one.accelerators for one in held),
+        },
+    )
+
+
+def _distinct(counts: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(counts)))
+
+
+def _billed(run: SiteRun) -> dict[Component, int]:
+    billed: defaultdict[Component, int] = defaultdict(int)
+    for share in run.billed:
+        billed[share.component] += share.quantity
+    return dict(billed)
+
+
+def _amount(runs: Iterable[SiteRun], bearer: BearerKind) -> Money:
+    return Money(sum(share.amount.fen for run in runs for share in run.billed if share.bearer is bearer))

@@ -1,0 +1,239 @@
+"""`caravan reconcile site …` against a platform that answers two pages of runs: what is read, shown, and its exit code."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from caravan.cli import app
+from caravan.cli.reconciling import FORMAT
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Component
+from caravan.contracts.runs import Share, SiteRun, SiteRuns
+from caravan.contracts.statements import BearerKind
+from caravan.contracts.usage import Span
+from caravan.kernel import ids
+from caravan.kernel.clock import to_seconds
+from caravan.kernel.money import Money
+
+SITE = "sit_" + "1" * 32
+SUBMITTED = datetime.fromisoformat("2026-11-03T08:00:00+08:00")
+DAYS = ("--from", "2026-11-01", "--to", "2026-12-01")
+HEADER = FORMAT.replace("ReqMem,", "").replace(",", "|")
+
+
+def line(job: int, seconds: int = 60, name: str = "", zone: str = "+0800") -> str:
+    start, end = SUBMITTED, SUBMITTED + timedelta(seconds=seconds)
+    times = "|".join(f"{one:%Y-%m-%dT%H:%M:%S}{zone}" for one in (SUBMITTED, start, end))
+    tres = "cpu=4,mem=1G,node=1,gres/gpu:h100=2"
+    name = name or f"{job:012x}70008{'0' * 15}"
+    return f"{job}|qin|alloys|li|{times}|00:{seconds // 60:02}:{seconds % 60:02}|COMPLETED|1|4|{tres}|{name}"
+
+
+def run(job: int, seconds: int = 60) -> SiteRun:
+    held = Span(
+        start=SUBMITTED,
+        end=SUBMITTED + timedelta(seconds=seconds),
+        nodes=1,
+        cpus=4,
+        memory_mib=1024,
+        accelerators=2,
+        accelerator="acc_nvidia-h100-80g",
+    )
+    units = {
+        Component.CPU_CORE_HOUR: 4,
+        Component.NODE_HOUR: 1,
+        Component.MEMORY_GIB_HOUR: 1024,
+        Component.ACCELERATOR_HOUR: 2,
+    }
+    return SiteRun(
+        run=ids.new("run"),
+        attempt=ids.new("att"),
+        job=ids.new("job"),
+        organization=ids.new("org"),
+        project=ids.new("prj"),
+        identity=f"qin:{job}:{to_seconds(SUBMITTED)}",
+        outcome=Outcome.SUCCEEDED,
+        spans=(held,),
+        billed=tuple(
+            Share(component=one, bearer=BearerKind.ORGANIZATION, quantity=count * seconds, amount=Money(count * 100))
+            for one, count in units.items()
+        ),
+    )
+
+
+@contextmanager
+def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
+    """Where accounting answers a run a page, and what it was asked."""
+    asked: list[str] = []
+
+    class Accounting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            query = parse_qs(urlsplit(self.path).query)
+            start, end = (datetime.fromisoformat(query[name][0]) for name in ("from", "to"))
+            there = [one for one in runs if any(span.start < end and span.end > start for span in one.spans)]
+            at = int(query.get("cursor", ["0"])[0])
+            page = SiteRuns(
+                items=there[at : at + 1],
+                next=str(at + 1) if at + 1 < len(there) else None,
+                complete_through=SUBMITTED + timedelta(days=30),
+            )
+            content = page.model_dump_json().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Accounting) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def caravan(url: str, *arguments: str, path: str | None = None, stdin: str | None = None) -> Result:
+    env = {"CARAVAN_TOKEN": "x", "CARAVAN_URL": url} | ({"PATH": path} if path is not None else {})
+    return CliRunner().invoke(app, ["reconcile", "site", SITE, *DAYS, *arguments], env=env, input=stdin)
+
+
+def dump(*lines: str) -> str:
+    return "".join(f"{one}\n" for one in (HEADER, *lines))
+
+
+def test_no_difference_is_exit_code_0() -> None:
+    with platform(run(1), run(2)) as (url, asked):
+        done = caravan(url, "--sacct", "-", stdin=dump(line(1), line(2), line(3, name="melt"), line(1)))
+    assert done.exit_code == 0, done.output
+    assert "differences 差异       0" in done.stdout
+    assert "charged                2062.00" in done.stdout
+    assert len(asked) == 2
+    assert parse_qs(urlsplit(asked[0]).query)["from"] == ["2026-11-01T00:00:00+08:00"]
+
+
+def test_each_difference_is_named_with_both_figures_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    file = tmp_path / "dump"
+    file.write_text(dump(line(1, 61), line(3)))
+    with platform(run(1), run(2)) as (url, _):
+        done = caravan(url, "--sacct", str(file))
+        found = json.loads(caravan(url, "--sacct", str(file), "--json").stdout)
+    assert done.exit_code == 1, done.output
+    submitted = to_seconds(SUBMITTED)
+    for job, said in (
+        (1, ["秒数不同", "61 s", "60 s"]),
+        (2, ["Slurm 账目中没有", "60 s, 4 cores, 1 nodes, 2 acc_nvidia-h100-80g"]),
+        (3, ["未计费", "60 s, 4 cores, 1 nodes, 2 gpu:h100"]),
+    ):
+        (shown,) = [one for one in done.stdout.splitlines() if f"qin:{job}:{submitted}" in one]
+        assert all(words in shown for words in said), shown
+    assert [(one["kind"], one["identity"]) for one in found["differences"]] == [
+        ("seconds", f"qin:1:{submitted}"),
+        ("not_at_slurm", f"qin:2:{submitted}"),
+        ("not_billed", f"qin:3:{submitted}"),
+    ]
+    assert found["differences"][0]["slurm"]["seconds"] == 61
+
+
+def test_a_line_that_can_not_be_read_is_named_and_none_can_be_said(tmp_path: Path) -> None:
+    with platform(run(1)) as (url, _):
+        done = caravan(url, "--sacct", "-", stdin=dump(line(1), line(2).replace("|COMPLETED|", "|all well|")))
+    assert (done.exit_code, "line 3: state: 'all well' is no state" in done.stderr) == (1, True), done.output
+
+
+def test_a_run_that_was_suspended_all_the_time_is_looked_for_where_it_was_metered() -> None:
+    """By sacct it reaches into what was asked for; what was metered of it lies before and behind."""
+    one, later = run(1), SUBMITTED + timedelta(days=40)
+    before = one.spans[0].model_copy(update={"end": SUBMITTED + timedelta(seconds=20)})
+    behind = one.spans[0].model_copy(update={"start": later, "end": later + timedelta(seconds=40)})
+    gone = one.model_copy(update={"spans": (before, behind)})
+    with platform(gone) as (url, asked):
+        done = caravan(url, "--sacct", "-", "--from", "2026-11-03T08:00:30", stdin=dump(line(1)))
+    assert done.exit_code == 0, done.output
+    assert [parse_qs(urlsplit(one).query)["from"] for one in asked] == [
+        ["2026-11-03T08:00:30+08:00"],
+        ["2026-11-03T00:00:00+00:00"],
+    ]
+
+
+def sacct(folder: Path, script: str) -> str:
+    """A PATH on which that is all that `sacct` does."""
+    made = folder / "sacct"
+    made.write_text(f"#!/bin/sh\n{script}\n")
+    made.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_without_a_file_sacct_is_asked_for_the_same_time_in_utc(tmp_path: Path) -> None:
+    text = dump(line(1))
+    path = sacct(tmp_path, f'echo "$TZ $*" > {tmp_path}/told\ncat <<"EOF"\n{text}EOF')
+    with platform(run(1)) as (url, _):
+        done = caravan(url, path=path)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "told").read_text().split() == [
+        "UTC",
+        "--allusers",
+        "--duplicates",
+        "--allocations",
+        "--parsable2",
+        "--starttime=2026-10-31T16:00:00",
+        "--endtime=2026-11-30T16:00:00",
+        f"--format={FORMAT}",
+    ]
+
+
+def test_where_there_is_no_sacct_one_is_told_how_to_give_its_words(tmp_path: Path) -> None:
+    with platform(run(1)) as (url, _):
+        none = caravan(url, path=str(tmp_path))
+        failed = caravan(url, path=sacct(tmp_path, "exit 3"))
+    assert none.exit_code == failed.exit_code == 2
+    assert "There is no `sacct` here" in none.stderr and "--starttime=2026-10-31T16:00:00" in none.stderr
+    assert "sacct: exit code 3" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--from", "November"), "from: "),
+        (("--to", "2026-11-01"), "to: "),
+        (("--zone", "Mars"), "zone: "),
+        (("--sacct", "/nowhere"), "/nowhere: "),
+    ],
+)
+def test_what_can_not_be_asked_is_refused_by_name(arguments: tuple[str, ...], named: str) -> None:
+    with platform() as (url, _):
+        done = caravan(url, *arguments)
+    assert (done.exit_code, done.stderr.startswith(named)) == (2, True), done.output
+
+
+@pytest.mark.parametrize("field", ["JobName", "AllocTRES", "Elapsed"])
+def test_a_dump_that_can_not_tell_is_refused_by_the_field_that_it_lacks(field: str) -> None:
+    with platform() as (url, _):
+        done = caravan(url, "--sacct", "-", stdin=HEADER.replace(field, "Comment") + "\n")
+    assert (done.exit_code, f"lacks {field.lower()}" in done.stderr) == (2, True), done.output
+
+
+def test_times_without_an_offset_need_a_zone() -> None:
+    with platform(run(1)) as (url, _):
+        local = dump(line(1, zone=""))
+        assert caravan(url, "--sacct", "-", stdin=local).exit_code == 2
+        assert caravan(url, "--sacct", "-", "--zone", "Asia/Shanghai", stdin=local).exit_code == 0
+
+
+def test_nobody_there_is_exit_code_1() -> None:
+    done = caravan("http://127.0.0.1:1", "--sacct", "-", stdin=dump())
+    assert (done.exit_code, "Nothing answers" in done.stderr) == (1, True)

@@ -1,0 +1,302 @@
+"""What was billed beside what slurmdbd says: which difference is named, and that nothing else is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Component
+from caravan.contracts.runs import Share, SiteRun
+from caravan.contracts.statements import BearerKind
+from caravan.contracts.usage import Span
+from caravan.kernel import ids
+from caravan.kernel.clock import from_seconds
+from caravan.kernel.money import Money
+from caravan.sacct import Allocation
+from caravan.sacct.reconcile import Asked, Kind, Reconciliation, reconcile, unmatched
+
+FROM, TO = 1_000_000, 1_100_000
+ASKED = Asked(FROM, TO, complete_through=TO + 1000)
+JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
+
+
+def row(start: int = FROM, seconds: int | None = 100, number: int = 1, **changed: Any) -> Allocation:
+    made = Allocation(
+        line=number,
+        identity=f"qin:{number}:{start - 5}",
+        account="alloys",
+        user="li",
+        submitted=start - 5,
+        start=start,
+        end=None if seconds is None else start + seconds,
+        state="RUNNING" if seconds is None else "COMPLETED",
+        nodes=2,
+        cpus=8,
+        memory_mib=512,
+        accelerators=(("gpu:h100", 4),),
+        name=ids.bare(ids.new("att")),
+    )
+    return replace(made, **changed)
+
+
+def span(start: int, end: int, like: Allocation) -> Span:
+    return Span(
+        start=from_seconds(start),
+        end=from_seconds(end),
+        nodes=like.nodes,
+        cpus=like.cpus,
+        memory_mib=like.memory_mib,
+        accelerators=sum(count for _, count in like.accelerators),
+        accelerator="acc_nvidia-h100-80g",
+    )
+
+
+def billed(*spans: Span) -> tuple[Share, ...]:
+    def share(component: Component, units: Sequence[int]) -> Share:
+        seconds = [int((one.end - one.start).total_seconds()) for one in spans]
+        quantity = sum(count * length for count, length in zip(units, seconds, strict=True))
+        return Share(component=component, bearer=BearerKind.ORGANIZATION, quantity=quantity, amount=Money(quantity))
+
+    return (
+        share(Component.CPU_CORE_HOUR, [one.cpus for one in spans]),
+        share(Component.NODE_HOUR, [one.nodes for one in spans]),
+        share(Component.MEMORY_GIB_HOUR, [one.memory_mib for one in spans]),
+        share(Component.ACCELERATOR_HOUR, [one.accelerators for one in spans]),
+        Share(component=Component.JOB, bearer=BearerKind.ORGANIZATION, quantity=1, amount=Money(0)),
+    )
+
+
+def run_of(one: Allocation, *spans: Span, outcome: Outcome | None = Outcome.SUCCEEDED) -> SiteRun:
+    held = spans or (span(one.start, one.start + 50 if one.end is None else one.end, one),)
+    return SiteRun(
+        run=ids.new("run"),
+        attempt=ids.new("att"),
+        job=JOB,
+        organization=ORGANIZATION,
+        project=PROJECT,
+        identity=one.identity,
+        outcome=outcome,
+        spans=held,
+        billed=billed(*held),
+    )
+
+
+def named(found: Reconciliation) -> list[tuple[Kind, str | None]]:
+    return [(one.kind, one.identity) for one in found.differences]
+
+
+def test_two_that_agree_have_no_difference_and_their_sums_are_told() -> None:
+    rows = [row(), row(number=2, start=FROM + 7)]
+    found = reconcile(rows, [run_of(one) for one in rows], ASKED)
+    assert (found.differences, found.open, found.compared) == ((), (), 2)
+    assert (found.charged, found.borne_by_provider) == (Money(2 * 100 * (8 + 2 + 512 + 4)), Money(0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"end": FROM + 101}, Kind.SECONDS),
+        ({"cpus": 9}, Kind.CORES),
+        ({"nodes": 1}, Kind.NODES),
+        ({"accelerators": (("gpu:h100", 3),)}, Kind.ACCELERATORS),
+    ],
+)
+def test_a_figure_that_differs_is_named_with_both(changed: dict[str, Any], kind: Kind) -> None:
+    one = row()
+    (found,) = reconcile([replace(one, **changed)], [run_of(one)], ASKED).differences
+    assert (found.kind, found.identity) == (kind, one.identity)
+    assert found.slurm is not None and found.caravan is not None
+    field = kind.value
+    assert getattr(found.slurm, field) != getattr(found.caravan, field)
+
+
+def test_what_was_billed_otherwise_than_metered_is_named() -> None:
+    one = row()
+    run = run_of(one)
+    short = run.billed[0].model_copy(update={"quantity": 799})
+    assert named(reconcile([one], [run.model_copy(update={"billed": (short, *run.billed[1:])})], ASKED)) == [
+        (Kind.LINES, one.identity)
+    ]
+    assert named(reconcile([one], [run.model_copy(update={"billed": ()})], ASKED)) == [(Kind.LINES, one.identity)]
+
+
+def test_a_row_that_is_named_as_ours_and_unknown_here_was_not_billed() -> None:
+    one, other = row(), row(number=2, name="melt")
+    assert named(reconcile([one, other], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
+
+
+def test_a_row_that_somebody_renamed_is_ours_by_its_identity() -> None:
+    one = row(name="melt")
+    assert named(reconcile([replace(one, cpus=1)], [run_of(one)], ASKED)) == [(Kind.CORES, one.identity)]
+
+
+def test_a_run_that_was_billed_twice_is_in_slurms_books_once() -> None:
+    one = row()
+    first, second = run_of(one), run_of(one)
+    (found,) = reconcile([one], [second, first], ASKED).differences
+    assert (found.kind, found.run) == (Kind.NOT_AT_SLURM, second.run)
+
+
+def test_a_run_of_which_no_identity_was_told_is_not_in_slurms_books() -> None:
+    run = run_of(row()).model_copy(update={"identity": None})
+    assert named(reconcile([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, None)]
+
+
+def test_requeues_are_runs_of_their_own() -> None:
+    first = row(seconds=40)
+    again = replace(first, identity=f"qin:1:{FROM + 60}", submitted=FROM + 60, start=FROM + 70, end=FROM + 90)
+    runs = [run_of(first), run_of(again)]
+    assert named(reconcile([first, again], runs, ASKED)) == []
+    assert named(reconcile([first, again], runs[:1], ASKED)) == [(Kind.NOT_BILLED, again.identity)]
+
+
+def test_a_job_that_was_resized_has_a_row_for_each_size() -> None:
+    first = row(seconds=40)
+    rest = replace(first, line=2, start=FROM + 40, end=FROM + 100, cpus=4, nodes=1)
+    run = run_of(first, span(FROM, FROM + 40, first), span(FROM + 40, FROM + 100, rest))
+    assert named(reconcile([rest, first], [run], ASKED)) == []
+    assert named(reconcile([first], [run], ASKED)) == [
+        (kind, first.identity) for kind in (Kind.SECONDS, Kind.CORES, Kind.NODES)
+    ]
+
+
+def test_what_goes_on_is_open_until_slurm_says_that_it_ended() -> None:
+    runs = row(seconds=None)
+    going = run_of(runs, outcome=None)
+    found = reconcile([runs], [going], ASKED)
+    assert (found.differences, [one.identity for one in found.open]) == ((), [runs.identity])
+    ended = replace(runs, end=FROM + 60)
+    found = reconcile([ended], [going], ASKED)
+    assert (named(found), found.open) == ([(Kind.NOT_FINAL, runs.identity)], ())
+    just = replace(ASKED, complete_through=FROM + 60)
+    found = reconcile([ended], [going], just)
+    assert (named(found), len(found.open)) == ([], 1)
+    assert named(reconcile([runs], [run_of(runs)], ASKED)) == [(Kind.STILL_RUNS, runs.identity)]
+
+
+def test_an_open_run_of_another_shape_is_a_difference() -> None:
+    runs = row(seconds=None)
+    found = reconcile([replace(runs, cpus=1)], [run_of(runs, outcome=None)], ASKED)
+    assert (named(found), len(found.open)) == ([(Kind.CORES, runs.identity)], 1)
+
+
+def test_what_started_after_all_that_was_stated_is_open() -> None:
+    late = row(start=ASKED.complete_through - 2000)
+    asked = replace(ASKED, complete_through=late.start)
+    found = reconcile([late], [], asked)
+    assert (found.differences, [one.identity for one in found.open]) == ((), [late.identity])
+    assert named(reconcile([late], [], replace(asked, complete_through=late.start + 1))) == [
+        (Kind.NOT_BILLED, late.identity)
+    ]
+
+
+@pytest.mark.parametrize("start", [FROM - 100, TO, FROM - 5000])
+def test_a_run_outside_of_what_was_asked_for_is_not_compared(start: int) -> None:
+    one = row(start=start)
+    found = reconcile([replace(one, cpus=1)], [run_of(one)], ASKED)
+    assert (found.differences, found.compared) == ((), 0)
+    assert reconcile([one], [], ASKED).compared == 0
+    assert reconcile([], [run_of(one)], ASKED).compared == 0
+
+
+@pytest.mark.parametrize("start", [FROM - 99, TO - 1])
+def test_a_run_over_an_edge_is_compared_whole(start: int) -> None:
+    one = row(start=start)
+    assert named(reconcile([one], [run_of(one)], ASKED)) == []
+    assert named(reconcile([replace(one, end=start + 101)], [run_of(one)], ASKED)) == [(Kind.SECONDS, one.identity)]
+    assert named(reconcile([one], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
+    assert named(reconcile([], [run_of(one)], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+
+
+def test_suspension_over_an_edge_makes_no_difference() -> None:
+    """By sacct it ended 60 s after its start, before what was asked for; it was metered when it was."""
+    one = row(start=FROM - 100, seconds=60)
+    run = run_of(one, span(FROM - 100, FROM - 50, one), span(FROM + 10, FROM + 20, one))
+    assert named(reconcile([one], [run], ASKED)) == []
+    assert named(reconcile([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+
+
+def test_rows_of_ours_without_a_run_are_told_so_that_it_can_be_looked_for_earlier() -> None:
+    ours, known, foreign, before = row(), row(number=2), row(number=3, name="melt"), row(number=4, start=FROM - 900)
+    assert unmatched([ours, known, foreign, before], [run_of(known)], ASKED) == [ours]
+
+
+def test_a_name_is_ours_only_if_it_is_an_attempts() -> None:
+    names = ["f" * 32, ids.bare(ids.new("att")).upper(), ids.bare(ids.new("att")) + "0", "", "019f-melt"]
+    rows = [row(number=number, name=name) for number, name in enumerate(names, 1)]
+    assert named(reconcile(rows, [], ASKED)) == []
+
+
+SHAPES = st.tuples(
+    st.integers(FROM - 500, TO + 500),
+    st.integers(1, 1000),
+    st.integers(1, 8),
+    st.integers(1, 128),
+    st.integers(0, 10**6),
+    st.integers(0, 8),
+    st.booleans(),
+)
+
+
+@st.composite
+def books(draw: st.DrawFn) -> tuple[list[Allocation], list[SiteRun]]:
+    """Two sides that agree, with strangers and doubled rows on Slurm's."""
+    rows, runs = [], []
+    for number, (start, seconds, nodes, cpus, memory, cards, foreign) in enumerate(
+        draw(st.lists(SHAPES, max_size=8)), 1
+    ):
+        one = row(start, seconds, number, nodes=nodes, cpus=cpus, memory_mib=memory)
+        one = replace(one, accelerators=(("gpu:h100", cards),) if cards else ())
+        if foreign:
+            rows.append(replace(one, name="melt"))
+            continue
+        rows += [one] * draw(st.integers(1, 2))
+        gap = draw(st.integers(0, 50)) if seconds > 1 else 0
+        middle, end = start + seconds // 2, start + seconds
+        spans = [span(start, end, one)] if not gap else [span(start, middle, one), span(middle + gap, end + gap, one)]
+        runs.append(run_of(one, *spans))
+    return rows, runs
+
+
+def touches(one: Allocation) -> bool:
+    assert one.end is not None
+    return one.start < TO and one.end > FROM
+
+
+@given(books(), st.randoms(use_true_random=False))
+def test_two_that_agree_do_so_in_any_order(both: tuple[list[Allocation], list[SiteRun]], random: Random) -> None:
+    rows, runs = both
+    found = reconcile(rows, runs, ASKED)
+    assert found.differences == ()
+    mixed_rows, mixed_runs = list(rows), list(runs)
+    random.shuffle(mixed_rows)
+    random.shuffle(mixed_runs)
+    assert reconcile(mixed_rows, mixed_runs, ASKED) == found
+
+
+@given(books(), st.data())
+def test_one_change_is_one_difference_that_names_it_in_any_order(
+    both: tuple[list[Allocation], list[SiteRun]], data: st.DataObject
+) -> None:
+    rows, runs = both
+    ours = [one for one in rows if one.name != "melt" and touches(one)]
+    assume(ours)
+    chosen = data.draw(st.sampled_from(ours))
+    without = [one for one in rows if one.identity != chosen.identity]
+    longer = [replace(one, end=one.end + 1) if one.identity == chosen.identity and one.end else one for one in rows]
+    stranger = replace(chosen, identity="qin:999:1")
+    unbilled = [run for run in runs if run.identity != chosen.identity]
+    for changed_rows, changed_runs, expected in (
+        (without, runs, (Kind.NOT_AT_SLURM, chosen.identity)),
+        (longer, runs, (Kind.SECONDS, chosen.identity)),
+        ([*rows, stranger], runs, (Kind.NOT_BILLED, "qin:999:1")),
+        (rows, unbilled, (Kind.NOT_BILLED, chosen.identity)),
+    ):
+        found = reconcile(changed_rows, changed_runs, ASKED)
+        assert named(found) == [expected]
+        assert reconcile(data.draw(st.permutations(changed_rows)), changed_runs[::-1], ASKED) == found
