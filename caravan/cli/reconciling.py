@@ -18,9 +18,12 @@ from caravan.client import Peers
 from caravan.contracts.runs import SiteRun
 from caravan.kernel import clock
 from caravan.sacct import Allocation, Fault, Times, allocations
-from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, is_ours, reconcile, unmatched
+from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, reconcile, unmatched
 
-FORMAT: Final = "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,JobName"
+FORMAT: Final = (
+    "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,Comment,JobName"
+)
+"""The two that may hold a delimiter stand last, the comment's beginning and the name's end where they are looked for."""
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%z"
 group = typer.Typer(no_args_is_help=True, help="Hold what was billed against a site's own books. 对账。")
 
@@ -55,18 +58,18 @@ def site(
     times = Times(None if zone is None else zone_of(zone))
     bad: list[Fault] = []
 
-    def rows(lines: Iterator[str], known: frozenset[str | None]) -> Iterator[Allocation]:
+    def rows(lines: Iterator[str], asked: Asked, known: frozenset[str | None]) -> Iterator[Allocation]:
         for one in allocations(lines, times, cluster, NEEDED):
             if isinstance(one, Fault):
                 bad.append(one)
-            elif isinstance(one, Allocation) and (one.identity in known or is_ours(one)):
+            elif isinstance(one, Allocation) and (one.identity in known or asked.is_ours(one)):
                 yield one
 
     async def compare(peers: Peers) -> Reconciliation:
         runs, complete_through = await _billed(peers, site, start, until)
-        asked = Asked(*(clock.to_seconds(at) for at in (start, until, complete_through)))
+        asked = Asked(site, *(clock.to_seconds(at) for at in (start, until, complete_through)))
         with _dump(sacct, start, until) as lines:
-            books = list(rows(lines, frozenset(run.identity for run in runs.values())))
+            books = list(rows(lines, asked, frozenset(run.identity for run in runs.values())))
         # a run that was suspended all the time was metered before
         since = min((row.start for row in unmatched(books, runs.values(), asked)), default=asked.start)
         if since < asked.start:

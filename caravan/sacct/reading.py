@@ -53,6 +53,8 @@ class Allocation:
     accelerators: tuple[tuple[str, int], ...]
     """By kind as Slurm names it: `gpu:h100`, without `gres/`."""
     name: str = ""
+    """With what is behind a delimiter in the comment before it, where the comment is the column before."""
+    comment: str = ""
 
 
 class _Unreadable(ValueError):
@@ -126,6 +128,7 @@ class _Row:
             memory_mib=self._memory(held, nodes, cpus),
             accelerators=self._told("alloctres", amounts.accelerators, held),
             name=self._cells.get("jobname", ""),
+            comment=self._cells.get("comment", ""),
         )
 
     def _get(self, field: str, read: Callable[[str], T]) -> T:

@@ -4,7 +4,6 @@ A run is compared whole, also one that reaches over an edge of what was asked fo
 not when, so that of a part of it no figure would be sure.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,10 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from caravan.contracts.base import Model, Second
+from caravan.contracts.ids import SiteId
 from caravan.contracts.offerings import Component
 from caravan.contracts.runs import SiteRun
+from caravan.contracts.slurm import is_of_site
 from caravan.contracts.statements import BearerKind
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.money import Money
@@ -23,13 +24,11 @@ from caravan.sacct.reading import Allocation
 
 NEEDED: Final = ("jobname", "alloctres", "elapsed")
 """Fields that a dump must have for this, beside those that any dump must."""
-_TAG: Final = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
-"""An attempt's id without its prefix: the hex of a UUIDv7 (RFC 9562, 5.7)."""
 
 
 class Kind(StrEnum):
     NOT_BILLED = "not_billed"
-    """In Slurm's books, named as the platform's jobs are, and nothing of it was metered."""
+    """In Slurm's books as a job of the site's, and nothing of it was metered."""
     NOT_AT_SLURM = "not_at_slurm"
     """Billed, and in Slurm's books there is no such run, or another one was billed for it already."""
     NOT_FINAL = "not_final"
@@ -71,8 +70,9 @@ class Difference(Found):
 
 
 class Reconciliation(Model):
-    """Of the runs with seconds in [start, end), each whole."""
+    """Of the site's runs with seconds in [start, end), each whole."""
 
+    site: SiteId
     start: Second
     end: Second
     complete_through: Second
@@ -94,8 +94,9 @@ class _Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """[start, end), and before which second all usage of the site has been stated; in epoch seconds."""
+    """A site in [start, end), and before which second all its usage has been stated; in epoch seconds."""
 
+    site: str
     start: int
     end: int
     complete_through: int
@@ -104,16 +105,17 @@ class Asked:
         """Whether it has seconds of [start, end), which may be empty. No end: for ever."""
         return max(start, self.start) < (self.end if end is None else min(end, self.end))
 
-
-def is_ours(row: Allocation) -> bool:
-    """Whether its name is one that a platform gives. slurmdbd keeps the comment, which says whose, on some clusters only."""
-    return _TAG.fullmatch(row.name) is not None
+    def is_ours(self, row: Allocation) -> bool:
+        """Whether it looks like a job of the site's. What is behind a delimiter of its comment may stand before its name."""
+        return is_of_site(self.site, row.name.rpartition("|")[2], row.comment)
 
 
 def unmatched(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> list[Allocation]:
     """Rows of ours in what was asked for of which `runs` has none."""
     known = {run.identity for run in runs}
-    return [row for row in rows if is_ours(row) and row.identity not in known and asked.covers(row.start, row.end)]
+    return [
+        row for row in rows if asked.is_ours(row) and row.identity not in known and asked.covers(row.start, row.end)
+    ]
 
 
 def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> Reconciliation:
@@ -141,7 +143,7 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
             goes_on.append(found)
     alone = 0
     for identity, own in sorted(books.items()):
-        if not any(is_ours(row) and asked.covers(row.start, row.end) for row in own):
+        if not any(asked.is_ours(row) and asked.covers(row.start, row.end) for row in own):
             continue
         alone += 1
         found = Found(identity=identity, slurm=_by_slurm(own))
@@ -150,6 +152,7 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
         else:
             goes_on.append(found)
     return Reconciliation(
+        site=asked.site,
         start=from_seconds(asked.start),
         end=from_seconds(asked.end),
         complete_through=from_seconds(asked.complete_through),

@@ -35,7 +35,7 @@ def line(job: int, seconds: int = 60, name: str = "", zone: str = "+0800") -> st
     times = "|".join(f"{one:%Y-%m-%dT%H:%M:%S}{zone}" for one in (SUBMITTED, start, end))
     tres = "cpu=4,mem=1G,node=1,gres/gpu:h100=2"
     name = name or f"{job:012x}70008{'0' * 15}"
-    return f"{job}|qin|alloys|li|{times}|00:{seconds // 60:02}:{seconds % 60:02}|COMPLETED|1|4|{tres}|{name}"
+    return f"{job}|qin|alloys|li|{times}|00:{seconds // 60:02}:{seconds % 60:02}|COMPLETED|1|4|{tres}||{name}"
 
 
 def run(job: int, seconds: int = 60) -> SiteRun:
@@ -223,7 +223,7 @@ def test_what_can_not_be_asked_is_refused_by_name(arguments: tuple[str, ...], na
 @pytest.mark.parametrize("field", ["JobName", "AllocTRES", "Elapsed"])
 def test_a_dump_that_can_not_tell_is_refused_by_the_field_that_it_lacks(field: str) -> None:
     with platform() as (url, _):
-        done = caravan(url, "--sacct", "-", stdin=HEADER.replace(field, "Comment") + "\n")
+        done = caravan(url, "--sacct", "-", stdin=HEADER.replace(field, "Reason") + "\n")
     assert (done.exit_code, f"lacks {field.lower()}" in done.stderr) == (2, True), done.output
 
 

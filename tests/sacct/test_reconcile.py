@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component
 from caravan.contracts.runs import Share, SiteRun
+from caravan.contracts.slurm import is_of_site
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
@@ -19,9 +20,11 @@ from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
 from caravan.sacct import Allocation
 from caravan.sacct.reconcile import Asked, Kind, Reconciliation, reconcile, unmatched
+from services.broker.adapters.slurm.submit import mark
 
 FROM, TO = 1_000_000, 1_100_000
-ASKED = Asked(FROM, TO, complete_through=TO + 1000)
+SITE = ids.new("sit")
+ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000)
 JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
 
 
@@ -230,6 +233,23 @@ def test_a_name_is_ours_only_if_it_is_an_attempts() -> None:
     names = ["f" * 32, ids.bare(ids.new("att")).upper(), ids.bare(ids.new("att")) + "0", "", "019f-melt"]
     rows = [row(number=number, name=name) for number, name in enumerate(names, 1)]
     assert named(reconcile(rows, [], ASKED)) == []
+
+
+def test_a_comment_says_whose_a_job_is_where_several_sites_use_one_cluster() -> None:
+    name = "a|b"
+    rows = [
+        row(number=number, comment=f"caravan {site} 0 {JOB}: {name}")
+        for number, site in enumerate((SITE, ids.new("sit")), 1)
+    ]
+    assert named(reconcile(rows, [], ASKED)) == [(Kind.NOT_BILLED, rows[0].identity)]
+    assert named(reconcile([replace(rows[1], comment="nice")], [], ASKED)) == [(Kind.NOT_BILLED, rows[1].identity)]
+    cut = replace(rows[0], comment=f"caravan {SITE} 0 {JOB}: a", name=f"b|{rows[0].name}")
+    assert named(reconcile([cut], [], ASKED)) == [(Kind.NOT_BILLED, cut.identity)]
+
+
+def test_what_the_adapter_submits_is_known_by_its_comment() -> None:
+    assert is_of_site(SITE, ids.bare(ids.new("att")), mark(SITE))
+    assert not is_of_site(SITE, ids.bare(ids.new("att")), mark(ids.new("sit")))
 
 
 SHAPES = st.tuples(
