@@ -120,12 +120,13 @@ async def test_what_was_billed_is_what_the_lines_say(world: World) -> None:
 
 async def test_pages_have_each_run_once_whatever_hours_it_has(world: World) -> None:
     job = await job_with_hold(world, "900.00")
-    runs = [ids.new("run") for _ in range(7)]
+    runs = [ids.new("run") for _ in range(9)]
     for number, run in enumerate(runs):
-        for hour in range(number % 3 + 1):
-            job.use(run, (number + hour) * HOUR, (number + hour) * HOUR + 5, began=number * HOUR)
+        first = number // 3
+        for hour in range(first, first + number % 3 + 1):
+            job.use(run, hour * HOUR, hour * HOUR + 5, began=first * HOUR)
     await world.deliver()
-    path, asked = f"/sites/{world.site}/runs", span(2 * HOUR, 8 * HOUR)
+    path, asked = f"/sites/{world.site}/runs", span(HOUR, 8 * HOUR)
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -135,7 +136,6 @@ async def test_pages_have_each_run_once_whatever_hours_it_has(world: World) -> N
             break
         cursor = {"cursor": page["next"]}
     assert sorted(seen) == sorted(runs[1:])
-    assert len(seen) == len(set(seen))
     other = span(2 * HOUR, 7 * HOUR)
     assert pointers(refused(await world.finance.get(path, **other, **cursor), 422, "invalid")) == ["query/cursor"]
 

@@ -235,6 +235,13 @@ def test_a_name_is_ours_only_if_it_is_an_attempts() -> None:
     assert named(reconcile(rows, [], ASKED)) == []
 
 
+def test_differences_stand_in_one_order() -> None:
+    rows = [row(number=number) for number in range(9)]
+    found = reconcile(rows, [], ASKED)
+    assert [identity for _, identity in named(found)] == [one.identity for one in rows]
+    assert reconcile(rows[::-1], [], ASKED) == found
+
+
 def test_a_comment_says_whose_a_job_is_where_several_sites_use_one_cluster() -> None:
     name = "a|b"
     rows = [
@@ -275,7 +282,7 @@ def books(draw: st.DrawFn) -> tuple[list[Allocation], list[SiteRun]]:
         if foreign:
             rows.append(replace(one, name="melt"))
             continue
-        rows += [one] * draw(st.integers(1, 2))
+        rows += [one, replace(one, line=100 + number)][: draw(st.integers(1, 2))]
         gap = draw(st.integers(0, 50)) if seconds > 1 else 0
         middle, end = start + seconds // 2, start + seconds
         spans = [span(start, end, one)] if not gap else [span(start, middle, one), span(middle + gap, end + gap, one)]
@@ -316,6 +323,7 @@ def test_one_change_is_one_difference_that_names_it_in_any_order(
         (longer, runs, (Kind.SECONDS, chosen.identity)),
         ([*rows, stranger], runs, (Kind.NOT_BILLED, "qin:999:1")),
         (rows, unbilled, (Kind.NOT_BILLED, chosen.identity)),
+        ([*without, stranger], unbilled, (Kind.NOT_BILLED, "qin:999:1")),
     ):
         found = reconcile(changed_rows, changed_runs, ASKED)
         assert named(found) == [expected]
