@@ -5,20 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-
 from bench.case import Trial, Verdict, case
+from bench.deaths import AT_A_STEP_SECONDS, CLOSING, DYING, one_death, plan
 from bench.platform import Market, Platform, open_market, until
 from bench.steps import Hold
+from bench.submitter import Submitter, all_settled
 from caravan.client import AccountingClient, BrokerClient, each
 from caravan.contracts.jobs import ArrayTask, Job, JobSpec, JobState, Resources
 from caravan.contracts.statements import PeriodCut, PeriodState
 from caravan.kernel import clock
-from caravan.kernel.steps import STEPS
 
-CLOSING = "close"
-DYING = tuple(step for step in STEPS if step != CLOSING)
-AT_A_STEP_SECONDS = 60
+SETTLE_SECONDS = 180
 
 
 @case(
@@ -38,99 +35,31 @@ async def _kill_nine(trial: Trial, *, jobs: int, kills: int) -> Verdict:
     trial.folder.chmod(0o755)
     async with Platform(trial.folder).start() as platform:
         market = await open_market(platform, cpus=32)
-        submitting = Submitter(platform, market, lines)
+        submitting = Submitter(platform, market, lambda number: job_spec(market, lines, number))
         died = Counter[str]()
         rounds = plan(trial, kills)
         for number, step in enumerate(rounds):
             first, last = number * jobs // kills, (number + 1) * jobs // kills
             if number == 0:
                 platform.stop()
-            await one_death(trial, platform, submitting, range(first, last), step)
+            await one_death(trial, platform, submitting.submit, range(first, last), step)
             died[step] += 1
             trial.say(f"death {number + 1} of {kills}: {step}")
         platform.restart()
         await submitting.all_answered()
-        found = await all_settled(platform, market)
+        found = await all_settled(platform, market, SETTLE_SECONDS)
         trial.say(f"{len(found)} jobs settled")
         died[CLOSING] += await close_through_death(trial, platform)
         return await judge(platform, market, found, lines, jobs, died)
 
 
-def plan(trial: Trial, kills: int) -> list[str]:
-    """Each step at least once where there are enough deaths, the rest at any moment; in an order of chance."""
-    steps = list(DYING)
-    trial.random.shuffle(steps)
-    chosen = (steps + ["any moment"] * kills)[:kills]
-    trial.random.shuffle(chosen)
-    return chosen
-
-
-async def one_death(trial: Trial, platform: Platform, submitting: "Submitter", jobs: range, step: str) -> None:
-    if step == "any moment":
-        platform.restart()
-        submitting.submit(jobs)
-        await asyncio.sleep(trial.random.uniform(0.1, 3))
-        platform.kill()
-        return
-    with Hold(trial.folder, step, trial.random.randint(1, min(4, len(jobs)))) as hold:
-        platform.launch(**hold.environment)  # it may stand at the step before it is ready
-        submitting.submit(jobs)
-        await hold.reached(AT_A_STEP_SECONDS)
-        platform.kill()
-
-
-class Submitter:
-    """Clients that send each job under its own key until it is answered, whatever dies meanwhile."""
-
-    def __init__(self, platform: Platform, market: Market, lines: Path) -> None:
-        self._platform = platform
-        self._market = market
-        self._lines = lines
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def submit(self, numbers: range) -> None:
-        self._tasks += [asyncio.create_task(self._until_answered(number)) for number in numbers]
-
-    async def all_answered(self) -> None:
-        await asyncio.gather(*self._tasks)
-
-    async def _until_answered(self, number: int) -> None:
-        script = f"echo {number} >> {self._lines}\nsleep 0.{3 + number % 7}\nexit {exit_code(number)}\n"
-        spec = JobSpec(
-            name=str(number), project=self._market.project, script=script, resources=Resources(walltime_seconds=60)
-        )
-        headers = {
-            "Authorization": f"Bearer {self._platform.token(f'org/{self._market.organization}:member')}",
-            "Idempotency-Key": f"job-{number}",
-            "Content-Type": "application/json",
-        }
-        async with httpx.AsyncClient(timeout=30) as http:
-            while True:
-                try:
-                    url = f"{self._platform.url('broker')}/v1/jobs"
-                    response = await http.post(url, content=spec.model_dump_json(), headers=headers)
-                except httpx.TransportError:
-                    await asyncio.sleep(0.2)
-                    continue
-                if response.status_code == 201:
-                    return
-                if response.status_code not in (409, 503):
-                    raise RuntimeError(f"job {number}: {response.status_code} {response.text}")
-                await asyncio.sleep(0.2)
+def job_spec(market: Market, lines: Path, number: int) -> JobSpec:
+    script = f"echo {number} >> {lines}\nsleep 0.{3 + number % 7}\nexit {exit_code(number)}\n"
+    return JobSpec(name=str(number), project=market.project, script=script, resources=Resources(walltime_seconds=60))
 
 
 def exit_code(number: int) -> int:
     return 3 if number % 5 == 0 else 0
-
-
-async def all_settled(platform: Platform, market: Market) -> list[Job]:
-    broker = await platform.broker(f"org/{market.organization}:member")
-
-    async def settled() -> list[Job]:
-        found = [job async for job in each(broker.list_jobs)]
-        return found if all(job.settled_at for job in found) else []
-
-    return await until(settled, "all jobs to settle", 180)
 
 
 async def close_through_death(trial: Trial, platform: Platform) -> int:

@@ -1,14 +1,12 @@
 """Where the jobs of the story run: what the centre has, and how one looks there, past the platform, whether a job is alive."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from bench.platform import QUICK_AGENTS, Platform
+from bench.agents import Agents
+from bench.platform import Platform
 from caravan.contracts.offerings import AgentPlace, Offering
 from tests.backends.slurm import Cluster
 
@@ -107,17 +105,11 @@ class Slurm:
         return one
 
     def run_agent(self, site: str, platform: Platform) -> None:
-        log = self._ends.enter_context((platform.folder / "agent.log").open("ab"))
-        told = {
-            "CARAVAN_MODE": "development",
-            "CARAVAN_TOKEN": platform.token(f"site/{site}:agent", subject="agent"),
-            "CARAVAN_BROKER_URL": platform.url("broker"),
-            "CARAVAN_AGENT_SECRETS": str(self._cluster.etc),
-        }
-        command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", "slurm"]
-        agent = subprocess.Popen(command, env=os.environ | QUICK_AGENTS | told, stdout=log, stderr=log)
-        self._ends.callback(agent.wait)
-        self._ends.callback(agent.terminate)
+        self._ends.enter_context(self.agents(platform)).start(site)
+
+    def agents(self, platform: Platform, environment: Mapping[str, str] | None = None) -> Agents:
+        """Those of a site here."""
+        return Agents(platform, "slurm", {"CARAVAN_AGENT_SECRETS": str(self._cluster.etc), **(environment or {})})
 
     def named(self, identity: str) -> str:
         return f"Slurm job {identity.split(':')[1]}"

@@ -1,5 +1,6 @@
 """The Slurm adapter over real clusters, in what the contract suite can't ask of every backend."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -156,7 +157,7 @@ async def test_while_slurmdbd_is_away_nothing_is_final_and_nothing_is_lost(relea
         harness = on(cluster)
         async with harness.open() as backend:
             site = Site(harness, backend)
-            cluster.run("sh", "-c", "kill -KILL $(pidof slurmdbd)")
+            cluster.stop("slurmdbd", signal.SIGKILL)
             reference = await site.start("#!/bin/sh\nexit 7\n")
 
             async def ended() -> Seen | None:
@@ -165,6 +166,6 @@ async def test_while_slurmdbd_is_away_nothing_is_final_and_nothing_is_lost(relea
 
             (run,) = (await eventually(ended, "it ends", 60)).runs
             assert (run.final, run.exit_code, run.outcome) == (False, 7, Outcome.USER)
-            cluster.run("slurmdbd", user="slurm")
+            cluster.start("slurmdbd")
             (final,) = (await site.ended(reference)).runs
             assert final == replace(run, final=True)

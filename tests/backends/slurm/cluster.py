@@ -11,15 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.backends.slurm import configuration
 from tests.backends.slurm.installed import LeftOut, Release, installed
 
 CHECKOUT = Path(__file__).parents[3]
 END_SECONDS = 30
+START_SECONDS = 60
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
 """Of all that runs in a cluster, jobs apart."""
 NAMESPACES = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child")
@@ -69,6 +71,42 @@ class Cluster:
         become = ["chroot", f"--userspec={user}", "--groups=", f"{self.folder}/root", *command]
         return subprocess.run([*enter, *become], env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
 
+    def processes(self, daemon: str) -> list[int]:
+        """Those of a daemon, as the machine numbers them."""
+        inside = os.readlink(f"/proc/{self.pid}/ns/pid")
+        found = []
+        for entry in Path("/proc").glob("[1-9]*"):
+            with suppress(OSError):  # it has ended meanwhile
+                if (entry / "comm").read_text().strip() == daemon and os.readlink(entry / "ns/pid") == inside:
+                    found.append(int(entry.name))
+        return found
+
+    def stop(self, daemon: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """End `slurmctld`, `slurmdbd` or `slurmrestd`: it has ended when this returns, and stays away until `start`."""
+        for process in self.processes(daemon):
+            with suppress(ProcessLookupError):
+                os.kill(process, how)
+        _until(lambda: not self.processes(daemon), f"{daemon} to end")
+
+    def start(self, daemon: str) -> None:
+        """Start again what `stop` ended: it answers when this returns."""
+        port = self.url.rpartition(":")[2]
+        rest = f"SLURM_JWT=daemon setsid --fork {configuration.slurmrestd(int(port))} </dev/null >/dev/null 2>&1"
+        starts, user, asks = {
+            "slurmctld": (["slurmctld"], "slurm", ["scontrol", "ping"]),
+            "slurmdbd": (["slurmdbd"], "slurm", ["sacctmgr", "--noheader", "show", "tres"]),
+            "slurmrestd": (["sh", "-c", rest], "slurmrest", ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"]),
+        }[daemon]
+        self.run(*starts, user=user)
+        _until(lambda: self._says(*asks), f"{daemon} to answer")
+
+    def _says(self, *command: str) -> bool:
+        try:
+            self.run(*command)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
 
 @contextmanager
 def running(release: Release, changes: Mapping[str, str] | None = None) -> Iterator[Cluster]:
@@ -116,6 +154,14 @@ def down(folder: str) -> None:
 def record(cluster: Cluster) -> None:
     """Leave what `cluster` is in its folder, for another process."""
     Path(cluster.folder, "cluster.json").write_text(json.dumps(asdict(cluster), indent=2))
+
+
+def _until(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {START_SECONDS} s in vain: {what}")
+        time.sleep(0.02)
 
 
 def _base64(content: bytes) -> bytes:

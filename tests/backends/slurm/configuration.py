@@ -47,6 +47,11 @@ def _free(port: int) -> bool:
     return True
 
 
+def slurmrestd(port: int) -> str:
+    """Its command. It refuses to be root or Slurm's own user, and wants SLURM_JWT=daemon in its environment."""
+    return f"slurmrestd -a rest_auth/jwt 127.0.0.1:{port}"
+
+
 def slurm_conf(ports: Ports, changes: Mapping[str, str]) -> str:
     """`changes` are further settings, or other values of these; an empty value leaves a setting to Slurm's default."""
     settings = {

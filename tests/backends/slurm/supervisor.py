@@ -71,9 +71,7 @@ class Supervisor:
         self._until("slurmctld", lambda: self._says("scontrol ping"))
         for node in configuration.NODES:
             self._daemon(f"slurmd.{node}", "root", f"slurmd -D -N {node}")
-        # slurmrestd refuses to be root or Slurm's own user
-        rest = f"slurmrestd -a rest_auth/jwt 127.0.0.1:{ports.rest}"
-        self._daemon("slurmrestd", "slurmrest", rest, SLURM_JWT="daemon")
+        self._daemon("slurmrestd", "slurmrest", configuration.slurmrestd(ports.rest), SLURM_JWT="daemon")
         self._until("slurmrestd", lambda: listens(ports.rest))
         idle = "sinfo -h -N -p batch -t idle"
         self._until("slurmctld", lambda: self._says(idle).count("\n") == len(configuration.NODES))

@@ -1,0 +1,159 @@
+"""Everything dies around jobs at Slurm, again and again: each job still runs once, ends as it should and is charged once."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from bench.agents import SWEEP, Agents
+from bench.case import Trial, Verdict, case
+from bench.deaths import ANY_MOMENT, DYING, one_death, plan
+from bench.demo.stages import Slurm
+from bench.platform import Platform, until
+from bench.severing import RELEASE, SUBMIT, Relay, relay
+from bench.slurm_jobs import differences, job_spec
+from bench.slurm_trials import on_releases, open_slurm_market
+from bench.submitter import Submitter, all_settled
+from tests.backends.slurm import Cluster
+
+SETTLE_SECONDS: Final = 300
+ENVIRONMENT: Final = {"CARAVAN_LEASE_SECONDS": "3", "CARAVAN_AGENT_LONGEST_PAUSE_SECONDS": "5"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a form. `parts`: how many deaths there are while which daemon is away; between the outages None is."""
+
+    jobs: int
+    parts: tuple[tuple[str | None, int], ...]
+    outage_seconds: float
+    severed: int
+    """slurmrestd is killed so often at least."""
+
+    @property
+    def kills(self) -> int:
+        return sum(deaths for _, deaths in self.parts)
+
+
+LONG: Final = Size(300, ((None, 7), ("slurmctld", 3), (None, 4), ("slurmdbd", 3), (None, 3)), 60, 10)
+SHORT: Final = Size(10, (("slurmctld", 1), ("slurmdbd", 1)), 3, 1)
+
+
+@case(
+    "slurm-crash",
+    claim="300 jobs at Slurm; platform and agent killed with -9 20 times, at least once in each step, slurmctld and slurmdbd away "
+    "for 60 s each, slurmrestd killed in the middle of submits and releases: each task runs once and is billed once, as sacct has it",
+    goal="on each release: 0 differences to files and sacct, held 0.00, nothing left at Slurm",
+)
+def slurm_crash(trial: Trial) -> Verdict:
+    return on_releases(trial, partial(_crash, size=LONG if trial.long else SHORT))
+
+
+class Whole:
+    """The platform and the site's agent, which start and die together. Steps that one of them never comes to are the other's."""
+
+    def __init__(self, platform: Platform, agents: Agents, site: str) -> None:
+        self._platform, self._agents, self._site = platform, agents, site
+
+    def launch(self, **environment: str) -> None:
+        self._platform.launch(**environment)
+        self._agents.start(self._site, **environment)
+
+    def start(self, **environment: str) -> None:
+        self.launch(**environment)
+        self._platform.start()
+
+    def kill(self) -> None:
+        self._platform.kill()
+        self._agents.kill_all()
+
+
+async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) -> Verdict:
+    folder = trial.folder / cluster.release
+    async with (
+        relay(cluster, trial.random) as relayed,
+        Platform(folder, environment=ENVIRONMENT).start() as platform,
+    ):
+        with stage.agents(platform, SWEEP | ENVIRONMENT) as agents:
+            market = await open_slurm_market(platform, stage, agents.start, {"url": relayed.url})
+            whole = Whole(platform, agents, market.site)
+            whole.kill()
+            submitter = Submitter(platform, market, lambda number: job_spec(market.project, number))
+            async with _severing(trial, cluster, relayed):
+                died = await _deaths(trial, cluster, whole, submitter, size)
+                await asyncio.to_thread(whole.start)
+                await submitter.all_answered()
+                await until(lambda: _severed(relayed, size.severed), "slurmrestd to be killed", 60)
+            found = await all_settled(platform, market, SETTLE_SECONDS)
+            trial.say(f"{len(found)} jobs settled, slurmrestd killed {dict(relayed.killed)}")
+            faults = await differences(platform, market, cluster, found, size.jobs)
+    if size is LONG:
+        faults["steps not died in"] = [step for step in DYING if not died[step]]
+    return Verdict(
+        not any(faults.values()),
+        f"{len(found)} jobs, {died.total()} deaths, slurmrestd killed {relayed.killed.total()} times, "
+        f"{sum(map(len, faults.values()))} differences",
+        {"faults": faults, "deaths": dict(died), "slurmrestd": dict(relayed.killed)},
+    )
+
+
+async def _severed(relayed: Relay, times: int) -> bool:
+    return relayed.killed.total() >= times
+
+
+async def _deaths(trial: Trial, cluster: Cluster, whole: Whole, submitter: Submitter, size: Size) -> Counter[str]:
+    """How often it died at which step. While a daemon is away not all steps are come to: then it is any moment."""
+    in_outages = sum(deaths for daemon, deaths in size.parts if daemon)
+    steps = iter(plan(trial, size.kills - in_outages))
+    died = Counter[str]()
+    number = 0
+    for daemon, deaths in size.parts:
+        async with _away(trial, cluster, daemon, size.outage_seconds):
+            for _ in range(deaths):
+                step = ANY_MOMENT if daemon else next(steps)
+                jobs = range(number * size.jobs // size.kills, (number + 1) * size.jobs // size.kills)
+                longest = size.outage_seconds / deaths if daemon else 6
+                await one_death(trial, whole, submitter.submit, jobs, step, (0.5, longest))
+                died[step] += 1
+                number += 1
+                trial.say(f"death {number} of {size.kills}: {step}{f', without {daemon}' if daemon else ''}")
+    return died
+
+
+@asynccontextmanager
+async def _away(trial: Trial, cluster: Cluster, daemon: str | None, seconds: float) -> AsyncIterator[None]:
+    """The daemon is stopped for so long, and for as long as the block lasts."""
+    if daemon is None:
+        yield
+        return
+    await asyncio.to_thread(cluster.stop, daemon)
+    waiting = asyncio.create_task(asyncio.sleep(seconds))
+    try:
+        yield
+        await waiting
+    finally:
+        await asyncio.to_thread(cluster.start, daemon)
+    trial.say(f"{daemon} is there again")
+
+
+@asynccontextmanager
+async def _severing(trial: Trial, cluster: Cluster, relayed: Relay) -> AsyncIterator[None]:
+    """While the block lasts, slurmrestd is killed again and again in the middle of something."""
+
+    async def sever() -> None:
+        while True:
+            what = trial.random.choice((SUBMIT, RELEASE))
+            await relayed.sever(what, away_seconds=trial.random.uniform(0, 2))
+            await asyncio.sleep(trial.random.uniform(0, 10))
+
+    async with asyncio.TaskGroup() as group:
+        severing = group.create_task(sever())
+        yield
+        severing.cancel()
+    # it may be away, or about to be there
+    await asyncio.to_thread(cluster.stop, "slurmrestd", signal.SIGKILL)
+    await asyncio.to_thread(cluster.start, "slurmrestd")
