@@ -24,7 +24,8 @@ FORMAT: Final = (
     "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,Comment,JobName"
 )
 """The two that may hold a delimiter stand last, the comment's beginning and the name's end where they are looked for."""
-TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%z"
+IN_UTC: Final = {"TZ": "UTC", "SLURM_TIME_FORMAT": "%s"}
+"""What sacct is told and tells then needs no zone."""
 group = typer.Typer(no_args_is_help=True, help="Hold what was billed against a site's own books. 对账。")
 
 
@@ -115,8 +116,7 @@ def _dump(file: Path | None, start: datetime, end: datetime) -> Iterator[Iterato
         yield iter(typer.get_text_stream("stdin", errors="replace")) if str(file) == "-" else lines_of(file)
         return
     command = [*_command(start, end)]
-    # in UTC, so that no time was twice or never
-    environment = os.environ | {"TZ": "UTC", "SLURM_TIME_FORMAT": TIME_FORMAT}
+    environment = os.environ | IN_UTC
     try:
         process = subprocess.Popen(
             command,
@@ -129,7 +129,7 @@ def _dump(file: Path | None, start: datetime, end: datetime) -> Iterator[Iterato
     except FileNotFoundError:
         misused(
             "There is no `sacct` here. Run this on a login node of the centre, or write its books there and give them by --sacct FILE:\n"
-            f"TZ=UTC SLURM_TIME_FORMAT={TIME_FORMAT} {' '.join(command)} > FILE"
+            f"{' '.join(f'{name}={value}' for name, value in IN_UTC.items())} {' '.join(command)} > FILE"
         )
     with process:
         assert process.stdout is not None, "it is a pipe"

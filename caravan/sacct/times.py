@@ -8,6 +8,8 @@ from typing import Final
 from caravan.kernel import clock
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)?")
+_EPOCH: Final = re.compile(r"\d{9,11}")
+"""`%s`: 22.05 cuts a time after 19 characters, and with it the offset that another format may have."""
 _DURATION: Final = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)(?:\.\d+)?")
 _NONE: Final = ("", "Unknown", "None")
 
@@ -29,6 +31,8 @@ class Times:
         """
         if text in _NONE:
             return None
+        if _EPOCH.fullmatch(text):
+            return int(text)
         told = _TIME.fullmatch(text)
         if not told:
             raise ValueError(f"{text!r} is no time like 2026-01-31T08:00:00")
@@ -39,7 +43,7 @@ class Times:
         if self.zone is None:
             raise ZoneNeeded(
                 "The dump's times have no offset. Say where they are local (`--zone Asia/Shanghai`), "
-                "or write the dump with SLURM_TIME_FORMAT='%Y-%m-%dT%H:%M:%S%z'."
+                "or write the dump with SLURM_TIME_FORMAT=%s."
             )
         first, second = (local.replace(tzinfo=self.zone, fold=fold) for fold in (0, 1))
         if first.utcoffset() != second.utcoffset():

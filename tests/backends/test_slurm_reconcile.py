@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
-from caravan.cli.reconciling import FORMAT, TIME_FORMAT
+from caravan.cli.reconciling import FORMAT, IN_UTC
 from caravan.contracts.funds import HoldStatus
 from caravan.contracts.jobs import Array, JobSpec, Resources
 from caravan.contracts.slurm import run_identity
@@ -24,7 +24,7 @@ from tests.backends.slurm import RELEASES, Cluster, Release
 
 pytestmark = pytest.mark.slow
 FIELDS = FORMAT.split(",")
-TOLD = ("TZ=UTC", f"SLURM_TIME_FORMAT={TIME_FORMAT}")
+TOLD = tuple(f"{name}={value}" for name, value in IN_UTC.items())
 
 
 def sacct_of(cluster: Cluster, folder: Path) -> Path:
@@ -47,7 +47,7 @@ def put(row: str, field: str, text: str) -> str:
 
 
 def later(row: str, field: str, seconds: int) -> str:
-    return (datetime.fromisoformat(cell(row, field)) + timedelta(seconds=seconds)).strftime(TIME_FORMAT)
+    return str(int(cell(row, field)) + seconds)
 
 
 def longer_by_one(row: str) -> str:
@@ -55,8 +55,7 @@ def longer_by_one(row: str) -> str:
 
 
 def identity(row: str) -> str:
-    submitted = int(datetime.fromisoformat(cell(row, "Submit")).timestamp())
-    return run_identity(cell(row, "Cluster"), int(cell(row, "JobIDRaw")), submitted)
+    return run_identity(cell(row, "Cluster"), int(cell(row, "JobIDRaw")), int(cell(row, "Submit")))
 
 
 async def played(cluster: Cluster, platform: Platform, market: Market) -> None:

@@ -180,12 +180,13 @@ def sacct(folder: Path, script: str) -> str:
 
 def test_without_a_file_sacct_is_asked_for_the_same_time_in_utc(tmp_path: Path) -> None:
     text = dump(line(1))
-    path = sacct(tmp_path, f'echo "$TZ $*" > {tmp_path}/told\ncat <<"EOF"\n{text}EOF')
+    path = sacct(tmp_path, f'echo "$TZ $SLURM_TIME_FORMAT $*" > {tmp_path}/told\ncat <<"EOF"\n{text}EOF')
     with platform(run(1)) as (url, _):
         done = caravan(url, path=path)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "told").read_text().split() == [
         "UTC",
+        "%s",
         "--allusers",
         "--duplicates",
         "--allocations",

@@ -203,6 +203,12 @@ def test_an_offset_in_the_times_needs_no_zone() -> None:
     assert allocation(Times(), **offsets) == allocation()
 
 
+def test_seconds_since_the_epoch_need_no_zone() -> None:
+    times = {field: str(SUBMITTED + after) for field, after in (("submit", 0), ("start", 10), ("end", 3610))}
+    assert allocation(Times(), **times) == allocation()
+    assert fault(Times(), start="123").field == "start"
+
+
 def test_local_times_without_a_zone_are_refused_with_what_to_do() -> None:
     with pytest.raises(ZoneNeeded, match="--zone"):
         only(row(), Times())
