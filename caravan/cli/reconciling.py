@@ -115,12 +115,11 @@ def _dump(file: Path | None, start: datetime, end: datetime) -> Iterator[Iterato
     if file is not None:
         yield iter(typer.get_text_stream("stdin", errors="replace")) if str(file) == "-" else lines_of(file)
         return
-    command = [*_command(start, end)]
-    environment = os.environ | IN_UTC
+    command = _command(start, end)
     try:
         process = subprocess.Popen(
             command,
-            env=environment,
+            env=os.environ | IN_UTC,
             stdout=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",

@@ -23,7 +23,10 @@ class Model(BaseModel):
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_range", "Give a time of the years 1 to 9999 in UTC") from None
 
 
 def _written(value: Any) -> Any:

@@ -172,6 +172,7 @@ async def test_a_span_that_is_none_is_refused_by_name(world: World) -> None:
         ({"to": at(0).isoformat()}, "query/to"),
         ({"to": "2026-03-10T08:00:00.5Z"}, "query/to"),
         ({"to": "2026-03-10T18:00:00"}, "query/to"),
+        ({"from": "0001-01-01T00:00:00+23:59"}, "query/from"),
     ):
         answer = refused(await world.finance.get(path, **(span(0, 10) | wrong)), 422, "invalid")
         assert pointers(answer) == [at_fault], wrong
