@@ -85,7 +85,8 @@ async def _isolation(trial: Trial) -> Verdict:
         }
         before = await portrait(platform, victim)
         for who, permissions in intruders.items():
-            headers = {"Authorization": f"Bearer {platform.token(*permissions, subject=who)}", "Idempotency-Key": "x"}
+            headers = {"Authorization": f"Bearer {platform.token(*permissions, subject=who.replace(' ', '-'))}"}
+            headers["Idempotency-Key"] = "x"
             for operation in operations:
                 for path in paths(operation, victim):
                     url = platform.url(operation.service) + path  # type: ignore[arg-type]
@@ -229,15 +230,24 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
 
 def judged(operation: Operation, answer: httpx.Response, victim: Victim) -> str | None:
     """What is wrong with the answer, or None."""
+    if answer.status_code == 401:
+        return "401: whoever has no valid token shows nothing of what permissions hold back"
     if operation.name not in PUBLIC:
         seen = [word for word in victim.private if word in answer.text]
         if seen:
             return f"{answer.status_code}, shows {seen}"
-    if answer.is_success and operation.method != "GET" and operation.name not in OWN:
+    if done(operation, answer) and operation.method != "GET" and operation.name not in OWN:
         return f"{answer.status_code}, was done: {answer.text[:200]}"
     if answer.is_success and "{" in operation.path and operation.name not in PUBLIC | {"get_site"}:
         return f"{answer.status_code} for a thing of somebody else's: {answer.text[:200]}"
     return None
+
+
+def done(operation: Operation, answer: httpx.Response) -> bool:
+    """Whether it was done; of a batch, whether any of it was: each of its items has a status of its own."""
+    if answer.is_success and operation.path.endswith(":batch"):
+        return any(item["status"] < 300 for item in answer.json()["items"])
+    return answer.is_success
 
 
 async def portrait(platform: Platform, victim: Victim) -> str:
