@@ -1,8 +1,13 @@
 """Numbered jobs at Slurm, and what their files, Slurm and its books say otherwise than the platform."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from bench.independent import slurm_runs
@@ -11,6 +16,7 @@ from bench.platform import Market, Platform, until
 from caravan.client import each
 from caravan.contracts.jobs import Array, ArrayTask, Job, JobSpec, JobState, Resources
 from caravan.contracts.statements import EntryKind, Line
+from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 
 PRICES: Final = {"cpu_core_hour": "36.00", "memory_gib_hour": "0.72", "node_hour": "1.08", "job": "0.01"}
@@ -81,23 +87,45 @@ async def differences(
         "jobs": []
         if {job.name for job in found} == set(map(str, range(jobs))) == tasks.keys()
         else [f"{len(found)} jobs"],
-        "not run once": _not_once(ran, jobs),
+        "not run once": not_once(ran, jobs),
         "unknown to the platform": [f"{row}" for row in rows if row.name not in names],
         "otherwise in sacct": [
-            text for job in found for text in _otherwise(int(job.name), by_job[job.name], tasks[job.name])
+            text for job in found for text in otherwise(int(job.name), by_job[job.name], tasks[job.name])
         ],
         "billed otherwise": [
             text
             for job in found
-            for text in _billed_otherwise(
+            for text in billed_otherwise(
                 job, by_job[job.name], [one for one in lines if one.job == job.id], paid[job.id]
             )
         ],
+        "reconciled": await asyncio.to_thread(
+            _reconciled, platform, market, cluster, sum(len(ran) for ran in by_job.values())
+        ),
         "books": [f"the balances sum to {books} fen"] if books else [],
     }
 
 
-def _not_once(ran: Mapping[str, str], jobs: int) -> list[str]:
+def _reconciled(platform: Platform, market: Market, cluster: Cluster, runs: int) -> list[str]:
+    """What `caravan reconcile` finds, as the centre's finance runs it where `sacct` is. It must have compared so many runs."""
+    programs = platform.folder / "programs"
+    programs.mkdir()
+    cluster.offer("sacct", programs)
+    now = clock.floor_second(clock.now())
+    span = ("--from", (now - timedelta(hours=2)).isoformat(), "--to", (now + timedelta(hours=2)).isoformat())
+    told = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "CARAVAN_URL": platform.url("accounting").removesuffix("/accounting"),
+        "CARAVAN_TOKEN": platform.token(f"provider/{market.provider}:admin"),
+    }
+    command = [sys.executable, "-m", "caravan.cli", "reconcile", "site", market.site, *span, "--json"]
+    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True)
+    if done.returncode == 0 and json.loads(done.stdout)["compared"] == runs:
+        return []
+    return [f"exit code {done.returncode}, of {runs} runs: {done.stdout}{done.stderr}"]
+
+
+def not_once(ran: Mapping[str, str], jobs: int) -> list[str]:
     expected = {f"ran-{number}.{index}": "ran\n" for number in range(jobs) for index in indices(number)}
     return [
         f"{name}: {ran.get(name, 'never')!r}"
@@ -106,7 +134,7 @@ def _not_once(ran: Mapping[str, str], jobs: int) -> list[str]:
     ]
 
 
-def _otherwise(number: int, rows: Sequence[Row], tasks: Sequence[ArrayTask]) -> list[str]:
+def otherwise(number: int, rows: Sequence[Row], tasks: Sequence[ArrayTask]) -> list[str]:
     """One started allocation for each task: the run that the platform tells of, with its end."""
     code = exit_code(number)
     ended = ("FAILED", f"{code}:0") if code else ("COMPLETED", "0:0")
@@ -121,7 +149,7 @@ def _otherwise(number: int, rows: Sequence[Row], tasks: Sequence[ArrayTask]) -> 
     return [f"job {number}: {rows} but {by_platform}"]
 
 
-def _billed_otherwise(job: Job, rows: Sequence[Row], lines: Sequence[Line], paid: int) -> list[str]:
+def billed_otherwise(job: Job, rows: Sequence[Row], lines: Sequence[Line], paid: int) -> list[str]:
     """By the organization, for the quantities in sacct; and that once, in the ledger."""
     quantities = slurm_runs.quantities(rows)
     expected = sorted((component, quantities[component], "organization") for component in PRICES)

@@ -71,6 +71,15 @@ class Cluster:
         become = ["chroot", f"--userspec={user}", "--groups=", f"{self.folder}/root", *command]
         return subprocess.run([*enter, *become], env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
 
+    def offer(self, command: str, folder: Path) -> None:
+        """Put a program of that name into `folder` which is the cluster's, in its caller's time zone and format of times."""
+        enter = f"nsenter --target={self.pid} --mount --pid --uts chroot {self.folder}/root"
+        program = folder / command
+        program.write_text(
+            f'#!/bin/sh\nexec {enter} env TZ="$TZ" SLURM_TIME_FORMAT="$SLURM_TIME_FORMAT" {command} "$@"\n'
+        )
+        program.chmod(0o755)
+
     def processes(self, daemon: str) -> list[int]:
         """Those of a daemon, as the machine numbers them."""
         inside = os.readlink(f"/proc/{self.pid}/ns/pid")
