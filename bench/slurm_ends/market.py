@@ -1,0 +1,148 @@
+"""A platform with a real Slurm site, its offerings, and an enterprise that may run anywhere on it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from bench.platform import Platform, eventually, until
+from bench.slurm_ends.asked import CORES_PER_NODE, Asked, Place
+from caravan.contracts.funds import DepositDraft
+from caravan.contracts.jobs import Array, JobSpec, Resources, Where
+from caravan.contracts.offerings import (
+    Accelerator,
+    AcceleratorUnit,
+    AgentPlace,
+    Capacity,
+    Component,
+    Limits,
+    OfferingDraft,
+    PriceListDraft,
+    SiteDraft,
+    Tariff,
+    Tier,
+)
+from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.kernel import clock
+from caravan.kernel.money import Money
+
+MODEL: Final = "acc_h100"
+TARGETS: Final[Mapping[Place, Mapping[str, Any]]] = {
+    "batch": {"partition": "batch"},
+    "again": {"partition": "batch", "requeue": True},
+    "gpu": {"partition": "gpu"},
+    "shut": {"partition": "npu"},
+    "limited": {"partition": "batch", "account": "proj2"},
+}
+PRICES: Final = {Component.CPU_CORE_HOUR: 1, Component.NODE_HOUR: 1, Component.ACCELERATOR_HOUR: 1}
+
+
+@dataclass(frozen=True)
+class Market:
+    site: str
+    organization: str
+    project: str
+    offerings: Mapping[Place, str]
+    pause_seconds: int
+    """How long jobs take that end by themselves."""
+
+    def spec(self, job: Asked) -> JobSpec:
+        return JobSpec(
+            name=job.name,
+            project=self.project,
+            script=job.script,
+            environment={"PAUSE": str(self.pause_seconds)},
+            resources=Resources(
+                nodes=job.nodes,
+                cpus_per_task=CORES_PER_NODE,
+                memory_mib_per_node=256,
+                accelerators_per_node=job.accelerators_per_node,
+                accelerator=MODEL if job.accelerators_per_node else None,
+                walltime_seconds=job.walltime_seconds,
+            ),
+            array=Array(indices=tuple(job.ends), max_parallel=job.max_parallel) if job.array else None,
+            where=Where(offerings=(self.offerings[job.place],)),
+            max_attempts=1,
+        )
+
+
+async def opened(
+    platform: Platform,
+    settings: Mapping[str, Any],
+    start_agent: Callable[[str], object],
+    pause_seconds: int,
+    jobs: Iterable[Asked],
+) -> Market:
+    """`settings` are the Slurm site's; `start_agent(site)` starts its agent. Waits until each offering takes its `jobs`."""
+    admin = await platform.catalog("platform:admin", subject="operator")
+    await admin.add_accelerator(
+        Accelerator(
+            id=MODEL, vendor="NVIDIA", model="H100", memory_mib=81_920, unit=AcceleratorUnit.CARD, domestic=False
+        )
+    )
+    provider = await admin.apply_provider(
+        ProviderDraft(name="渭河超算 Weihe", kind=ProviderKind.COMPUTE_INFRASTRUCTURE, region="西安")
+    )
+    await admin.approve_provider(provider.id)
+    seller = await platform.catalog(f"provider/{provider.id}:admin", subject="centre")
+    site = await seller.create_site(
+        SiteDraft(
+            provider=provider.id,
+            name="Slurm",
+            region="西安",
+            adapter="slurm",
+            agent=AgentPlace.CENTRE,
+            settings=dict(settings),
+            accelerators={MODEL: "gres/gpu:h100"},
+        )
+    )
+    start_agent(site.id)
+
+    async def reported() -> bool:
+        return (await seller.get_site(site.id)).inventory is not None
+
+    await until(reported, "the site's agent reports")
+    offerings: dict[Place, str] = {}
+    for place, target in TARGETS.items():
+        cards = 8 if place == "gpu" else 0
+        offering = await seller.create_offering(
+            OfferingDraft(
+                site=site.id,
+                name=place,
+                tier=Tier.HPC,
+                target=dict(target),
+                accelerator=MODEL if cards else None,
+                limits=Limits(
+                    nodes=2,
+                    cpus_per_node=32,
+                    memory_mib_per_node=64_000,
+                    accelerators_per_node=cards,
+                    walltime_seconds=3600,
+                ),
+                capacity=Capacity(cpus=128, memory_mib=256_000, accelerators=2 * cards),
+            )
+        )
+        since = clock.floor_hour(clock.now()) - timedelta(days=1)
+        tariff = Tariff(name="standard", starts_at=since, prices={one: Decimal(price) for one, price in PRICES.items()})
+        await seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
+        offerings[place] = (await seller.activate_offering(offering.id)).id
+    organization = await admin.create_organization(OrganizationDraft(name="秦岭气动 Qinling Aero"))
+    buyer = await platform.catalog(f"org/{organization.id}:admin", subject="enterprise")
+    project = await buyer.create_project(ProjectDraft(organization=organization.id, name="Wing"))
+    await seller.create_tenant(TenantDraft(site=site.id, organization=organization.id, settings={"user": "alice"}))
+    finance = await platform.accounting("platform:finance", subject="finance")
+    await eventually(
+        finance.record_deposit,
+        DepositDraft(organization=organization.id, amount=Money.parse("10000.00"), reference="opening"),
+        key="opening",
+    )
+    market = Market(site.id, organization.id, project.id, offerings, pause_seconds)
+    customer = await platform.broker(f"org/{organization.id}:admin", subject="enterprise")
+    for job in {job.place: job for job in jobs}.values():
+
+        async def sold(job: Asked = job) -> bool:
+            return bool((await eventually(customer.create_quote, market.spec(job))).candidates)
+
+        await until(sold, f"{job.place} takes jobs")
+    return market

@@ -1,0 +1,209 @@
+"""Runs the jobs on one cluster: submits all at once, does to them what people do, and collects what is told of them afterwards."""
+
+import asyncio
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Final
+
+from bench.case import Trial
+from bench.demo.stages import Slurm
+from bench.platform import Platform, until
+from bench.slurm_ends import books, market
+from bench.slurm_ends.asked import (
+    CANCEL_PENDING,
+    CANCEL_RUNNING,
+    CANCEL_STAGED,
+    HELD,
+    KEPT,
+    LIMITED,
+    REQUEUED,
+    SUSPENDED,
+    SUSPENSION_SECONDS,
+    Asked,
+)
+from bench.slurm_ends.compare import Compared, compare
+from bench.slurm_ends.telling import Telling
+from bench.steps import Hold
+from caravan.client import BrokerClient
+from caravan.contracts.jobs import AttemptState, JobBatch, JobState
+from tests.backends.slurm import Cluster, Release
+from tests.backends.slurm.cluster import running
+
+SPEAKS_SECONDS: Final = 30
+"""Within it, a job that waits says why."""
+ENDS_SECONDS: Final = 300
+PAUSE_SECONDS, AWAY_PAUSE_SECONDS = 3, 20
+"""The longer one lets the agent be away before jobs end."""
+SOME_SECONDS: Final = 2
+"""So long a job runs before it's cancelled or requeued, to have something to bill."""
+SETTINGS: Final = {"JobAcctGatherParams": "OverMemoryKill", "AuthInfo": "cred_expire=5"}
+"""A requeued job waits until its credential has expired."""
+
+
+async def played(
+    trial: Trial, release: Release, changes: Mapping[str, str], name: str, jobs: Sequence[Asked], *, away: bool
+) -> Compared:
+    """One cluster of the release with `changes` to its slurm.conf. `away`: the agent is, while jobs end. Raises LeftOut."""
+    folder = trial.folder / name
+    with ExitStack() as ends:
+        cluster = await asyncio.to_thread(ends.enter_context, running(release, {**SETTINGS, **changes}))
+        trial.say(f"{name}: Slurm {cluster.version} is up")
+        async with Platform(folder) as platform:
+            await asyncio.to_thread(platform.start)
+            return await Play(trial, cluster, platform, name, jobs).run(away=away)
+
+
+class Play:
+    """One cluster, one platform, and the jobs by name."""
+
+    def __init__(self, trial: Trial, cluster: Cluster, platform: Platform, name: str, jobs: Sequence[Asked]) -> None:
+        self._trial, self._cluster, self._platform, self._name = trial, cluster, platform, name
+        self._jobs = jobs
+        self._ids: dict[str, str] = {}
+        self._waited: dict[str, str] = {}
+        self._broker: BrokerClient
+        self._market: market.Market
+
+    async def run(self, *, away: bool) -> Compared:
+        with Hold(self._platform.folder, "after_stage") as stands, ExitStack() as ends:
+            stage = Slurm(self._cluster, ends)
+            agents = ends.enter_context(stage.agents(self._platform, stands.environment))
+            self._market = await market.opened(
+                self._platform,
+                stage.settings,
+                agents.start,
+                AWAY_PAUSE_SECONDS if away else PAUSE_SECONDS,
+                self._jobs,
+            )
+            self._broker = await self._platform.broker(f"org/{self._market.organization}:admin", subject="enterprise")
+            self._close("PartitionName=npu State=DOWN", max_jobs="0")
+            await self._cancel_staged(stands)
+            await self._submit_all()
+            await self._interfere()
+            if away:
+                await until(self._all_released, "all have been released or cancelled")
+                agents.kill_all()
+                self._say("the agent is away")
+                await until(self._forgotten, "Slurm's controller forgets all jobs", ENDS_SECONDS)
+                stage.run_agent(self._market.site, self._platform)
+            accounting = await self._platform.accounting("platform:finance", subject="finance")
+            telling = Telling(self._broker, accounting, self._market.organization, self._ids)
+            await until(telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
+            self._say("all are charged")
+            rows = books.read(await asyncio.to_thread(self._cluster.run, *books.COMMAND))
+            return compare(self._jobs, await telling.told(self._waited), rows, market.MODEL)
+
+    def _say(self, what: str) -> None:
+        self._trial.say(f"{self._name}: {what}")
+
+    def _close(self, partition: str, *, max_jobs: str) -> None:
+        self._cluster.run("scontrol", "update", *partition.split())
+        limit = ("set", f"MaxJobs={max_jobs}")
+        self._cluster.run("sacctmgr", "-i", "modify", "user", "where", "name=alice", "account=proj2", *limit)
+
+    async def _cancel_staged(self, stands: Hold) -> None:
+        """The agent has staged it and not yet asked whether it may run."""
+        (job,) = (job for job in self._jobs if job.name == CANCEL_STAGED)
+        self._ids[job.name] = (await self._broker.submit_job(self._market.spec(job))).id
+        await stands.reached()
+        await self._broker.cancel_job(self._ids[job.name])
+        stands.let_go()
+
+    async def _submit_all(self) -> None:
+        rest = [job for job in self._jobs if job.name not in self._ids]
+        answers = await self._broker.submit_jobs(JobBatch(jobs=tuple(map(self._market.spec, rest))))
+        for job, answer in zip(rest, answers.items, strict=True):
+            if answer.job is None:
+                raise RuntimeError(f"{job.name} was refused: {answer.problem}")
+            self._ids[job.name] = answer.job.id
+        self._say(f"{len(self._ids)} jobs submitted")
+
+    async def _interfere(self) -> None:
+        """What people do to jobs, each as soon as its job stands where it is done."""
+        await asyncio.gather(self._cancel_running(), self._suspend(), self._requeue(), self._make_wait())
+
+    async def _cancel_running(self) -> None:
+        await self._runs(CANCEL_RUNNING)
+        await asyncio.sleep(SOME_SECONDS)
+        await self._broker.cancel_job(self._ids[CANCEL_RUNNING])
+
+    async def _requeue(self) -> None:
+        """An operator tries it with one that may be started again, and with one that may not."""
+        may, may_not = [(await self._runs(name)).split(":")[1] for name in (REQUEUED, KEPT)]
+        await asyncio.sleep(SOME_SECONDS)
+        await self._scontrol("requeue", may)
+        with suppress(subprocess.CalledProcessError):
+            await self._scontrol("requeue", may_not)
+
+    async def _suspend(self) -> None:
+        identity = await self._runs(SUSPENDED)
+        job = identity.split(":")[1]
+        await self._scontrol("suspend", job)
+        await asyncio.sleep(SUSPENSION_SECONDS)
+        await self._scontrol("resume", job)
+
+    async def _make_wait(self) -> None:
+        """The partition is down and the account full: see what they say, cancel one, then let the others go."""
+        pending = {}
+        for name in (CANCEL_PENDING, HELD, LIMITED):
+            pending[name] = await until(partial(self._queued, name), f"{name} waits at Slurm")
+        await self._scontrol("hold", pending[HELD])
+        await self._broker.cancel_job(self._ids[CANCEL_PENDING])
+        await asyncio.gather(*(self._listen(job.name, job.waits) for job in self._jobs if job.waits))
+        await self._scontrol("release", pending[HELD])
+        await asyncio.to_thread(self._close, "PartitionName=npu State=UP", max_jobs="-1")
+
+    async def _queued(self, name: str) -> str | None:
+        """The job's id at Slurm, once it has been released there and is pending."""
+        (attempt,) = (await self._broker.list_job_attempts(self._ids[name])).items
+        return (
+            attempt.reference.partition("-")[0] if attempt.reference and attempt.state is AttemptState.QUEUED else None
+        )
+
+    async def _listen(self, name: str, reason: str) -> None:
+        """Keep what the API says of a job that waits, as soon as that has the reason, or after a while."""
+
+        async def told() -> bool:
+            self._waited[name] = await self._says(name)
+            return reason in self._waited[name]
+
+        with suppress(TimeoutError):
+            await until(told, f"{name} says why it waits", SPEAKS_SECONDS)
+        self._say(f"{name}: {self._waited[name]}")
+
+    async def _says(self, name: str) -> str:
+        """The words that stand at the job now; those of events are of the past."""
+        job = await self._broker.get_job(self._ids[name])
+        attempts = (await self._broker.list_job_attempts(job.id)).items
+        tasks = (await self._broker.list_job_tasks(job.id)).items
+        said = [job.reason, job.detail, *(one.detail for one in attempts), *(one.detail for one in tasks)]
+        return " ".join(filter(None, said))
+
+    async def _runs(self, name: str) -> str:
+        """The identity of its run, once the API says that it runs."""
+
+        async def look() -> str | None:
+            (task,) = (await self._broker.list_job_tasks(self._ids[name])).items
+            return task.backend_identity if task.state is JobState.RUNNING else None
+
+        return await until(look, f"{name} runs")
+
+    async def _scontrol(self, what: str, job: str) -> None:
+        await asyncio.to_thread(self._cluster.run, "scontrol", what, job)
+
+    async def _all_released(self) -> bool:
+        for name, job in self._ids.items():
+            found = await self._broker.get_job(job)
+            if name.startswith("cancel") and not found.state.final:
+                return False
+            attempts = (await self._broker.list_job_attempts(job)).items
+            if any(
+                one.state not in (AttemptState.QUEUED, AttemptState.RUNNING, AttemptState.ENDED) for one in attempts
+            ):
+                return False
+        return True
+
+    async def _forgotten(self) -> bool:
+        return not await asyncio.to_thread(self._cluster.run, "squeue", "--noheader", "--states=all")

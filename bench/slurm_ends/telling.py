@@ -1,0 +1,97 @@
+"""What the public API tells of the jobs once all is over."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from bench.slurm_ends.compare import NOTHING, Seconds, Task, Told
+from caravan.client import AccountingClient, BrokerClient, each
+from caravan.contracts.jobs import ArrayTask
+from caravan.contracts.offerings import Component
+from caravan.contracts.problems import NoLogYet
+from caravan.contracts.statements import Line
+from caravan.contracts.usage import Span
+from caravan.kernel.money import Money
+
+
+class Telling:
+    """The enterprise's `broker`, finance's `accounting`; `ids`: the jobs by name."""
+
+    def __init__(
+        self, broker: BrokerClient, accounting: AccountingClient, organization: str, ids: Mapping[str, str]
+    ) -> None:
+        self._broker, self._accounting, self._organization, self._ids = broker, accounting, organization, ids
+
+    async def all_charged(self) -> bool:
+        """Whether all jobs have settled and nothing is held for them any more."""
+        settled = [(await self._broker.get_job(job)).settled_at for job in self._ids.values()]
+        return all(settled) and (await self._accounting.get_funds(self._organization)).held == Money(0)
+
+    async def told(self, waited: Mapping[str, str]) -> dict[str, Told]:
+        """By the job's name. `waited`: what those said that had to wait."""
+        broker, accounting = self._broker, self._accounting
+        usage: dict[str, dict[str, Seconds]] = {}
+        for period in [one async for one in each(accounting.list_periods)]:
+            for exported in (await accounting.export_usage(period.id)).usage:
+                record = exported.record
+                runs, run = usage.setdefault(record.job, {}), record.backend_identity or record.run
+                runs[run] = sum(map(_held, record.spans), runs.get(run, NOTHING))
+        told = {}
+        for name, job in self._ids.items():
+            lines = [one async for one in each(accounting.list_lines, job=job)]
+            billed: dict[str, Seconds] = {}
+            for line in lines:
+                billed[line.bearer.value] = billed.get(line.bearer.value, NOTHING) + _billed(line)
+            told[name] = Told(
+                name=name,
+                state=(await broker.get_job(job)).state.value,
+                tasks=[
+                    await _task(broker, job, task) for task in [one async for one in each(broker.list_job_tasks, job)]
+                ],
+                usage=usage.get(job, {}),
+                billed=billed,
+                models=frozenset(line.accelerator for line in lines if line.accelerator),
+                waited=waited.get(name),
+            )
+        return told
+
+
+async def _task(broker: BrokerClient, job: str, task: ArrayTask) -> Task:
+    return Task(
+        index=task.index,
+        state=task.state.value,
+        identity=task.backend_identity,
+        outcome=task.outcome and task.outcome.value,
+        exit_code=task.exit_code,
+        signal=task.signal,
+        log=await _log(broker, job, task.index),
+        started=_epoch(task.started_at),
+        ended=_epoch(task.ended_at),
+    )
+
+
+async def _log(broker: BrokerClient, job: str, index: int) -> str | None:
+    """A task's standard output; None when it has none."""
+    try:
+        return (await broker.read_job_log(job, index=index, stream="stdout")).text
+    except NoLogYet:
+        return None
+
+
+def _epoch(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp())
+
+
+def _held(span: Span) -> Seconds:
+    seconds = int((span.end - span.start).total_seconds())
+    return Seconds(seconds * span.cpus, seconds * span.nodes, seconds * span.accelerators)
+
+
+def _billed(line: Line) -> Seconds:
+    match line.component:
+        case Component.CPU_CORE_HOUR:
+            return Seconds(core=line.quantity)
+        case Component.NODE_HOUR:
+            return Seconds(node=line.quantity)
+        case Component.ACCELERATOR_HOUR:
+            return Seconds(accelerator=line.quantity)
+    return NOTHING
