@@ -1,0 +1,247 @@
+"""slurmrestd behind a proxy that answers what it shouldn't: no answer crashes the agent, loses a job, runs one twice or bills it twice."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.case import Trial, Verdict, case
+from bench.cases.crash import charged_rightly
+from bench.demo.stages import Slurm
+from bench.platform import QUICK_AGENTS, Market, Platform, open_market, until
+from bench.sick_proxy import KINDS, SICKNESSES, SickProxy
+from caravan.client import BrokerClient
+from caravan.contracts.jobs import Job, JobSpec, JobState, Resources
+from caravan.kernel import clock
+from tests.backends.slurm import RELEASES, Cluster, LeftOut, must_run
+from tests.backends.slurm.cluster import running
+
+TIMEOUT_SECONDS: Final = 2
+SILENCE_SECONDS: Final = {True: 30.0, False: 3.0}
+"""In the long form, and in the short one."""
+SICKNESSES_OF_A_KIND: Final = 3
+"""In the short form."""
+WAVE: Final = 6
+PATIENCE_SECONDS: Final = 600
+AGENT: Final = {
+    "CARAVAN_AGENT_INVENTORY_SECONDS": "1",
+    "CARAVAN_AGENT_SWEEP_SECONDS": "1",
+    "CARAVAN_AGENT_ORPHAN_SECONDS": "3",
+    "CARAVAN_AGENT_LONGEST_PAUSE_SECONDS": "1",
+}
+UNASKED: Final = {"22.05": {"states"}, "24.11": {"listing"}, "newest": {"listing"}}
+"""What an agent doesn't ask of a release: 22.05 has no states alone, and who has them needs no list of whole jobs."""
+
+
+@dataclass
+class Outcome:
+    """Of one release."""
+
+    faults: dict[str, int]
+    jobs: int
+    given: dict[str, int]
+    """Kind of request -> sick answers."""
+    asked: dict[str, int]
+    health: list[str]
+    """Each state that the site's health went through, with its words."""
+
+
+@case(
+    "slurm-sick",
+    claim="Sick answers of slurmrestd (cut, headers alone, a proxy's page, nothing, another's JSON, other types, no gzip, reset, silence) "
+    "to each kind of request, with jobs running: each runs once, ends truly, is billed once; the agent lives on and the site gets well",
+    goal="each kind x sickness given; 0 crashes, 0 faults, held 0.00, nothing left at Slurm",
+)
+def slurm_sick(trial: Trial) -> Verdict:
+    found: dict[str, Outcome] = {}
+    for release in RELEASES if trial.long else RELEASES[1:2]:
+        try:
+            with running(release) as cluster:
+                found[release.name] = asyncio.run(_slurm_sick(trial, cluster))
+        except LeftOut as left_out:
+            if must_run(release):
+                raise
+            trial.say(str(left_out))
+    figures = [
+        f"{name}: {sum(one.given.values())} sick answers to {len(one.given)} kinds of request, "
+        f"{one.jobs - one.faults['not run once']} of {one.jobs} jobs ran once, {one.faults['crashes']} crashes"
+        for name, one in found.items()
+    ]
+    return Verdict(
+        not any(count for one in found.values() for count in one.faults.values()),
+        "; ".join(figures) or "no release",
+        {name: vars(one) for name, one in found.items()},
+    )
+
+
+async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
+    folder = trial.folder / cluster.release
+    lines = cluster.work / "lines"
+    lines.touch()
+    lines.chmod(0o666)
+    with ExitStack() as ends:
+        stage = Slurm(cluster, ends)
+        async with (
+            SickProxy(cluster.url, trial.random, SILENCE_SECONDS[trial.long]) as proxy,
+            Platform(folder) as platform,
+        ):
+            platform.start()
+            agents: list[Agent] = []
+            settings = {**stage.settings, "url": proxy.url, "timeout_seconds": TIMEOUT_SECONDS}
+            market = await open_market(
+                platform, cpus=32, adapter=stage.adapter, site_settings=settings, tenant=stage.tenant,
+                target={"partition": "short"}, queue_ahead=1000,
+                start_agent=lambda site: agents.append(ends.enter_context(_agent(platform, cluster, site))),
+            )  # fmt: skip
+            trial.say(f"{cluster.release}: open, sickness begins")
+            proxy.sicken(_orders(trial, cluster))
+            async with _health(platform, market) as health:
+                jobs = await _jobs(trial, platform, market, proxy, lines)
+                trial.say(f"{cluster.release}: {sum(proxy.given.values())} sick answers given, {len(jobs)} jobs sent")
+                found = await _judged(platform, market, cluster, jobs, lines, agents[0])
+                await until(lambda: _well(health), "the site to be well again")
+            found["sicknesses not given"] = sum(proxy.left().values())
+            found["kinds that nobody expects"] = len(set(proxy.asked) - set(KINDS)) + len(
+                UNASKED[cluster.release] & set(proxy.asked)
+            )
+            found["never degraded"] = int(not any(state.startswith("degraded: ") for state in health))
+            for fault, count in found.items():
+                if count:
+                    trial.say(f"{cluster.release}: {fault}: {count}")
+            trial.say(f"{cluster.release}: asked {dict(proxy.asked)}")
+            for state in health[:6]:
+                trial.say(f"{cluster.release}: health: {state}")
+            if left := proxy.left():
+                trial.say(f"{cluster.release}: not asked often enough: {left}")
+            given: Counter[str] = Counter()
+            for (kind, _), count in proxy.given.items():
+                given[kind] += count
+            return Outcome(found, len(jobs), dict(given), dict(proxy.asked), health)
+
+
+def _orders(trial: Trial, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    for kind in KINDS:
+        if kind not in UNASKED[cluster.release]:
+            count = len(SICKNESSES) if trial.long else SICKNESSES_OF_A_KIND
+            for sickness in trial.random.sample(SICKNESSES, count):
+                yield kind, sickness
+
+
+@dataclass(frozen=True)
+class Agent:
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def crashes(self) -> int:
+        """Its end, if it came, and each traceback in its log."""
+        return int(self.process.poll() is not None) + self.log.read_text().count("Traceback")
+
+
+@contextmanager
+def _agent(platform: Platform, cluster: Cluster, site: str) -> Iterator[Agent]:
+    """`caravan agent`, which nobody starts again."""
+    told = {
+        "CARAVAN_MODE": "development",
+        "CARAVAN_TOKEN": platform.token(f"site/{site}:agent", subject="agent"),
+        "CARAVAN_BROKER_URL": platform.url("broker"),
+        "CARAVAN_AGENT_SECRETS": str(cluster.etc),
+    }
+    path = platform.folder / "agent.log"
+    command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", "slurm"]
+    with path.open("ab") as log:
+        process = subprocess.Popen(command, env=os.environ | QUICK_AGENTS | AGENT | told, stdout=log, stderr=log)
+    try:
+        yield Agent(process, path)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@asynccontextmanager
+async def _health(platform: Platform, market: Market) -> AsyncIterator[list[str]]:
+    """The states of the site's health as they come."""
+    catalog = await platform.catalog(f"provider/{market.provider}:admin")
+    seen: list[str] = []
+
+    async def watch() -> None:
+        while True:
+            health = (await catalog.get_site(market.site)).health
+            state = f"{health.state}: {health.detail}" if health else "unknown"
+            if not seen or seen[-1] != state:
+                seen.append(state)
+            await asyncio.sleep(0.1)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        watching.cancel()
+
+
+async def _well(health: Sequence[str]) -> bool:
+    return health[-1].startswith("healthy")
+
+
+async def _jobs(trial: Trial, platform: Platform, market: Market, proxy: SickProxy, lines: Path) -> list[Job]:
+    """Waves of jobs, of which every second job is cancelled while it runs, until all sicknesses were given."""
+    broker = await platform.broker(f"org/{market.organization}:member")
+    jobs: list[Job] = []
+    deadline = clock.monotonic() + PATIENCE_SECONDS
+    while proxy.left() and clock.monotonic() < deadline:
+        wave = []
+        for number in range(len(jobs), len(jobs) + WAVE):
+            seconds = 120 if _to_cancel(number) else trial.random.choice((0, 1))
+            script = f"#!/bin/sh\necho {number} >>{lines}\nsleep {seconds}\n"
+            resources = Resources(walltime_seconds=180, memory_mib_per_node=64)
+            spec = JobSpec(name=str(number), project=market.project, script=script, resources=resources)
+            wave.append(await broker.submit_job(spec))
+        jobs += wave
+        await asyncio.gather(*(_cancel_when_running(broker, job) for job in wave if _to_cancel(int(job.name))))
+        trial.say(f"{len(jobs)} jobs sent; not given yet: {proxy.left()}")
+    return jobs
+
+
+def _to_cancel(number: int) -> bool:
+    return number % 2 == 0
+
+
+async def _cancel_when_running(broker: BrokerClient, job: Job) -> None:
+    async def running() -> bool:
+        return (await broker.get_job(job.id)).state is JobState.RUNNING
+
+    await until(running, "a job to run", PATIENCE_SECONDS)
+    await broker.cancel_job(job.id)
+
+
+async def _judged(
+    platform: Platform, market: Market, cluster: Cluster, jobs: Sequence[Job], lines: Path, agent: Agent
+) -> dict[str, int]:
+    """What is wrong -> how often."""
+    broker = await platform.broker(f"org/{market.organization}:member")
+    money = await platform.accounting(f"org/{market.organization}:member")
+
+    async def settled() -> list[Job]:
+        found: list[Job] = [await broker.get_job(job.id) for job in jobs]
+        return found if all(job.settled_at for job in found) else []
+
+    ended = await until(settled, "all jobs to settle", PATIENCE_SECONDS)
+    ran = Counter((await asyncio.to_thread(lines.read_text)).split())
+    expected = [JobState.CANCELLED if _to_cancel(int(job.name)) else JobState.SUCCEEDED for job in ended]
+
+    async def queue_empty() -> bool:
+        return not await asyncio.to_thread(cluster.run, "squeue", "--all", "--noheader")
+
+    await until(queue_empty, "nothing to be left at Slurm", PATIENCE_SECONDS)
+    return {
+        "not run once": sum(ran[job.name] != 1 for job in ended),
+        "another end": sum(job.state is not state for job, state in zip(ended, expected, strict=True)),
+        "charged otherwise": [await charged_rightly(broker, money, job) for job in ended].count(False),
+        "held, in fen": (await money.get_funds(market.organization)).held.fen,
+        "crashes": await asyncio.to_thread(agent.crashes),
+    }
