@@ -16,9 +16,9 @@ from typing import Final, Self
 import httpx
 
 KINDS: Final = (
-    "ping", "diag", "partitions", "nodes", "submit", "release", "cancel", "job", "states", "listing", "books",
+    "ping", "diag", "partitions", "nodes", "submit", "release", "cancel", "job", "states", "books",
 )  # fmt: skip
-"""What an agent asks of slurmrestd. `books` are slurmdbd's."""
+"""What an agent asks of slurmrestd: never the list of whole jobs. `books` are slurmdbd's."""
 PAGE: Final = b"<html><head><title>Gateway</title></head><body><h1>It works!</h1></body></html>"
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
@@ -81,8 +81,6 @@ def kind_of(method: str, path: str) -> str:
             return "job"
         case "GET", "slurm", ["jobs", "state"]:
             return "states"
-        case "GET", "slurm", ["jobs"]:
-            return "listing"
         case "GET", "slurmdb", _:
             return "books"
     return f"{method} {path}"
