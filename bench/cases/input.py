@@ -75,7 +75,8 @@ def bad_requests(market: Market) -> Sequence[Bad]:
         Bad("a made-up cursor", "GET", f"{jobs}?cursor=abcdef", None, 422, "invalid", "query/cursor"),
         Bad("a page size of -1", "GET", f"{jobs}?limit=-1", None, 422, "invalid", "query/limit"),
         Bad("money as a number", "POST", "/accounting/v1/deposits", deposit, 422, "invalid", "/amount"),
-        Bad("a container", "POST", jobs, job(market, container={"image": "x"}), 422, "not_supported_here", ""),
+        Bad("a script and a container", "POST", jobs, job(market, container={"image": "/a.sif"}), 422, "invalid", ""),
+        Bad("a deadline", "POST", jobs, job(market, deadline="2030-01-01T00:00:00Z"), 422, "not_supported_here", ""),
         Bad("a made-up feed cursor", "GET", "/broker/v1/feed?after=nonsense", None, 422, "invalid", "query/after"),
     )  # fmt: skip
 

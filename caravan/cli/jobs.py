@@ -30,6 +30,7 @@ def submit(
     name: spec.Name = None,
     project: spec.Project = None,
     script: spec.Script = None,
+    image: spec.Image = None,
     cpus: spec.Cpus = None,
     tasks_per_node: spec.Tasks = None,
     nodes: spec.Nodes = None,
@@ -57,6 +58,9 @@ def submit(
     count as for sbatch: name, nodes, tasks, cores, memory, gres and gpus, time,
     array, export. Options given here win. What can't be honoured is said: as a
     warning where the job computes the same without it, else as an error.
+
+    A container: `caravan submit --image docker://python:3.13 -- python3 -V`.
+    Without a command it runs what the image names.
     """
     command, script = spec.script_or_command(ctx, command, script)
     asked = spec.Wanted(
@@ -65,6 +69,7 @@ def submit(
         name=name,
         project=project,
         script=script,
+        image=image,
         cpus=cpus,
         tasks_per_node=tasks_per_node,
         nodes=nodes,

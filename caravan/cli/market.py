@@ -72,6 +72,7 @@ def quote(
     name: spec.Name = None,
     project: spec.Project = None,
     script: spec.Script = None,
+    image: spec.Image = None,
     cpus: spec.Cpus = None,
     tasks_per_node: spec.Tasks = None,
     nodes: spec.Nodes = None,
@@ -97,13 +98,14 @@ def quote(
     A script's #SBATCH lines count as for submit.
     """
     command, script = spec.script_or_command(ctx, command, script)
-    unwritten = script is None and spec_file is None and not command
+    unwritten = script is None and image is None and spec_file is None and not command
     asked = spec.Wanted(
         command=["true"] if unwritten else command,
         spec=spec_file,
         name=name,
         project=project,
         script=script,
+        image=image,
         cpus=cpus,
         tasks_per_node=tasks_per_node,
         nodes=nodes,

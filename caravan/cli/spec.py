@@ -37,6 +37,10 @@ Project = Annotated[
     str | None, typer.Option("--project", "-p", envvar="CARAVAN_PROJECT", help="The project that pays.")
 ]
 Script = Annotated[Path | None, typer.Option("--script", help="As SCRIPT; - reads it from stdin.")]
+Image = Annotated[
+    str | None,
+    typer.Option("--image", help="Run it, or the command in it: docker://…, oras://…, or a path at the site."),
+]
 SpecFile = Annotated[
     Path | None, typer.Option("--spec", help="A whole JobSpec as JSON; options given beside it replace its fields.")
 ]
@@ -107,6 +111,7 @@ class Wanted:
     name: str | None
     project: str | None
     script: Path | None
+    image: str | None
     cpus: int | None
     tasks_per_node: int | None
     nodes: int | None
@@ -144,8 +149,10 @@ class Wanted:
                 misused(f"{self.spec}: {part} is a JSON object")
             base[part] = known | _given(self._part(part))
         given = base | _given(self._fields())
-        if "script" not in given:
-            misused("What shall run? Give a batch script, or a command after --.")
+        if self.image is not None:
+            given.pop("script", None)
+        if not {"script", "container"} & given.keys():
+            misused("What shall run? Give a batch script, an --image, or a command after --.")
         if "project" not in given:
             misused("Who pays? Give --project, or set CARAVAN_PROJECT.")
         if self.script is not None:
@@ -199,6 +206,7 @@ class Wanted:
             "name": self.name,
             "project": self.project,
             "script": self._script(),
+            "container": self._container(),
             "array": None if self.array is None else array(self.array),
             "environment": _pairs(self.env, "--env NAME=VALUE"),
             "options": _pairs(self.options, "--option name=value"),
@@ -212,14 +220,21 @@ class Wanted:
             misused("Give --script or a command, not both.")
         if self.script is not None:
             return text_of(self.script)
-        if self.command:
+        if self.command and self.image is None:
             return f"#!/bin/sh\nexec {shlex.join(self.command)}\n"
         return None
+
+    def _container(self) -> dict[str, Any] | None:
+        if self.image is None:
+            return None
+        if self.script is not None:
+            misused("Give --image or a script, not both. What runs in the image stands after --.")
+        return {"image": self.image, "command": list(self.command or ())}
 
     def _default_name(self) -> str:
         if self.script is not None and self.script.stem != "-":
             return self.script.stem
-        return Path(self.command[0]).name if self.command else "job"
+        return Path(self.command[0] if self.command else self.image or "job").name
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

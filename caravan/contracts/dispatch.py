@@ -5,13 +5,23 @@ late or out of order: the lease's epoch, the attempt or run, and an observation 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
 from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, OfferingId, SiteId, TenantId
-from caravan.contracts.jobs import EnvName, EnvValue, Index, Outcome, Resources, RunState, Script
+from caravan.contracts.jobs import (
+    Container,
+    EnvName,
+    EnvValue,
+    Index,
+    Outcome,
+    Resources,
+    RunState,
+    Script,
+    exactly_one,
+)
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteState
 from caravan.contracts.usage import HourUsage, Span
 
@@ -38,12 +48,18 @@ class Submission(Model):
     offering: OfferingId
     target: JsonObject
     name: Name
-    script: Script
+    script: Script | None = Field(default=None, examples=["#!/bin/sh\necho hello\n"])
+    container: Container | None = None
     environment: dict[EnvName, EnvValue]
     resources: Resources
     grant: Grant
     indices: tuple[Index, ...]
     max_parallel: Positive
+
+    @model_validator(mode="after")
+    def _one_thing_to_run(self) -> Self:
+        exactly_one(self.script, self.container)
+        return self
 
 
 class LeaseRequest(Model):

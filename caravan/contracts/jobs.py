@@ -1,5 +1,6 @@
 """Jobs: what an enterprise asks for, how it stands, and why it was placed where it was."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -52,9 +53,23 @@ def _environment_value(value: str) -> str:
     return value
 
 
+def _image(value: str) -> str:
+    if ".." in value.split("/"):
+        raise PydanticCustomError("image", "An image's path has no `..`")
+    return value
+
+
 Script = Annotated[str, AfterValidator(_script)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, StringConstraints(max_length=VALUE_BYTES), AfterValidator(_environment_value)]
+Image = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?:(?:docker|oras)://[A-Za-z0-9][A-Za-z0-9._/:@+-]*|/[A-Za-z0-9._/@+-]+)$", max_length=500
+    ),
+    AfterValidator(_image),
+]
+Words = Annotated[tuple[EnvValue, ...], Field(max_length=1000)]
 Index = Annotated[int, Field(ge=0, le=MAX_ARRAY_INDEX, strict=True)]
 
 
@@ -80,8 +95,46 @@ class Resources(Model):
         return self
 
 
+class Container(Model):
+    """A program in an image. It runs once, on the first node, where a script would."""
+
+    image: Image = Field(
+        description="`docker://…` or `oras://…`, or the path of a `.sif` file or an unpacked image at the site.",
+        examples=["docker://python:3.13-slim"],
+    )
+    command: Words = Field(
+        default=(),
+        description="What runs, word by word: no shell reads it. Without it, what the image itself names to run (its entrypoint).",
+        examples=[["python3", "-c", "print('hello')"]],
+    )
+    args: Words = Field(default=(), description="Words after the command, or after what the image names to run.")
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        if self.command[:1] == ("",):
+            raise PydanticCustomError("command", "A command's first word is the program, and can't be empty")
+        if sum(len(word.encode()) for word in (*self.command, *self.args)) > SCRIPT_BYTES:
+            raise PydanticCustomError(
+                "command_too_long", "Command and args together have at most 524,288 bytes of UTF-8"
+            )
+        return self
+
+    def among(self, images: Sequence[str]) -> bool:
+        """Whether the image is one of these, or below one: `docker://registry.example/lab` has `…/lab/a:1`, and not `…/lab2`."""
+        return any(
+            self.image == image or self.image.startswith(tuple(image.rstrip("/") + end for end in "/:@"))
+            for image in images
+        )
+
+
+def exactly_one(script: str | None, container: Container | None) -> None:
+    """A job runs one of these."""
+    if (script is None) == (container is None):
+        raise PydanticCustomError("script_or_container", "Give exactly one of script and container")
+
+
 class Array(Model):
-    """Run the script once per index, at most `max_parallel` at a time."""
+    """Run the job once per index, at most `max_parallel` at a time."""
 
     indices: tuple[Index, ...] = Field(min_length=1, max_length=100_000)
     max_parallel: Positive | None = None
@@ -106,16 +159,23 @@ class Prefer(StrEnum):
     CHEAPEST = "cheapest"
 
 
-NOT_SUPPORTED_HERE = ("container", "deadline", "priority")
+NOT_SUPPORTED_HERE = ("deadline", "priority")
 
 
 class JobSpec(Model):
-    """What an enterprise asks for."""
+    """What an enterprise asks for: a script or a container."""
 
     name: Name
     project: ProjectId
-    script: Script = Field(
-        description="Starts with a `#!` line, or is run by /bin/sh.", examples=["#!/bin/sh\necho hello\n"]
+    script: Script | None = Field(
+        default=None,
+        description="Starts with a `#!` line, or is run by /bin/sh.",
+        examples=["#!/bin/sh\necho hello\n"],
+    )
+    container: Container | None = Field(
+        default=None,
+        description="Instead of a script; offerings whose sites run no containers are refused.",
+        examples=[None],
     )
     environment: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=1000)
     resources: Resources
@@ -145,6 +205,11 @@ class JobSpec(Model):
                     "not_supported_here", "Not supported by this installation: {fields}", {"fields": ", ".join(used)}
                 )
         return data
+
+    @model_validator(mode="after")
+    def _one_thing_to_run(self) -> Self:
+        exactly_one(self.script, self.container)
+        return self
 
     @property
     def indices(self) -> tuple[int, ...]:

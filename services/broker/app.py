@@ -37,7 +37,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     runtime = Runtime("broker", settings, metrics, now)
     catalog = copies.Catalog()
     adapters = {name: adapter for name, adapter in installed().items() if settings.development or name != "fake"}
-    placer = Placer(catalog, {name: AdapterHere(a.descriptor.version, a.grant) for name, a in adapters.items()})
+    placer = Placer(catalog, {name: AdapterHere.of(adapter) for name, adapter in adapters.items()})
     logs, lost = LogService(runtime.db), LostAttempts(runtime.db, catalog)
     dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds, adapters.keys())
 

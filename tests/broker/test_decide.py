@@ -47,8 +47,8 @@ from services.broker.placement.decide import (
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 ORGANIZATION, PROJECT = ids.new("org"), ids.new("prj")
 ADAPTERS = {
-    "fake": AdapterHere(fake.descriptor.version, fake.grant),
-    "local": AdapterHere(local.descriptor.version, local.grant),
+    "fake": AdapterHere.of(fake),
+    "local": AdapterHere.of(local),
 }
 CARD = Accelerator(
     id="acc_card", vendor="V", model="M", memory_mib=1, unit=AcceleratorUnit.CARD, domestic=True, aliases=()

@@ -110,7 +110,6 @@ async def test_someone_elses_project_is_unknown(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("container", {"image": "i"}),
         ("deadline", "2030-01-01T00:00:00Z"),
         ("priority", 1),
         ("prefer", "soonest"),

@@ -1,22 +1,23 @@
 """The pure parts of the Slurm adapter: states, dialects, what is asked for and granted, and what records mean."""
 
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Outcome, Resources
+from caravan.contracts.jobs import Container, Outcome, Resources
 from caravan.kernel import clock
 from services.broker.adapters import slurm
 from services.broker.adapters.port import NotSeen, Rejected, Seen, Unavailable
-from services.broker.adapters.slurm import output, records
+from services.broker.adapters.slurm import apptainer, output, records
 from services.broker.adapters.slurm.dialect import Dialect, Exit, exit_of
 from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
 from services.broker.adapters.slurm.reasons import plain
 from services.broker.adapters.slurm.reference import Reference
-from services.broker.adapters.slurm.script import batch_script, interpreter
-from services.broker.adapters.slurm.settings import Settings, Tenant
+from services.broker.adapters.slurm.script import batch_script, command
+from services.broker.adapters.slurm.settings import Containers, Settings, Tenant
 from services.broker.adapters.slurm.states import STATES, Stage, meaning
 from services.broker.adapters.slurm.submit import ranges, request
 from services.broker.adapters.slurm.tres import Accelerators, from_text
@@ -386,6 +387,70 @@ def test_a_job_is_requeued_by_slurm_only_where_the_offering_says_so(version: int
     assert asked({"requeue": True}) == {"requeue": True}
 
 
+WORDS = ("sh", "-c", "echo \"$HOME\" 'a' `id`\n二", "", "--help")
+
+
+def container_job(**other: Any) -> dict[str, Any]:
+    """What is asked for a job in alice's image at a site that runs such."""
+    own = {
+        "runtime": "apptainer", "program": "/opt/app tainer", "options": ["--bind", "/data dir"], "images": ["/shared/alice"],
+        "accelerator_options": {"acc_h100": ["--nv"]},
+    }  # fmt: skip
+    site = Settings.model_validate({**SITE, "containers": own})
+    image = Container(image="/shared/alice/a.sif", command=WORDS, args=("one more",))
+    asked = submission(script=None, container=image, environment={"A": "1\n2", "PATH": "/own"}, **other)
+    return request(asked, "sit_1", site, Tenant(user="alice"), H100, Dialect(38))
+
+
+def test_a_container_is_run_word_by_word_in_the_tenants_folder() -> None:
+    batch = container_job()["script"]
+    begin, end = batch.index("(exec ") + len("(exec "), batch.index(" 2>&3 3>&-)")
+    kept = ["--contain", "--no-eval", "--home", "/shared/alice", "--bind", "/shared/alice", "--pwd", "/shared/alice"]
+    given = ["--workdir", "$folder", "--bind", "/data dir", "/shared/alice/a.sif", *WORDS, "one more"]
+    assert shlex.split(batch[begin:end]) == ["/opt/app tainer", "exec", *kept, *given]
+    assert ' --workdir "$folder" ' in batch[begin:end]
+    assert batch.endswith('exit "$code"\n')
+
+
+def test_a_container_without_a_command_runs_what_its_image_names() -> None:
+    line = apptainer.command(Container(image="docker://a", args=("x",)), Containers(runtime="apptainer"), None, "/h")
+    assert line.startswith("apptainer run --contain ")
+    assert line.endswith(" docker://a x")
+
+
+def test_only_a_job_with_that_accelerator_gets_its_options() -> None:
+    granted = {
+        "nodes": 1,
+        "cpus": 1,
+        "memory_mib": 1024,
+        "accelerators": 1,
+        "accelerator": "acc_h100",
+        "max_seconds": 150,
+    }
+    assert " --nv " not in container_job()["script"]
+    assert " --nv /shared/alice/a.sif " in container_job(grant=granted)["script"]
+
+
+def test_the_variables_of_a_container_are_for_its_inside_alone() -> None:
+    told = container_job()["job"]["environment"]
+    assert (told["APPTAINERENV_A"], told["APPTAINERENV_PATH"], told["PATH"]) == (
+        "1\n2",
+        "/own",
+        "/usr/local/bin:/usr/bin:/bin",
+    )
+    assert "A" not in told
+    assert (told["APPTAINERENV_TMPDIR"], told["HOME"]) == ("/tmp", "/shared/alice")
+    assert "CARAVAN_JOB" in told
+
+
+@pytest.mark.parametrize("containers", [None, {"runtime": "apptainer", "images": ["/shared/images"]}])
+def test_a_container_that_the_site_does_not_run_is_rejected(containers: Any) -> None:
+    asked = submission(script=None, container=Container(image="/shared/alice/a.sif"))
+    site = Settings.model_validate({**SITE, "containers": containers})
+    with pytest.raises(Rejected, match="image"):
+        request(asked, "sit_1", site, Tenant(user="alice"), H100, Dialect(42))
+
+
 def test_an_accelerator_without_a_name_at_the_site_is_rejected() -> None:
     asked = submission(
         resources=Resources(accelerators_per_node=1, accelerator="acc_dcu", walltime_seconds=60),
@@ -440,7 +505,7 @@ def test_what_is_no_reference_is_none(text: str) -> None:
 def test_the_wrapped_script_ends_as_the_script_and_leaves_its_exit_code(
     script: str, code: int, left: str, shell: str, tmp_path: Path
 ) -> None:
-    wrapped = batch_script(script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
+    wrapped = batch_script(command(script), script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
     (tmp_path / "job").write_text(wrapped)
     environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
     ended = subprocess.run(
@@ -459,7 +524,7 @@ def test_a_requeued_script_finds_no_exit_code_of_the_run_before(tmp_path: Path) 
     name = Reference(7, 0, TAG, "alice").output(0, "exit")
     (tmp_path / name).write_text("9\n")
     script = f"#!/bin/sh\ntest -e '{tmp_path / name}' && exit 3\nexit 0\n"
-    wrapped = batch_script(script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
+    wrapped = batch_script(command(script), script, folder=str(tmp_path), tag=TAG, user="alice", index=0, tasks=0)
     environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7", "TMPDIR": str(tmp_path)}
     (tmp_path / "job").write_text(wrapped)
     ended = subprocess.run(["/bin/sh", tmp_path / "job"], env=environment, cwd=tmp_path, check=False)
@@ -467,8 +532,8 @@ def test_a_requeued_script_finds_no_exit_code_of_the_run_before(tmp_path: Path) 
 
 
 def test_a_script_is_given_to_its_interpreter_as_the_kernel_would() -> None:
-    assert interpreter("#! /usr/bin/env  python3 -u \nx") == "/usr/bin/env 'python3 -u'"
-    assert interpreter("echo") == interpreter("#!\n") == "/bin/sh"
+    assert command("#! /usr/bin/env  python3 -u \nx") == "/usr/bin/env 'python3 -u' \"$folder/script\""
+    assert command("echo") == command("#!\n") == '/bin/sh "$folder/script"'
 
 
 def test_output_is_read_only_from_a_regular_file_in_the_tenants_folder(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from caravan.cli import app
 from caravan.cli.spec import Wanted, array, memory_mib, seconds
-from caravan.contracts.jobs import JobSpec
+from caravan.contracts.jobs import Container, JobSpec
 
 PROJECT = "prj_" + "0" * 32
 NOTHING: dict[str, Any] = dict.fromkeys(Wanted.__dataclass_fields__)
@@ -66,6 +66,19 @@ def test_a_command_becomes_a_script_that_keeps_its_words() -> None:
     assert made.name == "echo"
 
 
+def test_a_command_with_an_image_is_a_container_word_by_word(tmp_path: Path) -> None:
+    made = spec(image="docker://python:3.13", command=["python3", "-c", "print('$HOME')"])
+    assert made.script is None
+    assert made.container == Container(image="docker://python:3.13", command=("python3", "-c", "print('$HOME')"))
+    alone = spec(image="/shared/images/solver.sif")
+    assert (alone.container, alone.name) == (Container(image="/shared/images/solver.sif"), "solver.sif")
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps({"project": PROJECT, "script": "true"}))
+    assert spec(spec=file, image="/a.sif").container == Container(image="/a.sif")
+    file.write_text(json.dumps({"project": PROJECT, "container": {"image": "/a.sif", "args": ["x"]}}))
+    assert spec(spec=file).container == Container(image="/a.sif", args=("x",))
+
+
 def test_options_become_the_fields_of_the_spec(tmp_path: Path) -> None:
     script = tmp_path / "wing.sh"
     script.write_text("#!/bin/sh\ntrue\n")
@@ -118,6 +131,8 @@ def test_options_replace_fields_of_a_spec_file(tmp_path: Path) -> None:
         {"command": ["true"], "project": None},
         {"command": ["true"], "script": Path("/dev/null")},
         {"script": Path("/does/not/exist")},
+        {"script": Path("/dev/null"), "image": "/a.sif"},
+        {"image": "not an image"},
         {"command": ["true"], "env": ["no-equals"]},
         {"command": ["true"], "project": "someone"},
         {"command": ["true"], "spec": Path("/dev/null")},

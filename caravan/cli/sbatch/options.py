@@ -98,7 +98,7 @@ REFUSED: Final = {
     "chdir": "the site chooses the folder that a job starts in; write a cd into the script, and remove the line",
     "constraint": "features of nodes are one cluster's own; submit with --option constraint=NAME, for an offering that leaves it to "
     "jobs, or say what it needs as --gpus-per-node or --mem, and remove the line",
-    "container": "there are no containers here; start it in the script, and remove the line",
+    "container": "caravan submit --image runs a container, without a script; or start it in the script, and remove the line",
     "cpus-per-gpu": _SHAPE,
     "deadline": "the job would run after it too; submit it in time, and remove the line",
     "dependency": "jobs don't know of each other here; wait for the other job (caravan jobs wait JOB), then submit this one without "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from caravan.contracts.dispatch import Grant, Submission
 from caravan.contracts.jobs import Outcome, Resources, RunState
@@ -182,6 +182,21 @@ class Adapter(Protocol):
         """Connect to the site; entering raises SiteRefused when it can't be operated as it is set up."""
 
 
+@runtime_checkable
+class TakesContainers(Protocol):
+    """What an adapter with the capability `container` has besides."""
+
+    def images(self, settings: Mapping[str, Any]) -> Sequence[str] | None:
+        """Which images (`Container.among`) a site with these settings runs; None: it runs no containers. Pure."""
+
+
+def script_of(submission: Submission) -> str:
+    """What an adapter without that capability runs. Raises Rejected: it's a container."""
+    if submission.script is None:
+        raise Rejected("no containers run here")
+    return submission.script
+
+
 def installed() -> dict[str, Adapter]:
     """All adapters installed here, by name."""
     found: dict[str, Adapter] = {}
@@ -193,5 +208,5 @@ def installed() -> dict[str, Adapter]:
 
 __all__ = [
     "Adapter", "Backend", "BackendError", "LogBytes", "NotSeen", "OutcomeUnknown", "Rejected", "RunSeen",
-    "Seen", "SiteContext", "SiteRefused", "Staged", "Unavailable", "installed",
+    "Seen", "SiteContext", "SiteRefused", "Staged", "TakesContainers", "Unavailable", "installed", "script_of",
 ]  # fmt: skip

@@ -154,6 +154,7 @@ class DispatchService:
             target=view.offerings[row.offering].target_with(spec.options),
             name=spec.name,
             script=spec.script,
+            container=spec.container,
             environment=spec.environment,
             resources=spec.resources,
             grant=Grant.model_validate(row.grant),

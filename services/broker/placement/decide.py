@@ -6,21 +6,23 @@ Hard filters first, then the cheapest worst case; ties go to the older offering,
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Candidate, JobSpec, Reason, Refusal, Resources
+from caravan.contracts.jobs import Candidate, Container, JobSpec, Reason, Refusal, Resources
 from caravan.contracts.offerings import Capacity, OfferingState, PriceList, SiteState
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.pricing import UNCOVERED, WorstCase, windows, worst_case
-from services.broker.adapters.port import Rejected
+from services.broker.adapters.port import Adapter, Rejected, TakesContainers
 from services.broker.placement.copies import CatalogView, Sold, approved
 
 GrantOf = Callable[[Resources, Mapping[str, Any], Mapping[str, Any]], Grant]
 """An adapter's pure function of what its backend will allocate: (resources, target, site settings) -> grant of one task.
 Raises Rejected."""
+ImagesOf = Callable[[Mapping[str, Any]], Sequence[str] | None]
+"""Its pure function of the images that a site with these settings runs; None: the site runs no containers."""
 PASSING: Final = frozenset(
     {"paused", "provider_not_approved", "no_price", "adapter_version", "site_not_seen", "site_refused"}
 )
@@ -35,6 +37,13 @@ class AdapterHere:
 
     version: str
     grant: GrantOf
+    images: ImagesOf | None = None
+    """None: it runs no containers."""
+
+    @classmethod
+    def of(cls, adapter: Adapter) -> Self:
+        images = adapter.images if isinstance(adapter, TakesContainers) else None
+        return cls(adapter.descriptor.version, adapter.grant, images)
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,8 @@ def _look(
             _reason("no_tenant", "The centre has not set your organization up at this site; ask it for access")
         )
     reasons += _operable(sold, adapter, site)
+    if adapter is not None and spec.container is not None:
+        reasons += _image(spec.container, adapter, sold)
     priced = sold.prices is not None and _priced_through(sold.prices, question)
     if not priced:
         reasons.append(_reason("no_price", "Its price list does not cover the time from now to the job's walltime"))
@@ -334,6 +345,18 @@ def _not_to_choose(spec: JobSpec, sold: Sold) -> list[Reason]:
         )
         for name, value in spec.options.items()
         if value not in choices.get(name, ())
+    ]
+
+
+def _image(container: Container, adapter: AdapterHere, sold: Sold) -> list[Reason]:
+    images = adapter.images(sold.site.settings) if adapter.images is not None else None
+    if images is None:
+        return [_reason("container", "Its site runs no containers; give a script", field="/container")]
+    if container.among(images):
+        return []
+    detail = "Its centre runs only images of its own choice"
+    return [
+        _reason("container_image", detail, field="/container/image", asked=container.image, limit=", ".join(images))
     ]
 
 

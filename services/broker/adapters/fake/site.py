@@ -11,7 +11,7 @@ from caravan.contracts.usage import Span
 from caravan.kernel.clock import Clock, floor_second, now
 from services.broker.adapters.fake.faults import Faults
 from services.broker.adapters.fake.script import Play, plays
-from services.broker.adapters.port import LogBytes, NotSeen, Rejected, RunSeen, Seen, Staged
+from services.broker.adapters.port import LogBytes, NotSeen, Rejected, RunSeen, Seen, Staged, script_of
 
 
 class HandClock:
@@ -113,9 +113,10 @@ class FakeSite:
         now = self.advance()
         if submission.grant.cpus > self.cpus or submission.grant.nodes > self.part.nodes:
             raise Rejected(f"the site has {self.part.nodes} nodes of {self.part.cpus_per_node} CPUs")
+        script = script_of(submission)
         try:
             for index in submission.indices:
-                plays(submission.script, index)
+                plays(script, index)
         except ValueError as error:
             raise Rejected(str(error)) from error
         self._made += 1
@@ -285,7 +286,7 @@ class FakeSite:
         run.ended_at, run.outcome, run.detail, run.exit_code, run.signal = at, outcome, detail, None, signal
 
     def _play(self, found: Submitted, index: int) -> Play:
-        return plays(found.submission.script, index)
+        return plays(script_of(found.submission), index)
 
     def _seen(self, found: Submitted, run: Run, seen_at: datetime) -> RunSeen:
         started_at = floor_second(run.started_at)

@@ -34,6 +34,7 @@ from services.broker.adapters.port import (
     Seen,
     Staged,
     Unavailable,
+    script_of,
 )
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -102,6 +103,7 @@ class Submissions:
         reference = f"{submission.tag}-{os.urandom(6).hex()}"
         if not REFERENCE.fullmatch(reference):
             raise Rejected("the tag has characters that can't stand in a file name")
+        text = script_of(submission).encode()
         script = str(self.open / reference / "script")
         content = {
             "attempt": submission.attempt,
@@ -133,7 +135,7 @@ class Submissions:
         try:
             making.mkdir(mode=0o700)
             files.replace(f"{making}/submission.json", content)
-            files.write(f"{making}/script", submission.script.encode(), mode=0o500 if tenant.uid is None else 0o550)
+            files.write(f"{making}/script", text, mode=0o500 if tenant.uid is None else 0o550)
             if tenant.uid is not None:
                 # the tenant's group may pass and execute, not list
                 os.chown(making / "script", 0, tenant.uid)

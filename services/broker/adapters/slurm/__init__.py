@@ -5,11 +5,11 @@ its id. Output, and the exit code that 22.05's books get wrong, come from the fi
 nothing: a reference says all that is needed to find a job again. Never lists all jobs to see how ours stand, and never decides
 what should run.
 
-Open `backend.py` first, then `submit.py` (what is asked for), `watch.py` (how it is looked at), `known.py` and `runs.py` (what that
-means), `dialect.py` (what differs between versions).
+Open `backend.py` first, then `submit.py` (what is asked for: a script by `script.py`, a container by `apptainer.py`), `watch.py` (how it is
+looked at), `known.py` and `runs.py` (what that means), `dialect.py` (what differs between versions).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -29,12 +29,16 @@ class SlurmAdapter:
         site_settings=Settings.model_json_schema(),
         tenant_settings=Tenant.model_json_schema(),
         target=Target.model_json_schema(),
-        capabilities=("accelerators", "arrays", "logs", "memory_limit", "several_nodes"),
+        capabilities=("accelerators", "arrays", "container", "logs", "memory_limit", "several_nodes"),
         books_lag_seconds=120,
     )
 
     def grant(self, resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
         return grant(resources, target, settings)
+
+    def images(self, settings: Mapping[str, Any]) -> Sequence[str] | None:
+        containers = Settings.model_validate(dict(settings)).containers
+        return containers.images if containers is not None else None
 
     def open(self, context: SiteContext) -> AbstractAsyncContextManager[Backend]:
         return open_site(context)

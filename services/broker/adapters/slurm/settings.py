@@ -1,6 +1,6 @@
 """What a Slurm site, a tenant's mapping and an offering's target are set up with. Pure; the schemas are what the adapter announces."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,10 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$", max_l
 UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.\-]{0,31}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")]
 """A name at Slurm: a partition, an account, a QOS, a reservation, a cluster."""
+Program = Annotated[str, StringConstraints(pattern=r"^(/[^\x00]+|[A-Za-z0-9_][A-Za-z0-9_.\-]*)$", max_length=2048)]
+Option = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=2048)]
+"""A word of a command line."""
+ImagePrefix = Annotated[str, StringConstraints(pattern=r"^(docker://|oras://|/)[^\x00,]*$", max_length=500)]
 SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_{}][A-Za-z0-9_.\-{}]{0,99}$")]
 
 
@@ -64,6 +68,34 @@ class Partition(Model):
     )
 
 
+class Containers(Model):
+    """How the nodes run containers."""
+
+    runtime: Literal["apptainer"] = Field(
+        description="1.1 or newer, on every node, as each tenant's user may run it. `folder` then has no colon in its path."
+    )
+    program: Program = Field(
+        default="apptainer", description="Its name in /usr/local/bin, /usr/bin or /bin, or its path."
+    )
+    options: tuple[Option, ...] = Field(
+        default=(),
+        max_length=100,
+        description="What every container is started with besides, word by word.",
+        examples=[["--bind", "/shared/data:/data:ro"]],
+    )
+    accelerator_options: dict[AcceleratorId, tuple[Option, ...]] = Field(
+        default_factory=dict,
+        description="And what a container of a job with this kind of accelerator is.",
+        examples=[{"acc_nvidia-h100-80g": ["--nv"]}],
+    )
+    images: tuple[ImagePrefix, ...] = Field(
+        default=("docker://", "oras://", "/"),
+        max_length=100,
+        description="The images that jobs may name: these, and what is below them. What a script starts by itself isn't looked at.",
+        examples=[["docker://registry.example/lab", "/shared/images"]],
+    )
+
+
 class Settings(Model):
     """A Slurm site's settings."""
 
@@ -81,6 +113,7 @@ class Settings(Model):
     account: Word | None = Field(default=None, description="Where neither tenant nor offering names one.")
     qos: Word | None = Field(default=None, description="Where an offering names none.")
     partitions: dict[Word, Partition] = Field(default_factory=dict)
+    containers: Containers | None = Field(default=None, description="Without it jobs with a container are refused.")
     over_time_limit_minutes: Count = Field(default=0, description="OverTimeLimit of slurm.conf.")
     kill_wait_seconds: Count = Field(default=30, description="KillWait of slurm.conf.")
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caravan.contracts.dispatch import Submission
-from services.broker.adapters.port import Rejected
+from services.broker.adapters.port import Rejected, script_of
+from services.broker.adapters.slurm import apptainer, script
 from services.broker.adapters.slurm.dialect import Dialect
 from services.broker.adapters.slurm.grant import limit_minutes
 from services.broker.adapters.slurm.reference import output_name
-from services.broker.adapters.slurm.script import batch_script
 from services.broker.adapters.slurm.settings import Settings, Target, Tenant
 from services.broker.adapters.slurm.tres import Accelerators
 
@@ -18,12 +18,19 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 def request(
     submission: Submission, site: str, settings: Settings, tenant: Tenant, accelerators: Accelerators, dialect: Dialect
 ) -> dict[str, Any]:
-    """The body of `POST job/submit`: held, named by the tag. Raises Rejected: the site has no such accelerator."""
+    """The body of `POST job/submit`: held, named by the tag. Raises Rejected: the site has no such accelerator, or
+    doesn't run the image."""
     resources, target = submission.resources, Target.model_validate(submission.target)
     folder = f"{settings.folder}/{tenant.user}"
     tasks = array_tasks(submission.indices)
-    script = batch_script(
-        submission.script, folder=folder, tag=submission.tag, user=tenant.user, index=submission.indices[0], tasks=tasks
+    batch = script.batch_script(
+        _command(submission, settings, folder),
+        submission.script or "",
+        folder=folder,
+        tag=submission.tag,
+        user=tenant.user,
+        index=submission.indices[0],
+        tasks=tasks,
     )
     place = "%A" if tasks else "%j"
     index = "%a" if tasks else str(submission.indices[0])
@@ -59,7 +66,16 @@ def request(
         if gres is None:
             raise Rejected(f"the site's settings don't say what Slurm calls the accelerator {kind}")
         job |= dialect.accelerators(gres, resources.accelerators_per_node)
-    return {"script": script, "job": job}
+    return {"script": batch, "job": job}
+
+
+def _command(submission: Submission, settings: Settings, folder: str) -> str:
+    container, site = submission.container, settings.containers
+    if container is None:
+        return script.command(script_of(submission))
+    if site is None or not container.among(site.images):
+        raise Rejected("the site's settings don't have containers of this image run")
+    return apptainer.command(container, site, submission.grant.accelerator, folder)
 
 
 def array_tasks(indices: Sequence[int]) -> int:
@@ -89,13 +105,13 @@ def mark(site: str) -> str:
 
 
 def _environment(submission: Submission, folder: str, user: str) -> Mapping[str, str]:
-    resources = submission.resources
+    resources, own = submission.resources, submission.environment
     return {
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "HOME": folder,
         "USER": user,
-        **submission.environment,
+        **(own if submission.container is None else apptainer.environment(own)),
         "CARAVAN_JOB": submission.job,
         "CARAVAN_ATTEMPT": submission.attempt,
         "CARAVAN_JOB_NAME": submission.name,
