@@ -28,6 +28,8 @@ from caravan.kernel.money import Money
 SCRIPT_BYTES = 524_288
 VALUE_BYTES = 65_536
 """Linux takes 131,072 for a name and its value together."""
+WORDS_BYTES = 131_072
+"""apptainer 1.4 hands words and variables on as JSON of at most 1 MiB, in which a byte may take six."""
 MAX_ARRAY_INDEX = 1_000_000
 
 
@@ -113,9 +115,9 @@ class Container(Model):
     def _not_too_long(self) -> Self:
         if self.command[:1] == ("",):
             raise PydanticCustomError("command", "A command's first word is the program, and can't be empty")
-        if sum(len(word.encode()) for word in (*self.command, *self.args)) > SCRIPT_BYTES:
+        if sum(len(word.encode()) for word in (*self.command, *self.args)) > WORDS_BYTES:
             raise PydanticCustomError(
-                "command_too_long", "Command and args together have at most 524,288 bytes of UTF-8"
+                "command_too_long", "Command and args together have at most 131,072 bytes of UTF-8"
             )
         return self
 

@@ -1,6 +1,6 @@
 """Slurm installed: a Debian of each release in a folder of CARAVAN_CACHE (~/.cache/caravan).
 
-A folder is made once for what goes into it (suite, architecture, RECIPE) and never written again: clusters mount it read-only. So
+A folder is made once for what goes into it (suite, architecture, recipe) and never written again: clusters mount it read-only. So
 it's safe to share between checkouts, and to remove when no cluster runs. Making one needs root and apt: debootstrap is installed when
 it's missing, and the mirror is the one that this machine's apt uses for Debian.
 """
@@ -30,11 +30,14 @@ class Release:
     """The suite changes under us, so a run may be right without it."""
     cgroup_plugin: str = "disabled"
     """What its slurmd starts with where there are no cgroups."""
+    apptainer: bool = True
+    """Its nodes have apptainer."""
 
 
-# 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given
+# 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given. Debian's apptainer needs a newer libc than
+# bookworm's.
 RELEASES = (
-    Release("22.05", "bookworm", cgroup_plugin="cgroup/v1"),
+    Release("22.05", "bookworm", cgroup_plugin="cgroup/v1", apptainer=False),
     Release("24.11", "trixie"),
     Release("newest", "testing", moves=True),
 )
@@ -43,7 +46,7 @@ APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until",
 """What the new folder's apt takes over from this machine's."""
 
 # Users have fixed uids, far from those that a machine gives to its people: a job's files are theirs outside, too.
-RECIPE = """
+SLURM = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
@@ -63,6 +66,16 @@ useradd --uid 47001 --no-create-home --home-dir /tmp --shell /bin/bash alice
 useradd --uid 47002 --no-create-home --home-dir /tmp --shell /bin/bash bob
 mkdir -p /etc/slurm /var/lib/mysql /var/log/slurm
 echo '127.0.0.1 localhost slurm' >/etc/hosts
+"""
+# Only sid has it. All else stays the suite's own.
+APPTAINER = """
+sed 's/ [a-z]* main$/ sid main/' /etc/apt/sources.list >/etc/apt/sources.list.d/sid.list
+printf 'Package: *\\nPin: release n=sid\\nPin-Priority: 10\\n' >/etc/apt/preferences.d/sid
+apt-get -qq update
+apt-get -qq install -y --no-install-recommends apptainer/sid busybox-static
+rm /etc/apt/sources.list.d/sid.list /etc/apt/preferences.d/sid
+"""
+CLEAN = """\
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/lib/mysql/* /var/log/*.log /etc/munge/munge.key /etc/apt/apt.conf.d/machine
 """
@@ -76,7 +89,7 @@ def installed(release: Release) -> Path:
     if os.geteuid() != 0:
         raise LeftOut(f"Slurm {release.name}: only root can start it")
     shelf = _cache() / "slurm"
-    inputs = f"{release.suite} {platform.machine()} {RECIPE}"
+    inputs = f"{release.suite} {platform.machine()} {recipe(release)}"
     folder = shelf / f"{release.suite}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}"
     if not folder.exists():
         shelf.mkdir(parents=True, exist_ok=True)
@@ -85,6 +98,11 @@ def installed(release: Release) -> Path:
             if not folder.exists():
                 _make(release, folder)
     return folder
+
+
+def recipe(release: Release) -> str:
+    """What a shell does in the new folder."""
+    return SLURM + (APPTAINER if release.apptainer else "") + CLEAN
 
 
 def _cache() -> Path:
@@ -110,7 +128,7 @@ def _make(release: Release, folder: Path) -> None:
             }
             for command in (
                 ["debootstrap", "--variant=minbase", release.suite, str(root), mirror],
-                ["sh", "-ec", enter, str(root), RECIPE],
+                ["sh", "-ec", enter, str(root), recipe(release)],
             ):
                 subprocess.run([*CONTAINED, *command], env=environment, check=True, stdout=out, stderr=out)
         except (OSError, subprocess.CalledProcessError) as fault:

@@ -40,6 +40,9 @@ MARIADB = " ".join(
     )
 )
 
+# A chroot may have no user namespaces of its own (unshare(2)), and apptainer needs one.
+PIVOTED = ("unshare", "--mount", "sh", "-ec", 'cd "$0"; pivot_root . .; umount --lazy .; exec "$@"')
+
 
 class Fault(Exception):
     """The cluster doesn't start."""
@@ -70,7 +73,7 @@ class Supervisor:
         self._daemon("slurmctld", "slurm", "slurmctld -D")
         self._until("slurmctld", lambda: self._says("scontrol ping"))
         for node in configuration.NODES:
-            self._daemon(f"slurmd.{node}", "root", f"slurmd -D -N {node}")
+            self._start(f"slurmd.{node}", [*PIVOTED, str(self.root), "slurmd", "-D", "-N", node])
         self._daemon("slurmrestd", "slurmrest", configuration.slurmrestd(ports.rest), SLURM_JWT="daemon")
         self._until("slurmrestd", lambda: listens(ports.rest))
         idle = "sinfo -h -N -p batch -t idle"
@@ -119,15 +122,25 @@ class Supervisor:
         mount("-t", "proc", "proc", self.root / "proc")
         self._bind(Path("/sys"), self.root / "sys", "remount,bind,ro")
         (self.root / "tmp").chmod(0o1777)
-        devices = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
-        # the accelerators are clones of /dev/null
-        for name, minor in (devices | dict.fromkeys(configuration.DEVICES, 3)).items():
-            os.mknod(self.root / "dev" / name, 0o20666, os.makedev(1, minor))
-            (self.root / "dev" / name).chmod(0o666)
+        self._devices(self.root / "dev")
         seen_at = {"etc": "etc/slurm", "log": "var/log/slurm", "database": "var/lib/mysql", ".": str(self.folder)[1:]}
         for name, at in seen_at.items():
             (self.folder / name).mkdir(exist_ok=True)
             self._bind(self.folder / name, self.root / at)
+
+    def _devices(self, dev: Path) -> None:
+        numbers = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+        # the accelerators are clones of /dev/null
+        for name, number in (numbers | dict.fromkeys(configuration.DEVICES, (1, 3))).items():
+            os.mknod(dev / name, 0o20666, os.makedev(*number))
+            (dev / name).chmod(0o666)
+        links = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+        for name, target in links.items():
+            (dev / name).symlink_to(target)
+        for name in ("pts", "shm"):
+            (dev / name).mkdir()
+        (dev / "shm").chmod(0o1777)
+        mount("-t", "devpts", "-o", "ptmxmode=666", "devpts", dev / "pts")
 
     def _configure(self, ports: configuration.Ports, changes: Mapping[str, str]) -> None:
         state = configuration.STATE
@@ -147,9 +160,12 @@ class Supervisor:
         (self.folder / "work").chmod(0o1777)
 
     def _daemon(self, name: str, user: str, command: str, **environment: str) -> None:
+        self._start(name, self._as(user, command.split()), **environment)
+
+    def _start(self, name: str, command: list[str], **environment: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("wb") as out:
             self.daemons[name] = subprocess.Popen(
-                self._as(user, command.split()),
+                command,
                 env={**ENVIRONMENT, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
