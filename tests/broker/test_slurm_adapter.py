@@ -476,6 +476,13 @@ def test_grant_counts_whole_minutes_cores_nodes_and_what_memory_adds() -> None:
         slurm.adapter.grant(asked.model_copy(update={"cpus_per_task": 65}), {"partition": "big"}, site)
 
 
+def test_settings_that_only_the_adapter_sees_are_wrong_refuse_the_job_and_nothing_else() -> None:
+    two = {**SITE, "token": {"key_file": "a", "file": "b"}, "containers": {"runtime": "apptainer"}}
+    with pytest.raises(Rejected, match="token: Give exactly one"):
+        slurm.adapter.grant(Resources(walltime_seconds=60), {}, two)
+    assert slurm.adapter.images(two) is None
+
+
 def test_a_gres_is_known_by_its_model_else_by_the_partition_else_if_it_is_the_only_one() -> None:
     two = Accelerators({"acc_h100": "gpu:h100", "acc_a100": "gpu:a100", "acc_npu": "gres/npu"}, {"old": "acc_a100"})
     assert two.held(from_text("cpu=1,gres/gpu=4,gres/gpu:h100=4"), "old") == ("acc_h100", 4)

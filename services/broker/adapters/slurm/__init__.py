@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from pydantic import ValidationError
+
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Resources
 from caravan.contracts.offerings import AdapterDescriptor
@@ -37,7 +39,11 @@ class SlurmAdapter:
         return grant(resources, target, settings)
 
     def images(self, settings: Mapping[str, Any]) -> Sequence[str] | None:
-        containers = Settings.model_validate(dict(settings)).containers
+        """As the port has it. None of settings that are wrong, too: `grant` says what is."""
+        try:
+            containers = Settings.model_validate(dict(settings)).containers
+        except ValidationError:
+            return None
         return containers.images if containers is not None else None
 
     def open(self, context: SiteContext) -> AbstractAsyncContextManager[Backend]:

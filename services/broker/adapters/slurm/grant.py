@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Resources
 from services.broker.adapters.port import Rejected
-from services.broker.adapters.slurm.settings import Settings, Target
+from services.broker.adapters.slurm.settings import Settings, Target, said
 
 LIMIT_CHECK_SECONDS = 60
 """slurmctld looks for jobs over their limit every 30 s, later when it is busy: 60 s ended after 78 s (22.05)."""
@@ -15,10 +17,14 @@ LIMIT_CHECK_SECONDS = 60
 def grant(resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
     """CPUs by whole cores, as many as the memory needs, or whole nodes; the walltime in whole minutes, with all that Slurm adds.
 
-    Raises Rejected: a node of the partition, as the settings describe it, is too small.
+    Raises Rejected: a node of the partition, as the settings describe it, is too small; or what the centre wrote is wrong, which the
+    schemas don't show (two sources of tokens).
     """
-    site = Settings.model_validate(dict(settings))
-    partition = site.of(Target.model_validate(dict(target)).partition)
+    try:
+        site = Settings.model_validate(dict(settings))
+        partition = site.of(Target.model_validate(dict(target)).partition)
+    except ValidationError as error:
+        raise Rejected(f"the site's settings or the offering's target are wrong: {said(error)}") from error
     cpus, memory_mib = resources.cpus_per_node, resources.memory_mib_per_node
     accelerators = resources.accelerators_per_node
     if partition.max_memory_mib_per_cpu:
