@@ -132,3 +132,20 @@ async def test_offerings_say_why_they_run_no_containers_or_not_this_image(market
             [reason] = told[offerings[2].id]
             assert (reason.code, reason.field, reason.asked) == ("container_image", "/container/image", image)
             assert reason.limit == "docker://registry.example/lab, /shared/images"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_site_is_given_the_container_as_it_was_asked_for(market: Market) -> None:
+    site = await market.site(adapter="slurm", settings={**SITE, "containers": {"runtime": "apptainer"}})
+    offering = await market.offering(site)
+    customer = await market.customer()
+    mapped = TenantDraft(site=site, organization=customer.organization, settings={"user": "alice"})
+    await market.seller.create_tenant(mapped)
+    hand = await market.hand(site, slurm.descriptor)
+    await sold(customer, offering.id)
+    container = Container(image=IMAGE, command=("sh", "-c", "echo '$HOME'\n二"), args=("", "--x"))
+    job = await customer.submit(customer.spec().model_copy(update={"script": None, "container": container}))
+    [item] = (await hand.everything()).values()
+    assert item.submission is not None
+    assert (item.submission.job, item.submission.script, item.submission.container) == (job.id, None, container)
+    assert (await customer.job(job.id)).spec.container == container
