@@ -30,16 +30,15 @@ class Release:
     """The suite changes under us, so a run may be right without it."""
     cgroup_plugin: str = "disabled"
     """What its slurmd starts with where there are no cgroups."""
-    apptainer: bool = True
+    apptainer: bool = False
     """Its nodes have apptainer."""
 
 
-# 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given. Debian's apptainer needs a newer libc than
-# bookworm's.
+# 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given. Only sid has apptainer, which moves like testing.
 RELEASES = (
-    Release("22.05", "bookworm", cgroup_plugin="cgroup/v1", apptainer=False),
+    Release("22.05", "bookworm", cgroup_plugin="cgroup/v1"),
     Release("24.11", "trixie"),
-    Release("newest", "testing", moves=True),
+    Release("newest", "testing", moves=True, apptainer=True),
 )
 
 APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
@@ -67,7 +66,7 @@ useradd --uid 47002 --no-create-home --home-dir /tmp --shell /bin/bash bob
 mkdir -p /etc/slurm /var/lib/mysql /var/log/slurm
 echo '127.0.0.1 localhost slurm' >/etc/hosts
 """
-# Only sid has it. All else stays the suite's own.
+# All else stays the suite's own.
 APPTAINER = """
 sed 's/ [a-z]* main$/ sid main/' /etc/apt/sources.list >/etc/apt/sources.list.d/sid.list
 printf 'Package: *\\nPin: release n=sid\\nPin-Priority: 10\\n' >/etc/apt/preferences.d/sid
