@@ -18,10 +18,14 @@ from bench.severing import RELEASE, SUBMIT, Relay, relay
 from bench.slurm_jobs import differences, job_spec
 from bench.slurm_trials import on_releases, open_slurm_market
 from bench.submitter import Submitter, all_settled
+from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 
 SETTLE_SECONDS: Final = 300
-ENVIRONMENT: Final = {"CARAVAN_LEASE_SECONDS": "3", "CARAVAN_AGENT_LONGEST_PAUSE_SECONDS": "5"}
+SOONEST_SECONDS: Final = 0.5
+LATEST_SECONDS: Final = 6.0
+"""Until a death at any moment, once the platform is ready."""
+QUICK: Final = SWEEP | {"CARAVAN_AGENT_LONGEST_PAUSE_SECONDS": "5"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Size:
 
 
 LONG: Final = Size(300, ((None, 7), ("slurmctld", 3), (None, 4), ("slurmdbd", 3), (None, 3)), 60, 10)
-SHORT: Final = Size(10, (("slurmctld", 1), ("slurmdbd", 1)), 3, 1)
+SHORT: Final = Size(10, (("slurmctld", 1), ("slurmdbd", 1)), 6, 1)
 
 
 @case(
@@ -76,9 +80,9 @@ async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) ->
     folder = trial.folder / cluster.release
     async with (
         relay(cluster, trial.random) as relayed,
-        Platform(folder, environment=ENVIRONMENT).start() as platform,
+        Platform(folder).start() as platform,
     ):
-        with stage.agents(platform, SWEEP | ENVIRONMENT) as agents:
+        with stage.agents(platform, QUICK) as agents:
             market = await open_slurm_market(platform, stage, agents.start, {"url": relayed.url})
             whole = Whole(platform, agents, market.site)
             whole.kill()
@@ -112,32 +116,37 @@ async def _deaths(trial: Trial, cluster: Cluster, whole: Whole, submitter: Submi
     died = Counter[str]()
     number = 0
     for daemon, deaths in size.parts:
-        async with _away(trial, cluster, daemon, size.outage_seconds):
-            for _ in range(deaths):
+        async with _away(trial, cluster, daemon, size.outage_seconds) as back_at:
+            for left in reversed(range(deaths)):
                 step = ANY_MOMENT if daemon else next(steps)
                 jobs = range(number * size.jobs // size.kills, (number + 1) * size.jobs // size.kills)
-                longest = size.outage_seconds / deaths if daemon else 6
-                await one_death(trial, whole, submitter.submit, jobs, step, (0.5, longest))
+                moments = (SOONEST_SECONDS, size.outage_seconds / deaths if daemon else LATEST_SECONDS)
+                if daemon and not left:  # it sees the daemon come back
+                    away = max(0, back_at - clock.monotonic())
+                    moments = (away + SOONEST_SECONDS, away + LATEST_SECONDS)
+                await one_death(trial, whole, submitter.submit, jobs, step, moments)
                 died[step] += 1
                 number += 1
-                trial.say(f"death {number} of {size.kills}: {step}{f', without {daemon}' if daemon else ''}")
+                trial.say(f"death {number} of {size.kills}: {step}{f', {daemon} away' if daemon and left else ''}")
     return died
 
 
 @asynccontextmanager
-async def _away(trial: Trial, cluster: Cluster, daemon: str | None, seconds: float) -> AsyncIterator[None]:
-    """The daemon is stopped for so long, and for as long as the block lasts."""
+async def _away(trial: Trial, cluster: Cluster, daemon: str | None, seconds: float) -> AsyncIterator[float]:
+    """The daemon is stopped for so long, and started again: the block learns when, on a clock that never jumps."""
     if daemon is None:
-        yield
+        yield clock.monotonic()
         return
-    await asyncio.to_thread(cluster.stop, daemon)
-    waiting = asyncio.create_task(asyncio.sleep(seconds))
-    try:
-        yield
-        await waiting
-    finally:
+
+    async def come_back() -> None:
+        await asyncio.sleep(seconds)
         await asyncio.to_thread(cluster.start, daemon)
-    trial.say(f"{daemon} is there again")
+        trial.say(f"{daemon} is there again")
+
+    await asyncio.to_thread(cluster.stop, daemon)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(come_back())
+        yield clock.monotonic() + seconds
 
 
 @asynccontextmanager
