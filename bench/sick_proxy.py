@@ -16,9 +16,11 @@ from typing import Final, Self
 import httpx
 
 KINDS: Final = (
-    "ping", "diag", "partitions", "nodes", "submit", "release", "cancel", "job", "states", "books",
+    "ping", "diag", "partitions", "nodes", "submit", "release", "cancel", "job", "states", "listing", "books",
 )  # fmt: skip
-"""What an agent asks of slurmrestd: never the list of whole jobs. `books` are slurmdbd's."""
+"""What an agent asks of slurmrestd. `books` are slurmdbd's."""
+SELDOM: Final = frozenset({"ping", "listing"})
+"""Asked at the agent's start, or once a minute, and again at once after a sick answer: sicknesses are given in a row."""
 PAGE: Final = b"<html><head><title>Gateway</title></head><body><h1>It works!</h1></body></html>"
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
@@ -81,6 +83,8 @@ def kind_of(method: str, path: str) -> str:
             return "job"
         case "GET", "slurm", ["jobs", "state"]:
             return "states"
+        case "GET", "slurm", ["jobs"]:
+            return "listing"
         case "GET", "slurmdb", _:
             return "books"
     return f"{method} {path}"
@@ -130,7 +134,8 @@ class SickProxy:
         if kind in self._was_sick or not self._left.get(kind):
             self._was_sick.discard(kind)
             return None
-        self._was_sick.add(kind)
+        if kind not in SELDOM:
+            self._was_sick.add(kind)
         sickness = self._left[kind].popleft()
         self.given[kind, sickness] += 1
         return sickness
