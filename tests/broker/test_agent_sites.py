@@ -21,6 +21,16 @@ async def test_a_refused_site_says_why_and_is_tried_again(broker: Dispatch, site
     assert broker.reports[-1].state == "healthy"
 
 
+async def test_a_site_that_was_refused_for_a_while_is_well_again(broker: Dispatch, site: FakeSite) -> None:
+    broker.ttl_seconds = 1
+    async with running(an_agent(broker)):
+        await until(lambda: bool(broker.reports) and broker.reports[-1].state == "healthy")
+        broker.settings = {"fake": site.name, "refused": "no isolation here"}
+        await until(lambda: broker.reports[-1].state == "refused")
+        broker.settings = {"fake": site.name}
+        await until(lambda: broker.reports[-1].state == "healthy")
+
+
 async def test_an_adapter_that_is_not_installed_refuses_the_site(broker: Dispatch) -> None:
     broker.adapter = "slurm"
     async with running(an_agent(broker)):

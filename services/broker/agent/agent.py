@@ -284,6 +284,8 @@ class Agent:
     async def _refuse(self, lease: Lease, why: str) -> float:
         """Say why the site can't be operated, and leave it for a while."""
         log.error("agent_site_refused", site=self.site, why=why)
+        if self._tenure is not None:
+            self._tenure.outbox.overtaken()
         site = SiteReport(state=SiteState.REFUSED, detail=prose(why))
         try:
             await self._broker.report(self.site, Report(epoch=lease.epoch, items=(), site=site))

@@ -71,6 +71,10 @@ class Outbox:
         self._troubles[what] = words
         self._site_is(None)
 
+    def overtaken(self) -> None:
+        """The broker was told past this outbox how the site stands: whatever it was told by it is news again."""
+        self._state = None
+
     def probed(self, faults: tuple[str, ...]) -> None:
         """A probe went well, and this is what it found wrong: the site is degraded while there is something."""
         self._faults = faults
