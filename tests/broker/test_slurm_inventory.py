@@ -33,6 +33,11 @@ def test_what_slurm_would_let_wait_for_ever_is_refused() -> None:
     )
     assert "9 CPUs" in (why_not(fits.model_copy(update={"cpus": 9}), 1, None, "batch", small) or "")
     assert "60001 MiB" in (why_not(fits.model_copy(update={"memory_mib": 60_001}), 1, None, "batch", small) or "")
+    large = [replace(part, limits=PartLimits(cpus_per_node=64, memory_mib_per_node=1_000_000)) for part in have]
+    assert "33 CPUs" in (why_not(fits.model_copy(update={"cpus": 33}), 1, None, "batch", large) or "")
+    assert "900000 MiB" in (why_not(fits.model_copy(update={"memory_mib": 900_000}), 1, None, "batch", large) or "")
+    two = fits.model_copy(update={"nodes": 2, "cpus": 2})
+    assert why_not(two, 1, None, None, [*small, replace(have[0], partition="wide")]) is None
     assert [first_gres(text) for text in ("gpu:8", "npu", "")] == [("gpu", 8), ("npu", 1), ("", 0)]
 
 

@@ -161,15 +161,15 @@ def why_not(grant: Grant, minutes: int, gres: str | None, partition: str | None,
     fitting = [
         part
         for part in there
-        if cpus <= (part.limits.cpus_per_node or part.cpus)
-        and memory_mib <= (part.limits.memory_mib_per_node or part.memory_mib)
+        if cpus <= min(part.cpus, part.limits.cpus_per_node or part.cpus)
+        and memory_mib <= min(part.memory_mib, part.limits.memory_mib_per_node or part.memory_mib)
         and (gres is None or (part.gres.startswith(gres) and accelerators <= part.accelerators))
     ]
     if not fitting or (partition is not None and sum(part.nodes for part in fitting) < grant.nodes):
         return f"{grant.nodes} nodes with {cpus} CPUs, {memory_mib} MiB and {accelerators} accelerators can't be had"
-    most = fitting[0].limits.nodes
-    if most is not None and grant.nodes > most:
-        return f"{grant.nodes} nodes are over the partition's limit of {most} nodes to a job"
+    most = [part.limits.nodes or grant.nodes for part in fitting]
+    if grant.nodes > max(most):
+        return f"{grant.nodes} nodes are over the partition's limit of {max(most)} nodes to a job"
     limits = [part.limit_minutes for part in fitting]
     if all(limit is not None and limit < minutes for limit in limits):
         return f"jobs of {minutes} minutes are over the partition's limit"
