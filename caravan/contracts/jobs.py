@@ -123,10 +123,13 @@ class Container(Model):
 
     def among(self, images: Sequence[str]) -> bool:
         """Whether the image is one of these, or below one: `docker://registry.example/lab` has `…/lab/a:1`, and not `…/lab2`."""
-        return any(
-            self.image == image or self.image.startswith(tuple(image.rstrip("/") + end for end in "/:@"))
-            for image in images
-        )
+        return any(self.image == image or _goes_on(self.image, image.rstrip("/")) for image in images)
+
+
+def _goes_on(image: str, start: str) -> bool:
+    """Whether it is below `start`, or that with a tag or digest. These have no `/`: behind a registry, `:1/a` is another port."""
+    rest = image.removeprefix(start) if image.startswith(start) else ""
+    return rest.startswith("/") or (rest.startswith((":", "@")) and "/" not in rest and "://" in start)
 
 
 def exactly_one(script: str | None, container: Container | None) -> None:

@@ -61,6 +61,19 @@ def test_an_image_is_among_those_that_it_is_below(images: list[str], runs: bool)
     assert Container(image=IMAGE).among(images) is runs
 
 
+@pytest.mark.parametrize(
+    ("image", "allowed", "runs"),
+    [
+        ("docker://python:3.13", "docker://python", True),
+        ("docker://registry.example/lab@sha256:0a", "docker://registry.example/lab", True),
+        ("docker://registry.example:9/lab", "docker://registry.example", False), ("docker://lab:9/a", "docker://lab", False),
+        ("/images/a.sif", "/images", True), ("/images@x/a.sif", "/images", False), ("/images@x.sif", "/images/", False),
+    ],
+)  # fmt: skip
+def test_what_begins_as_an_image_does_may_be_another_port_or_folder(image: str, allowed: str, runs: bool) -> None:
+    assert Container(image=image).among([allowed]) is runs
+
+
 def test_an_adapter_has_the_capability_when_it_says_which_images_run() -> None:
     takes = {name for name, adapter in installed().items() if isinstance(adapter, TakesContainers)}
     told = {name for name, adapter in installed().items() if "container" in adapter.descriptor.capabilities}
