@@ -10,6 +10,7 @@ from caravan.contracts.jobs import Container
 from caravan.contracts.parties import TenantDraft
 from services.broker.adapters.port import TakesContainers, installed
 from services.broker.adapters.slurm import adapter as slurm
+from services.broker.adapters.slurm.settings import Settings
 from tests.broker.conftest import Shop
 from tests.broker.market import Market, sold
 
@@ -84,6 +85,13 @@ def test_a_slurm_site_runs_containers_where_its_settings_say_how() -> None:
     assert slurm.images(SITE) is None
     assert slurm.images({**SITE, "containers": {"runtime": "apptainer"}}) == ("docker://", "oras://", "/")
     assert slurm.images({**SITE, "containers": {"runtime": "apptainer", "images": ["/i"]}}) == ("/i",)
+
+
+@pytest.mark.parametrize("folder", ["/a:b", "/a,b"])
+def test_a_folder_that_apptainer_would_read_otherwise_refuses_the_site(folder: str) -> None:
+    Settings.model_validate({**SITE, "folder": folder})
+    with pytest.raises(ValidationError, match="apptainer"):
+        Settings.model_validate({**SITE, "folder": folder, "containers": {"runtime": "apptainer"}})
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -72,7 +72,7 @@ class Containers(Model):
     """How the nodes run containers."""
 
     runtime: Literal["apptainer"] = Field(
-        description="1.1 or newer, on every node, as each tenant's user may run it. `folder` then has no colon in its path."
+        description="1.1 or newer, on every node, as each tenant's user may run it. `folder` then has no colon or comma in its path."
     )
     program: Program = Field(
         default="apptainer", description="Its name in /usr/local/bin, /usr/bin or /bin, or its path."
@@ -120,6 +120,12 @@ class Settings(Model):
         default=30,
         description="How long slurmrestd may be silent. It answers after up to 18 s while slurmctld is away.",
     )
+
+    @model_validator(mode="after")
+    def _folder_can_be_bound(self) -> Self:
+        if self.containers is not None and {":", ","} & set(self.folder):
+            raise PydanticCustomError("folder", "apptainer reads a colon or comma in the path of `folder` as its own")
+        return self
 
     def of(self, partition: str | None) -> Partition:
         """What is said of a partition; of the default one for None."""
