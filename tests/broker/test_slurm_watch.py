@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from caravan.kernel import clock
 from services.broker.adapters.port import Backend, NotSeen, Seen
+from services.broker.adapters.slurm.errors import Answer
 from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
+from services.broker.adapters.slurm.reads import AT_ONCE, Reads
+from services.broker.adapters.slurm.rest import Rest
 from services.broker.adapters.slurm.watch import READS_PER_SECOND
 from tests.broker.slurm_double import SlurmDouble
 from tests.broker.test_slurm_sick import opened
@@ -265,3 +269,23 @@ async def test_what_is_chosen_beside_a_look_at_others_is_not_put_off(tmp_path: P
 
         await until(asked)
         assert await backend.changed(0.0) == references[:1]
+
+
+async def test_slurmctld_is_read_while_slurmdbd_is_frozen() -> None:
+    asked, frozen = list[str](), asyncio.Event()
+
+    class Frozen:
+        async def read(self, path: str, *, books: bool = False) -> Answer:
+            asked.append(path)
+            if books:
+                await frozen.wait()
+            return Answer(200, {"jobs": []}, ())
+
+    reads = Reads(cast(Rest, Frozen()), "one")
+    waiting = asyncio.gather(*(reads.books(job) for job in range(2 * AT_ONCE)))
+    await asyncio.sleep(0)
+    assert len(asked) == AT_ONCE, "more than that slurmdbd isn't asked at once"
+    async with asyncio.timeout(10):
+        assert await reads.job("7") == []
+    frozen.set()
+    assert await waiting == [[]] * 2 * AT_ONCE

@@ -11,6 +11,7 @@ from services.broker.adapters.slurm.rest import Rest, readable
 
 log = get_logger(__name__)
 AT_ONCE: Final = 2
+"""Of slurmctld, and of slurmdbd: what waits for the one doesn't wait for the other, which may be frozen."""
 
 
 class Reads:
@@ -19,7 +20,7 @@ class Reads:
     def __init__(self, rest: Rest, cluster: str) -> None:
         self._rest = rest
         self._cluster = cluster
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots, self._books_slots = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
 
     async def job(self, task: str) -> list[Record]:
         """What slurmctld has of a job, or of an array's task (`12_3`): nothing, when it has forgotten it. Raises Unavailable."""
@@ -35,7 +36,7 @@ class Reads:
     async def books(self, job: int) -> list[Record] | None:
         """What slurmdbd has of it. None: it is away, or late."""
         try:
-            async with self._slots:
+            async with self._books_slots:
                 answer = await self._rest.read(f"job/{job}", books=True)
             with readable():
                 jobs = [from_books(job) for job in answer.content.get("jobs") or []]
