@@ -124,6 +124,22 @@ async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_g
         assert double.reads("jobs/state")[-1] == f"jobs/state?job_id={other}"
 
 
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_what_is_run_again_before_the_books_have_its_end_is_seen(version: str, tmp_path: Path) -> None:
+    double = SlurmDouble(version)
+    references = double.fill(1, "COMPLETED")
+    (job,) = double.jobs
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        double.jobs[job] = {0: "RUNNING"}
+
+        async def runs() -> bool:
+            (found,) = (await backend.observe(references)).values()
+            return any(run.ended_at is None for run in seen(found).runs)
+
+        await until(runs)
+
+
 async def test_as_many_are_asked_for_in_a_question_as_its_address_has_room_for(tmp_path: Path) -> None:
     double = SlurmDouble(LISTS)
     room = QUERY_BYTES // len("job_id=100000&")

@@ -233,7 +233,8 @@ class Watch:
         item.known.stands([record.state for record in ours], second)
         quiet = item.looked([(record.job, record.state, record.reason) for record in ours], at)
         item.was_caught_up()
-        if text not in self._turns.queue and item.known.live:
+        # what has ended can be requeued until the books have its end
+        if text not in self._turns.queue and item.known.present and item.phase is not Phase.SETTLED:
             self._turns.queue.due(text, at + interval(quiet, len(self._turns.queue), READS_PER_SECOND))
 
     def _follow_up(self, text: str, at: float) -> None:
