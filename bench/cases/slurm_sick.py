@@ -74,7 +74,7 @@ def slurm_sick(trial: Trial) -> Verdict:
         for name, one in found.items()
     ]
     return Verdict(
-        not any(count for one in found.values() for count in one.faults.values()),
+        (bool(found) or not trial.long) and not any(count for one in found.values() for count in one.faults.values()),
         "; ".join(figures) or "no release",
         {name: vars(one) for name, one in found.items()},
     )

@@ -27,15 +27,6 @@ FIELDS = FORMAT.split(",")
 TOLD = tuple(f"{name}={value}" for name, value in IN_UTC.items())
 
 
-def sacct_of(cluster: Cluster, folder: Path) -> Path:
-    """A `sacct` that is the cluster's."""
-    made = folder / "sacct"
-    enter = f"nsenter --target={cluster.pid} --mount --pid --uts chroot {cluster.folder}/root"
-    made.write_text(f'#!/bin/sh\nexec {enter} env TZ="$TZ" SLURM_TIME_FORMAT="$SLURM_TIME_FORMAT" sacct "$@"\n')
-    made.chmod(0o755)
-    return made
-
-
 def cell(row: str, field: str) -> str:
     return row.split("|")[FIELDS.index(field)]
 
@@ -99,7 +90,8 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
     slurm_cluster: Callable[[Release], Cluster], tmp_path: Path
 ) -> None:
     cluster = slurm_cluster(RELEASES[1])
-    sacct = sacct_of(cluster, tmp_path)
+    cluster.offer("sacct", tmp_path)
+    sacct = tmp_path / "sacct"
     with ExitStack() as ends:
         stage = Slurm(cluster, ends)
         async with Platform(tmp_path / "platform").start(CARAVAN_LOG_LEVEL="warning") as platform:
