@@ -112,7 +112,7 @@ async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
                 await until(lambda: _well(health), "the site to be well again")
             found["sicknesses not given"] = sum(proxy.left().values())
             found["kinds that nobody expects"] = len(set(proxy.asked) - (set(KINDS) - UNASKED[cluster.release]))
-            found["never degraded"] = int(not any(state.startswith("degraded: ") for state in health))
+            found["never unavailable"] = int(not any(state.startswith("unavailable: ") for state in health))
             for fault, count in found.items():
                 if count:
                     trial.say(f"{cluster.release}: {fault}: {count}")
