@@ -155,7 +155,8 @@ async def test_an_image_file_runs_what_it_names_with_the_args(site: Site, image:
 
 
 async def test_a_cancelled_one_is_told_and_has_its_time_to_end(site: Site, image: str) -> None:
-    script = 'trap "told=yes" TERM; echo up; while test -z "$told"; do sleep 0.1; done; sleep 1; echo done'
+    # what is cancelled in the second of its start has held nothing
+    script = 'trap "told=yes" TERM; sleep 1; echo up; while test -z "$told"; do sleep 0.1; done; sleep 1; echo done'
     reference = await start(site, shell(image, script))
     await site.has_said(reference, "up")
     await site.backend.cancel(reference)
