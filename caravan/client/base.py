@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 import httpx
 from pydantic import BaseModel, TypeAdapter
@@ -14,10 +14,12 @@ from caravan.kernel import ids
 from caravan.kernel.events import AuditEntry
 from caravan.kernel.logs import current_request_id
 from caravan.kernel.pages import Page
+from caravan.kernel.transport import Transport
 
 T = TypeVar("T")
 P = ParamSpec("P")
 Token = str | Callable[[], str]
+CONNECTIONS: Final = 100
 
 
 @cache
@@ -56,7 +58,7 @@ class Client:
     """One service's API. Methods are named after its operations, take and give contracts, and raise the server's problems.
 
     `base_url` is where the service answers, without /v1. `token` may be a function, asked before each call, so that
-    short-lived tokens stay fresh. `transport`: another way there than httpx's own; `InProcess` for a service of this process.
+    short-lived tokens stay fresh. `transport`: another way there than over sockets; `InProcess` for a service of this process.
     Every method raises Problem (see caravan/contracts/problems.py) or ServiceUnavailable.
     """
 
@@ -70,12 +72,11 @@ class Client:
         self._token = token
         self._timeout = timeout
         self._inside = transport if isinstance(transport, InProcess) else None
+        outside = None if isinstance(transport, InProcess) else transport
         self._http = httpx.AsyncClient(
             base_url=base_url.rstrip("/"),
-            transport=None if isinstance(transport, InProcess) else transport,
+            transport=outside or Transport(CONNECTIONS),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
-            trust_env=False,
         )
 
     async def aclose(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 
+from caravan.kernel.transport import Transport
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
 from services.broker.adapters.slurm.dialect import Dialect, dialects
 from services.broker.adapters.slurm.errors import Answer, faults
@@ -34,7 +35,7 @@ class Rest:
         self._url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            transport=Transport(CONNECTIONS),
         )
 
     async def close(self) -> None:
