@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from caravan.contracts.dispatch import Submission
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 from services.broker.adapters import local
 from services.broker.adapters.local import files

@@ -7,7 +7,8 @@ from bench.agents import Agents
 from bench.case import Trial
 from bench.platform import Market, Platform, until
 from bench.steps import Hold
-from caravan.contracts.jobs import Job, JobSpec
+from caravan.contracts.jobs import Job
+from caravan.contracts.spec import JobSpec
 
 AFTER_SECONDS = 1.5
 """Whatever the thawed one still does, it does in this time."""

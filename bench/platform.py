@@ -23,7 +23,6 @@ import httpx
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient
 from caravan.contracts.funds import DepositDraft
-from caravan.contracts.jobs import JobSpec, Resources
 from caravan.contracts.offerings import (
     AgentPlace,
     Capacity,
@@ -37,6 +36,7 @@ from caravan.contracts.offerings import (
 )
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
 from caravan.contracts.problems import AdapterUnknown, UnknownReference
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound

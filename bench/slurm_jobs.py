@@ -14,7 +14,8 @@ from bench.independent import slurm_runs
 from bench.independent.slurm_runs import Row
 from bench.platform import Market, Platform, until
 from caravan.client import each
-from caravan.contracts.jobs import Array, ArrayTask, Job, JobSpec, JobState, Resources
+from caravan.contracts.jobs import ArrayTask, Job, JobState
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.contracts.statements import EntryKind, Line
 from caravan.kernel import clock
 from tests.backends.slurm import Cluster

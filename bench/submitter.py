@@ -7,7 +7,8 @@ import httpx
 
 from bench.platform import Market, Platform, until
 from caravan.client import each
-from caravan.contracts.jobs import Job, JobSpec
+from caravan.contracts.jobs import Job
+from caravan.contracts.spec import JobSpec
 
 AGAIN_SECONDS = 0.2
 

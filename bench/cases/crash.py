@@ -11,7 +11,8 @@ from bench.platform import Market, Platform, open_market, until
 from bench.steps import Hold
 from bench.submitter import Submitter, all_settled
 from caravan.client import AccountingClient, BrokerClient, each
-from caravan.contracts.jobs import ArrayTask, Job, JobSpec, JobState, Resources
+from caravan.contracts.jobs import ArrayTask, Job, JobState
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut, PeriodState
 from caravan.kernel import clock
 

@@ -7,7 +7,8 @@ from bench.agents import SWEEP, Agents
 from bench.case import Trial, Verdict, case
 from bench.freezing import Freezer
 from bench.platform import Platform, open_market, until
-from caravan.contracts.jobs import JobSpec, JobState, Resources
+from caravan.contracts.jobs import JobState
+from caravan.contracts.spec import JobSpec, Resources
 
 FROZEN_AT = ("before_stage", "after_stage", "after_commit")
 

@@ -13,8 +13,8 @@ from bench.cases.load import occupy, spec
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
 from caravan.contracts.dispatch import LeaseRequest, Report
-from caravan.contracts.jobs import JobSpec, Resources
 from caravan.contracts.problems import LeaseTaken
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from services.broker.adapters.port import installed
 

@@ -13,8 +13,8 @@ from bench.case import Trial, Verdict, case
 from bench.platform import SERVICES, Market, Platform, eventually, open_market, until
 from caravan.client import each
 from caravan.contracts.funds import BudgetDraft, DepositDraft
-from caravan.contracts.jobs import JobSpec, Resources
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
 from caravan.kernel import clock
 from caravan.kernel.money import Money

@@ -8,7 +8,7 @@ from bench.case import Trial, Verdict, case
 from bench.platform import Market, Platform, open_market, until
 from bench.steps import Hold
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import JobSpec, Resources
+from caravan.contracts.spec import JobSpec, Resources
 
 CLIENTS = 20
 

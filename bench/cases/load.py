@@ -14,7 +14,7 @@ import httpx
 from bench.case import Trial, Verdict, case
 from bench.platform import Market, Platform, free_ports, open_market, until
 from bench.wrk import POST, Load, a_few, at_hand, load
-from caravan.contracts.jobs import JobSpec, Resources
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 
 GOAL = 5.0

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.case import Trial, Verdict, case
 from bench.platform import SERVICES, Market, Platform, open_market, until
-from caravan.contracts.jobs import JobSpec, Resources
+from caravan.contracts.spec import JobSpec, Resources
 
 CHECKS: Final = (
     "not_a_server_error",

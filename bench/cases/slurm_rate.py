@@ -13,7 +13,7 @@ from bench.case import Trial, Verdict, case
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import JobBatch, JobSpec, Resources
+from caravan.contracts.spec import JobBatch, JobSpec, Resources
 from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 from tests.backends.slurm.cluster import running

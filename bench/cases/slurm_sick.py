@@ -17,7 +17,8 @@ from bench.demo.stages import Slurm
 from bench.platform import QUICK_AGENTS, Market, Platform, open_market, until
 from bench.sick_proxy import KINDS, SICKNESSES, SickProxy
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import Job, JobSpec, JobState, Resources
+from caravan.contracts.jobs import Job, JobState
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from tests.backends.slurm import RELEASES, Cluster, LeftOut, must_run
 from tests.backends.slurm.cluster import running

@@ -21,8 +21,9 @@ from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, eventually, open_market, until
 from caravan.client import BrokerClient
 from caravan.contracts.funds import DepositDraft
-from caravan.contracts.jobs import JobSpec, JobState, Resources
+from caravan.contracts.jobs import JobState
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, TenantDraft
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel.money import Money
 from tests.backends.slurm import RELEASES, Cluster, LeftOut, must_run
 from tests.backends.slurm.cluster import running

@@ -9,9 +9,11 @@ from bench.demo.telling import Teller, WentWrong, clock, cores, no, short, yes
 from bench.demo.world import World
 from caravan.client import ServiceUnavailable
 from caravan.contracts.funds import BudgetDraft, DepositDraft
-from caravan.contracts.jobs import Array, ArrayTask, JobSpec, JobState, LogChunk, Quote, Resources
+from caravan.contracts.jobs import ArrayTask, JobState, LogChunk
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, TenantDraft
 from caravan.contracts.problems import BudgetExceeded, LogUnavailable, NoLogYet, NoOfferingFits, UnknownReference
+from caravan.contracts.quotes import Quote
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import clock as time
 from caravan.kernel.money import Money
 

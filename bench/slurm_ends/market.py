@@ -9,7 +9,6 @@ from typing import Any, Final
 from bench.platform import Platform, eventually, until
 from bench.slurm_ends.asked import CORES_PER_NODE, Asked, Place
 from caravan.contracts.funds import DepositDraft
-from caravan.contracts.jobs import Array, JobSpec, Resources, Where
 from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
@@ -24,6 +23,7 @@ from caravan.contracts.offerings import (
     Tier,
 )
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.spec import Array, JobSpec, Resources, Where
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 

@@ -27,7 +27,8 @@ from bench.slurm_ends.compare import Compared, compare
 from bench.slurm_ends.telling import Telling
 from bench.steps import Hold
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import AttemptState, JobBatch, JobState
+from caravan.contracts.jobs import AttemptState, JobState
+from caravan.contracts.spec import JobBatch
 from tests.backends.slurm import Cluster, Release
 from tests.backends.slurm.cluster import running
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, ServiceUnavailable
-from caravan.contracts.jobs import Refusal
+from caravan.contracts.quotes import Refusal
 from caravan.kernel.problems import Problem
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
-from caravan.contracts.jobs import ArrayTask, Attempt, Candidate, HoldState, Job, JobDetail, JobEvent, JobState, Quote
+from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
 from caravan.contracts.offerings import Component, OfferingPrice, Tariff
+from caravan.contracts.quotes import Candidate, Quote
 from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
 from caravan.sacct.reconcile import Difference, Figures, Kind, Reconciliation
 

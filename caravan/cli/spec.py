@@ -16,8 +16,8 @@ from caravan.cli import sbatch
 from caravan.cli.asking import ask, misused, text_of, wrong_input
 from caravan.cli.sbatch import values
 from caravan.client import Peers, each
-from caravan.contracts.jobs import JobSpec
 from caravan.contracts.offerings import Accelerator as Kind
+from caravan.contracts.spec import JobSpec
 
 DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 MEMORY: Final = re.compile(r"(\d+)\s*(MiB|M|GiB|G|TiB|T)?", re.IGNORECASE)

@@ -13,19 +13,9 @@ from caravan.contracts.dispatch import (
     Reported,
     Work,
 )
-from caravan.contracts.jobs import (
-    ArrayTask,
-    Attempt,
-    Job,
-    JobAnswers,
-    JobBatch,
-    JobDetail,
-    JobEvent,
-    JobSpec,
-    JobState,
-    LogChunk,
-    Quote,
-)
+from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobAnswers, JobDetail, JobEvent, JobState, LogChunk
+from caravan.contracts.quotes import Quote
+from caravan.contracts.spec import JobBatch, JobSpec
 from caravan.kernel.pages import Page
 
 

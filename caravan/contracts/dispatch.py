@@ -11,18 +11,9 @@ from pydantic import Field, model_validator
 
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
 from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, OfferingId, SiteId, TenantId
-from caravan.contracts.jobs import (
-    Container,
-    EnvName,
-    EnvValue,
-    Index,
-    Outcome,
-    Resources,
-    RunState,
-    Script,
-    exactly_one,
-)
+from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteState
+from caravan.contracts.spec import Container, EnvName, EnvValue, Index, Resources, Script, exactly_one
 from caravan.contracts.usage import HourUsage, Span
 
 

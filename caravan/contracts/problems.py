@@ -1,7 +1,7 @@
 """Every problem of the domain. The docstring is what a person reads; the client raises the same classes."""
 
 from caravan.contracts.base import Instant, Second
-from caravan.contracts.jobs import Refusal
+from caravan.contracts.quotes import Refusal
 from caravan.kernel.money import Money
 from caravan.kernel.problems import Problem
 

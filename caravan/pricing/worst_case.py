@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import PriceComponent
 from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.contracts.quotes import PriceComponent
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
 from caravan.pricing.amounts import FREE, fen_per_quantity

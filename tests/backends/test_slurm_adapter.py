@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Outcome, Resources
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 from services.broker.adapters.port import RunSeen, Seen
 from tests.backends.slurm import RELEASES, Cluster, Release

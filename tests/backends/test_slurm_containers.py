@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Container, Outcome
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Container
 from services.broker.adapters.port import Seen
 from tests.backends.slurm import RELEASES, Cluster
 from tests.backends.test_slurm_adapter import on

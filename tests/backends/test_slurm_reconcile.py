@@ -17,8 +17,8 @@ from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
 from caravan.cli.reconciling import FORMAT, IN_UTC
 from caravan.contracts.funds import HoldStatus
-from caravan.contracts.jobs import Array, JobSpec, Resources
 from caravan.contracts.slurm import run_identity
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import clock, ids
 from tests.backends.slurm import RELEASES, Cluster, Release
 

@@ -30,8 +30,9 @@ from caravan.contracts.dispatch import (
     Work,
     WorkItem,
 )
-from caravan.contracts.jobs import Resources, RunState
+from caravan.contracts.jobs import RunState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
+from caravan.contracts.spec import Resources
 from caravan.contracts.usage import HourUsage
 from caravan.kernel import clock, ids
 from caravan.kernel.clock import floor_second

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers
 from caravan.client.inprocess import Reply
 from caravan.contracts.funds import DepositDraft, Funds, Hold
-from caravan.contracts.jobs import Array, HoldState, Job, JobDetail, JobSpec, JobState, Resources, Where
+from caravan.contracts.jobs import HoldState, Job, JobDetail, JobState
 from caravan.contracts.offerings import (
     AdapterDescriptor,
     AgentPlace,
@@ -32,6 +32,7 @@ from caravan.contracts.offerings import (
 )
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
 from caravan.contracts.problems import AdapterUnknown, UnknownReference
+from caravan.contracts.spec import Array, JobSpec, Resources, Where
 from caravan.kernel import clock, ids
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound

@@ -16,7 +16,7 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProc
 from caravan.contracts import events
 from caravan.contracts.dispatch import LeaseRequest, Report, SiteReport
 from caravan.contracts.funds import HoldAnswer
-from caravan.contracts.jobs import Array, ArrayTask, Attempt, Job, JobSpec, Resources
+from caravan.contracts.jobs import ArrayTask, Attempt, Job
 from caravan.contracts.offerings import (
     AgentPlace,
     Capacity,
@@ -31,6 +31,7 @@ from caravan.contracts.offerings import (
     Tier,
 )
 from caravan.contracts.parties import Project, Provider, ProviderKind, ProviderState, Tenant
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.contracts.usage import JobSettled, RunFinal, SiteProgress, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.events import Event

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, Grant, ReportItem
-from caravan.contracts.jobs import Array, AttemptState, HoldState, JobSpec, JobState, Resources
+from caravan.contracts.jobs import AttemptState, HoldState, JobState
 from caravan.contracts.offerings import Capacity
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import ids
 from caravan.kernel.database import table_of
 from caravan.kernel.tables import outbox

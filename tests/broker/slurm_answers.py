@@ -3,7 +3,7 @@
 from typing import Any
 
 from caravan.contracts.dispatch import Submission
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 
 TAG = "01a210da6c876c0b26f20b1a0491542a"

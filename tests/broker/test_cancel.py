@@ -3,8 +3,9 @@
 import pytest
 
 from caravan.contracts.dispatch import Desired, Verdict
-from caravan.contracts.jobs import Array, HoldState, Job, JobState, Outcome, PendingReason
+from caravan.contracts.jobs import HoldState, Job, JobState, Outcome, PendingReason
 from caravan.contracts.problems import WrongState
+from caravan.contracts.spec import Array
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from tests.broker.conftest import Shop

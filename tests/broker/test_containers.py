@@ -6,8 +6,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from caravan.contracts.jobs import Container
 from caravan.contracts.parties import TenantDraft
+from caravan.contracts.spec import Container
 from services.broker.adapters.port import TakesContainers, installed
 from services.broker.adapters.slurm import adapter as slurm
 from services.broker.adapters.slurm.settings import Settings

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Array, JobSpec, Reason, Resources
 from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
@@ -27,6 +26,8 @@ from caravan.contracts.offerings import (
     Tier,
 )
 from caravan.contracts.parties import Provider, ProviderKind, ProviderState, Tenant
+from caravan.contracts.quotes import Reason
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import ids
 from caravan.kernel.money import Money
 from services.broker.adapters.fake import adapter as fake

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from caravan.client import CatalogClient
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, LogAnswer, Verdict
-from caravan.contracts.jobs import Array
 from caravan.contracts.offerings import AdapterDescriptor, SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
+from caravan.contracts.spec import Array
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tables import leases

@@ -4,8 +4,9 @@ import pytest
 
 from caravan.client import AccountingClient, each
 from caravan.contracts.funds import BudgetDraft, HoldBatch, HoldOutcomes
-from caravan.contracts.jobs import HoldState, JobAnswers, JobBatch, PendingReason
+from caravan.contracts.jobs import HoldState, JobAnswers, PendingReason
 from caravan.contracts.problems import BudgetExceeded, InsufficientFunds, NoOfferingFits, UnknownReference
+from caravan.contracts.spec import JobBatch
 from caravan.kernel import clock, ids
 from caravan.kernel.idempotency import Key
 from caravan.kernel.money import Money

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.jobs import HoldState, JobSpec
+from caravan.contracts.jobs import HoldState
+from caravan.contracts.spec import JobSpec
 from caravan.kernel.database import affected
 from caravan.kernel.problems import KeyReused, StillRunning
 from caravan.kernel.tables import idempotency

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Outcome, Resources
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 from services.broker.adapters import local
 from services.broker.adapters.local import files, leftovers, linux

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from caravan.client import each
-from caravan.contracts.jobs import Resources
 from caravan.contracts.offerings import OfferingState, SiteState
 from caravan.contracts.problems import NotSupportedHere, UnknownReference
+from caravan.contracts.spec import Resources
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from services.broker.adapters.local import adapter as local

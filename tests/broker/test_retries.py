@@ -4,8 +4,9 @@ import pytest
 import pytest_asyncio
 
 from caravan.contracts.dispatch import Desired, WorkItem
-from caravan.contracts.jobs import Array, AttemptState, HoldState, Job, JobState, Outcome, PendingReason
+from caravan.contracts.jobs import AttemptState, HoldState, Job, JobState, Outcome, PendingReason
 from caravan.contracts.problems import WrongState
+from caravan.contracts.spec import Array
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from tests.broker.hand import Hand, Run

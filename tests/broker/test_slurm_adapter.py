@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Container, Outcome, Resources
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Container, Resources
 from caravan.kernel import clock
 from services.broker.adapters import slurm
 from services.broker.adapters.port import NotSeen, Rejected, Seen, Unavailable

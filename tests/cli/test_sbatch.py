@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app, sbatch
 from caravan.cli.sbatch import options, values
 from caravan.cli.spec import Wanted
-from caravan.contracts.jobs import JobSpec
 from caravan.contracts.offerings import Accelerator
+from caravan.contracts.spec import JobSpec
 
 ROOT = Path(__file__).parents[2]
 CATALOG = [

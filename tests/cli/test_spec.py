@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from caravan.cli import app
 from caravan.cli.spec import Wanted, array, memory_mib, seconds
-from caravan.contracts.jobs import Container, JobSpec
+from caravan.contracts.spec import Container, JobSpec
 
 PROJECT = "prj_" + "0" * 32
 NOTHING: dict[str, Any] = dict.fromkeys(Wanted.__dataclass_fields__)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from caravan.contracts.dispatch import Submission
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 from services.broker.adapters import fake, local, slurm
 from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext

@@ -13,7 +13,8 @@ import pytest
 from bench.platform import SERVICES, Platform, open_market, until
 from caravan.client import each
 from caravan.contracts.funds import HoldStatus
-from caravan.contracts.jobs import Array, JobSpec, JobState, Resources
+from caravan.contracts.jobs import JobState
+from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.contracts.statements import PeriodCut, PeriodState, StatementParty
 from caravan.kernel import clock
 from caravan.kernel.money import Money

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from caravan.cli.sbatch import values
 from caravan.cli.sbatch.options import REFUSED, WARNED
 from caravan.cli.sbatch.request import Note, Request, Written
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 
 T = TypeVar("T")
 DEFAULT_WALLTIME_SECONDS: Final = 3600

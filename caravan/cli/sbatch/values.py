@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from caravan.contracts.jobs import MAX_ARRAY_INDEX
+from caravan.contracts.spec import MAX_ARRAY_INDEX
 
 KIB: Final = {"K": 1, "M": 1024, "G": 1024**2, "T": 1024**3}
 TIMES: Final = {"": 1, "k": 1024, "m": 1024**2}

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from caravan.contracts.dispatch import Grant, Submission
-from caravan.contracts.jobs import Outcome, Resources, RunState
+from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
+from caravan.contracts.spec import Resources
 from caravan.contracts.usage import Span
 
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
-from caravan.contracts.jobs import AttemptState, JobSpec, JobState, Outcome, PendingReason, RunState
+from caravan.contracts.jobs import AttemptState, JobState, Outcome, PendingReason, RunState
+from caravan.contracts.spec import JobSpec
 from caravan.contracts.usage import RunFinal, UsageRecord, hour_key
 from caravan.kernel import clock, feed, ids
 from services.broker.jobs import store

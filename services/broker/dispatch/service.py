@@ -26,9 +26,10 @@ from caravan.contracts.dispatch import (
     Work,
     WorkItem,
 )
-from caravan.contracts.jobs import AttemptState, JobSpec
+from caravan.contracts.jobs import AttemptState
 from caravan.contracts.offerings import InventoryItem, SiteHealth, SiteReported, SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
+from caravan.contracts.spec import JobSpec
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, feed, ids, leases, steps
 from caravan.kernel.database import Database, affected

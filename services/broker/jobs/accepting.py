@@ -6,8 +6,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldAnswer
-from caravan.contracts.jobs import HoldState, Job, JobSpec, JobState
+from caravan.contracts.jobs import HoldState, Job, JobState
 from caravan.contracts.problems import NoOfferingFits
+from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared

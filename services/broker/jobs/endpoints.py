@@ -5,18 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from caravan.contracts.ids import JobId, ProjectId
-from caravan.contracts.jobs import (
-    ArrayTask,
-    Attempt,
-    Job,
-    JobAnswers,
-    JobBatch,
-    JobDetail,
-    JobEvent,
-    JobSpec,
-    JobState,
-    LogChunk,
-)
+from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobAnswers, JobDetail, JobEvent, JobState, LogChunk
 from caravan.contracts.problems import (
     BudgetExceeded,
     InsufficientFunds,
@@ -27,6 +16,7 @@ from caravan.contracts.problems import (
     UnknownReference,
     WrongState,
 )
+from caravan.contracts.spec import JobBatch, JobSpec
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import (
     BATCH_BYTES,

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired
-from caravan.contracts.jobs import AttemptState, HoldState, JobSpec, JobState, PendingReason, Placement, Refusal
+from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
+from caravan.contracts.quotes import Placement, Refusal
+from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock, ids
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared

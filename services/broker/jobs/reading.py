@@ -5,18 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
 
-from caravan.contracts.jobs import (
-    ArrayTask,
-    Attempt,
-    AttemptState,
-    Job,
-    JobDetail,
-    JobEvent,
-    JobSpec,
-    JobState,
-    Outcome,
-    Placement,
-)
+from caravan.contracts.jobs import ArrayTask, Attempt, AttemptState, Job, JobDetail, JobEvent, JobState, Outcome
+from caravan.contracts.quotes import Placement
+from caravan.contracts.spec import JobSpec
 from caravan.kernel.database import Database
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.problems import NotFound

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from caravan.client import AccountingClient, ServiceUnavailable
 from caravan.contracts.dispatch import Desired
 from caravan.contracts.funds import HoldBatch, HoldOutcome, JobHoldRequest
-from caravan.contracts.jobs import AttemptState, Job, JobAnswer, JobAnswers, JobBatch, JobSpec, JobState
+from caravan.contracts.jobs import AttemptState, Job, JobAnswer, JobAnswers, JobState
 from caravan.contracts.problems import HoldOutdated, NoOfferingFits, UnknownReference, WrongState
+from caravan.contracts.spec import JobBatch, JobSpec
 from caravan.kernel import clock, idempotency, ids, steps
 from caravan.kernel.database import Database
 from caravan.kernel.idempotency import Answer, Key

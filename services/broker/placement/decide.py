@@ -10,8 +10,9 @@ from typing import Any, Final, Self
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Candidate, Container, JobSpec, Reason, Refusal, Resources
 from caravan.contracts.offerings import Capacity, OfferingState, PriceList, SiteState
+from caravan.contracts.quotes import Candidate, Reason, Refusal
+from caravan.contracts.spec import Container, JobSpec, Resources
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.pricing import UNCOVERED, WorstCase, windows, worst_case

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import Path
 
 from caravan.contracts.ids import QuoteId
-from caravan.contracts.jobs import JobSpec, Quote
 from caravan.contracts.problems import NotSupportedHere, UnknownReference
+from caravan.contracts.quotes import Quote
+from caravan.contracts.spec import JobSpec
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import OrgMember, Router, problems, provided
 from services.broker.placement.service import QuoteService

@@ -8,9 +8,10 @@ from typing import Final
 from sqlalchemy import insert, select, true
 from sqlalchemy.orm import Session
 
-from caravan.contracts.jobs import JobSpec, Quote
 from caravan.contracts.offerings import SiteState
 from caravan.contracts.problems import UnknownReference
+from caravan.contracts.quotes import Quote
+from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock, ids
 from caravan.kernel.database import Database, table_of
 from caravan.kernel.money import Money

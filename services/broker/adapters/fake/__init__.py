@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from caravan.contracts.base import Count, Model, Name, Positive
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Resources
 from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.spec import Resources
 from services.broker.adapters.fake.backend import FakeBackend
 from services.broker.adapters.fake.faults import Fault, Faults
 from services.broker.adapters.fake.site import FakeSite, HandClock

@@ -13,8 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Resources
 from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.spec import Resources
 from services.broker.adapters.local.backend import open_site
 from services.broker.adapters.local.grant import Settings, grant
 from services.broker.adapters.port import Backend, SiteContext

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Model, Positive
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 from services.broker.adapters.port import Rejected
 
 KILL_GRACE_SECONDS = 2

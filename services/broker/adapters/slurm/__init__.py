@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Resources
 from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.spec import Resources
 from services.broker.adapters.port import Backend, SiteContext
 from services.broker.adapters.slurm.backend import open_site
 from services.broker.adapters.slurm.grant import grant

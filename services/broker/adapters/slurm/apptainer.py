@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
-from caravan.contracts.jobs import Container
+from caravan.contracts.spec import Container
 from services.broker.adapters.slurm.settings import Containers
 
 

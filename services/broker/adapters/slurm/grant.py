@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.jobs import Resources
+from caravan.contracts.spec import Resources
 from services.broker.adapters.port import Rejected
 from services.broker.adapters.slurm.settings import Settings, Target, said
 

@@ -1,0 +1,89 @@
+"""Where a job could run, at what price, and why not elsewhere: as a quote, and as the placement that was decided."""
+
+from pydantic import Field
+
+from caravan.contracts.base import Instant, Model, Name, Prose
+from caravan.contracts.ids import (
+    JobId,
+    OfferingId,
+    OrganizationId,
+    PlacementId,
+    PriceListId,
+    ProjectId,
+    ProviderId,
+    QuoteId,
+    SiteId,
+)
+from caravan.contracts.offerings import Capacity, Tier
+from caravan.kernel.money import Money
+
+
+class Reason(Model):
+    """Why an offering was refused, in a form for people and for programs."""
+
+    code: Name
+    detail: Prose
+    field: str | None = Field(default=None, description="JSON pointer into the spec that would have to change.")
+    asked: str | None = None
+    limit: str | None = None
+
+
+class PriceComponent(Model):
+    """One factor of a worst case: quantity x unit price = amount."""
+
+    component: str
+    tariff: str
+    quantity: int = Field(description="In the component's unit: core-, accelerator-, node-seconds, MiB-seconds, jobs.")
+    unit_price: str
+    amount: Money
+
+
+class Candidate(Model):
+    """An offering on which the job could run, with what it may cost at most."""
+
+    offering: OfferingId
+    offering_name: Name
+    provider: ProviderId
+    provider_name: Name
+    site: SiteId
+    tier: Tier
+    price_list: PriceListId
+    price_list_revision: int
+    worst_case: Money = Field(
+        description="What is set aside: all tasks to their full walltime at the dearest prices ahead."
+    )
+    components: tuple[PriceComponent, ...]
+    capacity: Capacity = Field(description="What it would occupy there at once.")
+    has_room: bool
+    unavailable: Prose | None = Field(default=None, description="Why its site takes no new jobs for the time being.")
+
+
+class Refusal(Model):
+    """An offering on which the job can't run, with every reason."""
+
+    offering: OfferingId
+    offering_name: Name
+    provider: ProviderId
+    reasons: tuple[Reason, ...] = Field(min_length=1)
+
+
+class Quote(Model):
+    """The priced and explained answer to "where could this job run". Candidates are ranked, the best first."""
+
+    id: QuoteId
+    organization: OrganizationId
+    project: ProjectId
+    candidates: tuple[Candidate, ...]
+    refused: tuple[Refusal, ...]
+    created_at: Instant
+
+
+class Placement(Model):
+    """The decision behind an attempt; `chosen` is null when nothing had room."""
+
+    id: PlacementId
+    job: JobId
+    candidates: tuple[Candidate, ...]
+    refused: tuple[Refusal, ...]
+    chosen: OfferingId | None
+    created_at: Instant
