@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from pydantic import ValidationError
 
-from caravan.cli import show
+from caravan.cli import differences
 from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
 from caravan.cli.usage import SHOWN_FAULTS, SITE, lines_of, readable, zone_of
 from caravan.client import Peers
@@ -86,7 +86,7 @@ def site(
     if as_json:
         answer(found)
     else:
-        console().print(show.reconciliation(found))
+        console().print(differences.reconciliation(found))
     if found.differences or bad:
         raise typer.Exit(REFUSED)
 

@@ -14,7 +14,6 @@ from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail
 from caravan.contracts.offerings import Component, OfferingPrice, Tariff
 from caravan.contracts.quotes import Candidate, Quote
 from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
-from caravan.sacct.reconcile import Difference, Figures, Kind, Reconciliation
 
 STYLE: Final = {
     JobState.PENDING: "yellow",
@@ -40,17 +39,6 @@ UNIT: Final = {
     "job": "jobs",
 }
 """Of a component's quantity."""
-DIFFERENCE: Final = {
-    Kind.NOT_BILLED: "未计费 not billed",
-    Kind.NOT_AT_SLURM: "Slurm 账目中没有 not in Slurm's books",
-    Kind.NOT_FINAL: "未结清 ended at Slurm, not final here",
-    Kind.STILL_RUNS: "Slurm 中仍在运行 final here, runs at Slurm",
-    Kind.SECONDS: "秒数不同 other seconds",
-    Kind.CORES: "核数不同 other cores",
-    Kind.NODES: "节点数不同 other nodes",
-    Kind.ACCELERATORS: "加速卡数不同 other accelerators",
-    Kind.LINES: "计费与计量不符 not billed as metered",
-}
 Cell = str | Text
 
 
@@ -396,65 +384,3 @@ def usage_sums(found: UsageSums) -> Table:
         rows.append((one.span, one.site, owner, one.component.value, hours(one.component, one.quantity)))
     rows += [("total", "", "", component.value, hours(component, total)) for component, total in totals.items()]
     return table(("span", "!site", "!organization", "component", ">hours"), rows)
-
-
-def reconciliation(found: Reconciliation) -> RenderableType:
-    rows = [(DIFFERENCE[one.kind], one.identity or "", one.job or "", *_sides(one)) for one in found.differences]
-    rows += [
-        ("(open 未结束)", one.identity or "", one.job or "", figures(one.slurm), figures(one.caravan))
-        for one in found.open
-    ]
-    sums: list[tuple[str, Cell]] = [
-        ("from", when(found.start)),
-        ("to", when(found.end)),
-        ("usage complete until", when(found.complete_through)),
-        ("runs", f"{found.compared:,}"),
-        ("charged", str(found.charged)),
-        ("borne by the provider", str(found.borne_by_provider)),
-        ("open", f"{len(found.open):,}"),
-        ("unreadable lines", f"{found.unreadable:,}"),
-        ("differences 差异", Text(f"{len(found.differences):,}", style="bold")),
-    ]
-    parts: list[RenderableType] = [pairs(sums)]
-    if rows:
-        parts.insert(0, table(("difference", "!at Slurm", "!job", "Slurm", "Caravan"), rows))
-    return Group(*parts)
-
-
-def figures(found: Figures | None) -> str:
-    """`3,600 s, 4 cores, 1 nodes, 2 gpu:h100`."""
-    if found is None:
-        return ""
-    held = f"{found.seconds:,} s, {_counts(found.cores)} cores, {_counts(found.nodes)} nodes"
-    return held + (f", {_accelerators(found)}" if found.kinds else "")
-
-
-def _sides(one: Difference) -> tuple[str, str]:
-    """What Slurm and Caravan say of what differs."""
-    if one.kind is Kind.LINES and one.caravan is not None:
-        metered = one.caravan.quantities
-        wrong = [component for component in metered if one.billed.get(component, 0) != metered[component]]
-        return "", "\n".join(
-            f"metered {metered[name]:,}, billed {one.billed.get(name, 0):,} {UNIT[name]}" for name in wrong
-        )
-    return _side(one.kind, one.slurm), _side(one.kind, one.caravan)
-
-
-def _side(kind: Kind, found: Figures | None) -> str:
-    if found is None:
-        return ""
-    of = {
-        Kind.SECONDS: f"{found.seconds:,} s",
-        Kind.CORES: _counts(found.cores),
-        Kind.NODES: _counts(found.nodes),
-        Kind.ACCELERATORS: _accelerators(found),
-    }
-    return of.get(kind) or figures(found)
-
-
-def _counts(counts: Sequence[int]) -> str:
-    return " or ".join(str(count) for count in counts)
-
-
-def _accelerators(found: Figures) -> str:
-    return f"{_counts(found.accelerators)} {', '.join(found.kinds)}".strip()
