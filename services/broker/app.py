@@ -26,7 +26,7 @@ from services.broker.jobs.reading import JobReader
 from services.broker.jobs.service import JobService
 from services.broker.placement import copies
 from services.broker.placement import endpoints as quote_endpoints
-from services.broker.placement.decide import AdapterHere
+from services.broker.placement.question import AdapterHere
 from services.broker.placement.service import Placer, QuoteService
 from services.broker.settings import Settings
 

@@ -33,17 +33,9 @@ from caravan.kernel.money import Money
 from services.broker.adapters.fake import adapter as fake
 from services.broker.adapters.local import adapter as local
 from services.broker.placement.copies import CatalogView, Sold
-from services.broker.placement.decide import (
-    PASSING,
-    AdapterHere,
-    Decision,
-    Question,
-    Room,
-    SiteNow,
-    decide,
-    lasting,
-    to_hold,
-)
+from services.broker.placement.decide import Decision, decide, to_hold
+from services.broker.placement.question import AdapterHere, Question, Room, SiteNow
+from services.broker.placement.refusals import PASSING, lasting
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 ORGANIZATION, PROJECT = ids.new("org"), ids.new("prj")

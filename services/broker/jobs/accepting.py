@@ -18,7 +18,7 @@ from services.broker.jobs import funding, store
 from services.broker.jobs.funding import Ask
 from services.broker.jobs.models import JobRow, LabelRow, TaskRow
 from services.broker.jobs.planning import Planner
-from services.broker.placement.decide import Question
+from services.broker.placement.question import Question
 from services.broker.placement.service import Placer, organization_of
 
 _TASKS = Prepared(insert(table_of(TaskRow)))

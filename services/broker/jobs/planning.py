@@ -22,8 +22,10 @@ from services.broker.jobs import funding, store
 from services.broker.jobs.funding import Ask
 from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
 from services.broker.placement import capacity
-from services.broker.placement.decide import Decision, Option, Question, dearest, lasting
+from services.broker.placement.decide import Decision, Option, dearest
 from services.broker.placement.models import StoredPlacement
+from services.broker.placement.question import Question
+from services.broker.placement.refusals import lasting
 from services.broker.placement.service import Placer
 
 _KEEP: Final = Prepared(insert(table_of(StoredPlacement)))

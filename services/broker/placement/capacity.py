@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from caravan.contracts.offerings import Capacity, Offering
 from caravan.kernel.database import affected, table_of
 from caravan.kernel.prepared import Prepared
-from services.broker.placement.decide import Room
 from services.broker.placement.models import Occupied, Waiting
+from services.broker.placement.question import Room
 
 NEWEST: Final = "job_g"
 """Sorts after every job's id."""

@@ -22,8 +22,9 @@ from caravan.kernel.tokens import Caller
 from services.broker.dispatch.models import SiteRow
 from services.broker.placement import capacity
 from services.broker.placement.copies import Catalog, CatalogView, project_of
-from services.broker.placement.decide import AdapterHere, Decision, Question, RoomsOf, SiteNow, decide, to_hold
+from services.broker.placement.decide import Decision, decide, to_hold
 from services.broker.placement.models import StoredQuote
+from services.broker.placement.question import AdapterHere, Question, RoomsOf, SiteNow
 
 _sites_table = table_of(SiteRow)
 _SITES: Final = Prepared(

@@ -1,0 +1,152 @@
+"""Why a job can't run on an offering, or can't now: each check gives every reason that it finds. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from caravan.contracts.base import prose
+from caravan.contracts.offerings import OfferingState, PriceList, SiteState
+from caravan.contracts.quotes import Reason, Refusal
+from caravan.contracts.spec import Container, JobSpec
+from caravan.kernel import clock
+from caravan.pricing import UNCOVERED, windows
+from services.broker.placement.copies import CatalogView, Sold, approved
+from services.broker.placement.question import AdapterHere, Question, SiteNow
+
+PASSING: Final = frozenset(
+    {"paused", "provider_not_approved", "no_price", "adapter_version", "site_not_seen", "site_refused"}
+)
+"""Reasons that may pass by themselves: a job that was accepted waits for them instead of failing."""
+
+
+def lasting(refused: Sequence[Refusal]) -> bool:
+    """Whether waiting can't help: each offering has a reason against it that does not pass by itself."""
+    return all(any(reason.code not in PASSING for reason in refusal.reasons) for refusal in refused)
+
+
+def reason(
+    code: str, detail: str, *, field: str | None = None, asked: str | None = None, limit: str | None = None
+) -> Reason:
+    return Reason(code=code, detail=prose(detail), field=field, asked=asked, limit=limit)
+
+
+def unwanted(question: Question, sold: Sold) -> list[Reason]:
+    where, offering = question.spec.where, sold.offering
+    checks = (
+        ("tiers", where.tiers, offering.tier, "Its tier is not among those asked for"),
+        ("offerings", where.offerings, offering.id, "It is not among the offerings asked for"),
+        ("providers", where.providers, sold.provider.id, "Its provider is not among those asked for"),
+        ("regions", where.regions, sold.site.region, "Its region is not among those asked for"),
+    )
+    reasons = [
+        reason(f"where_{field}", detail, field=f"/where/{field}", asked=", ".join(wanted), limit=str(actual))
+        for field, wanted, actual, detail in checks
+        if wanted and actual not in wanted
+    ]
+    if offering.id in question.excluded:
+        reasons.append(reason("failed_there", question.excluded[offering.id]))
+    return reasons
+
+
+def over_limits(spec: JobSpec, sold: Sold, view: CatalogView) -> list[Reason]:
+    asked, limits = spec.resources, sold.offering.limits
+    checks = (
+        ("nodes", asked.nodes, limits.nodes, "/resources/nodes"),
+        ("cpus_per_node", asked.cpus_per_node, limits.cpus_per_node, "/resources/tasks_per_node"),
+        (
+            "memory_mib_per_node",
+            asked.memory_mib_per_node,
+            limits.memory_mib_per_node,
+            "/resources/memory_mib_per_node",
+        ),
+        (
+            "accelerators_per_node",
+            asked.accelerators_per_node,
+            limits.accelerators_per_node,
+            "/resources/accelerators_per_node",
+        ),
+        ("walltime_seconds", asked.walltime_seconds, limits.walltime_seconds, "/resources/walltime_seconds"),
+        ("array_tasks", len(spec.indices), limits.array_tasks, "/array/indices"),
+    )
+    reasons = [
+        reason(
+            f"limit_{name}",
+            f"It allows at most {limit:,} {name.replace('_', ' ')}, the job asks for {value:,}",
+            field=field,
+            asked=str(value),
+            limit=str(limit),
+        )
+        for name, value, limit, field in checks
+        if value > limit
+    ]
+    wanted = asked.accelerator
+    if wanted is not None and wanted != sold.offering.accelerator:
+        has = view.accelerators.get(sold.offering.accelerator or "")
+        reasons.append(
+            reason(
+                "accelerator",
+                "It has another kind of accelerator" if has else "It has no accelerators",
+                field="/resources/accelerator",
+                asked=wanted,
+                limit=sold.offering.accelerator,
+            )
+        )
+    return reasons
+
+
+def not_to_choose(spec: JobSpec, sold: Sold) -> list[Reason]:
+    """Of the job's options, what the centre doesn't leave to jobs there."""
+    choices = sold.offering.choices
+    return [
+        reason(
+            "option",
+            f"Its {name} can be one of {', '.join(choices[name])}"
+            if name in choices
+            else f"A job can't choose its {name}",
+            field=f"/options/{name}",
+            asked=value,
+            limit=", ".join(choices.get(name, ())) or None,
+        )
+        for name, value in spec.options.items()
+        if value not in choices.get(name, ())
+    ]
+
+
+def image_not_run(container: Container, adapter: AdapterHere, sold: Sold) -> list[Reason]:
+    images = adapter.images(sold.site.settings) if adapter.images is not None else None
+    if images is None:
+        return [reason("container", "Its site runs no containers; give a script", field="/container")]
+    if container.among(images):
+        return []
+    detail = "Its centre runs only images of its own choice"
+    return [reason("container_image", detail, field="/container/image", asked=container.image, limit=", ".join(images))]
+
+
+def priced_through(prices: PriceList, question: Question) -> bool:
+    start = clock.to_seconds(question.now)
+    covered = windows(prices.tariffs, start, start + question.spec.resources.walltime_seconds)
+    return all(window.tariff != UNCOVERED for window in covered)
+
+
+def inoperable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) -> list[Reason]:
+    reasons = []
+    if sold.offering.state is not OfferingState.ACTIVE:
+        reasons.append(reason("paused", "The centre has paused its sale"))
+    if not approved(sold.provider):
+        reasons.append(reason("provider_not_approved", "Its provider is not approved at present"))
+    if adapter is None:
+        reasons.append(reason("adapter_missing", f"The platform has no adapter {sold.site.adapter} installed"))
+    seen = site is not None and site.adapter == sold.site.adapter
+    if site is None or not seen:
+        reasons.append(reason("site_not_seen", "The site's agent has not reported yet"))
+    elif adapter is not None and site.adapter_version != adapter.version:
+        reasons.append(
+            reason(
+                "adapter_version",
+                "The centre's adapter and the platform's differ in version, so what it would allocate is not known",
+                asked=adapter.version,
+                limit=site.adapter_version,
+            )
+        )
+    if site is not None and site.state is SiteState.REFUSED:
+        reasons.append(reason("site_refused", f"The site can't be operated: {site.detail}"))
+    return reasons
