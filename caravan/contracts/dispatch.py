@@ -40,7 +40,8 @@ class Submission(Model):
     target: JsonObject
     name: Name
     script: Script | None = Field(default=None, examples=["#!/bin/sh\necho hello\n"])
-    container: Container | None = None
+    container: Container | None = Field(default=None, exclude_if=lambda container: container is None)
+    """Left out where there is none: agents that are older than containers refuse a field that they don't know."""
     environment: dict[EnvName, EnvValue]
     resources: Resources
     grant: Grant

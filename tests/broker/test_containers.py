@@ -1,13 +1,17 @@
 """Jobs that run a container: what a spec may say, and which offerings take them."""
 
+import json
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import ValidationError
 
+from caravan.contracts.base import JsonObject, Model, Name, Positive
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.ids import AttemptId, JobId, OfferingId, TenantId
 from caravan.contracts.parties import TenantDraft
-from caravan.contracts.spec import Container
+from caravan.contracts.spec import Container, EnvName, EnvValue, Index, Resources, Script
 from services.broker.adapters.port import TakesContainers, installed
 from services.broker.adapters.slurm import adapter as slurm
 from services.broker.adapters.slurm.settings import Settings
@@ -170,3 +174,32 @@ async def test_the_site_is_given_the_container_as_it_was_asked_for(market: Marke
     assert item.submission is not None
     assert (item.submission.job, item.submission.script, item.submission.container) == (job.id, None, container)
     assert (await customer.job(job.id)).spec.container == container
+
+
+class OlderSubmission(Model):
+    """As agents had it that knew no containers."""
+
+    tag: Name
+    attempt: AttemptId
+    job: JobId
+    tenant: TenantId
+    tenant_settings: JsonObject
+    offering: OfferingId
+    target: JsonObject
+    name: Name
+    script: Script
+    environment: dict[EnvName, EnvValue]
+    resources: Resources
+    grant: Grant
+    indices: tuple[Index, ...]
+    max_parallel: Positive
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_agent_older_than_containers_is_given_scripts_as_before(shop: Shop) -> None:
+    """It never gets a container: it refuses a site whose settings have `containers`, and only there is a job with one placed."""
+    job = await shop.customer.submit()
+    agent = shop.market.platform.person("agent", f"site/{shop.site}:agent")
+    work = (await agent.get(f"/sites/{shop.site}/work", epoch=shop.hand.epoch)).json()
+    [item] = work["items"]
+    assert OlderSubmission.model_validate_json(json.dumps(item["submission"])).job == job.id
