@@ -170,3 +170,24 @@ async def test_while_slurmdbd_is_away_nothing_is_final_and_nothing_is_lost(relea
             cluster.start("slurmdbd")
             (final,) = (await site.ended(reference)).runs
             assert final == replace(run, final=True)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """Nothing can be made in it."""
+    mode = folder.stat().st_mode
+    folder.chmod(0o500)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
+
+
+async def test_a_script_whose_output_cannot_be_written_never_started_and_is_the_tenants(site: Site) -> None:
+    """Slurm makes a folder that is missing; of one that its user closed it says no more than of a program that signal 53 ended."""
+    with closed(Path(site.harness.context.settings["folder"], "alice")):
+        run = await site.run("#!/bin/sh\necho started\n")
+    assert (run.outcome, run.exit_code, run.signal) == (Outcome.USER, None, 53)
+    assert "never started" in run.detail
+    own = await site.run('#!/bin/sh\nkill -53 "$$"\n')
+    assert (own.outcome, own.exit_code, own.signal, own.detail) == (run.outcome, None, 53, run.detail)

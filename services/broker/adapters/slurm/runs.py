@@ -21,7 +21,9 @@ BY_ITSELF = (Outcome.SUCCEEDED, Outcome.USER)
 """Only what ended by itself has an exit code or signal. Of the rest slurmctld and slurmdbd say different things: of a cancelled run
 signal 15 and code 0 (22.05), of a failed node signal 1 and code 1 (24.11)."""
 NOT_STARTED = {53: ", or never started: then its output could not be written"}
-"""The low bits of slurmd's error 4021 are all that slurmdbd keeps of it, and slurmctld (24.11)."""
+"""The low bits of slurmd's error 4021 are all that slurmdbd keeps of it, and slurmctld (24.11): a program that ends itself by this signal
+looks the same. It stays the user's. What tells the two apart, a mark or the output itself, lies in the tenant's folder, whose user can
+remove it, and no tenant may have it in its hands that the site bears what it ran. Who never started has held a second or two."""
 
 
 def is_run(record: Record) -> bool:
