@@ -89,11 +89,13 @@ def test_a_slurm_site_runs_containers_where_its_settings_say_how() -> None:
     assert slurm.images(SITE) is None
     assert slurm.images({**SITE, "containers": {"runtime": "apptainer"}}) == ("docker://", "oras://", "/")
     assert slurm.images({**SITE, "containers": {"runtime": "apptainer", "images": ["/i"]}}) == ("/i",)
+    assert slurm.images({**SITE, "containers": {"runtime": "slurm"}}) == ("/",)
+    assert slurm.images({**SITE, "containers": {"runtime": "slurm", "images": ["docker://"]}}) is None
 
 
 @pytest.mark.parametrize("folder", ["/a:b", "/a,b"])
 def test_a_folder_that_apptainer_would_read_otherwise_refuses_the_site(folder: str) -> None:
-    Settings.model_validate({**SITE, "folder": folder})
+    Settings.model_validate({**SITE, "folder": folder, "containers": {"runtime": "slurm"}})
     with pytest.raises(ValidationError, match="apptainer"):
         Settings.model_validate({**SITE, "folder": folder, "containers": {"runtime": "apptainer"}})
 

@@ -18,7 +18,7 @@ from services.broker.adapters.slurm.known import ABSENT_SECONDS, Known
 from services.broker.adapters.slurm.reasons import plain
 from services.broker.adapters.slurm.reference import Reference
 from services.broker.adapters.slurm.script import batch_script, command
-from services.broker.adapters.slurm.settings import Containers, Settings, Tenant
+from services.broker.adapters.slurm.settings import Apptainer, Settings, Tenant
 from services.broker.adapters.slurm.states import STATES, Stage, meaning
 from services.broker.adapters.slurm.submit import ranges, request
 from services.broker.adapters.slurm.tres import Accelerators, from_text
@@ -414,7 +414,7 @@ def test_a_container_is_run_word_by_word_in_the_tenants_folder() -> None:
 
 
 def test_a_container_without_a_command_runs_what_its_image_names() -> None:
-    line = apptainer.command(Container(image="docker://a", args=("x",)), Containers(runtime="apptainer"), None, "/h")
+    line = apptainer.command(Container(image="docker://a", args=("x",)), Apptainer(runtime="apptainer"), None, "/h")
     assert line.startswith("apptainer run --contain ")
     assert line.endswith(" docker://a x")
 
@@ -442,6 +442,40 @@ def test_the_variables_of_a_container_are_for_its_inside_alone() -> None:
     assert "A" not in told
     assert (told["APPTAINERENV_TMPDIR"], told["HOME"]) == ("/tmp", "/shared/alice")
     assert "CARAVAN_JOB" in told
+
+
+def bundle_job(container: Container, **other: Any) -> dict[str, Any]:
+    site = Settings.model_validate({**SITE, "containers": {"runtime": "slurm", "images": ["/shared/bundles"]}})
+    asked = submission(script=None, container=container, environment={"A": "1", "PATH": "/own"}, **other)
+    return request(asked, "sit_1", site, Tenant(user="alice"), H100, Dialect(42))
+
+
+def test_a_bundle_is_a_step_on_the_first_node_with_all_that_the_job_has_there() -> None:
+    wanted = Resources(nodes=2, tasks_per_node=2, cpus_per_task=3, walltime_seconds=60)
+    asked = bundle_job(Container(image="/shared/bundles/a", command=WORDS, args=("one more",)), resources=wanted)
+    batch = asked["script"]
+    begin, end = batch.index("(exec ") + len("(exec "), batch.index(" 2>&3 3>&-)")
+    one = [
+        "--quiet",
+        "--nodes=1",
+        "--ntasks=1",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=6",
+        "--nodelist=$SLURMD_NODENAME",
+    ]
+    assert shlex.split(batch[begin:end]) == ["srun", *one, "--container=/shared/bundles/a", "--", *WORDS, "one more"]
+    told = dict(entry.split("=", 1) for entry in asked["job"]["environment"])
+    assert (told["A"], told["PATH"]) == ("1", "/usr/local/bin:/usr/bin:/bin")
+
+
+def test_a_bundle_that_is_not_the_sites_or_has_no_command_is_rejected() -> None:
+    for container, words in (
+        (Container(image="/shared/bundles/a", args=("x",)), "command"),
+        (Container(image="docker://a", command=("x",)), "image"),
+        (Container(image="/shared/alice/a", command=("x",)), "image"),
+    ):
+        with pytest.raises(Rejected, match=words):
+            bundle_job(container)
 
 
 @pytest.mark.parametrize("containers", [None, {"runtime": "apptainer", "images": ["/shared/images"]}])

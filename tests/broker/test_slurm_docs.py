@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.adapters.slurm.settings import Containers, Settings, Target
+from services.broker.adapters.slurm.settings import Apptainer, Bundles, Settings, Target
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -21,9 +21,10 @@ def shown(guide: str, what: str) -> str:
 def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
     site = Settings.model_validate_json(shown(guide, "site"))
     assert set(site.partitions) == {"gpu", "whole"}
-    assert Containers.model_validate_json(shown(guide, "containers")).accelerator_options.keys() == {
+    assert Apptainer.model_validate_json(shown(guide, "containers")).accelerator_options.keys() == {
         partition.accelerator for partition in site.partitions.values() if partition.accelerator
     }
+    assert Bundles.model_validate_json(shown(guide, "bundles")).images == ("/shared/bundles",)
     offering = json.loads(shown(guide, "target"))
     for field, values in offering["choices"].items():
         for value in values:

@@ -20,6 +20,16 @@ NodeName=n[1-2] Name=gpu Type=h100 File=/dev/gpu[0-7]
 NodeName=n[3-4] Name=npu Type=ascend910b File=/dev/npu[0-7]
 """
 
+# https://slurm.schedmd.com/oci.conf.html has it for crun; here are no cgroups.
+OCI = """\
+EnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
+RunTimeEnvExclude="^(SLURM_CONF|SLURM_CONF_SERVER)="
+RunTimeQuery="crun --rootless=true --root=/tmp/oci.%U state %n.%u.%j.%s.%t"
+RunTimeKill="crun --rootless=true --root=/tmp/oci.%U kill -a %n.%u.%j.%s.%t"
+RunTimeDelete="crun --rootless=true --root=/tmp/oci.%U delete --force %n.%u.%j.%s.%t"
+RunTimeRun="crun --rootless=true --root=/tmp/oci.%U --cgroup-manager=disabled run --bundle %b %n.%u.%j.%s.%t"
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:

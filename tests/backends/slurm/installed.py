@@ -32,12 +32,14 @@ class Release:
     """What its slurmd starts with where there are no cgroups."""
     apptainer: bool = False
     """Its nodes have apptainer."""
+    bundles: bool = False
+    """Slurm runs OCI bundles on its nodes, by crun."""
 
 
 # 22.05 doesn't know `disabled`, and looks for no cgroups with the plugin's name given. Only sid has apptainer, which moves like testing.
 RELEASES = (
     Release("22.05", "bookworm", cgroup_plugin="cgroup/v1"),
-    Release("24.11", "trixie"),
+    Release("24.11", "trixie", bundles=True),
     Release("newest", "testing", moves=True, apptainer=True),
 )
 
@@ -74,6 +76,9 @@ apt-get -qq update
 apt-get -qq install -y --no-install-recommends apptainer/sid busybox-static
 rm /etc/apt/sources.list.d/sid.list /etc/apt/preferences.d/sid
 """
+CRUN = """
+apt-get -qq install -y --no-install-recommends crun busybox-static
+"""
 CLEAN = """\
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/lib/mysql/* /var/log/*.log /etc/munge/munge.key /etc/apt/apt.conf.d/machine
@@ -101,7 +106,7 @@ def installed(release: Release) -> Path:
 
 def recipe(release: Release) -> str:
     """What a shell does in the new folder."""
-    return SLURM + (APPTAINER if release.apptainer else "") + CLEAN
+    return SLURM + APPTAINER * release.apptainer + CRUN * release.bundles + CLEAN
 
 
 def _cache() -> Path:

@@ -121,6 +121,9 @@ class Supervisor:
                 here.mkdir()
         mount("-t", "proc", "proc", self.root / "proc")
         self._bind(Path("/sys"), self.root / "sys", "remount,bind,ro")
+        cgroup = self.root / "sys/fs/cgroup"
+        if self.release.bundles and cgroup.is_dir():  # crun looks there, also when it is to use none
+            mount("-t", "tmpfs", "-o", "mode=755", "cgroup", cgroup)
         (self.root / "tmp").chmod(0o1777)
         self._devices(self.root / "dev")
         seen_at = {"etc": "etc/slurm", "log": "var/log/slurm", "database": "var/lib/mysql", ".": str(self.folder)[1:]}
@@ -156,6 +159,8 @@ class Supervisor:
         (etc / "slurm.conf").write_text(configuration.slurm_conf(ports, changes))
         (etc / "gres.conf").write_text(configuration.GRES)
         (etc / "cgroup.conf").write_text(f"CgroupPlugin={self.release.cgroup_plugin}\n")
+        if self.release.bundles:
+            (etc / "oci.conf").write_text(configuration.OCI)
         (self.folder / "work").mkdir()
         (self.folder / "work").chmod(0o1777)
 

@@ -5,8 +5,8 @@ its id. Output, and the exit code that 22.05's books get wrong, come from the fi
 nothing: a reference says all that is needed to find a job again. Never lists all jobs to see how ours stand, and never decides
 what should run.
 
-Open `backend.py` first, then `submit.py` (what is asked for: a script by `script.py`, a container by `apptainer.py`), `watch.py` (how it is
-looked at), `known.py` and `runs.py` (what that means), `dialect.py` (what differs between versions).
+Open `backend.py` first, then `submit.py` (what is asked for: a script by `script.py`, a container by `apptainer.py` or `bundle.py`),
+`watch.py` (how it is looked at), `known.py` and `runs.py` (what that means), `dialect.py` (what differs between versions).
 """
 
 from collections.abc import Mapping, Sequence

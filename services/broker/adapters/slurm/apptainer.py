@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Mapping
 
 from caravan.contracts.spec import Container
-from services.broker.adapters.slurm.settings import Containers
+from services.broker.adapters.slurm.settings import Apptainer
 
 
-def command(container: Container, site: Containers, accelerator: str | None, home: str) -> str:
+def command(container: Container, site: Apptainer, accelerator: str | None, home: str) -> str:
     """Quoted for a shell that keeps a folder of this run's own in `$folder`: the container's /tmp lies there.
 
     Inside are the image, `home` at its own path, and what the site's options add. `accelerator`: the kind that the job has.

@@ -15,7 +15,7 @@ from services.broker.adapters.slurm.tres import Accelerators
 NOT_EXECUTED = {
     126: ": the script, or a command in it, can't be executed",
     127: ": the script can't be executed, or a command in it was not found",
-    255: ": of a container it can mean that apptainer couldn't run the image or its command; stderr says why",
+    255: ": of a container it can mean that the image or its command couldn't be run; stderr says why",
 }
 BY_ITSELF = (Outcome.SUCCEEDED, Outcome.USER)
 """Only what ended by itself has an exit code or signal. Of the rest slurmctld and slurmdbd say different things: of a cancelled run

@@ -18,6 +18,7 @@ Program = Annotated[str, StringConstraints(pattern=r"^(/[^\x00]+|[A-Za-z0-9_][A-
 Option = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=2048)]
 """A word of a command line."""
 ImagePrefix = Annotated[str, StringConstraints(pattern=r"^(docker://|oras://|/)[^\x00,]*$", max_length=500)]
+BundlePrefix = Annotated[str, StringConstraints(pattern=r"^/[^\x00,]*$", max_length=500)]
 SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_{}][A-Za-z0-9_.\-{}]{0,99}$")]
 
 
@@ -68,8 +69,8 @@ class Partition(Model):
     )
 
 
-class Containers(Model):
-    """How the nodes run containers."""
+class Apptainer(Model):
+    """The nodes run containers by apptainer."""
 
     runtime: Literal["apptainer"] = Field(
         description="1.1 or newer, on every node, as each tenant's user may run it. `folder` then has no colon or comma in its path."
@@ -96,6 +97,21 @@ class Containers(Model):
     )
 
 
+class Bundles(Model):
+    """Slurm itself runs containers: `srun --container`."""
+
+    runtime: Literal["slurm"] = Field(
+        description="An image is the path of an OCI bundle, and oci.conf says how the nodes run one. The bundle's config.json says what is "
+        "inside, as whom and where it starts, and its variables win over the job's; the words are the job's, which must give a command."
+    )
+    images: tuple[BundlePrefix, ...] = Field(
+        default=("/",),
+        max_length=100,
+        description="The bundles that jobs may name: these, and those below them.",
+        examples=[["/shared/bundles"]],
+    )
+
+
 class Settings(Model):
     """A Slurm site's settings."""
 
@@ -113,7 +129,9 @@ class Settings(Model):
     account: Word | None = Field(default=None, description="Where neither tenant nor offering names one.")
     qos: Word | None = Field(default=None, description="Where an offering names none.")
     partitions: dict[Word, Partition] = Field(default_factory=dict)
-    containers: Containers | None = Field(default=None, description="Without it jobs with a container are refused.")
+    containers: Annotated[Apptainer | Bundles, Field(discriminator="runtime")] | None = Field(
+        default=None, description="Without it jobs with a container are refused."
+    )
     over_time_limit_minutes: Count = Field(default=0, description="OverTimeLimit of slurm.conf.")
     kill_wait_seconds: Count = Field(default=30, description="KillWait of slurm.conf.")
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
@@ -123,7 +141,7 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _folder_can_be_bound(self) -> Self:
-        if self.containers is not None and {":", ","} & set(self.folder):
+        if isinstance(self.containers, Apptainer) and {":", ","} & set(self.folder):
             raise PydanticCustomError("folder", "apptainer reads a colon or comma in the path of `folder` as its own")
         return self
 

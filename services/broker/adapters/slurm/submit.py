@@ -5,11 +5,11 @@ from typing import Any
 
 from caravan.contracts.dispatch import Submission
 from services.broker.adapters.port import Rejected, script_of
-from services.broker.adapters.slurm import apptainer, script
+from services.broker.adapters.slurm import apptainer, bundle, script
 from services.broker.adapters.slurm.dialect import Dialect
 from services.broker.adapters.slurm.grant import limit_minutes
 from services.broker.adapters.slurm.reference import output_name
-from services.broker.adapters.slurm.settings import Settings, Target, Tenant
+from services.broker.adapters.slurm.settings import Bundles, Settings, Target, Tenant
 from services.broker.adapters.slurm.tres import Accelerators
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -42,7 +42,7 @@ def request(
         "current_working_directory": folder,
         "standard_output": f"{folder}/{output_name(submission.tag, place, index, 'out')}",
         "standard_error": f"{folder}/{output_name(submission.tag, place, index, 'err')}",
-        "environment": dialect.environment(_environment(submission, folder, tenant.user)),
+        "environment": dialect.environment(_environment(submission, settings, folder, tenant.user)),
         "tasks": resources.nodes * resources.tasks_per_node,
         "tasks_per_node": resources.tasks_per_node,
         "cpus_per_task": resources.cpus_per_task,
@@ -75,6 +75,8 @@ def _command(submission: Submission, settings: Settings, folder: str) -> str:
         return script.command(script_of(submission))
     if site is None or not container.among(site.images):
         raise Rejected("the site's settings don't have containers of this image run")
+    if isinstance(site, Bundles):
+        return bundle.command(container, submission.resources)
     return apptainer.command(container, site, submission.grant.accelerator, folder)
 
 
@@ -104,14 +106,17 @@ def mark(site: str) -> str:
     return f"caravan {site} "
 
 
-def _environment(submission: Submission, folder: str, user: str) -> Mapping[str, str]:
+def _environment(submission: Submission, settings: Settings, folder: str, user: str) -> Mapping[str, str]:
     resources, own = submission.resources, submission.environment
+    if submission.container is not None:
+        inside = bundle.environment if isinstance(settings.containers, Bundles) else apptainer.environment
+        own = inside(own)
     return {
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "HOME": folder,
         "USER": user,
-        **(own if submission.container is None else apptainer.environment(own)),
+        **own,
         "CARAVAN_JOB": submission.job,
         "CARAVAN_ATTEMPT": submission.attempt,
         "CARAVAN_JOB_NAME": submission.name,
