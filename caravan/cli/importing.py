@@ -91,6 +91,7 @@ def runs(read: Iterable[Allocation | Aside | Fault], owners: Owners, summary: Su
 
 
 def _imported(one: Allocation, end: int, owners: Owners) -> ImportedRun | Fault:
+    """Suspension is taken off at the end."""
     organization, project = owners.of(one.account, one.user)
     try:
         return ImportedRun(
@@ -98,7 +99,7 @@ def _imported(one: Allocation, end: int, owners: Owners) -> ImportedRun | Fault:
             account=one.account,
             user=one.user,
             start=clock.from_seconds(one.start),
-            end=clock.from_seconds(end),
+            end=clock.from_seconds(end - one.suspended),
             nodes=one.nodes,
             cpus=one.cpus,
             memory_mib=one.memory_mib,

@@ -43,7 +43,6 @@ class Allocation:
     submitted: int
     start: int
     end: int | None
-    """Suspension is taken off at the end: a dump says how long it was, not when."""
     state: str
     """`CANCELLED`, without by whom."""
     nodes: int
@@ -55,6 +54,13 @@ class Allocation:
     name: str = ""
     """With what is behind a delimiter in the comment before it, where the comment is the column before."""
     comment: str = ""
+    suspended: int = 0
+    """Seconds between start and end in which it held nothing. A dump says how many, not when; of what still runs it's 0."""
+
+    @property
+    def seconds(self) -> int | None:
+        """In which it held something."""
+        return None if self.end is None else self.end - self.start - self.suspended
 
 
 class _Unreadable(ValueError):
@@ -121,7 +127,7 @@ class _Row:
             user=self._cells["user"],
             submitted=submitted,
             start=start,
-            end=self._end(start, end),
+            end=end,
             state=state,
             nodes=nodes,
             cpus=cpus,
@@ -129,6 +135,7 @@ class _Row:
             accelerators=self._told("alloctres", amounts.accelerators, held),
             name=self._cells.get("jobname", ""),
             comment=self._cells.get("comment", ""),
+            suspended=self._suspended(start, end),
         )
 
     def _get(self, field: str, read: Callable[[str], T]) -> T:
@@ -156,17 +163,16 @@ class _Row:
             raise _Unreadable("state", f"{self._cells['state']!r} is no state like COMPLETED")
         return told[1]
 
-    def _end(self, start: int, end: int | None) -> int | None:
+    def _suspended(self, start: int, end: int | None) -> int:
+        """What Elapsed, which is without it, lacks."""
         if end is None:
-            return None
+            return 0
         if end < start:
             raise _Unreadable("end", "it ends before it starts")
-        if not self._cells.get("elapsed"):
-            return end
-        elapsed = self._get("elapsed", duration)
+        elapsed = self._get("elapsed", duration) if self._cells.get("elapsed") else end - start
         if elapsed > end - start:
             raise _Unreadable("elapsed", "it is longer than from start to end")
-        return start + elapsed
+        return end - start - elapsed
 
     def _cpus(self, held: dict[str, str]) -> int:
         if "cpu" in held:

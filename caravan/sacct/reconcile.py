@@ -197,7 +197,7 @@ def _by_slurm(own: Collection[Allocation]) -> Figures:
     return _figures(
         [
             _Held(
-                seconds=0 if row.end is None else row.end - row.start,
+                seconds=row.seconds or 0,
                 cores=row.cpus,
                 nodes=row.nodes,
                 memory_mib=row.memory_mib,

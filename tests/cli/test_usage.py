@@ -1,6 +1,7 @@
 """`caravan usage …` as far as it needs no platform: what is read, refused and shown."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,11 @@ def test_runs_are_mapped_by_account_and_user_and_what_is_set_aside_is_counted() 
     assert [one.project for one in found if isinstance(one, ImportedRun)] == [PROJECT, OTHER, None]
     assert isinstance(found[0], ImportedRun) and found[0].accelerators == {"gpu:h100": 4}
     assert summary == Summary(rows=7, steps=1, never_ran=1, running=1, bad=1, runs=3, unmapped=1)
+
+
+def test_the_seconds_of_a_suspension_are_not_imported() -> None:
+    [found] = runs(allocations([f"{HEADER}|Elapsed", f"{line()}|00:59:00"], Times()), Owners(), Summary())
+    assert isinstance(found, ImportedRun) and found.end - found.start == timedelta(minutes=59)
 
 
 def test_what_accounting_would_refuse_is_a_fault_of_its_line() -> None:

@@ -148,9 +148,12 @@ def test_who_cancelled_a_job_is_no_part_of_its_state() -> None:
     assert fault(state="all well").field == "state"
 
 
-def test_suspension_is_taken_off_at_the_end() -> None:
-    assert allocation(elapsed="00:59:00").end == SUBMITTED + 3550
-    assert allocation(end="2026-03-11T18:02:13", elapsed="1-02:02:03").end == SUBMITTED + 10 + 93723
+def test_it_ends_when_sacct_says_and_held_nothing_while_it_was_suspended() -> None:
+    one = allocation(elapsed="00:59:00")
+    assert (one.end, one.suspended, one.seconds) == (SUBMITTED + 3610, 60, 3540)
+    assert allocation(end="2026-03-11T18:02:13", elapsed="1-02:02:03").seconds == 93723
+    running = allocation(end="Unknown", elapsed="00:59:00", state="SUSPENDED")
+    assert (running.end, running.suspended, running.seconds) == (None, 0, None)
     assert fault(elapsed="01:00:01").field == "elapsed"
     assert fault(elapsed="an hour").field == "elapsed"
 

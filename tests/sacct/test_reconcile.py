@@ -182,6 +182,16 @@ def test_what_goes_on_is_open_until_slurm_says_that_it_ended() -> None:
     assert named(reconcile([runs], [run_of(runs)], ASKED)) == [(Kind.STILL_RUNS, runs.identity)]
 
 
+def test_a_run_that_was_suspended_is_not_final_only_if_its_end_has_been_stated() -> None:
+    one = row(seconds=5000, suspended=4900)
+    going = run_of(one, span(FROM, FROM + 50, one), outcome=None)
+    found = reconcile([one], [going], replace(ASKED, complete_through=FROM + 5000))
+    assert (named(found), len(found.open)) == ([], 1)
+    assert named(reconcile([one], [going], replace(ASKED, complete_through=FROM + 5001))) == [
+        (Kind.NOT_FINAL, one.identity)
+    ]
+
+
 def test_an_open_run_of_another_shape_is_a_difference() -> None:
     runs = row(seconds=None)
     found = reconcile([replace(runs, cpus=1)], [run_of(runs, outcome=None)], ASKED)
@@ -217,8 +227,7 @@ def test_a_run_over_an_edge_is_compared_whole(start: int) -> None:
 
 
 def test_suspension_over_an_edge_makes_no_difference() -> None:
-    """By sacct it ended 60 s after its start, before what was asked for; it was metered when it was."""
-    one = row(start=FROM - 100, seconds=60)
+    one = row(start=FROM - 100, seconds=120, suspended=60)
     run = run_of(one, span(FROM - 100, FROM - 50, one), span(FROM + 10, FROM + 20, one))
     assert named(reconcile([one], [run], ASKED)) == []
     assert named(reconcile([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
