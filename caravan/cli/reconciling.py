@@ -68,7 +68,14 @@ def site(
 
     async def compare(peers: Peers) -> Reconciliation:
         runs, complete_through = await _billed(peers, site, start, until)
-        asked = Asked(site, *(clock.to_seconds(at) for at in (start, until, complete_through)))
+        cards = (await peers.catalog.get_site(site)).accelerators.values()
+        asked = Asked(
+            site,
+            start=clock.to_seconds(start),
+            end=clock.to_seconds(until),
+            complete_through=clock.to_seconds(complete_through),
+            gres=frozenset(name.removeprefix("gres/").partition(":")[0] for name in cards),
+        )
         with _dump(sacct, start, until) as lines:
             books = list(rows(lines, asked, frozenset(run.identity for run in runs.values())))
         # a run that was suspended all the time was metered before

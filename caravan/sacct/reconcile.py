@@ -94,16 +94,23 @@ class _Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A site in [start, end), and before which second all its usage has been stated; in epoch seconds."""
+    """A site in [start, end), in epoch seconds."""
 
     site: str
     start: int
     end: int
     complete_through: int
+    """All usage of the site before it has been stated."""
+    gres: frozenset[str]
+    """What Slurm calls the site's accelerators, without their models: `gpu`. All else that is counted isn't priced."""
 
     def covers(self, start: int, end: int | None) -> bool:
         """Whether it has seconds of [start, end), which may be empty. No end: for ever."""
         return max(start, self.start) < (self.end if end is None else min(end, self.end))
+
+    def accelerators(self, row: Allocation) -> dict[str, int]:
+        """How many of each model that is one."""
+        return {name: count for name, count in row.accelerators if name.partition(":")[0] in self.gres}
 
     def is_ours(self, row: Allocation) -> bool:
         """Whether it looks like a job of the site's. What is behind a delimiter of its comment may stand before its name."""
@@ -133,7 +140,7 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
             identity=run.identity,
             run=run.run,
             job=run.job,
-            slurm=_by_slurm(own) if own else None,
+            slurm=_by_slurm(own, asked) if own else None,
             caravan=_by_caravan(run),
             billed=_billed(run),
         )
@@ -146,7 +153,7 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
         if not any(asked.is_ours(row) and asked.covers(row.start, row.end) for row in own):
             continue
         alone += 1
-        found = Found(identity=identity, slurm=_by_slurm(own))
+        found = Found(identity=identity, slurm=_by_slurm(own, asked))
         if min(row.start for row in own) < asked.complete_through:
             differences.append(Difference(**dict(found), kind=Kind.NOT_BILLED))
         else:
@@ -193,7 +200,7 @@ def _reach(run: SiteRun) -> tuple[int, int]:
     return (to_seconds(run.spans[0].start), to_seconds(run.spans[-1].end)) if run.spans else (0, 0)
 
 
-def _by_slurm(own: Collection[Allocation]) -> Figures:
+def _by_slurm(own: Collection[Allocation], asked: Asked) -> Figures:
     return _figures(
         [
             _Held(
@@ -201,11 +208,11 @@ def _by_slurm(own: Collection[Allocation]) -> Figures:
                 cores=row.cpus,
                 nodes=row.nodes,
                 memory_mib=row.memory_mib,
-                accelerators=sum(count for _, count in row.accelerators),
+                accelerators=sum(asked.accelerators(row).values()),
             )
             for row in own
         ],
-        {kind for row in own for kind, _ in row.accelerators},
+        {name for row in own for name in asked.accelerators(row)},
     )
 
 

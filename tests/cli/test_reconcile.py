@@ -11,12 +11,13 @@ from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app
 from caravan.cli.reconciling import FORMAT
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component
+from caravan.contracts.offerings import Component, Site
 from caravan.contracts.runs import Share, SiteRun, SiteRuns
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
@@ -27,6 +28,16 @@ from caravan.kernel.money import Money
 SITE = "sit_" + "1" * 32
 SUBMITTED = datetime.fromisoformat("2026-11-03T08:00:00+08:00")
 DAYS = ("--from", "2026-11-01", "--to", "2026-12-01")
+AT = Site(
+    id=SITE,
+    provider="prv_" + "1" * 32,
+    name="qin",
+    region="西安",
+    adapter="slurm",
+    accelerators={"acc_nvidia-h100-80g": "gres/gpu:h100"},
+    version=1,
+    created_at=SUBMITTED,
+)
 HEADER = FORMAT.replace("ReqMem,", "").replace(",", "|")
 
 
@@ -75,8 +86,11 @@ def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
     """Where accounting answers a run a page, and what it was asked."""
     asked: list[str] = []
 
-    class Accounting(BaseHTTPRequestHandler):
+    class Services(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == f"/catalog/v1/sites/{SITE}":
+                self.answer(AT)
+                return
             asked.append(self.path)
             query = parse_qs(urlsplit(self.path).query)
             start, end = (datetime.fromisoformat(query[name][0]) for name in ("from", "to"))
@@ -87,6 +101,9 @@ def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
                 next=str(at + 1) if at + 1 < len(there) else None,
                 complete_through=SUBMITTED + timedelta(days=30),
             )
+            self.answer(page)
+
+        def answer(self, page: BaseModel) -> None:
             content = page.model_dump_json().encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -97,7 +114,7 @@ def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, format: str, *args: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Accounting) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Services) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -147,6 +164,14 @@ def test_each_difference_is_named_with_both_figures_and_the_exit_code_is_1(tmp_p
         ("not_billed", f"qin:3:{submitted}"),
     ]
     assert found["differences"][0]["slurm"]["seconds"] == 61
+
+
+def test_what_the_catalog_does_not_call_an_accelerator_of_the_site_is_none() -> None:
+    with platform(run(1), run(2)) as (url, _):
+        done = caravan(url, "--sacct", "-", stdin=dump(line(1).replace("gres/", "gres/nic=1,gres/"), line(2)))
+        other = caravan(url, "--sacct", "-", stdin=dump(line(1).replace("gres/gpu", "gres/npu"), line(2)))
+    assert done.exit_code == 0, done.output
+    assert (other.exit_code, "加速卡数不同" in other.stdout) == (1, True), other.output
 
 
 def test_a_line_that_can_not_be_read_is_named_and_none_can_be_said(tmp_path: Path) -> None:

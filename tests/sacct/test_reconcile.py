@@ -24,7 +24,7 @@ from services.broker.adapters.slurm.submit import mark
 
 FROM, TO = 1_000_000, 1_100_000
 SITE = ids.new("sit")
-ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000)
+ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, gres=frozenset({"gpu"}))
 JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
 
 
@@ -116,6 +116,17 @@ def test_a_figure_that_differs_is_named_with_both(changed: dict[str, Any], kind:
     assert found.slurm is not None and found.caravan is not None
     field = kind.value
     assert getattr(found.slurm, field) != getattr(found.caravan, field)
+
+
+def test_only_what_the_site_says_are_accelerators_counts() -> None:
+    one = row()
+    run = run_of(one)
+    more = replace(one, accelerators=(*one.accelerators, ("craynetwork", 1), ("license:abaqus", 2)))
+    assert named(reconcile([more], [run], ASKED)) == []
+    two = replace(one, accelerators=(("gpu", 1), ("gpu:a100", 2), ("gpu:h100", 1)))
+    assert named(reconcile([two], [run], ASKED)) == []
+    (found,) = reconcile([replace(more, cpus=1)], [run], ASKED).differences
+    assert found.slurm is not None and (found.slurm.accelerators, found.slurm.kinds) == ((4,), ("gpu:h100",))
 
 
 def test_what_was_billed_otherwise_than_metered_is_named() -> None:
