@@ -42,6 +42,12 @@ def site(
         str | None,
         typer.Option(help="Of --from and --to (Asia/Shanghai without), and of a file's times that have no offset."),
     ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="When that file was written, a day or a time. Without: when it was last changed; stdin: now."
+        ),
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="ClusterName, for rows that name none.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,6 +62,7 @@ def site(
     start, until = _instant("from", first, zone), _instant("to", end, zone)
     if until <= start:
         misused("to: give a time after --from")
+    written = None if as_of is None else _instant("as-of", as_of, zone)
     times = Times(None if zone is None else zone_of(zone))
     bad: list[Fault] = []
 
@@ -74,6 +81,7 @@ def site(
             start=clock.to_seconds(start),
             end=clock.to_seconds(until),
             complete_through=clock.to_seconds(complete_through),
+            as_of=clock.to_seconds(written or _last_changed(sacct)),
             gres=frozenset(name.removeprefix("gres/").partition(":")[0] for name in cards),
         )
         with _dump(sacct, start, until) as lines:
@@ -104,6 +112,13 @@ def _instant(option: str, text: str, zone: str | None) -> datetime:
     except ValueError:
         misused(f"{option}: give a day like 2026-11-01, or a time like 2026-11-01T08:00")
     return clock.floor_second(told if told.tzinfo else told.replace(tzinfo=zone_of(zone or "Asia/Shanghai")))
+
+
+def _last_changed(file: Path | None) -> datetime:
+    """Of stdin, and of sacct that is to be run here: now. Raises OSError."""
+    if file is None or str(file) == "-":
+        return clock.floor_second(clock.now())
+    return clock.from_seconds(int(file.stat().st_mtime))
 
 
 async def _billed(peers: Peers, site: str, start: datetime, end: datetime) -> tuple[dict[str, SiteRun], datetime]:

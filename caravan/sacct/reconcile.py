@@ -79,6 +79,7 @@ class Reconciliation(Model):
     compared: int
     charged: Money = Field(description="What organizations bear of these runs.")
     borne_by_provider: Money
+    newer: int = Field(description="Runs that started or ended after Slurm's books were read: left out.")
     open: tuple[Found, ...] = Field(description="What goes on, or may not have been stated yet.")
     differences: tuple[Difference, ...]
     unreadable: int = Field(default=0, description="Lines of the dump that were left out.")
@@ -101,6 +102,8 @@ class Asked:
     end: int
     complete_through: int
     """All usage of the site before it has been stated."""
+    as_of: int
+    """Slurm's books were read then: of what started or ended since they can't tell."""
     gres: frozenset[str]
     """What Slurm calls the site's accelerators, without their models: `gpu`. All else that is counted isn't priced."""
 
@@ -130,10 +133,13 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
     books: defaultdict[str, set[Allocation]] = defaultdict(set)
     for row in rows:
         books[row.identity].add(replace(row, line=0))
-    compared, goes_on, differences = [], [], []
+    compared, newer, goes_on, differences = [], 0, [], []
     pairs = [(run, books.pop(run.identity or "", set())) for run in sorted(runs, key=lambda run: run.run)]
     for run, own in pairs:
         if not (asked.covers(*_reach(run)) or any(asked.covers(row.start, row.end) for row in own)):
+            continue
+        if _is_newer(run, own, asked):
+            newer += 1
             continue
         compared.append(run)
         found = Found(
@@ -166,9 +172,18 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
         compared=len(compared) + alone,
         charged=_amount(compared, BearerKind.ORGANIZATION),
         borne_by_provider=_amount(compared, BearerKind.PROVIDER),
+        newer=newer,
         open=tuple(goes_on),
         differences=tuple(differences),
     )
+
+
+def _is_newer(run: SiteRun, own: Collection[Allocation], asked: Asked) -> bool:
+    """Whether it's missing in Slurm's books, or goes on there, only because they were read before it started or ended."""
+    start, end = _reach(run)
+    if not own:
+        return start >= asked.as_of
+    return run.outcome is not None and end >= asked.as_of and any(row.end is None for row in own)
 
 
 def _kinds(run: SiteRun, own: Collection[Allocation], found: Found, asked: Asked) -> Iterator[Kind]:

@@ -166,6 +166,20 @@ def test_each_difference_is_named_with_both_figures_and_the_exit_code_is_1(tmp_p
     assert found["differences"][0]["slurm"]["seconds"] == 61
 
 
+def test_what_started_after_the_file_was_written_is_no_difference(tmp_path: Path) -> None:
+    file = tmp_path / "dump"
+    file.write_text(dump())
+    with platform(run(1)) as (url, _):
+        copied = caravan(url, "--sacct", str(file))
+        told = caravan(url, "--sacct", str(file), "--as-of", "2026-11-03T08:00:00")
+        os.utime(file, (to_seconds(SUBMITTED), to_seconds(SUBMITTED)))
+        kept = caravan(url, "--sacct", str(file))
+        wrong = caravan(url, "--sacct", str(file), "--as-of", "soon")
+    assert (copied.exit_code, told.exit_code, kept.exit_code, wrong.exit_code) == (1, 0, 0, 2), copied.output
+    assert "Slurm 账目中没有" in copied.stdout
+    assert "newer than the dump 1" in " ".join(told.stdout.split())
+
+
 def test_what_the_catalog_does_not_call_an_accelerator_of_the_site_is_none() -> None:
     with platform(run(1), run(2)) as (url, _):
         done = caravan(url, "--sacct", "-", stdin=dump(line(1).replace("gres/", "gres/nic=1,gres/"), line(2)))

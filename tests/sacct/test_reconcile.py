@@ -24,7 +24,7 @@ from services.broker.adapters.slurm.submit import mark
 
 FROM, TO = 1_000_000, 1_100_000
 SITE = ids.new("sit")
-ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, gres=frozenset({"gpu"}))
+ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, as_of=TO + 2000, gres=frozenset({"gpu"}))
 JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
 
 
@@ -191,6 +191,22 @@ def test_what_goes_on_is_open_until_slurm_says_that_it_ended() -> None:
     found = reconcile([ended], [going], just)
     assert (named(found), len(found.open)) == ([], 1)
     assert named(reconcile([runs], [run_of(runs)], ASKED)) == [(Kind.STILL_RUNS, runs.identity)]
+
+
+def test_what_started_or_ended_after_slurms_books_were_read_is_left_out_and_counted() -> None:
+    asked = replace(ASKED, as_of=FROM + 500)
+    before, since = row(start=FROM + 499), row(start=FROM + 500, number=2)
+    found = reconcile([], [run_of(before), run_of(since)], asked)
+    assert (named(found), found.newer, found.compared) == ([(Kind.NOT_AT_SLURM, before.identity)], 1, 1)
+    running = row(start=FROM + 400, seconds=None)
+    ended, ends = (run_of(running, span(FROM + 400, FROM + end, running)) for end in (499, 500))
+    assert named(reconcile([running], [ended], asked)) == [(Kind.STILL_RUNS, running.identity)]
+    found = reconcile([running], [ends], asked)
+    assert (named(found), found.newer, found.compared, found.charged) == ([], 1, 0, Money(0))
+    ended_there = row(start=FROM + 400)
+    assert named(reconcile([replace(ended_there, cpus=9)], [run_of(ended_there)], asked)) == [
+        (Kind.CORES, ended_there.identity)
+    ]
 
 
 def test_a_run_that_was_suspended_is_not_final_only_if_its_end_has_been_stated() -> None:
