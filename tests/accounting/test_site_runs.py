@@ -140,6 +140,27 @@ async def test_pages_have_each_run_once_whatever_hours_it_has(world: World) -> N
     assert pointers(refused(await world.finance.get(path, **other, **cursor), 422, "invalid")) == ["query/cursor"]
 
 
+async def test_a_run_that_is_restated_while_pages_are_read_is_given_all_the_same(world: World) -> None:
+    """It gets an hour before those that were read already, one behind them, or other seconds in its own."""
+    job = await job_with_hold(world, "900.00")
+    runs = [ids.new("run") for _ in range(6)]
+    for number, run in enumerate(runs):
+        job.use(run, (5 + number) * HOUR, (5 + number) * HOUR + 5, began=2 * HOUR)
+    await world.deliver()
+    path, asked = f"/sites/{world.site}/runs", span(0, 24 * HOUR)
+    first = ok(await world.finance.get(path, **asked, limit=3))
+    assert [one["run"] for one in first["items"]] == runs[:3]
+    job.use(runs[1], 2 * HOUR, 2 * HOUR + 5, began=2 * HOUR)
+    job.use(runs[3], 2 * HOUR, 2 * HOUR + 5, began=2 * HOUR)
+    job.use(runs[4], 20 * HOUR, 20 * HOUR + 5, began=2 * HOUR)
+    job.use(runs[5], 10 * HOUR, 10 * HOUR, began=2 * HOUR, revision=2)
+    job.use(runs[5], 3 * HOUR, 3 * HOUR + 5, began=2 * HOUR)
+    await world.deliver()
+    rest = ok(await world.finance.get(path, **asked, cursor=first["next"]))
+    assert [one["run"] for one in rest["items"]] == [runs[3], runs[5], runs[4]]
+    assert len(rest["items"][0]["spans"]) == 2 and rest["next"] is None
+
+
 async def test_runs_at_another_site_are_not_among_them(world: World) -> None:
     job = await job_with_hold(world)
     job.use(ids.new("run"), 0, 10)

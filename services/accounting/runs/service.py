@@ -34,7 +34,7 @@ class RunService:
         self._db = runtime.db
 
     async def list(self, site: str, start: int, end: int, listing: Listing, caller: Caller) -> SiteRuns:
-        """Runs with usage in [start, end), by the hour of the first of it. Raises NotFound: no such site, or not of the caller's."""
+        """Runs with usage in [start, end), by the hour of the last of it. Raises NotFound: no such site, or not of the caller's."""
         return await self._db.read(_list, site, start, end, listing, None if caller.is_finance else caller.providers())
 
 
@@ -49,16 +49,18 @@ def _list(tx: Session, site: str, start: int, end: int, listing: Listing, provid
 
 
 def _rows(tx: Session, site: str, start: int, end: int, listing: Listing) -> Sequence[Row[Any]]:
-    """Each run once: with its first hour that may reach into [start, end)."""
-    usage, earlier = aliased(UsageRow), aliased(UsageRow)
-    since = start - HOUR_SECONDS
+    """Each run once: with its last hour that may reach into [start, end).
+
+    Hours are restated and added, and never removed: a run can move behind where a reader stands, and not before it.
+    """
+    usage, later = aliased(UsageRow), aliased(UsageRow)
     query = (
         select(usage.hour, RunRow.id, RunRow.attempt, RunRow.job, RunRow.identity, RunRow.outcome)
         .add_columns(AttemptCopy.organization, AttemptCopy.project)
         .join(RunRow, RunRow.id == usage.run)
         .join(AttemptCopy, AttemptCopy.id == RunRow.attempt)
-        .where(AttemptCopy.site == site, usage.hour > since, usage.hour < end)
-        .where(~exists().where(earlier.run == usage.run, earlier.hour > since, earlier.hour < usage.hour))
+        .where(AttemptCopy.site == site, usage.hour > start - HOUR_SECONDS, usage.hour < end)
+        .where(~exists().where(later.run == usage.run, later.hour > usage.hour, later.hour < end))
         .order_by(usage.hour, usage.run)
         .limit(listing.fetch)
     )
