@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,10 +16,11 @@ from caravan.cli import differences
 from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
 from caravan.cli.usage import SHOWN_FAULTS, SITE, lines_of, readable, zone_of
 from caravan.client import Peers
-from caravan.contracts.runs import SiteRun
+from caravan.contracts.runs import SiteRun, SiteRuns
+from caravan.contracts.statements import Line
 from caravan.kernel import clock
 from caravan.sacct import Allocation, Fault, Times, allocations
-from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, reconcile, unmatched
+from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, reconcile, unmatched, unsettled
 
 FORMAT: Final = (
     "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,Comment,JobName"
@@ -74,7 +76,8 @@ def site(
                 yield one
 
     async def compare(peers: Peers) -> Reconciliation:
-        runs, complete_through = await _billed(peers, site, start, until)
+        told = _Told()
+        complete_through = await told.read(peers, site, start, until)
         cards = (await peers.catalog.get_site(site)).accelerators.values()
         asked = Asked(
             site,
@@ -85,13 +88,14 @@ def site(
             gres=frozenset(name.removeprefix("gres/").partition(":")[0] for name in cards),
         )
         with _dump(sacct, start, until) as lines:
-            books = list(rows(lines, asked, frozenset(run.identity for run in runs.values())))
+            books = list(rows(lines, asked, frozenset(run.identity for run in told.runs.values())))
         # a run that was suspended all the time was metered before
-        since = min((row.start for row in unmatched(books, runs.values(), asked)), default=asked.start)
+        since = min((row.start for row in unmatched(books, told.runs.values(), asked)), default=asked.start)
         if since < asked.start:
-            earlier, _ = await _billed(peers, site, clock.from_seconds(since), start)
-            runs |= earlier
-        return reconcile(books, runs.values(), asked)
+            await told.read(peers, site, clock.from_seconds(since), start)
+        for job in sorted(unsettled(told.runs.values(), told.lines)):
+            await told.read(peers, site, clock.EPOCH, max(until, clock.floor_second(clock.now())), job)
+        return reconcile(books, told.runs.values(), told.lines, asked)
 
     with readable():
         found = ask(ctx, compare, as_json=as_json)
@@ -121,14 +125,33 @@ def _last_changed(file: Path | None) -> datetime:
     return clock.from_seconds(int(file.stat().st_mtime))
 
 
-async def _billed(peers: Peers, site: str, start: datetime, end: datetime) -> tuple[dict[str, SiteRun], datetime]:
-    """Runs by id, and until when the site's usage is complete: by the first page, before any run was read."""
-    page = await peers.accounting.list_site_runs(site, start, end, limit=200)
-    runs, complete_through = {run.run: run for run in page.items}, page.complete_through
-    while page.next:
-        page = await peers.accounting.list_site_runs(site, start, end, limit=200, cursor=page.next)
-        runs |= {run.run: run for run in page.items}
-    return runs, complete_through
+class _Told:
+    """What accounting says of runs, and of the lines of their jobs under a price list: what it said last."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, SiteRun] = {}
+        self._lines: dict[tuple[str, str], list[Line]] = {}
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for lines in self._lines.values() for line in lines]
+
+    async def read(self, peers: Peers, site: str, start: datetime, end: datetime, job: str | None = None) -> datetime:
+        """Until when the site's usage is complete: by the first page, before any run was read."""
+        ask = partial(peers.accounting.list_site_runs, site, start, end, job=job, limit=200)
+        page = await ask()
+        complete_through = page.complete_through
+        self._keep(page)
+        while page.next:
+            page = await ask(cursor=page.next)
+            self._keep(page)
+        return complete_through
+
+    def _keep(self, page: SiteRuns) -> None:
+        self.runs |= {run.run: run for run in page.items}
+        self._lines |= {(run.job, part.price_list): [] for run in page.items for part in run.priced}
+        for line in page.lines:
+            self._lines[line.job, line.price_list].append(line)
 
 
 @contextmanager

@@ -188,8 +188,15 @@ class AccountingClient(Client):
         return await self._call("GET", "/usage", UsageSums, query=query)
 
     async def list_site_runs(
-        self, site: str, start: datetime, end: datetime, *, limit: int | None = None, cursor: str | None = None
+        self,
+        site: str,
+        start: datetime,
+        end: datetime,
+        *,
+        job: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> SiteRuns:
         """The runs that were metered at a site in [start, end). A page may have fewer than `limit`, and a next one all the same."""
-        query = {"from": start, "to": end, "limit": limit, "cursor": cursor}
+        query = {"from": start, "to": end, "job": job, "limit": limit, "cursor": cursor}
         return await self._call("GET", f"/sites/{site}/runs", SiteRuns, query=query)

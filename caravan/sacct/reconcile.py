@@ -1,25 +1,28 @@
 """What Caravan billed beside what slurmdbd says. Pure; whatever the order of either side, the answer is the same.
 
 A run is compared whole, also one that reaches over an edge of what was asked for: sacct tells how long a run was suspended and
-not when, so that of a part of it no figure would be sure.
+not when, so that of a part of it no figure would be sure. What is billed is a job's lines: they have the quantities that its runs
+were priced at, and the once-rounded price of each. So a run's figures and its job's lines together are what Slurm says.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from pydantic import Field
 
-from caravan.contracts.base import Model, Second
-from caravan.contracts.ids import SiteId
+from caravan import pricing
+from caravan.contracts.base import Model, Name, Second
+from caravan.contracts.ids import AcceleratorId, PeriodId, PriceListId, SiteId
 from caravan.contracts.offerings import Component
-from caravan.contracts.runs import SiteRun
+from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.slurm import is_of_site
-from caravan.contracts.statements import BearerKind
+from caravan.contracts.statements import BearerKind, Line
 from caravan.kernel.clock import from_seconds, to_seconds
-from caravan.kernel.money import Money
+from caravan.kernel.money import Money, UnitPrice
 from caravan.sacct.reading import Allocation
 
 NEEDED: Final = ("jobname", "alloctres", "elapsed")
@@ -40,7 +43,9 @@ class Kind(StrEnum):
     NODES = "nodes"
     ACCELERATORS = "accelerators"
     LINES = "lines"
-    """What was billed of it isn't what was metered of it."""
+    """A job's line hasn't the quantity that its runs are priced at."""
+    AMOUNTS = "amounts"
+    """A job's line hasn't the amount that its quantity comes to at its price."""
 
 
 class Figures(Model):
@@ -54,15 +59,32 @@ class Figures(Model):
     quantities: dict[Component, int] = Field(description="Core-, accelerator-, node- and MiB-seconds.")
 
 
-class Found(Model):
-    """A run at the site, by what either side knows of it."""
+class Billed(Model):
+    """A line of a job and all that corrects it: what was billed, and what should have been."""
 
-    identity: str | None
+    period: PeriodId
+    price_list: PriceListId
+    component: Component
+    accelerator: AcceleratorId | None
+    tariff: Name
+    window: Name
+    unit_price: UnitPrice
+    bearer: BearerKind | None = Field(description="Null: whoever bears it.")
+    priced: int = Field(description="The quantity that the job's runs come to; of an amount, the line's own.")
+    quantity: int
+    due: Money = Field(description="What `priced` comes to.")
+    amount: Money
+
+
+class Found(Model):
+    """A run at the site, by what either side knows of it, or a job's line."""
+
+    identity: str | None = None
     run: str | None = None
     job: str | None = None
     slurm: Figures | None = None
     caravan: Figures | None = None
-    billed: dict[Component, int] = Field(default={}, description="Of each component, whoever bears it.")
+    billed: Billed | None = None
 
 
 class Difference(Found):
@@ -77,7 +99,7 @@ class Reconciliation(Model):
     end: Second
     complete_through: Second
     compared: int
-    charged: Money = Field(description="What organizations bear of these runs.")
+    charged: Money = Field(description="What organizations bear of these runs' jobs at the site, of each job whole.")
     borne_by_provider: Money
     newer: int = Field(description="Runs that started or ended after Slurm's books were read: left out.")
     open: tuple[Found, ...] = Field(description="What goes on, or may not have been stated yet.")
@@ -120,6 +142,19 @@ class Asked:
         return is_of_site(self.site, row.name.rpartition("|")[2], row.comment)
 
 
+class _Key(NamedTuple):
+    """What makes lines of a job one, whoever bears them. `period` is where the seconds lie."""
+
+    job: str
+    period: str
+    price_list: str
+    component: Component
+    accelerator: str
+    tariff: str
+    window: str
+    unit_price: Decimal
+
+
 def unmatched(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> list[Allocation]:
     """Rows of ours in what was asked for of which `runs` has none."""
     known = {run.identity for run in runs}
@@ -128,8 +163,18 @@ def unmatched(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
     ]
 
 
-def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> Reconciliation:
-    """Hold the two against each other. A row that is there twice counts once; rows of others count where a run has their identity."""
+def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
+    """Jobs of which some lines aren't what these runs come to: other runs of theirs may be missing."""
+    return {key.job for key, priced, billed in _quantities(runs, lines) if priced != billed}
+
+
+def reconcile(
+    rows: Iterable[Allocation], runs: Collection[SiteRun], lines: Iterable[Line], asked: Asked
+) -> Reconciliation:
+    """Hold the two against each other. A row that is there twice counts once; rows of others count where a run has their identity.
+
+    `runs` has all of a job whose lines come to more; those with no second in what was asked for count for its lines alone.
+    """
     books: defaultdict[str, set[Allocation]] = defaultdict(set)
     for row in rows:
         books[row.identity].add(replace(row, line=0))
@@ -148,7 +193,6 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
             job=run.job,
             slurm=_by_slurm(own, asked) if own else None,
             caravan=_by_caravan(run),
-            billed=_billed(run),
         )
         kinds = list(_kinds(run, own, found, asked))
         differences += [Difference(**dict(found), kind=kind) for kind in kinds]
@@ -164,14 +208,17 @@ def reconcile(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked)
             differences.append(Difference(**dict(found), kind=Kind.NOT_BILLED))
         else:
             goes_on.append(found)
+    jobs = {run.job for run in compared}
+    billed = [line for line in lines if line.job in jobs]
+    differences += _billed_otherwise([run for run in runs if run.job in jobs], billed)
     return Reconciliation(
         site=asked.site,
         start=from_seconds(asked.start),
         end=from_seconds(asked.end),
         complete_through=from_seconds(asked.complete_through),
         compared=len(compared) + alone,
-        charged=_amount(compared, BearerKind.ORGANIZATION),
-        borne_by_provider=_amount(compared, BearerKind.PROVIDER),
+        charged=_borne(billed, BearerKind.ORGANIZATION),
+        borne_by_provider=_borne(billed, BearerKind.PROVIDER),
         newer=newer,
         open=tuple(goes_on),
         differences=tuple(differences),
@@ -200,14 +247,14 @@ def _kinds(run: SiteRun, own: Collection[Allocation], found: Found, asked: Asked
         yield Kind.STILL_RUNS
     if ended and run.outcome is not None and here.seconds != there.seconds:
         yield Kind.SECONDS
-    if here.cores != there.cores:
-        yield Kind.CORES
-    if here.nodes != there.nodes:
-        yield Kind.NODES
-    if here.accelerators != there.accelerators:
-        yield Kind.ACCELERATORS
-    if any(found.billed.get(component, 0) != quantity for component, quantity in here.quantities.items()):
-        yield Kind.LINES
+    alike = ended and run.outcome is not None and here.seconds == there.seconds
+    for kind, component, held, counted in (
+        (Kind.CORES, Component.CPU_CORE_HOUR, here.cores, there.cores),
+        (Kind.NODES, Component.NODE_HOUR, here.nodes, there.nodes),
+        (Kind.ACCELERATORS, Component.ACCELERATOR_HOUR, here.accelerators, there.accelerators),
+    ):
+        if held != counted or (alike and here.quantities[component] != there.quantities[component]):
+            yield kind
 
 
 def _reach(run: SiteRun) -> tuple[int, int]:
@@ -267,12 +314,65 @@ def _distinct(counts: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(counts)))
 
 
-def _billed(run: SiteRun) -> dict[Component, int]:
-    billed: defaultdict[Component, int] = defaultdict(int)
-    for share in run.billed:
-        billed[share.component] += share.quantity
-    return dict(billed)
+def _quantities(runs: Iterable[SiteRun], lines: Iterable[Line]) -> list[tuple[_Key, int, int]]:
+    """Of each line what the runs are priced at and what was billed, in one order."""
+    priced: Counter[_Key] = Counter()
+    billed: Counter[_Key] = Counter()
+    for run in runs:
+        for part in run.priced:
+            priced[_key(run.job, part.period, part)] += part.quantity
+    for line in lines:
+        billed[_key_of(line)] += line.quantity
+    return [(key, priced[key], billed[key]) for key in sorted({*priced, *billed})]
 
 
-def _amount(runs: Iterable[SiteRun], bearer: BearerKind) -> Money:
-    return Money(sum(share.amount.fen for run in runs for share in run.billed if share.bearer is bearer))
+def _billed_otherwise(runs: Iterable[SiteRun], lines: Collection[Line]) -> Iterator[Difference]:
+    by_key: defaultdict[_Key, list[Line]] = defaultdict(list)
+    for line in lines:
+        by_key[_key_of(line)].append(line)
+    for key, priced, billed in _quantities(runs, lines):
+        if priced != billed:
+            yield Difference(job=key.job, billed=_billed(key, priced, by_key[key]), kind=Kind.LINES)
+        for bearer, reason in sorted({(line.bearer, line.reason or "") for line in by_key[key]}):
+            borne = [line for line in by_key[key] if (line.bearer, line.reason or "") == (bearer, reason)]
+            found = _billed(key, sum(line.quantity for line in borne), borne, bearer)
+            if found.amount != found.due:
+                yield Difference(job=key.job, billed=found, kind=Kind.AMOUNTS)
+
+
+def _billed(key: _Key, priced: int, lines: Sequence[Line], bearer: BearerKind | None = None) -> Billed:
+    return Billed(
+        period=key.period,
+        price_list=key.price_list,
+        component=key.component,
+        accelerator=key.accelerator or None,
+        tariff=key.tariff,
+        window=key.window,
+        unit_price=key.unit_price,
+        bearer=bearer,
+        priced=priced,
+        quantity=sum(line.quantity for line in lines),
+        due=Money(pricing.amount(key.component, priced, key.unit_price)),
+        amount=Money(sum(line.amount.fen for line in lines)),
+    )
+
+
+def _key_of(line: Line) -> _Key:
+    return _key(line.job, line.corrects or line.period, line)
+
+
+def _key(job: str, period: str, part: Priced | Line) -> _Key:
+    return _Key(
+        job,
+        period,
+        part.price_list,
+        part.component,
+        part.accelerator or "",
+        part.tariff,
+        part.window,
+        part.unit_price,
+    )
+
+
+def _borne(lines: Iterable[Line], bearer: BearerKind) -> Money:
+    return Money(sum(line.amount.fen for line in lines if line.bearer is bearer))

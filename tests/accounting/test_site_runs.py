@@ -1,8 +1,11 @@
-"""The runs at a site, each whole, with what of it was billed."""
+"""The runs at a site, each whole, with what they are priced at, and the lines of their jobs."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import Engine, delete, event, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
@@ -26,16 +29,49 @@ def span(start: int, end: int) -> dict[str, Any]:
     return {"from": at(start).isoformat(), "to": at(end).isoformat()}
 
 
-async def listed(world: World, start: int = 0, end: int = 24 * HOUR, by: Person | None = None) -> list[Json]:
-    return list(ok(await (by or world.finance).get(f"/sites/{world.site}/runs", **span(start, end)))["items"])
+async def listed(world: World, start: int = 0, end: int = 24 * HOUR, by: Person | None = None, **more: Any) -> Json:
+    return ok(await (by or world.finance).get(f"/sites/{world.site}/runs", **span(start, end), **more))
 
 
-def billed(run: Json, component: str = "cpu_core_hour") -> list[tuple[str, str | None, int, str]]:
+async def items(world: World, start: int = 0, end: int = 24 * HOUR) -> list[Json]:
+    return list((await listed(world, start, end))["items"])
+
+
+def priced(run: Json, component: str = "cpu_core_hour") -> list[tuple[str, str, str, int]]:
     return [
-        (one["bearer"], one["reason"], one["quantity"], one["amount"])
-        for one in run["billed"]
+        (one["price_list"], one["tariff"], one["unit_price"], one["quantity"])
+        for one in run["priced"]
         if one["component"] == component
     ]
+
+
+@contextmanager
+def reads() -> Iterator[list[tuple[str, Any]]]:
+    """What is asked of usage, prices and lines meanwhile, with its parameters. The service's loops look at other tables."""
+    asked: list[tuple[str, Any]] = []
+
+    def keep(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if any(f"FROM {table}" in statement for table in ("usage_records", "attempts", "price_lists", "lines")):
+            asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", keep)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", keep)
+
+
+async def rows_of(world: World, asked: list[tuple[str, Any]]) -> list[int]:
+    """How many rows each of these reads gives."""
+
+    def count(tx: Session) -> list[int]:
+        connection = tx.connection()
+        return [
+            connection.exec_driver_sql(f"SELECT count(*) FROM ({statement}) AS counted", parameters).scalar_one()
+            for statement, parameters in asked
+        ]
+
+    return await world.db.read(count)
 
 
 async def test_a_run_is_told_whole_with_its_identity_and_what_was_billed(world: World) -> None:
@@ -44,7 +80,7 @@ async def test_a_run_is_told_whole_with_its_identity_and_what_was_billed(world: 
     job.use(run, HOUR, HOUR + 30, cpus=2, began=HOUR - 10, identity="qin:1:1")
     world.progress(2 * HOUR, 1)
     await world.deliver()
-    (found,) = await listed(world, HOUR, HOUR + 1)
+    (found,) = await items(world, HOUR, HOUR + 1)
     assert (found["run"], found["job"], found["identity"], found["outcome"]) == (run, job.id, "qin:1:1", None)
     (held,) = found["spans"]
     assert (held["start"], held["end"], held["cpus"]) == (
@@ -52,13 +88,13 @@ async def test_a_run_is_told_whole_with_its_identity_and_what_was_billed(world: 
         at(HOUR + 30).isoformat().replace("+00:00", "Z"),
         2,
     )
-    assert billed(found) == [("organization", None, 80, "0.80")]
-    assert billed(found, "job") == [("organization", None, 1, "0.00")]
+    assert priced(found) == [(world.price_list, "day", "36.00", 80)]
+    assert priced(found, "job") == [(world.price_list, "day", "0", 1)]
     answer = ok(await world.finance.get(f"/sites/{world.site}/runs", **span(0, 1)))
     assert (answer["items"], answer["complete_through"]) == ([], at(2 * HOUR).isoformat().replace("+00:00", "Z"))
     job.end(run, Outcome.USER)
     await world.deliver()
-    assert [one["outcome"] for one in await listed(world)] == ["user"]
+    assert [one["outcome"] for one in await items(world)] == ["user"]
 
 
 async def test_gaps_stay_and_a_run_is_found_by_any_of_its_seconds(world: World) -> None:
@@ -66,17 +102,17 @@ async def test_gaps_stay_and_a_run_is_found_by_any_of_its_seconds(world: World) 
     job.use(run, 0, 10)
     job.use(run, 2 * HOUR + 5, 2 * HOUR + 9, began=0)
     await world.deliver()
-    (found,) = await listed(world, 2 * HOUR, 3 * HOUR)
+    (found,) = await items(world, 2 * HOUR, 3 * HOUR)
     assert len(found["spans"]) == 2
-    assert await listed(world, 0, 1) == [found]
-    assert await listed(world, 10, 2 * HOUR + 5) == []
-    assert await listed(world, 9, 2 * HOUR + 6) == [found]
+    assert await items(world, 0, 1) == [found]
+    assert await items(world, 10, 2 * HOUR + 5) == []
+    assert await items(world, 9, 2 * HOUR + 6) == [found]
 
 
-async def test_shares_of_a_jobs_runs_sum_to_its_lines_by_bearer(world: World) -> None:
-    """Half a fen each, which a line rounds once; what passes the hold, and what the site broke."""
+async def test_what_a_jobs_runs_are_priced_at_sums_to_its_lines_whoever_bears_them(world: World) -> None:
+    """What passes the hold, what the site broke, and what corrects another line."""
     prices = ids.new("prl")
-    world.know_prices(prices, 2, tariff("half", None, None, cpu_core_hour="18.00"))
+    world.know_prices(prices, 2, tariff("half", None, None, cpu_core_hour="18.00", job="0.05"))
     await world.deposit("1000.00")
     job = world.job()
     await job.hold("0.20")
@@ -86,18 +122,19 @@ async def test_shares_of_a_jobs_runs_sum_to_its_lines_by_bearer(world: World) ->
         job.use(run, number, number + 15)
     job.end(runs[1], Outcome.SITE)
     await world.deliver()
-    sums: dict[tuple[str, str | None], tuple[int, int]] = {}
-    for found in await listed(world):
-        mine = billed(found)
-        assert sum(quantity for _, _, quantity, _ in mine) == 15
-        for bearer, reason, quantity, amount in mine:
-            before = sums.get((bearer, reason), (0, 0))
-            sums[bearer, reason] = (before[0] + quantity, before[1] + int(amount.replace(".", "")))
-    lines = [line for line in await job.lines() if line["component"] == "cpu_core_hour"]
-    assert sums == {
-        (line["bearer"], line["reason"]): (line["quantity"], int(line["amount"].replace(".", ""))) for line in lines
-    }
-    assert {reason for _, reason in sums} == {None, "site_fault", "overrun"}
+    told = await listed(world)
+    sums: Counter[tuple[str, ...]] = Counter()
+    for found in told["items"]:
+        assert priced(found) == [(prices, "half", "18.00", 15)]
+        assert priced(found, "job") == [(prices, "half", "0.05", 1)]
+        for one in found["priced"]:
+            sums[one["period"], one["component"], one["tariff"], one["window"]] += one["quantity"]
+    billed: Counter[tuple[str, ...]] = Counter()
+    for line in told["lines"]:
+        billed[line["period"], line["component"], line["tariff"], line["window"]] += line["quantity"]
+    assert sums == billed
+    assert told["lines"] == sorted(await job.lines(), key=lambda line: str(line["id"]))
+    assert {line["reason"] for line in told["lines"]} == {None, "site_fault", "overrun"}
 
 
 async def test_what_was_billed_is_what_the_lines_say(world: World) -> None:
@@ -113,9 +150,65 @@ async def test_what_was_billed_is_what_the_lines_say(world: World) -> None:
         tx.execute(delete(LineRow).where(LineRow.job == other.id))
 
     await world.db.write(spoil)
-    found = {one["run"]: one for one in await listed(world)}
-    assert billed(found[run]) == [("organization", None, 9, "0.10")]
-    assert found[another]["billed"] == []
+    told = await listed(world)
+    assert [priced(one)[0][-1] for one in told["items"]] == [10, 10]
+    core = [line for line in told["lines"] if line["component"] == "cpu_core_hour"]
+    assert [(line["job"], line["quantity"], line["amount"]) for line in core] == [(job.id, 9, "0.10")]
+    assert {line["job"] for line in told["lines"]} == {job.id}
+
+
+async def test_lines_are_those_of_the_price_lists_of_the_runs_that_are_told(world: World) -> None:
+    """A job that was tried again elsewhere; one job alone can be asked for, whenever it ran."""
+    job, other = await job_with_hold(world), await job_with_hold(world)
+    here, there, again, foreign = (ids.new("run") for _ in range(4))
+    job.use(here, 0, 10)
+    other.use(foreign, 0, 10)
+    prices = ids.new("prl")
+    world.know_prices(prices, 2, tariff("half", None, None, cpu_core_hour="18.00"))
+    first, world.site, job.attempt = world.site, ids.new("sit"), ids.new("att")
+    job.place(price_list=prices)
+    job.use(there, 20, 30)
+    world.site, job.attempt = first, ids.new("att")
+    job.place()
+    job.use(again, 9 * HOUR, 9 * HOUR + 10)
+    await world.deliver()
+    told = await listed(world, 0, 60)
+    assert {run["run"] for run in told["items"]} == {here, foreign}
+    assert {(line["job"], line["price_list"]) for line in told["lines"]} == {
+        (job.id, world.price_list),
+        (other.id, world.price_list),
+    }
+    (core,) = [line for line in told["lines"] if (line["job"], line["component"]) == (job.id, "cpu_core_hour")]
+    assert core["quantity"] == 20
+    told = await listed(world, job=job.id)
+    assert [run["run"] for run in told["items"]] == [here, again]
+    assert {line["job"] for line in told["lines"]} == {job.id}
+
+
+async def test_a_page_costs_what_its_own_runs_are_however_large_their_job_is(world: World) -> None:
+    job = await job_with_hold(world, "900.00")
+
+    def more(runs: int) -> None:
+        for _ in range(runs):
+            run = ids.new("run")
+            job.use(run, HOUR - 5, HOUR)
+            job.use(run, HOUR, HOUR + 5, began=HOUR - 5)
+
+    async def cost(**cursor: Any) -> tuple[list[int], str]:
+        with reads() as asked:
+            page = await listed(world, limit=3, **cursor)
+        assert len(page["items"]) == 3
+        return await rows_of(world, asked), page["next"]
+
+    more(5)
+    await world.deliver()
+    few, _ = await cost()
+    more(40)
+    await world.deliver()
+    many, cursor = await cost()
+    behind, _ = await cost(cursor=cursor)
+    assert many == behind == few
+    assert few[:2] == [3 + 1, 3 * 2]
 
 
 async def test_pages_have_each_run_once_whatever_hours_it_has(world: World) -> None:
@@ -168,9 +261,9 @@ async def test_runs_at_another_site_are_not_among_them(world: World) -> None:
     first, world.site = world.site, ids.new("sit")
     world.progress(0, 1)
     await world.deliver()
-    assert await listed(world) == []
+    assert await items(world) == []
     world.site = first
-    assert len(await listed(world)) == 1
+    assert len(await items(world)) == 1
 
 
 async def test_who_may_see_them(world: World) -> None:
@@ -178,7 +271,7 @@ async def test_who_may_see_them(world: World) -> None:
     job.use(ids.new("run"), 0, 10)
     await world.deliver()
     path, asked = f"/sites/{world.site}/runs", span(0, 10)
-    assert len(await listed(world, by=world.seller)) == 1
+    assert len((await listed(world, by=world.seller))["items"]) == 1
     other = world.service.person("other", f"provider/{ids.new('prv')}:admin")
     for person in (other, world.member, world.admin):
         refused(await person.get(path, **asked), 404, "not_found")

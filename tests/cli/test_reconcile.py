@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,14 +19,16 @@ from caravan.cli import app
 from caravan.cli.reconciling import FORMAT
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component, Site
-from caravan.contracts.runs import Share, SiteRun, SiteRuns
-from caravan.contracts.statements import BearerKind
+from caravan.contracts.runs import Priced, SiteRun, SiteRuns
+from caravan.contracts.statements import BearerKind, Line
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
+from caravan.pricing import amount
 
 SITE = "sit_" + "1" * 32
+PERIOD, PRICE_LIST = ids.new("per"), ids.new("prl")
 SUBMITTED = datetime.fromisoformat("2026-11-03T08:00:00+08:00")
 DAYS = ("--from", "2026-11-01", "--to", "2026-12-01")
 AT = Site(
@@ -74,16 +77,44 @@ def run(job: int, seconds: int = 60) -> SiteRun:
         identity=f"qin:{job}:{to_seconds(SUBMITTED)}",
         outcome=Outcome.SUCCEEDED,
         spans=(held,),
-        billed=tuple(
-            Share(component=one, bearer=BearerKind.ORGANIZATION, quantity=count * seconds, amount=Money(count * 100))
+        priced=tuple(
+            Priced(
+                period=PERIOD,
+                price_list=PRICE_LIST,
+                component=one,
+                accelerator="acc_nvidia-h100-80g" if one is Component.ACCELERATOR_HOUR else None,
+                tariff="day",
+                window="all",
+                unit_price=Decimal(60),
+                quantity=count * seconds,
+            )
             for one, count in units.items()
         ),
     )
 
 
+def lines_of(one: SiteRun) -> tuple[Line, ...]:
+    return tuple(
+        Line(
+            id=ids.new("lin"),
+            organization=one.organization,
+            provider=AT.provider,
+            project=one.project,
+            job=one.job,
+            price_list_revision=1,
+            bearer=BearerKind.ORGANIZATION,
+            amount=Money(amount(part.component, part.quantity, part.unit_price)),
+            **part.model_dump(exclude={"unit_price"}),
+            unit_price=part.unit_price,
+        )
+        for part in one.priced
+    )
+
+
 @contextmanager
-def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
-    """Where accounting answers a run a page, and what it was asked."""
+def platform(*runs: SiteRun, lines: Sequence[Line] = ()) -> Iterator[tuple[str, list[str]]]:
+    """Where accounting answers a run a page, and what it was asked. Without `lines`, they are what the runs come to."""
+    billed = lines or [line for one in runs for line in lines_of(one)]
     asked: list[str] = []
 
     class Services(BaseHTTPRequestHandler):
@@ -95,10 +126,12 @@ def platform(*runs: SiteRun) -> Iterator[tuple[str, list[str]]]:
             query = parse_qs(urlsplit(self.path).query)
             start, end = (datetime.fromisoformat(query[name][0]) for name in ("from", "to"))
             there = [one for one in runs if any(span.start < end and span.end > start for span in one.spans)]
+            there = [one for one in there if query.get("job", [one.job]) == [one.job]]
             at = int(query.get("cursor", ["0"])[0])
             page = SiteRuns(
                 items=there[at : at + 1],
                 next=str(at + 1) if at + 1 < len(there) else None,
+                lines=tuple(line for line in billed if line.job in {one.job for one in there[at : at + 1]}),
                 complete_through=SUBMITTED + timedelta(days=30),
             )
             self.answer(page)
@@ -138,7 +171,7 @@ def test_no_difference_is_exit_code_0() -> None:
         done = caravan(url, "--sacct", "-", stdin=dump(line(1), line(2), line(3, name="melt"), line(1)))
     assert done.exit_code == 0, done.output
     assert "differences 差异       0" in done.stdout
-    assert "charged                2062.00" in done.stdout
+    assert "charged                16.00" in done.stdout
     assert len(asked) == 2
     assert parse_qs(urlsplit(asked[0]).query)["from"] == ["2026-11-01T00:00:00+08:00"]
 
@@ -186,6 +219,36 @@ def test_what_the_catalog_does_not_call_an_accelerator_of_the_site_is_none() -> 
         other = caravan(url, "--sacct", "-", stdin=dump(line(1).replace("gres/gpu", "gres/npu"), line(2)))
     assert done.exit_code == 0, done.output
     assert (other.exit_code, "加速卡数不同" in other.stdout) == (1, True), other.output
+
+
+def test_a_line_that_does_not_follow_from_what_slurm_says_is_named_with_what_it_should_be() -> None:
+    one = run(1)
+    core, node, *others = lines_of(one)
+    wrong = [
+        core.model_copy(update={"amount": Money(399)}),
+        node.model_copy(update={"quantity": 61, "amount": Money(102)}),
+    ]
+    with platform(one, lines=[*wrong, *others]) as (url, asked):
+        done = caravan(url, "--sacct", "-", stdin=dump(line(1)))
+    assert done.exit_code == 1, done.output
+    rows = [" ".join(row.replace("│", " ").split()) for row in done.stdout.splitlines() if one.job in row]
+    amounts, lines = sorted(rows, key=lambda row: "计费与计量不符" in row)
+    assert "金额与单价不符" in amounts and "240 core-seconds at 60 (day) = 4.00 240 core-seconds, 3.99" in amounts
+    assert "计费与计量不符" in lines and "60 node-seconds at 60 (day) = 1.00 61 node-seconds, 1.02" in lines
+    assert [parse_qs(urlsplit(one).query).get("job") for one in asked] == [None, [one.job]]
+
+
+def test_a_jobs_other_runs_are_read_where_its_lines_come_to_more(tmp_path: Path) -> None:
+    one, before = run(1), SUBMITTED - timedelta(days=40)
+    other = run(2).model_copy(update={"job": one.job})
+    (held,) = other.spans
+    other = other.model_copy(
+        update={"spans": (held.model_copy(update={"start": before, "end": before + timedelta(minutes=1)}),)}
+    )
+    with platform(one, other) as (url, asked):
+        done = caravan(url, "--sacct", "-", stdin=dump(line(1)))
+    assert done.exit_code == 0, done.output
+    assert [parse_qs(urlsplit(one).query).get("job") for one in asked] == [None, [one.job], [one.job]]
 
 
 def test_a_line_that_can_not_be_read_is_named_and_none_can_be_said(tmp_path: Path) -> None:

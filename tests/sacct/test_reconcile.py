@@ -1,7 +1,9 @@
 """What was billed beside what slurmdbd says: which difference is named, and that nothing else is."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -11,21 +13,31 @@ from hypothesis import strategies as st
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component
-from caravan.contracts.runs import Share, SiteRun
+from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.slurm import is_of_site
-from caravan.contracts.statements import BearerKind
+from caravan.contracts.statements import BearerKind, BearerReason, Line
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
+from caravan.pricing import amount, units_of
 from caravan.sacct import Allocation
-from caravan.sacct.reconcile import Asked, Kind, Reconciliation, reconcile, unmatched
+from caravan.sacct.reconcile import Asked, Kind, Reconciliation, reconcile, unmatched, unsettled
 from services.broker.adapters.slurm.submit import mark
 
 FROM, TO = 1_000_000, 1_100_000
 SITE = ids.new("sit")
 ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, as_of=TO + 2000, gres=frozenset({"gpu"}))
 JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
+PERIOD, PRICE_LIST = ids.new("per"), ids.new("prl")
+PRICES = {
+    Component.CPU_CORE_HOUR: Decimal(36),
+    Component.NODE_HOUR: Decimal(36),
+    Component.ACCELERATOR_HOUR: Decimal(36),
+    Component.MEMORY_GIB_HOUR: Decimal(36 * 1024),
+    Component.JOB: Decimal("0.25"),
+}
+"""A fen for a second of each, and 25 for a job."""
 
 
 def row(start: int = FROM, seconds: int | None = 100, number: int = 1, **changed: Any) -> Allocation:
@@ -59,19 +71,57 @@ def span(start: int, end: int, like: Allocation) -> Span:
     )
 
 
-def billed(*spans: Span) -> tuple[Share, ...]:
-    def share(component: Component, units: Sequence[int]) -> Share:
-        seconds = [int((one.end - one.start).total_seconds()) for one in spans]
-        quantity = sum(count * length for count, length in zip(units, seconds, strict=True))
-        return Share(component=component, bearer=BearerKind.ORGANIZATION, quantity=quantity, amount=Money(quantity))
-
-    return (
-        share(Component.CPU_CORE_HOUR, [one.cpus for one in spans]),
-        share(Component.NODE_HOUR, [one.nodes for one in spans]),
-        share(Component.MEMORY_GIB_HOUR, [one.memory_mib for one in spans]),
-        share(Component.ACCELERATOR_HOUR, [one.accelerators for one in spans]),
-        Share(component=Component.JOB, bearer=BearerKind.ORGANIZATION, quantity=1, amount=Money(0)),
+def priced(*spans: Span) -> tuple[Priced, ...]:
+    held: Counter[Component] = Counter({Component.JOB: 1})
+    for one in spans:
+        seconds = int((one.end - one.start).total_seconds())
+        held.update({component: units * seconds for component, units in units_of(one)})
+    return tuple(
+        Priced(
+            period=PERIOD,
+            price_list=PRICE_LIST,
+            component=component,
+            accelerator="acc_nvidia-h100-80g" if component is Component.ACCELERATOR_HOUR else None,
+            tariff="day",
+            window="all",
+            unit_price=PRICES[component],
+            quantity=quantity,
+        )
+        for component, quantity in held.items()
     )
+
+
+def lines_of(runs: Iterable[SiteRun]) -> list[Line]:
+    """What the runs come to: a line for each job and component."""
+    sums: Counter[tuple[str, Priced]] = Counter()
+    for run in runs:
+        for part in run.priced:
+            sums[run.job, part.model_copy(update={"quantity": 0})] += part.quantity
+    return [
+        Line(
+            id=ids.new("lin"),
+            organization=ORGANIZATION,
+            provider=ids.new("prv"),
+            project=PROJECT,
+            job=job,
+            price_list_revision=1,
+            bearer=BearerKind.ORGANIZATION,
+            quantity=quantity,
+            amount=Money(amount(part.component, quantity, part.unit_price)),
+            **part.model_dump(exclude={"quantity", "unit_price"}),
+            unit_price=part.unit_price,
+        )
+        for (job, part), quantity in sums.items()
+    ]
+
+
+def of(line: Line) -> Money:
+    return Money(amount(line.component, line.quantity, line.unit_price))
+
+
+def compare(rows: Iterable[Allocation], runs: Sequence[SiteRun], asked: Asked) -> Reconciliation:
+    """With lines that are what the runs come to."""
+    return reconcile(rows, runs, lines_of(runs), asked)
 
 
 def run_of(one: Allocation, *spans: Span, outcome: Outcome | None = Outcome.SUCCEEDED) -> SiteRun:
@@ -85,7 +135,7 @@ def run_of(one: Allocation, *spans: Span, outcome: Outcome | None = Outcome.SUCC
         identity=one.identity,
         outcome=outcome,
         spans=held,
-        billed=billed(*held),
+        priced=priced(*held),
     )
 
 
@@ -95,9 +145,9 @@ def named(found: Reconciliation) -> list[tuple[Kind, str | None]]:
 
 def test_two_that_agree_have_no_difference_and_their_sums_are_told() -> None:
     rows = [row(), row(number=2, start=FROM + 7)]
-    found = reconcile(rows, [run_of(one) for one in rows], ASKED)
+    found = compare(rows, [run_of(one) for one in rows], ASKED)
     assert (found.differences, found.open, found.compared) == ((), (), 2)
-    assert (found.charged, found.borne_by_provider) == (Money(2 * 100 * (8 + 2 + 512 + 4)), Money(0))
+    assert (found.charged, found.borne_by_provider) == (Money(2 * (100 * (8 + 2 + 512 + 4) + 25)), Money(0))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +161,7 @@ def test_two_that_agree_have_no_difference_and_their_sums_are_told() -> None:
 )
 def test_a_figure_that_differs_is_named_with_both(changed: dict[str, Any], kind: Kind) -> None:
     one = row()
-    (found,) = reconcile([replace(one, **changed)], [run_of(one)], ASKED).differences
+    (found,) = compare([replace(one, **changed)], [run_of(one)], ASKED).differences
     assert (found.kind, found.identity) == (kind, one.identity)
     assert found.slurm is not None and found.caravan is not None
     field = kind.value
@@ -122,59 +172,124 @@ def test_only_what_the_site_says_are_accelerators_counts() -> None:
     one = row()
     run = run_of(one)
     more = replace(one, accelerators=(*one.accelerators, ("craynetwork", 1), ("license:abaqus", 2)))
-    assert named(reconcile([more], [run], ASKED)) == []
+    assert named(compare([more], [run], ASKED)) == []
     two = replace(one, accelerators=(("gpu", 1), ("gpu:a100", 2), ("gpu:h100", 1)))
-    assert named(reconcile([two], [run], ASKED)) == []
-    (found,) = reconcile([replace(more, cpus=1)], [run], ASKED).differences
+    assert named(compare([two], [run], ASKED)) == []
+    (found,) = compare([replace(more, cpus=1)], [run], ASKED).differences
     assert found.slurm is not None and (found.slurm.accelerators, found.slurm.kinds) == ((4,), ("gpu:h100",))
 
 
-def test_what_was_billed_otherwise_than_metered_is_named() -> None:
+def test_a_job_that_was_resized_and_held_each_size_for_another_time_is_named() -> None:
+    first = row(seconds=40)
+    rest = replace(first, line=2, start=FROM + 40, end=FROM + 100, cpus=4)
+    run = run_of(first, span(FROM, FROM + 60, first), span(FROM + 60, FROM + 100, rest))
+    assert named(compare([first, rest], [run], ASKED)) == [(Kind.CORES, first.identity)]
+
+
+@pytest.mark.parametrize("component", list(Component))
+def test_a_line_that_is_not_what_the_jobs_runs_come_to_is_named(component: Component) -> None:
+    one, other = row(), row(number=2)
+    runs = [run_of(one), run_of(other)]
+    lines = lines_of(runs)
+    (wrong,) = [line for line in lines if line.component is component]
+    others = [line for line in lines if line is not wrong]
+    less = wrong.model_copy(update={"quantity": wrong.quantity - 1})
+    due = wrong.model_copy(update={"quantity": less.quantity, "amount": of(less)})
+    for changed in ([due], [], [wrong, due], [wrong.model_copy(update={"unit_price": Decimal(1)})]):
+        differences = reconcile([one, other], runs, [*others, *changed], ASKED).differences
+        assert Kind.LINES in {one.kind for one in differences} and {one.job for one in differences} == {JOB}
+        assert all(one.billed and one.billed.component is component for one in differences)
+        assert unsettled(runs, [*others, *changed]) == {JOB}
+    (found,) = reconcile([one, other], runs, [*others, due], ASKED).differences
+    assert found.billed is not None
+    assert (found.billed.priced, found.billed.quantity) == (wrong.quantity, wrong.quantity - 1)
+    assert (found.billed.due, found.billed.amount) == (wrong.amount, due.amount)
+
+
+@pytest.mark.parametrize("component", list(Component))
+def test_an_amount_that_is_not_the_price_of_its_quantity_is_named(component: Component) -> None:
     one = row()
-    run = run_of(one)
-    short = run.billed[0].model_copy(update={"quantity": 799})
-    assert named(reconcile([one], [run.model_copy(update={"billed": (short, *run.billed[1:])})], ASKED)) == [
-        (Kind.LINES, one.identity)
+    runs = [run_of(one)]
+    lines = lines_of(runs)
+    (right,) = [line for line in lines if line.component is component]
+    others = [line for line in lines if line is not right]
+    wrong = right.model_copy(update={"amount": right.amount + Money(1)})
+    (found,) = reconcile([one], runs, [*others, wrong], ASKED).differences
+    assert (found.kind, found.job, found.billed and found.billed.bearer) == (Kind.AMOUNTS, JOB, BearerKind.ORGANIZATION)
+    assert found.billed is not None and (found.billed.due, found.billed.amount) == (right.amount, wrong.amount)
+
+
+def test_a_line_its_corrections_and_what_the_provider_bears_of_it_are_one() -> None:
+    one = row()
+    runs = [run_of(one)]
+    (core,) = [line for line in lines_of(runs) if line.component is Component.CPU_CORE_HOUR]
+    others = [line for line in lines_of(runs) if line.component is not Component.CPU_CORE_HOUR]
+    wrong = core.model_copy(update={"quantity": 900, "amount": Money(900)})
+    correction = core.model_copy(
+        update={"period": ids.new("per"), "corrects": PERIOD, "quantity": -150, "amount": Money(-150)}
+    )
+    borne = core.model_copy(
+        update={"bearer": BearerKind.PROVIDER, "reason": BearerReason.OVERRUN, "quantity": 50, "amount": Money(50)}
+    )
+    assert core.quantity == 800
+    found = reconcile([one], runs, [wrong, correction, borne, *others], ASKED)
+    assert (named(found), found.borne_by_provider) == ([], Money(50))
+    assert found.charged == Money(750) + sum((line.amount for line in others), Money(0))
+    moved = borne.model_copy(update={"amount": Money(49)})
+    kept = correction.model_copy(update={"amount": Money(-149)})
+    found = reconcile([one], runs, [wrong, kept, moved, *others], ASKED)
+    assert [(one.kind, one.billed and one.billed.bearer) for one in found.differences] == [
+        (Kind.AMOUNTS, BearerKind.ORGANIZATION),
+        (Kind.AMOUNTS, BearerKind.PROVIDER),
     ]
-    assert named(reconcile([one], [run.model_copy(update={"billed": ()})], ASKED)) == [(Kind.LINES, one.identity)]
+
+
+def test_runs_outside_of_what_was_asked_for_count_for_the_lines_of_their_job() -> None:
+    one, before = row(), row(start=FROM - 5000, number=2)
+    runs = [run_of(one), run_of(before)]
+    assert named(compare([one], runs, ASKED)) == []
+    assert unsettled(runs[:1], lines_of(runs)) == {JOB}
+    foreign = run_of(before).model_copy(update={"job": ids.new("job")})
+    found = reconcile([one], [runs[0], foreign], lines_of(runs[:1]), ASKED)
+    assert (named(found), found.compared) == ([], 1)
 
 
 def test_a_row_that_is_named_as_ours_and_unknown_here_was_not_billed() -> None:
     one, other = row(), row(number=2, name="melt")
-    assert named(reconcile([one, other], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
+    assert named(compare([one, other], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
 
 
 def test_a_row_that_somebody_renamed_is_ours_by_its_identity() -> None:
     one = row(name="melt")
-    assert named(reconcile([replace(one, cpus=1)], [run_of(one)], ASKED)) == [(Kind.CORES, one.identity)]
+    assert named(compare([replace(one, cpus=1)], [run_of(one)], ASKED)) == [(Kind.CORES, one.identity)]
 
 
 def test_a_run_that_was_billed_twice_is_in_slurms_books_once() -> None:
     one = row()
     first, second = run_of(one), run_of(one)
-    (found,) = reconcile([one], [second, first], ASKED).differences
+    (found,) = compare([one], [second, first], ASKED).differences
     assert (found.kind, found.run) == (Kind.NOT_AT_SLURM, second.run)
 
 
 def test_a_run_of_which_no_identity_was_told_is_not_in_slurms_books() -> None:
     run = run_of(row()).model_copy(update={"identity": None})
-    assert named(reconcile([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, None)]
+    assert named(compare([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, None)]
 
 
 def test_requeues_are_runs_of_their_own() -> None:
     first = row(seconds=40)
     again = replace(first, identity=f"qin:1:{FROM + 60}", submitted=FROM + 60, start=FROM + 70, end=FROM + 90)
     runs = [run_of(first), run_of(again)]
-    assert named(reconcile([first, again], runs, ASKED)) == []
-    assert named(reconcile([first, again], runs[:1], ASKED)) == [(Kind.NOT_BILLED, again.identity)]
+    assert named(compare([first, again], runs, ASKED)) == []
+    assert named(compare([first, again], runs[:1], ASKED)) == [(Kind.NOT_BILLED, again.identity)]
 
 
 def test_a_job_that_was_resized_has_a_row_for_each_size() -> None:
     first = row(seconds=40)
     rest = replace(first, line=2, start=FROM + 40, end=FROM + 100, cpus=4, nodes=1)
     run = run_of(first, span(FROM, FROM + 40, first), span(FROM + 40, FROM + 100, rest))
-    assert named(reconcile([rest, first], [run], ASKED)) == []
-    assert named(reconcile([first], [run], ASKED)) == [
+    assert named(compare([rest, first], [run], ASKED)) == []
+    assert named(compare([first], [run], ASKED)) == [
         (kind, first.identity) for kind in (Kind.SECONDS, Kind.CORES, Kind.NODES)
     ]
 
@@ -182,29 +297,29 @@ def test_a_job_that_was_resized_has_a_row_for_each_size() -> None:
 def test_what_goes_on_is_open_until_slurm_says_that_it_ended() -> None:
     runs = row(seconds=None)
     going = run_of(runs, outcome=None)
-    found = reconcile([runs], [going], ASKED)
+    found = compare([runs], [going], ASKED)
     assert (found.differences, [one.identity for one in found.open]) == ((), [runs.identity])
     ended = replace(runs, end=FROM + 60)
-    found = reconcile([ended], [going], ASKED)
+    found = compare([ended], [going], ASKED)
     assert (named(found), found.open) == ([(Kind.NOT_FINAL, runs.identity)], ())
     just = replace(ASKED, complete_through=FROM + 60)
-    found = reconcile([ended], [going], just)
+    found = compare([ended], [going], just)
     assert (named(found), len(found.open)) == ([], 1)
-    assert named(reconcile([runs], [run_of(runs)], ASKED)) == [(Kind.STILL_RUNS, runs.identity)]
+    assert named(compare([runs], [run_of(runs)], ASKED)) == [(Kind.STILL_RUNS, runs.identity)]
 
 
 def test_what_started_or_ended_after_slurms_books_were_read_is_left_out_and_counted() -> None:
     asked = replace(ASKED, as_of=FROM + 500)
     before, since = row(start=FROM + 499), row(start=FROM + 500, number=2)
-    found = reconcile([], [run_of(before), run_of(since)], asked)
+    found = compare([], [run_of(before), run_of(since)], asked)
     assert (named(found), found.newer, found.compared) == ([(Kind.NOT_AT_SLURM, before.identity)], 1, 1)
     running = row(start=FROM + 400, seconds=None)
     ended, ends = (run_of(running, span(FROM + 400, FROM + end, running)) for end in (499, 500))
-    assert named(reconcile([running], [ended], asked)) == [(Kind.STILL_RUNS, running.identity)]
-    found = reconcile([running], [ends], asked)
+    assert named(compare([running], [ended], asked)) == [(Kind.STILL_RUNS, running.identity)]
+    found = compare([running], [ends], asked)
     assert (named(found), found.newer, found.compared, found.charged) == ([], 1, 0, Money(0))
     ended_there = row(start=FROM + 400)
-    assert named(reconcile([replace(ended_there, cpus=9)], [run_of(ended_there)], asked)) == [
+    assert named(compare([replace(ended_there, cpus=9)], [run_of(ended_there)], asked)) == [
         (Kind.CORES, ended_there.identity)
     ]
 
@@ -212,25 +327,25 @@ def test_what_started_or_ended_after_slurms_books_were_read_is_left_out_and_coun
 def test_a_run_that_was_suspended_is_not_final_only_if_its_end_has_been_stated() -> None:
     one = row(seconds=5000, suspended=4900)
     going = run_of(one, span(FROM, FROM + 50, one), outcome=None)
-    found = reconcile([one], [going], replace(ASKED, complete_through=FROM + 5000))
+    found = compare([one], [going], replace(ASKED, complete_through=FROM + 5000))
     assert (named(found), len(found.open)) == ([], 1)
-    assert named(reconcile([one], [going], replace(ASKED, complete_through=FROM + 5001))) == [
+    assert named(compare([one], [going], replace(ASKED, complete_through=FROM + 5001))) == [
         (Kind.NOT_FINAL, one.identity)
     ]
 
 
 def test_an_open_run_of_another_shape_is_a_difference() -> None:
     runs = row(seconds=None)
-    found = reconcile([replace(runs, cpus=1)], [run_of(runs, outcome=None)], ASKED)
+    found = compare([replace(runs, cpus=1)], [run_of(runs, outcome=None)], ASKED)
     assert (named(found), len(found.open)) == ([(Kind.CORES, runs.identity)], 1)
 
 
 def test_what_started_after_all_that_was_stated_is_open() -> None:
     late = row(start=ASKED.complete_through - 2000)
     asked = replace(ASKED, complete_through=late.start)
-    found = reconcile([late], [], asked)
+    found = compare([late], [], asked)
     assert (found.differences, [one.identity for one in found.open]) == ((), [late.identity])
-    assert named(reconcile([late], [], replace(asked, complete_through=late.start + 1))) == [
+    assert named(compare([late], [], replace(asked, complete_through=late.start + 1))) == [
         (Kind.NOT_BILLED, late.identity)
     ]
 
@@ -238,26 +353,26 @@ def test_what_started_after_all_that_was_stated_is_open() -> None:
 @pytest.mark.parametrize("start", [FROM - 100, TO, FROM - 5000])
 def test_a_run_outside_of_what_was_asked_for_is_not_compared(start: int) -> None:
     one = row(start=start)
-    found = reconcile([replace(one, cpus=1)], [run_of(one)], ASKED)
+    found = compare([replace(one, cpus=1)], [run_of(one)], ASKED)
     assert (found.differences, found.compared) == ((), 0)
-    assert reconcile([one], [], ASKED).compared == 0
-    assert reconcile([], [run_of(one)], ASKED).compared == 0
+    assert compare([one], [], ASKED).compared == 0
+    assert compare([], [run_of(one)], ASKED).compared == 0
 
 
 @pytest.mark.parametrize("start", [FROM - 99, TO - 1])
 def test_a_run_over_an_edge_is_compared_whole(start: int) -> None:
     one = row(start=start)
-    assert named(reconcile([one], [run_of(one)], ASKED)) == []
-    assert named(reconcile([replace(one, end=start + 101)], [run_of(one)], ASKED)) == [(Kind.SECONDS, one.identity)]
-    assert named(reconcile([one], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
-    assert named(reconcile([], [run_of(one)], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+    assert named(compare([one], [run_of(one)], ASKED)) == []
+    assert named(compare([replace(one, end=start + 101)], [run_of(one)], ASKED)) == [(Kind.SECONDS, one.identity)]
+    assert named(compare([one], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
+    assert named(compare([], [run_of(one)], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
 
 
 def test_suspension_over_an_edge_makes_no_difference() -> None:
     one = row(start=FROM - 100, seconds=120, suspended=60)
     run = run_of(one, span(FROM - 100, FROM - 50, one), span(FROM + 10, FROM + 20, one))
-    assert named(reconcile([one], [run], ASKED)) == []
-    assert named(reconcile([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+    assert named(compare([one], [run], ASKED)) == []
+    assert named(compare([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
 
 
 def test_rows_of_ours_without_a_run_are_told_so_that_it_can_be_looked_for_earlier() -> None:
@@ -268,14 +383,14 @@ def test_rows_of_ours_without_a_run_are_told_so_that_it_can_be_looked_for_earlie
 def test_a_name_is_ours_only_if_it_is_an_attempts() -> None:
     names = ["f" * 32, ids.bare(ids.new("att")).upper(), ids.bare(ids.new("att")) + "0", "", "019f-melt"]
     rows = [row(number=number, name=name) for number, name in enumerate(names, 1)]
-    assert named(reconcile(rows, [], ASKED)) == []
+    assert named(compare(rows, [], ASKED)) == []
 
 
 def test_differences_stand_in_one_order() -> None:
     rows = [row(number=number) for number in range(9)]
-    found = reconcile(rows, [], ASKED)
+    found = compare(rows, [], ASKED)
     assert [identity for _, identity in named(found)] == [one.identity for one in rows]
-    assert reconcile(rows[::-1], [], ASKED) == found
+    assert compare(rows[::-1], [], ASKED) == found
 
 
 def test_a_comment_says_whose_a_job_is_where_several_sites_use_one_cluster() -> None:
@@ -284,10 +399,10 @@ def test_a_comment_says_whose_a_job_is_where_several_sites_use_one_cluster() -> 
         row(number=number, comment=f"caravan {site} 0 {JOB}: {name}")
         for number, site in enumerate((SITE, ids.new("sit")), 1)
     ]
-    assert named(reconcile(rows, [], ASKED)) == [(Kind.NOT_BILLED, rows[0].identity)]
-    assert named(reconcile([replace(rows[1], comment="nice")], [], ASKED)) == [(Kind.NOT_BILLED, rows[1].identity)]
+    assert named(compare(rows, [], ASKED)) == [(Kind.NOT_BILLED, rows[0].identity)]
+    assert named(compare([replace(rows[1], comment="nice")], [], ASKED)) == [(Kind.NOT_BILLED, rows[1].identity)]
     cut = replace(rows[0], comment=f"caravan {SITE} 0 {JOB}: a", name=f"b|{rows[0].name}")
-    assert named(reconcile([cut], [], ASKED)) == [(Kind.NOT_BILLED, cut.identity)]
+    assert named(compare([cut], [], ASKED)) == [(Kind.NOT_BILLED, cut.identity)]
 
 
 def test_what_the_adapter_submits_is_known_by_its_comment() -> None:
@@ -334,12 +449,12 @@ def touches(one: Allocation) -> bool:
 @given(books(), st.randoms(use_true_random=False))
 def test_two_that_agree_do_so_in_any_order(both: tuple[list[Allocation], list[SiteRun]], random: Random) -> None:
     rows, runs = both
-    found = reconcile(rows, runs, ASKED)
+    found = compare(rows, runs, ASKED)
     assert found.differences == ()
     mixed_rows, mixed_runs = list(rows), list(runs)
     random.shuffle(mixed_rows)
     random.shuffle(mixed_runs)
-    assert reconcile(mixed_rows, mixed_runs, ASKED) == found
+    assert compare(mixed_rows, mixed_runs, ASKED) == found
 
 
 @given(books(), st.data())
@@ -361,6 +476,6 @@ def test_one_change_is_one_difference_that_names_it_in_any_order(
         (rows, unbilled, (Kind.NOT_BILLED, chosen.identity)),
         ([*without, stranger], unbilled, (Kind.NOT_BILLED, "qin:999:1")),
     ):
-        found = reconcile(changed_rows, changed_runs, ASKED)
+        found = compare(changed_rows, changed_runs, ASKED)
         assert named(found) == [expected]
-        assert reconcile(data.draw(st.permutations(changed_rows)), changed_runs[::-1], ASKED) == found
+        assert compare(data.draw(st.permutations(changed_rows)), changed_runs[::-1], ASKED) == found

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from caravan.contracts.base import Second
-from caravan.contracts.ids import SiteId
+from caravan.contracts.ids import JobId, SiteId
 from caravan.contracts.runs import SiteRuns
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.pages import PageParams
@@ -26,12 +26,13 @@ async def list_site_runs(
     runs: Runs,
     start: Annotated[Second, Query(alias="from", description="The first second.")],
     end: Annotated[Second, Query(alias="to", description="The second after the last one.")],
+    job: Annotated[JobId | None, Query(description="Of this job alone.")] = None,
 ) -> SiteRuns:
-    """List the runs that were metered at a site in [from, to), each whole, with what of it was billed.
+    """List the runs that were metered at a site in [from, to), each whole, and the lines of their jobs.
 
     To finance, and to admins of the site's provider.
     """
     if end <= start:
         raise Invalid(errors=[FieldError(pointer="query/to", code="span", detail="after `from`")])
-    listing = page.listing("site-runs", caller, (int, str), site=site, start=start, end=end)
-    return await runs.list(site, to_seconds(start), to_seconds(end), listing, caller)
+    listing = page.listing("site-runs", caller, (int, str), site=site, start=start, end=end, job=job)
+    return await runs.list(site, to_seconds(start), to_seconds(end), job, listing, caller)

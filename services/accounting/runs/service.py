@@ -1,6 +1,6 @@
-"""Reads runs with their share of what was billed."""
+"""Reads runs with what they are priced at, and the lines of their jobs. A page costs what its own runs and their jobs' lines are."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,20 +8,18 @@ from sqlalchemy import Row, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.runs import Share, SiteRun, SiteRuns
-from caravan.contracts.statements import BearerReason
+from caravan.contracts.runs import Priced, SiteRun, SiteRuns
+from caravan.contracts.statements import Line
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
-from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing
 from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
-from services.accounting.charging.book import LINES, key_of
-from services.accounting.charging.lines import Key, assigned
+from services.accounting.charging.book import LINES
+from services.accounting.charging.lines import Key
+from services.accounting.charging.reading import shown
 from services.accounting.charging.service import Calendar
-from services.accounting.charging.shares import Part, Total, shares
-from services.accounting.funds import holds
 from services.accounting.periods.models import SiteProgressRow
 from services.accounting.usage import records
 from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
@@ -33,22 +31,26 @@ class RunService:
     def __init__(self, runtime: Runtime) -> None:
         self._db = runtime.db
 
-    async def list(self, site: str, start: int, end: int, listing: Listing, caller: Caller) -> SiteRuns:
+    async def list(
+        self, site: str, start: int, end: int, job: str | None, listing: Listing, caller: Caller
+    ) -> SiteRuns:
         """Runs with usage in [start, end), by the hour of the last of it. Raises NotFound: no such site, or not of the caller's."""
-        return await self._db.read(_list, site, start, end, listing, None if caller.is_finance else caller.providers())
+        providers = None if caller.is_finance else caller.providers()
+        return await self._db.read(_list, site, start, end, job, listing, providers)
 
 
-def _list(tx: Session, site: str, start: int, end: int, listing: Listing, providers: frozenset[str] | None) -> SiteRuns:
+def _list(
+    tx: Session, site: str, start: int, end: int, job: str | None, listing: Listing, providers: frozenset[str] | None
+) -> SiteRuns:
     progress = tx.execute(select(SiteProgressRow).where(SiteProgressRow.site == site)).scalar_one_or_none()
     if progress is None or (providers is not None and progress.provider not in providers):
         raise NotFound
-    page = listing.page(_rows(tx, site, start, end, listing), key=lambda row: (row.hour, row.id))
-    found = _shown(tx, page.items)
-    asked = [run for run in found if any(_within(span, start, end) for span in run.spans)]
-    return SiteRuns(items=asked, next=page.next, complete_through=progress.complete_through)
+    page = listing.page(_rows(tx, site, start, end, job, listing), key=lambda row: (row.hour, row.id))
+    found = [run for run in _shown(tx, page.items) if any(_within(span, start, end) for span in run.spans)]
+    return SiteRuns(items=found, next=page.next, lines=_lines(tx, found), complete_through=progress.complete_through)
 
 
-def _rows(tx: Session, site: str, start: int, end: int, listing: Listing) -> Sequence[Row[Any]]:
+def _rows(tx: Session, site: str, start: int, end: int, job: str | None, listing: Listing) -> Sequence[Row[Any]]:
     """Each run once: with its last hour that may reach into [start, end).
 
     Hours are restated and added, and never removed: a run can move behind where a reader stands, and not before it.
@@ -64,6 +66,8 @@ def _rows(tx: Session, site: str, start: int, end: int, listing: Listing) -> Seq
         .order_by(usage.hour, usage.run)
         .limit(listing.fetch)
     )
+    if job is not None:
+        query = query.where(usage.job == job)
     if listing.after:
         hour, run = listing.after
         query = query.where(usage.hour >= hour, or_(usage.hour > hour, and_(usage.hour == hour, usage.run > run)))
@@ -71,16 +75,13 @@ def _rows(tx: Session, site: str, start: int, end: int, listing: Listing) -> Seq
 
 
 def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
-    spans: dict[str, list[Span]] = {}
-    billed: defaultdict[str, list[Part]] = defaultdict(list)
-    for job in sorted({row.job for row in rows}):
-        facts = records.of_job(tx, job)
-        for fact in sorted(facts, key=lambda fact: [to_seconds(span.start) for span in fact.spans]):
-            spans.setdefault(fact.run, []).extend(fact.spans)
-        hold = holds.find(tx, job)
-        portions = assigned(Calendar(tx, facts).portions(facts), hold.amount) if hold else []
-        for part in shares({fact.run for fact in facts}, portions, _totals(tx, job)):
-            billed[part.run].append(part)
+    facts = records.of_runs(tx, [row.id for row in rows])
+    spans: defaultdict[str, list[Span]] = defaultdict(list)
+    for fact in sorted(facts, key=lambda fact: [to_seconds(span.start) for span in fact.spans]):
+        spans[fact.run].extend(fact.spans)
+    priced: defaultdict[str, Counter[Key]] = defaultdict(Counter)
+    for portion in Calendar(tx, facts).portions(facts):
+        priced[portion.run][portion.key] += portion.quantity
     return [
         SiteRun(
             run=row.id,
@@ -91,19 +92,31 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
             identity=row.identity,
             outcome=Outcome(row.outcome) if row.outcome else None,
             spans=_joined(spans[row.id]),
-            billed=_summed(billed[row.id]),
+            priced=tuple(_priced(key, quantity) for key, quantity in sorted(priced[row.id].items())),
         )
         for row in rows
     ]
 
 
-def _totals(tx: Session, job: str) -> dict[Key, Total]:
-    totals: dict[Key, Total] = {}
-    for row in tx.execute(select(LINES).where(LINES.c.job == job)):
-        key = key_of(row)
-        before = totals.get(key, Total(0, 0))
-        totals[key] = Total(before.quantity + row.quantity, before.amount + row.amount)
-    return totals
+def _lines(tx: Session, runs: Iterable[SiteRun]) -> tuple[Line, ...]:
+    """Of the runs' jobs under the runs' price lists."""
+    wanted = {(run.job, part.price_list) for run in runs for part in run.priced}
+    jobs, price_lists = ({one[column] for one in wanted} for column in (0, 1))
+    query = select(LINES).where(LINES.c.job.in_(jobs), LINES.c.price_list.in_(price_lists)).order_by(LINES.c.id)
+    return tuple(shown(row) for row in tx.execute(query) if (row.job, row.price_list) in wanted)
+
+
+def _priced(key: Key, quantity: int) -> Priced:
+    return Priced(
+        period=key.period,
+        price_list=key.price_list,
+        component=key.component,
+        accelerator=key.accelerator or None,
+        tariff=key.tariff,
+        window=key.window,
+        unit_price=key.unit_price,
+        quantity=quantity,
+    )
 
 
 def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -116,25 +129,6 @@ def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
         else:
             joined.append(span)
     return tuple(joined)
-
-
-def _summed(parts: Iterable[Part]) -> tuple[Share, ...]:
-    sums: dict[tuple[Any, ...], Total] = {}
-    for part in parts:
-        key = part.key.component, part.key.bearer, part.key.reason
-        before = sums.get(key, Total(0, 0))
-        sums[key] = Total(before.quantity + part.quantity, before.amount + part.amount)
-    return tuple(
-        Share(
-            component=component,
-            bearer=bearer,
-            reason=BearerReason(reason) if reason else None,
-            quantity=total.quantity,
-            amount=Money(total.amount),
-        )
-        for (component, bearer, reason), total in sorted(sums.items())
-        if total != (0, 0)
-    )
 
 
 def _within(span: Span, start: int, end: int) -> bool:

@@ -1,6 +1,6 @@
 """Usage records as charging needs them: with the terms they are charged by and the outcome of their run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -47,6 +47,15 @@ def terms_of(tx: Session, attempt: str) -> Terms:
     return Terms(placed.organization, placed.project, placed.provider, _price_list(placed.document))
 
 
+def _terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
+    """By what the runs of each are charged. Runs are stored only when this is here."""
+    placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()
+    wanted = {row.price_list for row in placed}
+    documents = tx.execute(select(PRICE_LISTS.c.id, PRICE_LISTS.c.document).where(PRICE_LISTS.c.id.in_(wanted)))
+    lists = {row.id: _price_list(row.document) for row in documents}
+    return {row.id: Terms(row.organization, row.project, row.provider, lists[row.price_list]) for row in placed}
+
+
 @lru_cache(maxsize=256)
 def _price_list(document: str) -> PriceList:
     """Read once for many facts: a list may have hundreds of tariffs."""
@@ -63,6 +72,11 @@ def of_run(tx: Session, run: str) -> list[Record]:
     return _read(tx, _stored().where(RECORDS.c.run == run))
 
 
+def of_runs(tx: Session, runs: Collection[str]) -> list[Record]:
+    """All usage records of some runs."""
+    return _read(tx, _stored().where(RECORDS.c.run.in_(runs)))
+
+
 def spans_of(stored: Any) -> tuple[Span, ...]:
     """A record's spans from their stored form."""
     return tuple(Span.model_validate(span) for span in stored)
@@ -75,7 +89,7 @@ def _stored() -> Select[Any]:
 
 def _read(tx: Session, query: Select[Any]) -> list[Record]:
     rows: Sequence[Row[Any]] = tx.execute(query).all()
-    terms = {attempt: terms_of(tx, attempt) for attempt in {row.attempt for row in rows}}
+    terms = _terms(tx, {row.attempt for row in rows})
     return [
         Record(
             run=row.run,
