@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, delete, event, update
 from sqlalchemy.orm import Session
 
@@ -252,6 +253,31 @@ async def test_a_run_that_is_restated_while_pages_are_read_is_given_all_the_same
     rest = ok(await world.finance.get(path, **asked, cursor=first["next"]))
     assert [one["run"] for one in rest["items"]] == [runs[3], runs[5], runs[4]]
     assert len(rest["items"][0]["spans"]) == 2 and rest["next"] is None
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_pages_are_read_in_the_order_of_an_index(world: World, alone: bool) -> None:
+    job = await job_with_hold(world)
+    for _ in range(3):
+        job.use(ids.new("run"), 0, 10)
+    await world.deliver()
+    one: dict[str, Any] = {"job": job.id} if alone else {}
+    page = await listed(world, limit=1, **one)
+    with reads() as asked:
+        await listed(world, limit=1, cursor=page["next"], **one)
+
+    def plan(tx: Session) -> str:
+        connection, (statement, parameters) = tx.connection(), asked[0]
+        if connection.dialect.name == "sqlite":
+            explain = "EXPLAIN QUERY PLAN"
+        else:
+            connection.exec_driver_sql("SET LOCAL enable_sort = off")
+            explain = "EXPLAIN"
+        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
+
+    told = await world.db.read(plan)
+    assert ("ix_usage_records_job_hour_run" if alone else "ix_usage_records_hour_run") in told
+    assert "Sort" not in told and "TEMP B-TREE" not in told
 
 
 async def test_runs_at_another_site_are_not_among_them(world: World) -> None:

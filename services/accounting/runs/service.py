@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, or_, select
+from sqlalchemy import Row, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from caravan.contracts.jobs import Outcome
@@ -56,21 +56,21 @@ def _rows(tx: Session, site: str, start: int, end: int, job: str | None, listing
     Hours are restated and added, and never removed: a run can move behind where a reader stands, and not before it.
     """
     usage, later = aliased(UsageRow), aliased(UsageRow)
+    hour, run = listing.after or (0, "")
+    first = max(hour, start - HOUR_SECONDS + 1)
     query = (
         select(usage.hour, RunRow.id, RunRow.attempt, RunRow.job, RunRow.identity, RunRow.outcome)
         .add_columns(AttemptCopy.organization, AttemptCopy.project)
         .join(RunRow, RunRow.id == usage.run)
         .join(AttemptCopy, AttemptCopy.id == RunRow.attempt)
-        .where(AttemptCopy.site == site, usage.hour > start - HOUR_SECONDS, usage.hour < end)
+        .where(AttemptCopy.site == site, usage.hour >= first, usage.hour < end)
+        .where(or_(usage.hour > hour, usage.run > run))
         .where(~exists().where(later.run == usage.run, later.hour > usage.hour, later.hour < end))
         .order_by(usage.hour, usage.run)
         .limit(listing.fetch)
     )
     if job is not None:
         query = query.where(usage.job == job)
-    if listing.after:
-        hour, run = listing.after
-        query = query.where(usage.hour >= hour, or_(usage.hour > hour, and_(usage.hour == hour, usage.run > run)))
     return tx.execute(query).all()
 
 

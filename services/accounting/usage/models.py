@@ -86,7 +86,10 @@ class UsageRow(Base):
     """One hour of one run, in its last revision."""
 
     __tablename__ = "usage_records"
-    __table_args__ = (Index("ix_usage_records_job", "job"), Index("ix_usage_records_hour", "hour"))
+    __table_args__ = (
+        Index("ix_usage_records_job_hour_run", "job", "hour", "run"),
+        Index("ix_usage_records_hour_run", "hour", "run"),
+    )
 
     run: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     hour: Mapped[int] = mapped_column(BigInteger, primary_key=True)
