@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
                 "CARAVAN_TOKEN": platform.token(f"provider/{market.provider}:admin"),
             }
 
-            async def caravan(*arguments: str) -> tuple[int, list[tuple[str, str]]]:
+            async def caravan(*arguments: str) -> tuple[int, list[tuple[str, str | None]]]:
                 command = [sys.executable, "-m", "caravan.cli", "reconcile", "site", market.site, *span, "--json"]
                 done = await asyncio.to_thread(
                     subprocess.run, [*command, *arguments], env=env, capture_output=True, text=True
@@ -118,7 +119,7 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
                 assert found["open"] == []
                 return done.returncode, [(one["kind"], one["identity"]) for one in found["differences"]]
 
-            async def of(*rows: str) -> tuple[int, list[tuple[str, str]]]:
+            async def of(*rows: str) -> tuple[int, list[tuple[str, str | None]]]:
                 dump = tmp_path / "dump"
                 dump.write_text("".join(f"{row}\n" for row in (header, *rows)))
                 return await caravan("--sacct", str(dump))
@@ -128,7 +129,6 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
             ran = [row for row in rows if f"caravan {market.site} " in row and cell(row, "AllocTRES")]
             assert sorted(cell(row, "State").split()[0] for row in ran) == ["CANCELLED", *["COMPLETED"] * 3, "REQUEUED"]
             (requeued,) = [row for row in ran if cell(row, "State") == "REQUEUED"]
-            assert await of(*[row for row in rows if row != requeued]) == (1, [("not_at_slurm", identity(requeued))])
             others = [row for row in rows if row != ran[0]]
             longer = put(put(ran[0], "End", later(ran[0], "End", 1)), "Elapsed", longer_by_one(ran[0]))
             assert await of(longer, *others) == (1, [("seconds", identity(ran[0]))])
@@ -138,3 +138,8 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
             for field in ("Submit", "Start", "End"):
                 stray = put(stray, field, later(ran[0], field, -3600))
             assert await of(stray, *rows) == (1, [("not_billed", identity(stray))])
+            assert await of(*[row for row in rows if row != requeued]) == (1, [("not_at_slurm", identity(requeued))])
+            assert await caravan("--sacct", str(tmp_path / "dump"), "--as-of", began.isoformat()) == (0, [])
+            with closing(sqlite3.connect(platform.data / "accounting.db")) as books, books:
+                books.execute("UPDATE lines SET amount = amount + 1 WHERE id = (SELECT min(id) FROM lines)")
+            assert await caravan() == (1, [("amounts", None)])
