@@ -95,7 +95,7 @@ def site(
             await told.read(peers, site, clock.from_seconds(since), start)
         for job in sorted(unsettled(told.runs.values(), told.lines)):
             await told.read(peers, site, clock.EPOCH, max(until, clock.floor_second(clock.now())), job)
-        return reconcile(books, told.runs.values(), told.lines, asked)
+        return reconcile(books, told.runs.values(), told.lines, asked, told.moving)
 
     with readable():
         found = ask(ctx, compare, as_json=as_json)
@@ -130,6 +130,8 @@ class _Told:
 
     def __init__(self) -> None:
         self.runs: dict[str, SiteRun] = {}
+        self.moving: set[str] = set()
+        """Jobs whose lines changed between the pages on which their runs are: the two needn't be of one moment."""
         self._lines: dict[tuple[str, str], list[Line]] = {}
 
     @property
@@ -139,19 +141,27 @@ class _Told:
     async def read(self, peers: Peers, site: str, start: datetime, end: datetime, job: str | None = None) -> datetime:
         """Until when the site's usage is complete: by the first page, before any run was read."""
         ask = partial(peers.accounting.list_site_runs, site, start, end, job=job, limit=200)
+        lines: dict[tuple[str, str], list[Line]] = {}
+        self.moving.discard(job or "")
         page = await ask()
         complete_through = page.complete_through
-        self._keep(page)
+        self._keep(page, lines)
         while page.next:
             page = await ask(cursor=page.next)
-            self._keep(page)
+            self._keep(page, lines)
+        self._lines |= lines
         return complete_through
 
-    def _keep(self, page: SiteRuns) -> None:
-        self.runs |= {run.run: run for run in page.items}
-        self._lines |= {(run.job, part.price_list): [] for run in page.items for part in run.priced}
+    def _keep(self, page: SiteRuns, lines: dict[tuple[str, str], list[Line]]) -> None:
+        """`lines`: of the pages before."""
+        now: dict[tuple[str, str], list[Line]] = {
+            (run.job, part.price_list): [] for run in page.items for part in run.priced
+        }
         for line in page.lines:
-            self._lines[line.job, line.price_list].append(line)
+            now[line.job, line.price_list].append(line)
+        self.runs |= {run.run: run for run in page.items}
+        self.moving |= {pair[0] for pair, told in now.items() if lines.get(pair, told) != told}
+        lines |= now
 
 
 @contextmanager

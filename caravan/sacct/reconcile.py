@@ -169,11 +169,16 @@ def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
 
 
 def reconcile(
-    rows: Iterable[Allocation], runs: Collection[SiteRun], lines: Iterable[Line], asked: Asked
+    rows: Iterable[Allocation],
+    runs: Collection[SiteRun],
+    lines: Iterable[Line],
+    asked: Asked,
+    moving: Collection[str] = (),
 ) -> Reconciliation:
     """Hold the two against each other. A row that is there twice counts once; rows of others count where a run has their identity.
 
     `runs` has all of a job whose lines come to more; those with no second in what was asked for count for its lines alone.
+    What was read of jobs that are `moving` is of several moments: a line that isn't what their runs come to is no difference.
     """
     books: defaultdict[str, set[Allocation]] = defaultdict(set)
     for row in rows:
@@ -210,7 +215,11 @@ def reconcile(
             goes_on.append(found)
     jobs = {run.job for run in compared}
     billed = [line for line in lines if line.job in jobs]
-    differences += _billed_otherwise([run for run in runs if run.job in jobs], billed)
+    for one in _billed_otherwise([run for run in runs if run.job in jobs], billed):
+        if one.kind is Kind.LINES and one.job in moving:
+            goes_on.append(Found(job=one.job, billed=one.billed))
+        else:
+            differences.append(one)
     return Reconciliation(
         site=asked.site,
         start=from_seconds(asked.start),

@@ -219,6 +219,18 @@ def test_an_amount_that_is_not_the_price_of_its_quantity_is_named(component: Com
     assert found.billed is not None and (found.billed.due, found.billed.amount) == (right.amount, wrong.amount)
 
 
+def test_a_line_of_a_job_that_was_read_at_several_moments_is_open() -> None:
+    one = row()
+    runs = [run_of(one)]
+    less, *others = (
+        line.model_copy(update={"quantity": line.quantity - 1, "amount": Money(0)}) for line in lines_of(runs)
+    )
+    found = reconcile([one], runs, [less, *others], ASKED, {JOB})
+    assert {one.kind for one in found.differences} == {Kind.AMOUNTS}
+    assert len(found.open) == len(lines_of(runs))
+    assert named(reconcile([replace(one, cpus=1)], runs, lines_of(runs), ASKED, {JOB})) == [(Kind.CORES, one.identity)]
+
+
 def test_a_line_its_corrections_and_what_the_provider_bears_of_it_are_one() -> None:
     one = row()
     runs = [run_of(one)]
