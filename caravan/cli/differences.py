@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from caravan.cli import show
-from caravan.sacct.reconcile import Difference, Figures, Kind, Reconciliation
+from caravan.sacct.reconcile import Figures, Found, Kind, Reconciliation
 
 DIFFERENCE: Final = {
     Kind.NOT_BILLED: "未计费 not billed",
@@ -19,15 +19,15 @@ DIFFERENCE: Final = {
     Kind.NODES: "节点数不同 other nodes",
     Kind.ACCELERATORS: "加速卡数不同 other accelerators",
     Kind.LINES: "计费与计量不符 not billed as metered",
+    Kind.AMOUNTS: "金额与单价不符 other amount than price by quantity",
 }
 
 
 def reconciliation(found: Reconciliation) -> RenderableType:
-    rows = [(DIFFERENCE[one.kind], one.identity or "", one.job or "", *_sides(one)) for one in found.differences]
-    rows += [
-        ("(open 未结束)", one.identity or "", one.job or "", figures(one.slurm), figures(one.caravan))
-        for one in found.open
+    rows = [
+        (DIFFERENCE[one.kind], one.identity or "", one.job or "", *_sides(one, one.kind)) for one in found.differences
     ]
+    rows += [("(open 未结束)", one.identity or "", one.job or "", *_sides(one)) for one in found.open]
     sums: list[tuple[str, show.Cell]] = [
         ("from", show.when(found.start)),
         ("to", show.when(found.end)),
@@ -36,6 +36,7 @@ def reconciliation(found: Reconciliation) -> RenderableType:
         ("charged", str(found.charged)),
         ("borne by the provider", str(found.borne_by_provider)),
         ("open", f"{len(found.open):,}"),
+        ("newer than the dump", f"{found.newer:,}"),
         ("unreadable lines", f"{found.unreadable:,}"),
         ("differences 差异", Text(f"{len(found.differences):,}", style="bold")),
     ]
@@ -53,18 +54,18 @@ def figures(found: Figures | None) -> str:
     return held + (f", {_accelerators(found)}" if found.kinds else "")
 
 
-def _sides(one: Difference) -> tuple[str, str]:
-    """What Slurm and Caravan say of what differs."""
-    if one.kind is Kind.LINES and one.caravan is not None:
-        metered = one.caravan.quantities
-        wrong = [component for component in metered if one.billed.get(component, 0) != metered[component]]
-        return "", "\n".join(
-            f"metered {metered[name]:,}, billed {one.billed.get(name, 0):,} {show.UNIT[name]}" for name in wrong
+def _sides(one: Found, kind: Kind | None = None) -> tuple[str, str]:
+    """What Slurm and Caravan say of what differs; without a kind, of all."""
+    if one.billed is not None:
+        line, unit = one.billed, show.UNIT[one.billed.component]
+        return (
+            f"{line.priced:,} {unit} at {line.unit_price} ({line.tariff}) = {line.due}",
+            f"{line.quantity:,} {unit}, {line.amount}",
         )
-    return _side(one.kind, one.slurm), _side(one.kind, one.caravan)
+    return _side(kind, one.slurm), _side(kind, one.caravan)
 
 
-def _side(kind: Kind, found: Figures | None) -> str:
+def _side(kind: Kind | None, found: Figures | None) -> str:
     if found is None:
         return ""
     of = {
@@ -73,7 +74,7 @@ def _side(kind: Kind, found: Figures | None) -> str:
         Kind.NODES: _counts(found.nodes),
         Kind.ACCELERATORS: _accelerators(found),
     }
-    return of.get(kind) or figures(found)
+    return (kind and of.get(kind)) or figures(found)
 
 
 def _counts(counts: Sequence[int]) -> str:
