@@ -1,6 +1,9 @@
 """How jobs end where nodes fail, jobs are preempted, operators act and slurmctld goes away: as the books of real clusters have it."""
 
+import asyncio
+import os
 import re
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,7 +15,7 @@ import pytest
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
-from services.broker.adapters.port import RunSeen, Unavailable
+from services.broker.adapters.port import RunSeen, Seen, Unavailable
 from tests.backends.slurm import RELEASES, Cluster, LeftOut
 from tests.backends.slurm.cluster import running
 from tests.backends.slurm.fixtures import leave_out
@@ -255,6 +258,34 @@ async def test_while_slurmctld_is_away_nothing_can_be_had_and_then_everything_is
     found = {reference: (await site.ended(reference)).runs for reference in (ended, runs, waits)}
     assert [run.identity for (run,) in list(found.values())[:2]] == [seen.runs[0].identity for seen in before]
     assert [run.outcome for (run,) in found.values()] == [Outcome.SUCCEEDED, Outcome.CANCELLED, Outcome.SUCCEEDED]
+    assert {one: times(found[one]) for one in found} == {one: sacct(cluster, one) for one in found}
+
+
+async def test_a_frozen_slurmdbd_holds_up_no_look_and_its_books_come_later(cluster: Cluster, site: Site) -> None:
+    started = [await start(site, "#!/bin/sh\nsleep 3\n", "steady") for _ in range(16)]
+    slow = {**site.harness.context.settings, "timeout_seconds": 20}
+    patient = replace(site.harness, context=replace(site.harness.context, settings=slow))
+    async with patient.open() as backend:
+        watched = Site(patient, backend)
+        for reference in started:
+            await watched.running(reference)
+        frozen = cluster.processes("slurmdbd")
+        for process in frozen:
+            os.kill(process, signal.SIGSTOP)
+        try:
+
+            async def have_ended() -> bool:
+                async with asyncio.timeout(60):  # of 16 questions two at a time would take 160 s
+                    found = await backend.observe(started)
+                runs = [run for seen in found.values() if isinstance(seen, Seen) for run in seen.runs]
+                assert not any(run.final for run in runs)
+                return len(runs) == len(started) and all(run.ended_at for run in runs)
+
+            await eventually(have_ended, "slurmctld says how they ended", 60)
+        finally:
+            for process in frozen:
+                os.kill(process, signal.SIGCONT)
+        found = {reference: (await watched.ended(reference)).runs for reference in started}
     assert {one: times(found[one]) for one in found} == {one: sacct(cluster, one) for one in found}
 
 

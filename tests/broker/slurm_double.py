@@ -48,6 +48,8 @@ class SlurmDouble:
     """Bytes of the largest answer."""
     slow: asyncio.Event | None = None
     """Answers about jobs, as of now, wait for it."""
+    thaw: asyncio.Event | None = None
+    """slurmdbd is frozen until then."""
     url: str = ""
 
     def fill(self, count: int, state: str, tasks: int = 0) -> list[str]:
@@ -142,6 +144,8 @@ class SlurmDouble:
                 self.largest = max(self.largest, len(body))
                 if self.slow is not None and path.startswith("job/"):
                     await self.slow.wait()
+                if self.thaw is not None and family == "slurmdb":
+                    await self.thaw.wait()
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         writer.close()
 

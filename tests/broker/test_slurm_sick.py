@@ -113,11 +113,12 @@ async def server() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def opened(url: str, folder: Path) -> AsyncIterator[Backend]:
+async def opened(url: str, folder: Path, timeout_seconds: float = 0.5) -> AsyncIterator[Backend]:
     (folder / "alice").mkdir(exist_ok=True)
     (folder / "key").write_bytes(b"k" * 32)
     settings = {
-        "url": url, "cluster": "caravan", "user": "slurm", "token": {"key_file": "key"}, "folder": str(folder), "timeout_seconds": 0.5,
+        "url": url, "cluster": "caravan", "user": "slurm", "token": {"key_file": "key"}, "folder": str(folder),
+        "timeout_seconds": timeout_seconds,
     }  # fmt: skip
     async with slurm.adapter.open(SiteContext(site=SITE, settings=settings, secrets=folder)) as backend:
         yield backend

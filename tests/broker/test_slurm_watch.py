@@ -10,6 +10,7 @@ import pytest
 
 from caravan.kernel import clock
 from services.broker.adapters.port import Backend, NotSeen, Seen
+from services.broker.adapters.slurm import pace, watch
 from services.broker.adapters.slurm.errors import Answer
 from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
 from services.broker.adapters.slurm.reads import AT_ONCE, Reads
@@ -22,8 +23,8 @@ LISTS, ALONE = "v0.0.42", "v0.0.38"
 
 
 @asynccontextmanager
-async def at(double: SlurmDouble, folder: Path) -> AsyncIterator[Backend]:
-    async with double.listening(), opened(double.url, folder) as backend:
+async def at(double: SlurmDouble, folder: Path, timeout_seconds: float = 0.5) -> AsyncIterator[Backend]:
+    async with double.listening(), opened(double.url, folder, timeout_seconds) as backend:
         yield backend
 
 
@@ -305,3 +306,65 @@ async def test_slurmctld_is_read_while_slurmdbd_is_frozen() -> None:
         assert await reads.job("7") == []
     frozen.set()
     assert await waiting == [[]] * 2 * AT_ONCE
+
+
+async def has_forgotten_all(double: SlurmDouble, backend: Backend, count: int) -> list[str]:
+    """So many submissions that run; then slurmctld has none of them any more, and slurmdbd has all of them."""
+    references = double.fill(count, "RUNNING")
+    await all_seen(backend, references)
+    double.books |= set(double.jobs)
+    double.jobs.clear()
+    return references
+
+
+async def all_ended(backend: Backend, references: list[str]) -> bool:
+    return all(seen(one).ended for one in (await backend.observe(references)).values())
+
+
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_of_a_frozen_slurmdbd_no_more_than_one_question_waits_at_a_time(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "TRUST_SOONEST_SECONDS", 0.01)
+    double = SlurmDouble(version)
+    async with at(double, tmp_path) as backend:
+        references = await has_forgotten_all(double, backend, 4 * AT_ONCE)
+        double.thaw = asyncio.Event()
+        counts = [0]
+
+        async def asked_thrice() -> bool:
+            await backend.observe(references)
+            if (count := len(double.reads("books"))) != counts[-1]:
+                counts.append(count)
+            return len(counts) > 3
+
+        await until(asked_thrice)
+        assert counts == [0, AT_ONCE, AT_ONCE + 1, AT_ONCE + 2]
+        double.thaw.set()
+        await until(lambda: all_ended(backend, references), 20)
+
+
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+async def test_no_look_waits_long_for_slurmdbd_and_what_it_says_later_is_told(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "BOOKS_PATIENCE_SECONDS", 0.01)
+    double = SlurmDouble(version)
+    async with at(double, tmp_path, timeout_seconds=60) as backend:
+        references = await has_forgotten_all(double, backend, 1)
+        double.thaw = asyncio.Event()
+
+        async def asked() -> bool:
+            assert not await all_ended(backend, references)
+            return bool(double.reads("books"))
+
+        await until(asked)
+        (runs,) = double.fill(1, "RUNNING")
+        assert seen((await backend.observe([runs, *references]))[runs]).runs, "slurmctld is read meanwhile"
+        double.thaw.set()
+
+        async def told() -> bool:
+            return references[0] in (await backend.changed(0.0) or [])
+
+        await until(told)
+        assert await all_ended(backend, references)

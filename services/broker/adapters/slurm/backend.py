@@ -56,6 +56,9 @@ class SlurmBackend:
         self._parts: tuple[Part, ...] = ()
         self._parts_at = float("-inf")
 
+    async def close(self) -> None:
+        await self._watch.close()
+
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return tuple(map(inventory.item, await self._read_parts()))
 
@@ -209,7 +212,9 @@ async def open_site(context: SiteContext) -> AsyncIterator[SlurmBackend]:
     source = await asyncio.to_thread(tokens.source, settings.token, context.secrets)
     models = {name: told.accelerator for name, told in settings.partitions.items() if told.accelerator is not None}
     rest = Rest(settings.url, tokens.Tokens(source), settings.user, settings.timeout_seconds)
+    backend = SlurmBackend(context.site, settings, Accelerators(context.accelerators, models), rest)
     try:
-        yield SlurmBackend(context.site, settings, Accelerators(context.accelerators, models), rest)
+        yield backend
     finally:
+        await backend.close()
         await rest.close()

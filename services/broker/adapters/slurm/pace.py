@@ -1,4 +1,5 @@
-"""Who is read next, and how many may be: a queue by due time, and a budget that no second passes. No I/O, no clock of its own.
+"""Who is read next, and how many may be: a queue by due time, a budget that no second passes, and whether who fails to answer is asked.
+No I/O, no clock of its own.
 
 All times are on a clock that never jumps.
 """
@@ -10,6 +11,8 @@ from typing import Final
 
 SOONEST_SECONDS: Final = 0.2
 LATEST_SECONDS: Final = 30.0
+TRUST_SOONEST_SECONDS: Final = 1.0
+TRUST_LATEST_SECONDS: Final = 30.0
 TOUCHED_OF: Final = 4
 """Of so many reads one is for who has waited longest, however many were touched."""
 
@@ -138,3 +141,25 @@ class Turns:
     def drop(self, key: str) -> None:
         self.queue.drop(key)
         self.chosen.pop(key, None)
+
+
+class Trust:
+    """In one who may be away or frozen. After a question that failed nothing is asked for a pause, which doubles with each that fails;
+    then one question tries, and the others follow when it was answered."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        """The last question failed."""
+        self._pause = TRUST_SOONEST_SECONDS
+        self._again_at = float("-inf")
+
+    def due(self, at: float) -> bool:
+        """Something may be asked now: one question where trust is lost."""
+        return at >= self._again_at
+
+    def answered(self) -> None:
+        self.lost, self._pause, self._again_at = False, TRUST_SOONEST_SECONDS, float("-inf")
+
+    def failed(self, at: float) -> None:
+        self.lost, self._again_at = True, at + self._pause
+        self._pause = min(2 * self._pause, TRUST_LATEST_SECONDS)

@@ -6,7 +6,7 @@ neither are more reads made than there is a budget for (`pace.py`): what it leav
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,8 @@ from services.broker.adapters.slurm import output
 from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.known import Known, Run
 from services.broker.adapters.slurm.listing import Listing
-from services.broker.adapters.slurm.pace import Turns, interval
-from services.broker.adapters.slurm.reads import Reads
+from services.broker.adapters.slurm.pace import Trust, Turns, interval
+from services.broker.adapters.slurm.reads import AT_ONCE, Reads
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
 from services.broker.adapters.slurm.rest import Rest
@@ -41,6 +41,8 @@ REASON_SOONEST_SECONDS: Final = 1.0
 REASON_LATEST_SECONDS: Final = 60.0
 """Between looks at why something waits, where a list of states says that it does: as long as it has waited for the same."""
 BOOKS_PER_SECOND: Final = 100
+BOOKS_PATIENCE_SECONDS: Final = 1.0
+"""How long a look waits for what slurmdbd says. What comes later is named by `changed`."""
 UNUSED_SECONDS: Final = 5.0
 """Until what `changed` named and nobody looked at is named again."""
 
@@ -59,6 +61,17 @@ class Watch:
         self._of_job: dict[int, set[str]] = {}
         self._gone: set[str] = set()
         self._turns, self._books_turns = Turns(), Turns()
+        self._books_trust = Trust()
+        self._books_task: asyncio.Task[None] | None = None
+        self._books_asked_at = 0.0
+        self._books_came: set[str] = set()
+        """Of whom slurmdbd has said something that nobody has looked at yet."""
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._books_task is not None:
+            self._books_task.cancel()
+            await asyncio.wait({self._books_task})
 
     def touch(self, reference: str) -> None:
         """It was acted on: what is known of it may be wrong."""
@@ -71,6 +84,7 @@ class Watch:
     def drop(self, reference: str) -> None:
         """Nothing is to be seen of it any more: it was discarded or forgotten."""
         self._gone.add(reference)
+        self._books_came.discard(reference)
         item = self._items.pop(reference, None)
         if item is not None:
             self._let_go(reference, item)
@@ -85,6 +99,7 @@ class Watch:
         items = {text: item for text in references if (item := self._item(text)) is not None}
         await self._look(items)
         await self._ask_books(items)
+        self._books_came -= items.keys()
         at = clock.monotonic()
         seen: dict[str, Seen | NotSeen] = {
             text: NotSeen(True, "there is no such submission") for text in references if text not in items
@@ -103,9 +118,10 @@ class Watch:
             self._hear()
         at = clock.monotonic()
         self._choose(lists, at)
-        self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
+        if self._may_ask_books(at):
+            self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
         later = at + UNUSED_SECONDS
-        return [*(self._turns.offer(later) | self._books_turns.offer(later))]
+        return [*(self._turns.offer(later) | self._books_turns.offer(later) | self._books_came)]
 
     async def _lists_states(self) -> bool:
         return (await self._rest.dialect()).lists_states
@@ -251,30 +267,65 @@ class Watch:
             if meaning(record.state)[0] is Stage.UNKNOWN:
                 log.error("slurm_state_unknown", state=record.state, job=record.job, site=self._settings.cluster)
 
+    def _may_ask_books(self, at: float) -> bool:
+        return self._books_trust.due(at) and (self._books_task is None or self._books_task.done())
+
     async def _ask_books(self, items: Mapping[str, Watched]) -> None:
-        """slurmdbd may be away, or late: then what it would say comes later."""
+        """slurmdbd may be away, late, or frozen, so that it never answers: what it would say comes later, and no look waits for it long."""
         at = clock.monotonic()
-        self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
-        for text in [*items] if len(items) == 1 else []:
-            if self._books_turns.queue.is_due(text, at):
-                self._books_turns.insist(text, at, self._books_of(text, 1))
-        codes_are_right = (await self._rest.dialect()).books_know_exit_codes
-        asking = self._books_turns.begin(items)
+        if self._may_ask_books(at):
+            self._books_turns.choose(at, BOOKS_PER_SECOND, self._books_of)
+            for text in [*items] if len(items) == 1 else []:
+                if self._books_turns.queue.is_due(text, at):
+                    self._books_turns.insist(text, at, self._books_of(text, 1))
+            asking = sorted(self._books_turns.begin(items), key=lambda text: items[text].books_asked_at)
+            if asking:
+                self._books_asked_at = at
+                self._books_task = asyncio.create_task(self._take_books(asking), name="books")
+        task = self._books_task
+        if task is None:
+            return
+        left = self._books_asked_at + BOOKS_PATIENCE_SECONDS - clock.monotonic()
+        await asyncio.wait({task}, timeout=max(0.0, left))
+        if task.done():
+            self._books_task = None if self._books_task is task else self._books_task
+            task.result()
+
+    async def _take_books(self, asking: Iterable[str]) -> None:
+        """Ask of a few at once, until slurmdbd fails to answer: then of none of the rest. Where it has failed lately, one tries."""
+        left = {text: self._items[text] for text in asking}
         try:
-            found = await asyncio.gather(*(self._reads.books(items[text].known.reference.job) for text in asking))
-        except BaseException:
-            for text in asking.keys() & self._items.keys():
-                self._books_turns.queue.due(text, at)
-            raise
-        for text, records in zip(asking, found, strict=True):
-            item, at = items[text], clock.monotonic()
+            codes_are_right = (await self._rest.dialect()).books_know_exit_codes
+            once_more = True
+            while left and (once_more or not self._books_trust.lost):
+                once_more = False
+                few = [*left.items()][: 1 if self._books_trust.lost else AT_ONCE]
+                answered = await asyncio.gather(*(self._take_book(*one, codes_are_right) for one in few))
+                if all(answered):
+                    self._books_trust.answered()
+                else:
+                    self._books_trust.failed(clock.monotonic())
+                for text, _ in few:
+                    del left[text]
+        finally:
+            for text in left.keys() & self._items.keys():
+                self._books_turns.queue.due(text, clock.monotonic())
+
+    async def _take_book(self, text: str, item: Watched, codes_are_right: bool) -> bool:
+        """Whether slurmdbd has answered."""
+        records = await self._reads.books(item.known.reference.job)
+        at = clock.monotonic()
+        if records is not None:
+            item.known.take_books(records, at, codes_are_right=codes_are_right)
+            await self._read_exits(item.known)
+        item.books_asked(at)
+        if text in self._items:
             if records is not None:
-                item.known.take_books(records, at, codes_are_right=codes_are_right)
-                await self._read_exits(item.known)
-            item.books_asked(at)
-            if text in self._items and item.phase is Phase.CURRENT:
+                self._books_came.add(text)
+            if item.phase is Phase.CURRENT:
                 item.was_caught_up()
                 self._follow_up(text, at)
+        return records is not None
 
     async def _read_exits(self, known: Known) -> None:
         """Of what failed and nobody at Slurm says how: the exit codes that the scripts left."""
