@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -106,9 +106,23 @@ class SiteState(StrEnum):
     REFUSED = "refused"
     """Its settings are such that it can't be operated."""
 
+    @property
+    def words(self) -> str:
+        """What those are told who use the site, or look for one."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {
+    SiteState.HEALTHY: "",
+    SiteState.DEGRADED: "算力中心部分功能异常，作业照常运行 something is wrong at the centre, and jobs run all the same",
+    SiteState.UNAVAILABLE: "算力中心暂时无法接收新作业 the centre can't take new jobs for the time being",
+    SiteState.REFUSED: "算力中心的设置有误，暂时无法运行作业 the centre is set up so that it can't run jobs for now",
+}
+
 
 class SiteHealth(Model):
-    """As last reported by the site's agent."""
+    """As last reported by the site's agent. `detail` may name users, paths and hosts of the centre: it is for the centre and the
+    platform's operators. Everybody else is told of the state in words that are the same for all sites."""
 
     state: SiteState
     detail: Prose = ""

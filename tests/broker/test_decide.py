@@ -79,7 +79,7 @@ class World:
         prices = PriceList(tariffs=(tariff,), id=ids.new("prl"), offering=offering.id, revision=1, created_at=NOW)
         sold = Sold(offering, site, provider, prices)
         self.sold.append(sold)
-        self.sites[site.id] = SiteNow(adapter, ADAPTERS[adapter].version, SiteState.HEALTHY, "")
+        self.sites[site.id] = SiteNow(adapter, ADAPTERS[adapter].version, SiteState.HEALTHY)
         tenant = Tenant(site=site.id, organization=ORGANIZATION, id=ids.new("ten"), version=1, created_at=NOW)
         self.tenants[site.id, ORGANIZATION, None] = tenant
         return sold
@@ -248,10 +248,10 @@ def test_a_site_must_have_been_seen_with_the_adapter_that_is_installed_here(worl
     sold = world.add()
     site = sold.site.id
     for seen, code in (
-        (SiteNow("fake", "0", SiteState.HEALTHY, ""), "adapter_version"),
-        (SiteNow("local", local.descriptor.version, SiteState.HEALTHY, ""), "site_not_seen"),
-        (SiteNow(None, None, None, ""), "site_not_seen"),
-        (SiteNow("fake", fake.descriptor.version, SiteState.REFUSED, "no isolation " * 1000), "site_refused"),
+        (SiteNow("fake", "0", SiteState.HEALTHY), "adapter_version"),
+        (SiteNow("local", local.descriptor.version, SiteState.HEALTHY), "site_not_seen"),
+        (SiteNow(None, None, None), "site_not_seen"),
+        (SiteNow("fake", fake.descriptor.version, SiteState.REFUSED), "site_refused"),
     ):
         world.sites[site] = seen
         assert list(world.reasons(spec())) == [code]
@@ -263,11 +263,11 @@ def test_a_site_must_have_been_seen_with_the_adapter_that_is_installed_here(worl
 
 def test_a_site_that_can_not_be_asked_has_no_room_and_says_why(world: World) -> None:
     away, other = world.add(price="1.00"), world.add(price="2.00")
-    world.sites[away.site.id] = SiteNow("fake", fake.descriptor.version, SiteState.UNAVAILABLE, "slurmctld is away")
-    world.sites[other.site.id] = SiteNow("fake", fake.descriptor.version, SiteState.DEGRADED, "slurmdbd is away")
+    world.sites[away.site.id] = SiteNow("fake", fake.descriptor.version, SiteState.UNAVAILABLE)
+    world.sites[other.site.id] = SiteNow("fake", fake.descriptor.version, SiteState.DEGRADED)
     found = [option.candidate for option in world.decide(spec()).options]
     assert [(one.offering, one.has_room, one.unavailable) for one in found] == [
-        (away.offering.id, False, "slurmctld is away"),
+        (away.offering.id, False, SiteState.UNAVAILABLE.words),
         (other.offering.id, True, None),
     ]
 

@@ -58,7 +58,8 @@ async def test_a_site_that_can_not_be_asked_gets_no_new_jobs_until_it_can(market
     waiting = await customer.submit()
     assert (waiting.state, waiting.reason) == (JobState.PENDING, PendingReason.SITE_UNAVAILABLE)
     assert (waiting.offering, waiting.hold.state) == (None, HoldState.GRANTED)
-    assert "slurmctld is away" in waiting.detail
+    assert SiteState.UNAVAILABLE.words in waiting.detail
+    assert "slurmctld" not in waiting.model_dump_json(), "the centre's own words are for the centre"
     await hand.health()
     await until(lambda: customer.is_placed(waiting.id))
     assert (await customer.job(waiting.id)).offering == cheap.id

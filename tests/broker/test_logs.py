@@ -13,7 +13,7 @@ from caravan.contracts.problems import LogUnavailable, NoLogYet
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import Invalid, NotFound
 from services.broker.dispatch import logs
-from services.broker.dispatch.logs import LogService
+from services.broker.dispatch.logs import NOT_READ, LogService
 from services.broker.dispatch.models import LogReadRow
 from tests.broker.conftest import Shop
 from tests.broker.hand import Run
@@ -75,8 +75,8 @@ async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     assert (await answered(shop, job, text, tail=4)).text == "好\n"
     assert "�" in (await answered(shop, job, text, tail=3)).text
     with pytest.raises(LogUnavailable) as refused:
-        await answered(shop, job, b"", error="the disk is gone")
-    assert refused.value.detail == "the disk is gone"
+        await answered(shop, job, b"", error="/home/site/alice can't be read")
+    assert refused.value.detail == NOT_READ, "the centre's own words are for the centre"
 
 
 async def test_the_last_runs_output_is_read_while_its_task_is_tried_again(shop: Shop) -> None:

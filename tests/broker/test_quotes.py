@@ -86,11 +86,12 @@ async def test_what_the_local_adapter_rejects_is_a_reason_and_not_an_error(marke
     assert "one machine" in reason.detail
 
 
-async def test_the_site_says_when_it_cant_be_operated(shop: Shop) -> None:
-    await shop.hand.health(SiteState.REFUSED, "no isolation here")
+async def test_a_quote_says_when_a_site_cant_be_operated_and_not_in_the_words_of_the_site(shop: Shop) -> None:
+    await shop.hand.health(SiteState.REFUSED, "the folder /srv/caravan isn't there")
     quote = await shop.customer.broker.create_quote(shop.customer.spec())
     [reason] = [r.reasons[0] for r in quote.refused if r.offering == shop.offering]
-    assert (reason.code, "no isolation here" in reason.detail) == ("site_refused", True)
+    assert (reason.code, reason.detail) == ("site_refused", SiteState.REFUSED.words)
+    assert "/srv/caravan" not in quote.model_dump_json()
     await shop.hand.health()
     assert (await shop.customer.broker.create_quote(shop.customer.spec())).candidates
 

@@ -71,13 +71,14 @@ async def test_each_hit_says_where_at_what_price_and_how_its_site_is(
     catalog: Running, centre: Centre, stranger: Person
 ) -> None:
     site = await centre.site()
-    reported = a_report(site["id"], SiteState.DEGRADED)
+    reported = a_report(site["id"], SiteState.DEGRADED, detail="slurmdbd at db1.centre can't be asked")
     await report(catalog, reported)
     offering = await centre.on_sale(site["id"], "0.36")
     (plain,) = ok(await stranger.get("/offerings"))["items"]
     assert plain["offering"] == offering
     assert (plain["provider_name"], plain["region"], plain["price"]) == ("西部（西咸新区）超算中心", "西安", None)
-    assert plain["site_health"] == reported.model_dump(mode="json")["health"]
+    health = reported.model_dump(mode="json")["health"]
+    assert plain["site_health"] == health | {"detail": SiteState.DEGRADED.words}, "its own words are for the centre"
     assert plain["price_list"]["revision"] == 1
     (priced,) = ok(await stranger.get("/offerings", cpus=8, hours=10))["items"]
     assert priced == plain | {"price": "28.80"}

@@ -127,6 +127,17 @@ async def test_an_accelerator_must_be_known_and_stays_while_it_is_sold(catalog: 
     assert pointers(refused(dropped, 422, "invalid")) == ["/accelerators"]
 
 
+async def test_what_is_wrong_at_a_site_is_for_who_has_part_in_it(
+    catalog: Running, operator: Person, stranger: Person
+) -> None:
+    centre = await a_centre(catalog, operator)
+    site = await centre.site()
+    await report(catalog, a_report(site["id"], SiteState.UNAVAILABLE, detail="slurmctld at ctl1.centre is away"))
+    told = [ok(await who.get(f"/sites/{site['id']}"))["health"]["detail"] for who in (centre.admin, operator, stranger)]
+    assert told == ["slurmctld at ctl1.centre is away"] * 2 + [SiteState.UNAVAILABLE.words]
+    assert "ctl1" not in str(ok(await stranger.get("/sites", provider=centre.id)))
+
+
 async def test_a_report_of_something_new_is_a_version_and_still_so_is_not(catalog: Running, operator: Person) -> None:
     centre = await a_centre(catalog, operator)
     site = await centre.site()

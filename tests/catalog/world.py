@@ -45,11 +45,13 @@ async def announce(catalog: Running, descriptor: AdapterDescriptor = DESCRIPTOR)
 
 
 def a_report(
-    site: str, state: SiteState = SiteState.HEALTHY, inventory: tuple[InventoryItem, ...] | None = None
+    site: str,
+    state: SiteState = SiteState.HEALTHY,
+    inventory: tuple[InventoryItem, ...] | None = None,
+    detail: str = "",
 ) -> SiteReported:
-    return SiteReported(
-        site=site, version=1, health=SiteHealth(state=state, seen_at=datetime.now(UTC)), inventory=inventory
-    )
+    health = SiteHealth(state=state, detail=detail, seen_at=datetime.now(UTC))
+    return SiteReported(site=site, version=1, health=health, inventory=inventory)
 
 
 async def report(catalog: Running, reported: SiteReported) -> None:

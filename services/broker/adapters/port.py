@@ -21,11 +21,15 @@ from caravan.contracts.usage import Span
 
 
 class BackendError(Exception):
-    """The backend did not do as asked; the message is for people and never holds a secret."""
+    """The backend did not do as asked. The message is for people and never holds a secret.
+
+    Who reads it: that of Rejected is about the job and goes to its enterprise. All others may name users, paths and hosts of the
+    centre, and go to the centre and the platform's operators alone; enterprises are told what `SiteState.words` says instead.
+    """
 
 
 class Rejected(BackendError):
-    """The backend said no and will again (a bad partition, over a limit). Permanent; carries the backend's words."""
+    """The backend said no and will again (a bad partition, over a limit). Permanent; carries the backend's words, for its enterprise."""
 
 
 class Unavailable(BackendError):

@@ -13,6 +13,7 @@ from caravan.contracts.jobs import JobState, LogChunk
 from caravan.contracts.problems import LogUnavailable, NoLogYet
 from caravan.kernel import clock, ids
 from caravan.kernel.database import Database, affected, signal
+from caravan.kernel.logs import get_logger
 from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch import leasing
@@ -20,6 +21,8 @@ from services.broker.dispatch.models import LogReadRow
 from services.broker.dispatch.wanted import topic
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 
+log = get_logger(__name__)
+NOT_READ: Final = "算力中心目前无法读取这份输出 the centre can't read this output now"
 WAIT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 """How often a reader looks, where another process may have taken the answer (PostgreSQL)."""
@@ -56,7 +59,7 @@ class LogService:
     async def read(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
         """Have the agent of the site read what the task's last run has written.
 
-        Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time).
+        Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time, or can't read it).
         """
         request, over = await self._db.write(self._ask, job, wanted, caller)
         read = request.id
@@ -75,7 +78,7 @@ class LogService:
             await self._db.write(affected, delete(LogReadRow).where(LogReadRow.id == read))
         answer, data = row.answer, row.data or b""
         if answer["error"]:
-            raise LogUnavailable(answer["error"])
+            raise LogUnavailable(NOT_READ)
         if answer["offset"] + len(data) < answer["size"]:
             data = whole_characters(data)
         return LogChunk(
@@ -132,6 +135,8 @@ class LogService:
             row = tx.get(LogReadRow, read)
             if row is None or row.site != site:
                 return
+            if answer.error:
+                log.warning("log_not_read", site=site, read=read, why=answer.error)
             row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "error"})
             row.data = data
             signal(tx, f"log:{read}")

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.offerings import Capacity, PriceList, SiteState
 from caravan.contracts.quotes import Candidate, Reason, Refusal
@@ -98,7 +97,7 @@ class _Fit:
                 components=self.worst.components,
                 capacity=self.need,
                 has_room=not unavailable and has_room(self.need, sold, room),
-                unavailable=prose(site.detail) if unavailable else None,
+                unavailable=SiteState.UNAVAILABLE.words if unavailable else None,
             ),
             sold=sold,
             tenant=self.tenant,

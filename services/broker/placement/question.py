@@ -34,12 +34,11 @@ class AdapterHere:
 
 @dataclass(frozen=True)
 class SiteNow:
-    """What the site's agent last said of itself: its adapter, and how it stands, with words of what is wrong."""
+    """What the site's agent last said of itself: its adapter, and how it stands."""
 
     adapter: str | None
     adapter_version: str | None
     state: SiteState | None
-    detail: str
 
 
 @dataclass(frozen=True)

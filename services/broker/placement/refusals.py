@@ -148,5 +148,5 @@ def inoperable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) ->
             )
         )
     if site is not None and site.state is SiteState.REFUSED:
-        reasons.append(reason("site_refused", f"The site can't be operated: {site.detail}"))
+        reasons.append(reason("site_refused", site.state.words))
     return reasons

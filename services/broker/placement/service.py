@@ -69,7 +69,7 @@ class Placer:
 
 def _sites(tx: Session) -> Mapping[str, SiteNow]:
     return {
-        row.site: SiteNow(row.adapter, row.adapter_version, SiteState(row.health) if row.health else None, row.detail)
+        row.site: SiteNow(row.adapter, row.adapter_version, SiteState(row.health) if row.health else None)
         for row in _SITES.all(tx)
     }
 

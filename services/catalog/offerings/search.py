@@ -125,7 +125,6 @@ class SearchService:
                 ProviderRow.name,
                 SiteRow.region,
                 SiteRow.health_state,
-                SiteRow.health_detail,
                 SiteRow.health_seen_at,
             )
             .join(ProviderRow, ProviderRow.id == OfferingRow.provider)
@@ -134,13 +133,13 @@ class SearchService:
         )
         current = self._current(tx, ids, at)
         found = {}
-        for offering, provider_name, region, state, detail, seen_at in tx.execute(query):
+        for offering, provider_name, region, state, seen_at in tx.execute(query):
             price_list = current.get(offering.id)
             found[offering.id] = OfferingPrice(
                 offering=offering.shown(),
                 provider_name=provider_name,
                 region=region,
-                site_health=SiteHealth(state=SiteState(state), detail=detail or "", seen_at=seen_at)
+                site_health=SiteHealth(state=SiteState(state), detail=SiteState(state).words, seen_at=seen_at)
                 if state and seen_at
                 else None,
                 price_list=price_list,

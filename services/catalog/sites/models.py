@@ -72,19 +72,20 @@ class SiteRow(Entity, Base):
     inventory: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     search_text: Mapped[str]
 
-    def health(self) -> SiteHealth | None:
+    def health(self, *, whole: bool) -> SiteHealth | None:
+        """In the words of its agent, or in those for who has no part in it."""
         if self.health_state is None or self.health_seen_at is None:
             return None
-        return SiteHealth(
-            state=SiteState(self.health_state), detail=self.health_detail or "", seen_at=self.health_seen_at
-        )
+        state = SiteState(self.health_state)
+        detail = (self.health_detail or "") if whole else state.words
+        return SiteHealth(state=state, detail=detail, seen_at=self.health_seen_at)
 
     def parts(self) -> tuple[InventoryItem, ...] | None:
         """The inventory; None before the first report."""
         return None if self.inventory is None else tuple(InventoryItem.model_validate(i) for i in self.inventory)
 
     def shown(self, *, whole: bool = True) -> Site:
-        """The site; without its settings and inventory for those who have no part in it."""
+        """The site; without its settings, its inventory and its agent's words for those who have no part in it."""
         return Site(
             id=self.id,
             provider=self.provider,
@@ -97,7 +98,7 @@ class SiteRow(Entity, Base):
             accelerators=self.accelerators,
             version=self.version,
             created_at=self.created_at,
-            health=self.health(),
+            health=self.health(whole=whole),
             inventory=self.parts() if whole else None,
         )
 
