@@ -22,7 +22,7 @@ from services.broker.agent.chores import Inventory, LogReads, Probe, Sweeper
 from services.broker.agent.driver import Driver
 from services.broker.agent.observer import Observer
 from services.broker.agent.settings import AgentSettings
-from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
+from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, LeaseGone, Tenure, Tries
 
 log = get_logger(__name__)
 LEAVE_SECONDS = 3.0
@@ -70,7 +70,10 @@ class Agent:
         self._jobs_on_this_machine = jobs_on_this_machine
         self._secrets = secrets
         self._private = private
-        self._pause = Pause(self._settings)
+        self._tries = {
+            step: Tries(self._settings, self._metrics, step, site=site)
+            for step in ("introduce", "lease", "renew", "work", "report", "leave")
+        }
         self._tenure: Tenure | None = None
         self._loops = Loops(CollectorRegistry())
 
@@ -97,7 +100,7 @@ class Agent:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._broker.release_lease(self.site, tenure.epoch)
         except CALL_FAILED as error:
-            failed(self._metrics, "leave", error, site=self.site)
+            self._tries["leave"].failed(error)
 
     async def introduce(self) -> None:
         """Wait for the broker's word. Raises Unauthenticated for a token that it doesn't take, and NotFound when it keeps not knowing
@@ -115,10 +118,10 @@ class Agent:
                 until = until or clock.monotonic() + UNKNOWN_SECONDS
                 if clock.monotonic() >= until:
                     raise
+                await asyncio.sleep(self._tries["introduce"].pause())
             except CALL_FAILED as error:
-                failed(self._metrics, "introduce", error, site=self.site)
-            await asyncio.sleep(self._pause.next())
-        self._pause.over()
+                await asyncio.sleep(self._tries["introduce"].failed(error))
+        self._tries["introduce"].well()
 
     async def run(self) -> None:
         """Act until cancelled. Raises as `introduce`."""
@@ -138,9 +141,8 @@ class Agent:
             left = (error.until - clock.now()).total_seconds()
             return min(max(left, self._settings.first_pause_seconds), self._settings.retry_seconds)
         except CALL_FAILED as error:
-            failed(self._metrics, "lease", error, site=self.site)
-            return self._pause.next()
-        self._pause.over()
+            return self._tries["lease"].failed(error)
+        self._tries["lease"].well()
         deadline = asked_at + lease.ttl_seconds
         adapter = self._adapters.get(lease.adapter)
         if adapter is None:
@@ -188,7 +190,6 @@ class Agent:
 
         driver = Driver(tenure, backend, self._broker, self._metrics, look)
         reads = LogReads(tenure, backend, self._broker, self._metrics)
-        pauses = {name: Pause(self._settings) for name in ("work", "report")}
 
         async def work() -> float:
             try:
@@ -199,9 +200,8 @@ class Agent:
                 tenure.lose(repr(error))
                 return self._settings.retry_seconds
             except CALL_FAILED as error:
-                failed(self._metrics, "work", error, site=self.site)
-                return pauses["work"].next()
-            pauses["work"].over()
+                return self._tries["work"].failed(error)
+            self._tries["work"].well()
             for watched in tenure.take(found):
                 driver.kick(watched)
             begun = [reads.answer(read) for read in found.log_reads]
@@ -215,9 +215,8 @@ class Agent:
                 tenure.lose(repr(error))
                 return self._settings.retry_seconds
             except CALL_FAILED as error:
-                failed(self._metrics, "report", error, site=self.site)
-                return pauses["report"].next()
-            pauses["report"].over()
+                return self._tries["report"].failed(error)
+            self._tries["report"].well()
             for place, why in answer.rejected.items():
                 self._metrics.rejected.inc()
                 log.error("agent_report_rejected", site=self.site, why=why, item=repr(batch.items[place]))
@@ -264,8 +263,9 @@ class Agent:
             tenure.lose(repr(error))
             return third
         except CALL_FAILED as error:
-            failed(self._metrics, "renew", error, site=self.site)
+            self._tries["renew"].failed(error)
             return min(third / 4, 1.0)
+        self._tries["renew"].well()
         if lease.epoch != tenure.epoch:
             tenure.lose("it has passed through other hands")
             return third
@@ -290,7 +290,7 @@ class Agent:
         try:
             await self._broker.report(self.site, Report(epoch=lease.epoch, items=(), site=site))
         except CALL_FAILED as error:
-            failed(self._metrics, "report", error, site=self.site)
+            self._tries["report"].failed(error)
         return self._settings.retry_seconds
 
 

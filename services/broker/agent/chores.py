@@ -8,7 +8,7 @@ from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, BackendError, Staged
-from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Pause, Tenure, failed
+from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Tenure, Tries
 from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
@@ -22,6 +22,7 @@ class Sweeper:
         self._tenure = tenure
         self._backend = backend
         self._metrics = metrics
+        self._tries = Tries(tenure.settings, metrics, "sweep", site=tenure.site)
         self._orphans: dict[str, float] = {}
 
     async def iteration(self) -> float:
@@ -36,8 +37,9 @@ class Sweeper:
                     self._metrics.swept.inc()
                     log.info("agent_swept", site=self._tenure.site, reference=staged.reference)
         except BackendError as error:
-            failed(self._metrics, "sweep", error, site=self._tenure.site)
+            self._tries.failed(error)
         else:
+            self._tries.well()
             here = {staged.reference for staged in found}
             self._orphans = {reference: at for reference, at in self._orphans.items() if reference in here}
         return self._tenure.settings.sweep_seconds
@@ -62,15 +64,16 @@ class Inventory:
     def __init__(self, tenure: Tenure, backend: Backend, metrics: AgentMetrics) -> None:
         self._tenure = tenure
         self._backend = backend
-        self._metrics = metrics
+        self._tries = Tries(tenure.settings, metrics, "inventory", site=tenure.site)
 
     async def iteration(self) -> float:
         try:
             inventory = await self._backend.inventory()
         except BackendError as error:
-            failed(self._metrics, "inventory", error, site=self._tenure.site)
+            self._tries.failed(error)
             self._tenure.outbox.trouble("inventory", str(error))
             return self._tenure.settings.retry_seconds
+        self._tries.well()
         self._tenure.outbox.well("inventory", inventory)
         return self._tenure.settings.inventory_seconds
 
@@ -82,18 +85,17 @@ class Probe:
         self._tenure = tenure
         self._backend = backend
         self._metrics = metrics
-        self._pause = Pause(tenure.settings)
+        self._tries = Tries(tenure.settings, metrics, "probe", site=tenure.site)
 
     async def iteration(self) -> float:
         began = clock.monotonic()
         try:
             faults = await self._backend.probe()
         except BackendError as error:
-            failed(self._metrics, "probe", error, site=self._tenure.site)
             self._tenure.outbox.trouble("probe", str(error))
-            return self._pause.next()
+            return self._tries.failed(error)
         self._metrics.probe.labels(self._tenure.site).set(clock.monotonic() - began)
-        self._pause.over()
+        self._tries.well()
         self._tenure.outbox.probed(faults)
         return self._tenure.settings.probe_seconds
 
@@ -105,7 +107,7 @@ class LogReads:
         self._tenure = tenure
         self._backend = backend
         self._broker = broker
-        self._metrics = metrics
+        self._tries = Tries(tenure.settings, metrics, "log_read", site=tenure.site)
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -129,7 +131,9 @@ class LogReads:
             try:
                 await self._broker.answer_log_read(self._tenure.site, read.id, await self._read(read))
             except CALL_FAILED as error:
-                failed(self._metrics, "log_read", error, site=self._tenure.site)
+                self._tries.failed(error)
+            else:
+                self._tries.well()
 
     async def _read(self, read: LogRead) -> LogAnswer:
         try:

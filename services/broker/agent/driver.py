@@ -8,7 +8,7 @@ from caravan.contracts.problems import LeaseLost
 from caravan.kernel import steps
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, NotSeen, Rejected, Seen
-from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Pause, Tenure, failed
+from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Tenure, Tries
 from services.broker.agent.watched import Stand, Watched
 
 log = get_logger(__name__)
@@ -55,7 +55,7 @@ class Driver:
             await asyncio.wait(tasks)
 
     async def _run(self, watched: Watched) -> None:
-        pause = Pause(self._tenure.settings)
+        tries = Tries(self._tenure.settings, self._metrics, "drive", attempt=watched.attempt)
         while True:
             self._again.discard(watched)
             try:
@@ -67,11 +67,11 @@ class Driver:
                 self._tenure.lose(repr(error))
                 return
             except StillThere:
-                await asyncio.sleep(pause.next())
+                await asyncio.sleep(tries.pause())
             except Exception as error:  # Whatever one attempt meets, it is logged, counted and tried again.
-                failed(self._metrics, "drive", error, attempt=watched.attempt, desired=watched.desired)
-                await asyncio.sleep(pause.next())
+                await asyncio.sleep(tries.failed(error))
             else:
+                tries.well()
                 if watched not in self._again:
                     return
 

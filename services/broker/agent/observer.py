@@ -7,7 +7,7 @@ from caravan.contracts.dispatch import Desired, UsageStated
 from caravan.kernel import clock, steps
 from services.broker.adapters.port import Backend, BackendError, NotSeen, Seen
 from services.broker.agent.rota import Rota
-from services.broker.agent.tenure import AgentMetrics, Pause, Tenure, failed
+from services.broker.agent.tenure import AgentMetrics, Tenure, Tries
 from services.broker.agent.watched import Watched
 
 
@@ -18,8 +18,7 @@ class Observer:
         self._tenure = tenure
         self._backend = backend
         self._lag = timedelta(seconds=books_lag_seconds)
-        self._metrics = metrics
-        self._pause = Pause(tenure.settings)
+        self._tries = Tries(tenure.settings, metrics, "observe", site=tenure.site)
         self._urgent: set[str] = set()
         self._rota = Rota(tenure.settings.full_pass_seconds)
         self._since: float | None = None
@@ -35,10 +34,9 @@ class Observer:
         try:
             await self._pass()
         except BackendError as error:
-            failed(self._metrics, "observe", error, site=self._tenure.site)
             self._tenure.outbox.trouble("observe", str(error))
-            return self._pause.next()
-        self._pause.over()
+            return self._tries.failed(error)
+        self._tries.well()
         self._tenure.outbox.well("observe")
         return self._tenure.settings.observe_seconds
 

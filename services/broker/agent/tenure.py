@@ -118,22 +118,39 @@ class Tenure:
             watched.retell(item)
 
 
-class Pause:
-    """Pauses that double from the first to the longest, until `over`."""
+class Tries:
+    """A step that is tried again until it goes well: how long to wait before that, and what the log says of it.
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
-        self._next = settings.first_pause_seconds
+    Pauses double from the first to the longest. The log has a line when it begins to fail or fails otherwise than before, then at every
+    2nd, 4th, 8th, … failure in a row, and one when it is well again. All are counted.
+    """
 
-    def next(self) -> float:
-        pause, self._next = self._next, min(self._next * 2, self._settings.longest_pause_seconds)
+    def __init__(self, settings: AgentSettings, metrics: AgentMetrics, step: str, **context: Any) -> None:
+        self._first, self._longest = settings.first_pause_seconds, settings.longest_pause_seconds
+        self._metrics = metrics
+        self._step = step
+        self._context = context
+        self._next = self._first
+        self._failures, self._said = 0, ""
+
+    def pause(self) -> float:
+        """Seconds to wait before it is tried again."""
+        pause, self._next = self._next, min(self._next * 2, self._longest)
         return pause
 
-    def over(self) -> None:
-        self._next = self._settings.first_pause_seconds
+    def failed(self, error: BaseException) -> float:
+        """It did: returns `pause`."""
+        self._metrics.failures.labels(self._step).inc()
+        self._failures += 1
+        said = repr(error)
+        if said != self._said or self._failures.bit_count() == 1:
+            self._said = said
+            log.warning("agent_step_failed", step=self._step, error=said, failures=self._failures, **self._context)
+        return self.pause()
 
-
-def failed(metrics: AgentMetrics, step: str, error: BaseException, **context: Any) -> None:
-    """Log and count a step that will be tried again."""
-    metrics.failures.labels(step).inc()
-    log.warning("agent_step_failed", step=step, error=repr(error), **context)
+    def well(self) -> None:
+        """It went well."""
+        if self._failures:
+            log.info("agent_step_well", step=self._step, failures=self._failures, **self._context)
+        self._next = self._first
+        self._failures, self._said = 0, ""
