@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from caravan.kernel import ids
 from services.broker.adapters.fake import FakeSite, HandClock, register
 from services.broker.agent.outbox import Outbox
@@ -42,10 +44,12 @@ async def test_an_adapter_that_is_not_installed_refuses_the_site(broker: Dispatc
 async def test_a_backend_that_is_down_makes_the_site_unavailable(broker: Dispatch, site: FakeSite) -> None:
     async with running(an_agent(broker)):
         await until(lambda: bool(broker.reports))
-        site.faults.down = True
-        await until(lambda: broker.reports[-1].state == "unavailable")
-        site.faults.down = False
-        await until(lambda: broker.reports[-1].state == "healthy")
+        with capture_logs() as logs:
+            site.faults.down = True
+            await until(lambda: broker.reports[-1].state == "unavailable")
+            site.faults.down = False
+            await until(lambda: broker.reports[-1].state == "healthy")
+    assert {"agent_step_failed", "agent_step_well"} <= {one["event"] for one in logs}
 
 
 async def test_what_a_probe_finds_wrong_makes_the_site_degraded(broker: Dispatch, site: FakeSite) -> None:
@@ -70,9 +74,16 @@ async def test_a_site_is_well_again_when_all_that_asks_it_goes_well() -> None:
         return (batch.site.state, batch.site.detail) if batch.site else None
 
     outbox.trouble("inventory", "no nodes")
+    assert await told() is None, "once may be by chance"
+    outbox.trouble("observe", "no answer")
+    outbox.well("observe")
+    assert await told() == ("healthy", "")
+    outbox.trouble("inventory", "no nodes")
     assert await told() == ("unavailable", "no nodes")
     outbox.well("observe")
     assert await told() is None, "what goes well says nothing of what does not"
+    outbox.trouble("observe", "no answer")
+    assert await told() is None, "what was well in between fails for the first time"
     outbox.trouble("observe", "no answer")
     assert await told() == ("unavailable", "no nodes; no answer")
     outbox.well("inventory")

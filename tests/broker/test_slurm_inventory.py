@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from caravan.contracts.offerings import Capacity, PartLimits
+from caravan.kernel import clock
 from services.broker.adapters.port import Unavailable
+from services.broker.adapters.slurm import health
+from services.broker.adapters.slurm.errors import Answer
 from services.broker.adapters.slurm.inventory import first_gres, item, parts, why_not
+from services.broker.adapters.slurm.rest import Rest
+from services.broker.adapters.slurm.settings import Settings
+from services.broker.adapters.slurm.site_clock import SiteClock
 from tests.broker.slurm_answers import NODES, PARTITIONS, number, submission
 from tests.broker.slurm_double import SlurmDouble
 from tests.broker.test_slurm_sick import opened
@@ -88,3 +95,38 @@ async def test_a_probe_names_what_is_wrong(version: str, tmp_path: Path) -> None
         double.controller = False
         with pytest.raises(Unavailable, match="slurmctld"):
             await backend.probe()
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (1000, ""),
+        (1030, ""),
+        (1034, ""),
+        (1035, "5 s or more ahead of"),
+        (1089, "5 s or more ahead of"),
+        (1090, "60 s or more ahead of"),
+        (996, ""),
+        (995, "5 s or more behind"),
+        (941, "5 s or more behind"),
+        (-9000, "3600 s or more behind"),
+    ],
+)
+async def test_only_what_no_late_answer_explains_is_a_wrong_clock(
+    second: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked at the platform's second 1000 and has answered at 1030."""
+
+    class Late:
+        async def ask(self) -> int:
+            monkeypatch.setattr(clock, "now", lambda: clock.from_seconds(1030))
+            return second
+
+    class Well:
+        async def read(self, path: str, *, books: bool = False) -> Answer:
+            return Answer(200, {"clusters": [{"name": "caravan"}]}, ())
+
+    settings = SimpleNamespace(cluster="caravan")
+    monkeypatch.setattr(clock, "now", lambda: clock.from_seconds(1000))
+    found = await health.faults(cast(Rest, Well()), cast(SiteClock, Late()), cast(Settings, settings))
+    assert [told in one for one in found] == ([True] if told else [])

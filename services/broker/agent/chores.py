@@ -8,7 +8,7 @@ from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, BackendError, Staged
-from services.broker.agent.tenure import CALL_FAILED, AgentApi, AgentMetrics, Tenure, Tries
+from services.broker.agent.tenure import AGAIN_SECONDS, CALL_FAILED, AgentApi, AgentMetrics, Tenure, Tries
 from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
@@ -64,15 +64,14 @@ class Inventory:
     def __init__(self, tenure: Tenure, backend: Backend, metrics: AgentMetrics) -> None:
         self._tenure = tenure
         self._backend = backend
-        self._tries = Tries(tenure.settings, metrics, "inventory", site=tenure.site)
+        self._tries = Tries(tenure.settings, metrics, "inventory", AGAIN_SECONDS, site=tenure.site)
 
     async def iteration(self) -> float:
         try:
             inventory = await self._backend.inventory()
         except BackendError as error:
-            self._tries.failed(error)
             self._tenure.outbox.trouble("inventory", str(error))
-            return self._tenure.settings.retry_seconds
+            return self._tries.failed(error)
         self._tries.well()
         self._tenure.outbox.well("inventory", inventory)
         return self._tenure.settings.inventory_seconds
@@ -85,7 +84,7 @@ class Probe:
         self._tenure = tenure
         self._backend = backend
         self._metrics = metrics
-        self._tries = Tries(tenure.settings, metrics, "probe", site=tenure.site)
+        self._tries = Tries(tenure.settings, metrics, "probe", AGAIN_SECONDS, site=tenure.site)
 
     async def iteration(self) -> float:
         began = clock.monotonic()

@@ -7,7 +7,7 @@ from caravan.contracts.dispatch import Desired, UsageStated
 from caravan.kernel import clock, steps
 from services.broker.adapters.port import Backend, BackendError, NotSeen, Seen
 from services.broker.agent.rota import Rota
-from services.broker.agent.tenure import AgentMetrics, Tenure, Tries
+from services.broker.agent.tenure import AGAIN_SECONDS, AgentMetrics, Tenure, Tries
 from services.broker.agent.watched import Watched
 
 
@@ -18,7 +18,7 @@ class Observer:
         self._tenure = tenure
         self._backend = backend
         self._lag = timedelta(seconds=books_lag_seconds)
-        self._tries = Tries(tenure.settings, metrics, "observe", site=tenure.site)
+        self._tries = Tries(tenure.settings, metrics, "observe", AGAIN_SECONDS, site=tenure.site)
         self._urgent: set[str] = set()
         self._rota = Rota(tenure.settings.full_pass_seconds)
         self._since: float | None = None

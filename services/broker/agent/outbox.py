@@ -40,6 +40,8 @@ class Outbox:
         self._entries: deque[ReportItem | datetime] = deque()
         self._site: SiteReport | None = None
         self._complete_through: datetime | None = None
+        self._failed: set[str] = set()
+        """What failed when it was last tried."""
         self._troubles: dict[str, str] = {}
         self._faults: tuple[str, ...] = ()
         self._state: tuple[str, str] | None = None
@@ -63,13 +65,20 @@ class Outbox:
 
     def well(self, what: str, inventory: tuple[InventoryItem, ...] | None = None) -> None:
         """`what` (a loop that asks the backend) goes well. Where all do, the site is healthy."""
+        self._failed.discard(what)
         self._troubles.pop(what, None)
         self._site_is(inventory)
 
     def trouble(self, what: str, words: str) -> None:
-        """`what` can't be asked: the site is unavailable until it goes well again."""
-        self._troubles[what] = words
-        self._site_is(None)
+        """`what` can't be asked. When it fails twice in a row the site is unavailable until it goes well again.
+
+        One failure alone is no news: an answer was lost, or slurmrestd is being restarted. Told of it, the broker would have new jobs
+        go where they cost more, and look at all that wait once more when the site is back, a second later.
+        """
+        if what in self._failed:
+            self._troubles[what] = words
+            self._site_is(None)
+        self._failed.add(what)
 
     def overtaken(self) -> None:
         """The broker was told past this outbox how the site stands: whatever it was told by it is news again."""

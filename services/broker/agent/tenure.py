@@ -118,6 +118,10 @@ class Tenure:
             watched.retell(item)
 
 
+AGAIN_SECONDS: Final = 1.0
+"""Before a site that didn't answer is asked again, at first; when that fails, too, it gets no new jobs."""
+
+
 class Tries:
     """A step that is tried again until it goes well: how long to wait before that, and what the log says of it.
 
@@ -125,8 +129,16 @@ class Tries:
     2nd, 4th, 8th, … failure in a row, and one when it is well again. All are counted.
     """
 
-    def __init__(self, settings: AgentSettings, metrics: AgentMetrics, step: str, **context: Any) -> None:
-        self._first, self._longest = settings.first_pause_seconds, settings.longest_pause_seconds
+    def __init__(
+        self,
+        settings: AgentSettings,
+        metrics: AgentMetrics,
+        step: str,
+        first_pause: float | None = None,
+        **context: Any,
+    ) -> None:
+        self._longest = settings.longest_pause_seconds
+        self._first = min(first_pause or settings.first_pause_seconds, self._longest)
         self._metrics = metrics
         self._step = step
         self._context = context

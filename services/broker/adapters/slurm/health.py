@@ -9,14 +9,15 @@ from services.broker.adapters.slurm.settings import Settings
 from services.broker.adapters.slurm.site_clock import SiteClock
 
 SLOW_SECONDS: Final = 2.0
-SKEW_SECONDS: Final = 5
+SKEW_SECONDS: Final = (5, 60, 3600)
+"""It is told by the largest of these that it is over: the same trouble has the same words, and is news once."""
 
 
 async def faults(rest: Rest, site_clock: SiteClock, settings: Settings) -> tuple[str, ...]:
     """In words of both languages. Raises Unavailable: slurmrestd or slurmctld is away."""
-    asked_at = clock.monotonic()
+    asked_at, before = clock.monotonic(), clock.to_seconds(clock.now())
     second = await site_clock.ask()
-    told = [*_slow(clock.monotonic() - asked_at), *_skew(second - clock.to_seconds(clock.now()))]
+    told = [*_slow(clock.monotonic() - asked_at), *_skew(second, before, clock.to_seconds(clock.now()))]
     return (*told, *await _books(rest, settings.cluster))
 
 
@@ -28,12 +29,15 @@ def _slow(seconds: float) -> list[str]:
     ]
 
 
-def _skew(seconds: int) -> list[str]:
-    """Times of runs are by the cluster's clock, and prices by the calendar."""
-    if abs(seconds) < SKEW_SECONDS:
+def _skew(second: int, before: int, after: int) -> list[str]:
+    """Times of runs are by the cluster's clock, and prices by the calendar. Its `second` was told between our `before` and `after`:
+    how long the answer took is no skew."""
+    ahead = second - min(max(second, before), after)
+    told = [seconds for seconds in SKEW_SECONDS if seconds <= abs(ahead)]
+    if not told:
         return []
-    chinese, english = ("快", "ahead of") if seconds > 0 else ("慢", "behind")
-    return [f"集群时钟比平台{chinese} {abs(seconds)} 秒 its clock is {abs(seconds)} s {english} the platform's"]
+    chinese, english = ("快", "ahead of") if ahead > 0 else ("慢", "behind")
+    return [f"集群时钟比平台{chinese} {told[-1]} 秒以上 its clock is {told[-1]} s or more {english} the platform's"]
 
 
 async def _books(rest: Rest, cluster: str) -> list[str]:
