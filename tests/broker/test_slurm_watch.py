@@ -10,7 +10,7 @@ import pytest
 
 from caravan.kernel import clock
 from services.broker.adapters.port import Backend, NotSeen, Seen
-from services.broker.adapters.slurm import pace, watch
+from services.broker.adapters.slurm import listing, pace, watch
 from services.broker.adapters.slurm.errors import Answer
 from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
 from services.broker.adapters.slurm.reads import AT_ONCE, Reads
@@ -368,3 +368,87 @@ async def test_no_look_waits_long_for_slurmdbd_and_what_it_says_later_is_told(
 
         await until(told)
         assert await all_ended(backend, references)
+
+
+@pytest.mark.parametrize("version", [LISTS, ALONE])
+@pytest.mark.parametrize("settled", [True, False])
+async def test_a_look_that_began_before_another_and_comes_after_it_changes_nothing(
+    settled: bool, version: str, tmp_path: Path
+) -> None:
+    double = SlurmDouble(version)
+    (reference,) = double.fill(1, "RUNNING")
+    (job,) = double.jobs
+    async with at(double, tmp_path, timeout_seconds=20) as backend:
+        double.slow = first = asyncio.Event()
+        late = asyncio.create_task(backend.observe([reference]))
+
+        async def is_being_read() -> bool:
+            return f"job/{job}" in double.asked
+
+        await until(is_being_read)
+        double.slow, double.jobs[job][0] = None, "COMPLETED"
+        if settled:
+            double.books.add(job)
+        found = list[Seen]()
+
+        async def ended() -> bool:
+            found[:] = [seen((await backend.observe([reference]))[reference])]
+            return found[0].ended and all(run.final is settled for run in found[0].runs)
+
+        await until(ended)
+        double.jobs.clear()
+        first.set()
+        (shown,) = (await late).values()
+        assert seen(shown).ended
+        assert [run.ended_at for run in seen(shown).runs] == [run.ended_at for run in found[0].runs]
+
+
+async def test_that_one_goes_costs_the_same_however_many_are_asked_for_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, parts = list[str](), listing._parts
+
+    def counted(name: str) -> tuple[int, str]:
+        looked.append(name)
+        return parts(name)
+
+    costs = list[int]()
+    for count in (2, 60):
+        double = SlurmDouble(LISTS)
+        references = [*double.fill(count, "RUNNING"), *double.fill(1, "RUNNING", 3)]
+        async with at(double, tmp_path) as backend:
+            await all_seen(backend, references)
+            with monkeypatch.context() as patched:
+                patched.setattr(listing, "_parts", counted)
+                for gone in (references[0], references[-1]):
+                    await backend.forget(gone)
+            costs.append(len(looked))
+            assert await asked_again(backend, double) == []
+    assert costs[0] == costs[1]
+
+
+async def test_of_what_has_gone_little_is_kept_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GONE_KEPT", 4)
+    double = SlurmDouble(LISTS)
+    async with at(double, tmp_path) as backend:
+        await backend.now()
+        before = kept(backend)
+        references = [*double.fill(8, "RUNNING"), *double.fill(2, "RUNNING", 3)]
+        await all_seen(backend, references)
+        assert kept(backend) > before + len(references)
+        for gone in references:
+            await backend.forget(gone)
+        assert kept(backend) == before + 4
+
+
+def kept(thing: object) -> int:
+    """Keys in all of the adapter's dictionaries and sets that are reached from `thing`."""
+    count = 0
+    for value in vars(thing).values():
+        if isinstance(value, dict | set):
+            count += len(value)
+        elif type(value).__module__.startswith("services.broker.adapters.slurm") and hasattr(value, "__dict__"):
+            count += kept(value)
+    return count

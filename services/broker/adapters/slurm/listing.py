@@ -69,10 +69,15 @@ class Listing:
         self._clock = site_clock
         self._questions: dict[int, Question] = {}
         """Job id -> the question that it is in."""
+        self._all: dict[Question, None] = {}
         self._open: Question | None = None
         self._states: dict[int, dict[str, State]] = {}
+        self._names: dict[int, set[str]] = {}
+        """Job id -> what its tasks are called in the answer."""
         self._arrays: dict[int, int] = {}
-        """A task's own id -> its array's; its own again for what is none."""
+        """A task's own id -> its array's."""
+        self._own_ids: dict[int, set[int]] = {}
+        """The other way round."""
         self._news: set[int] = set()
         self._gaps: set[int] = set()
 
@@ -86,13 +91,14 @@ class Listing:
         question.tasks += tasks
         question.asked_at = float("-inf")
         self._questions[job] = question
+        self._all[question] = None
 
     def _question(self, job: int, tasks: int) -> Question:
         """One with room for it."""
         if tasks >= ALONE_TASKS:
             return Question(alone=True)
         if self._open is None or not self._open.has_room(job, tasks):
-            self._open = next((one for one in self._all() if one.has_room(job, tasks)), None) or Question(alone=False)
+            self._open = next((one for one in self._all if one.has_room(job, tasks)), None) or Question(alone=False)
         return self._open
 
     def remove(self, job: int) -> None:
@@ -102,11 +108,14 @@ class Listing:
             return
         question.tasks -= question.jobs.pop(job)
         question.length -= len(_asked(job))
+        if not question.jobs:
+            del self._all[question]
         # should it come again, then as something new
-        question.told = {name: told for name, told in question.told.items() if self._place(question, name)[0] != job}
+        for name in self._names.pop(job, ()):
+            del question.told[name]
         question.answer = b""
-        if job in self._arrays.values():
-            self._arrays = {number: array for number, array in self._arrays.items() if array != job}
+        for number in self._own_ids.pop(job, ()):
+            del self._arrays[number]
         self._states.pop(job, None)
         self._news.discard(job)
 
@@ -140,13 +149,10 @@ class Listing:
 
     async def ask(self, jobs: Collection[int] | None = None) -> None:
         """Have the states of these jobs as of now, or of all. Raises Unavailable."""
-        asked = self._all() if jobs is None else {self._questions[job]: None for job in jobs if job in self._questions}
+        asked = self._all if jobs is None else {self._questions[job]: None for job in jobs if job in self._questions}
         # one after another: side by side they cost us twice as much, and slurmctld no less
-        for question in asked:
+        for question in [*asked]:
             await self._ask(question)
-
-    def _all(self) -> dict[Question, None]:
-        return dict.fromkeys(self._questions.values())
 
     async def _ask(self, question: Question) -> None:
         async with question.lock:
@@ -177,13 +183,17 @@ class Listing:
         # a task that starts has another id than it waited under: what has gone comes first
         for name in sorted(changed, key=lambda name: name in told):
             job, task = self._place(question, name)
-            if job not in question.jobs:
+            if job not in question.jobs:  # it was removed since the question was asked
+                told.pop(name, None)
                 continue
             self._news.add(job)
+            names, states = self._names.setdefault(job, set()), self._states.setdefault(job, {})
             if name in told:
-                self._states.setdefault(job, {})[task] = words(told[name])
+                names.add(name)
+                states[task] = words(told[name])
             else:
-                self._states.get(job, {}).pop(task, None)
+                names.discard(name)
+                states.pop(task, None)
         question.told = told
 
     def _place(self, question: Question, name: str) -> tuple[int, str]:
@@ -201,8 +211,9 @@ class Listing:
         numbers = sorted(unknown)
         found = await asyncio.gather(*(self._reads.job(str(number)) for number in numbers))
         for number, records in zip(numbers, found, strict=True):
-            arrays = [record.array for record in records if record.job == number and record.array]
-            self._arrays[number] = arrays[0] if arrays else number
+            for array in [record.array for record in records if record.job == number and record.array in question.jobs]:
+                self._arrays[number] = array
+                self._own_ids.setdefault(array, set()).add(number)
 
 
 def _parts(name: str) -> tuple[int, str]:

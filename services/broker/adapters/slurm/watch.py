@@ -43,6 +43,9 @@ REASON_LATEST_SECONDS: Final = 60.0
 BOOKS_PER_SECOND: Final = 100
 BOOKS_PATIENCE_SECONDS: Final = 1.0
 """How long a look waits for what slurmdbd says. What comes later is named by `changed`."""
+GONE_KEPT: Final = 10_000
+"""Of submissions that were let go it is known without asking that nothing is to be seen; older ones would be looked up at Slurm again,
+which has them as ended."""
 UNUSED_SECONDS: Final = 5.0
 """Until what `changed` named and nobody looked at is named again."""
 
@@ -59,7 +62,9 @@ class Watch:
         self._listing = Listing(rest, self._reads, site_clock)
         self._items: dict[str, Watched] = {}
         self._of_job: dict[int, set[str]] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, None] = {}
+        """In the order in which they went."""
+        self._looks = 0
         self._turns, self._books_turns = Turns(), Turns()
         self._books_trust = Trust()
         self._books_task: asyncio.Task[None] | None = None
@@ -83,7 +88,9 @@ class Watch:
 
     def drop(self, reference: str) -> None:
         """Nothing is to be seen of it any more: it was discarded or forgotten."""
-        self._gone.add(reference)
+        self._gone[reference] = None
+        if len(self._gone) > GONE_KEPT:
+            del self._gone[next(iter(self._gone))]
         self._books_came.discard(reference)
         item = self._items.pop(reference, None)
         if item is not None:
@@ -184,6 +191,7 @@ class Watch:
             if text in self._items and (items[text].phase is Phase.NEW or self._turns.queue.is_due(text, at)):
                 self._turns.insist(text, at, self._tasks(lists, text, at))
         reading = self._turns.begin(items)
+        self._looks = look = self._looks + 1
         # others may have the states listed anew while these are read
         listed = {text: self._listing.as_listed(items[text].known.reference.job) for text in reading}
         try:
@@ -194,8 +202,8 @@ class Watch:
             raise
         at = clock.monotonic()
         for text, found in zip(reading, read, strict=True):
-            if text not in self._items:
-                continue  # it was dropped meanwhile
+            if text not in self._items or not self._items[text].is_news(look):
+                continue
             if lists:
                 self._take_listed(text, found, *listed[text], at)
             else:

@@ -30,6 +30,8 @@ class Watched:
 
     known: Known
     phase: Phase = Phase.NEW
+    taken: int = 0
+    """The number of the last look that was taken in."""
     look: object = None
     """What the last read showed."""
     changed_at: float = 0.0
@@ -44,6 +46,14 @@ class Watched:
     def touch(self) -> None:
         """It was acted on: it may be about to change, and what it waits for may be another thing."""
         self.look, self.reason_due_at = None, 0.0
+
+    def is_news(self, look: int) -> bool:
+        """Whether what the look of this number shows is to be taken in. Of two at the same time the one that began first may come last:
+        what it shows was so before. Of what has settled nothing new can be seen."""
+        if look < self.taken or self.phase is Phase.SETTLED:
+            return False
+        self.taken = look
+        return True
 
     def has_changed(self) -> None:
         """The list of states says so."""
