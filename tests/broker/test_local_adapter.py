@@ -1,5 +1,6 @@
 """What is the local adapter's own: its supervisors and keepers when they are killed, its tenants, its isolation, its refusals."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -225,7 +226,9 @@ async def test_a_task_that_cannot_be_isolated_is_the_sites_fault_and_never_runs(
     reference = await site.start("#!/bin/sh\necho ran\n")
     (run,) = (await site.ended(reference)).runs
     assert (run.outcome, run.exit_code) == (Outcome.SITE, None)
-    assert "isolated" in run.detail
+    assert run.detail == "the task could not be isolated"
+    log = Path(folder(site), "submissions", reference, "supervisor.log")
+    assert "could not be isolated: " in await asyncio.to_thread(log.read_text), "why is for the centre"
     assert await site.text(reference) == ""
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import sys
 import time
 from typing import Any
 
@@ -188,6 +189,8 @@ class Tasks:
                 task.identity = f"local:{self.boot_id}:{content['pid']}:{content['ticks']}"
             if "failed" in content:
                 task.failed, task.site = content["failed"], content["site"]
+                if task.site:  # it may name folders of the site: that is for supervisor.log
+                    print(f"task {task.index} could not be isolated: {task.failed}", file=sys.stderr, flush=True)
             if "status" in content:
                 task.status = content["status"]
 
@@ -213,7 +216,7 @@ class Tasks:
             outcome, detail = "site", "the process that watches over the task was killed"
         elif task.site:
             exit_code = None
-            outcome, detail = "site", f"the task could not be isolated: {task.failed}"
+            outcome, detail = "site", "the task could not be isolated"
         elif task.stopped is not None:
             outcome, detail = task.stopped
         elif task.failed:
