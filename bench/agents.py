@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Self
 
 from bench.platform import QUICK_AGENTS, Platform
@@ -13,11 +14,17 @@ SWEEP: Final = {"CARAVAN_AGENT_SWEEP_SECONDS": "1", "CARAVAN_AGENT_ORPHAN_SECOND
 
 
 class Agents:
-    """All of them are killed at the end, frozen or not. `environment` is for each of them."""
+    """All of them are killed at the end, frozen or not. `environment` is for each of them. Where nothing else is said they write
+    into the platform's log."""
 
     def __init__(
-        self, platform: Platform, adapter: str = "local", environment: Mapping[str, str] | None = None
+        self,
+        platform: Platform,
+        adapter: str = "local",
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
+        self.log = log or platform.log
         self._platform = platform
         self._adapter = adapter
         self._environment = environment or {}
@@ -31,7 +38,7 @@ class Agents:
             "CARAVAN_TOKEN": self._platform.token(f"site/{site}:agent", subject="agent"),
         }
         command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", self._adapter]
-        with self._platform.log.open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 env={**plain, **QUICK_AGENTS, **told, **self._environment, **environment},

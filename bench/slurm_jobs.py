@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -45,31 +46,28 @@ def exit_code(number: int) -> int:
     return 3 if number % 5 == 0 else 0
 
 
-async def differences(
-    platform: Platform, market: Market, cluster: Cluster, found: Sequence[Job], jobs: int
-) -> dict[str, list[str]]:
-    """What files, Slurm and its books say otherwise than the platform, by kind."""
+@dataclass(frozen=True)
+class Books:
+    """Of jobs, by their names: what the platform tells and bills, and the runs that the cluster's own books have."""
+
+    tasks: Mapping[str, Sequence[ArrayTask]]
+    runs: Mapping[str, Sequence[Row]]
+    lines: Mapping[str, Sequence[Line]]
+    paid: Mapping[str, int]
+    """Fen that the organization has paid or owes for them, in the ledger."""
+    unknown: Sequence[Row]
+    """What was at Slurm and is no attempt of theirs."""
+
+
+async def read_books(platform: Platform, market: Market, cluster: Cluster, found: Sequence[Job]) -> Books:
     broker = await platform.broker(f"org/{market.organization}:member")
     money = await platform.accounting(f"org/{market.organization}:member", "platform:finance")
-
-    async def let_go() -> bool:
-        nothing_held = (await money.get_funds(market.organization)).held.fen == 0
-        return nothing_held and not await asyncio.to_thread(cluster.run, "squeue", "--noheader")
-
-    faults: dict[str, list[str]] = {}
-    try:
-        await until(let_go, "no money to be held, and nothing to be at Slurm", LEFT_SECONDS)
-    except TimeoutError:
-        left = await asyncio.to_thread(cluster.run, "squeue", "--noheader", "--format=%A %j %T %r")
-        faults["left"] = [f"held {(await money.get_funds(market.organization)).held}", *left.splitlines()]
-    tasks = {job.name: [task async for task in each(broker.list_job_tasks, job.id)] for job in found}
     names = {
         attempt.id.removeprefix("att_"): job.name
         for job in found
         async for attempt in each(broker.list_job_attempts, job.id)
     }
     rows = slurm_runs.rows(await asyncio.to_thread(cluster.run, *slurm_runs.COMMAND))
-    ran = {file.name: file.read_text() for file in (cluster.work / "caravan/alice").glob("ran-*")}
     lines = [line async for line in each(money.list_lines, organization=market.organization)]
     paid = Counter[str]()
     for kind in (EntryKind.CHARGE, EntryKind.REVERSAL):
@@ -79,32 +77,63 @@ async def differences(
                 for posting in entry.postings
                 if posting.account.startswith(("prepaid:", "receivable:"))
             )
-    by_job: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.started and row.name in names:
-            by_job[names[row.name]].append(row)
+    return Books(
+        tasks={job.name: [task async for task in each(broker.list_job_tasks, job.id)] for job in found},
+        runs={job.name: [row for row in rows if row.started and names.get(row.name) == job.name] for job in found},
+        lines={job.name: [line for line in lines if line.job == job.id] for job in found},
+        paid={job.name: paid[job.id] for job in found},
+        unknown=[row for row in rows if row.name not in names],
+    )
+
+
+async def left(platform: Platform, market: Market, cluster: Cluster) -> list[str]:
+    """What is still held, and still at Slurm, once there was time to let it go."""
+    money = await platform.accounting(f"org/{market.organization}:member")
+
+    async def let_go() -> bool:
+        nothing_held = (await money.get_funds(market.organization)).held.fen == 0
+        return nothing_held and not await asyncio.to_thread(cluster.run, "squeue", "--all", "--noheader")
+
+    try:
+        await until(let_go, "no money to be held, and nothing to be at Slurm", LEFT_SECONDS)
+    except TimeoutError:
+        there = await asyncio.to_thread(cluster.run, "squeue", "--all", "--noheader", "--format=%A %j %T %r")
+        return [f"held {(await money.get_funds(market.organization)).held}", *there.splitlines()]
+    return []
+
+
+async def differences(
+    platform: Platform, market: Market, cluster: Cluster, found: Sequence[Job], jobs: int
+) -> dict[str, list[str]]:
+    """What files, Slurm and its books say otherwise than the platform, by kind."""
+    money = await platform.accounting("platform:finance")
+    faults = {"left": await left(platform, market, cluster)}
+    said = await read_books(platform, market, cluster, found)
+    ran = {file.name: file.read_text() for file in (cluster.work / "caravan/alice").glob("ran-*")}
     books = (await money.get_trial_balance()).sum.fen
     return faults | {
         "jobs": []
-        if {job.name for job in found} == set(map(str, range(jobs))) == tasks.keys()
+        if {job.name for job in found} == set(map(str, range(jobs))) == said.tasks.keys()
         else [f"{len(found)} jobs"],
         "not run once": not_once(ran, jobs),
-        "unknown to the platform": [f"{row}" for row in rows if row.name not in names],
+        "unknown to the platform": list(map(str, said.unknown)),
         "otherwise in sacct": [
-            text for job in found for text in otherwise(int(job.name), by_job[job.name], tasks[job.name])
+            text for name, tasks in said.tasks.items() for text in otherwise(int(name), said.runs[name], tasks)
         ],
-        "billed otherwise": [
-            text
-            for job in found
-            for text in billed_otherwise(
-                job, by_job[job.name], [one for one in lines if one.job == job.id], paid[job.id]
-            )
-        ],
+        "billed otherwise": all_billed_otherwise(said),
         "reconciled": await asyncio.to_thread(
-            _reconciled, platform, market, cluster, sum(len(ran) for ran in by_job.values())
+            _reconciled, platform, market, cluster, sum(map(len, said.runs.values()))
         ),
         "books": [f"the balances sum to {books} fen"] if books else [],
     }
+
+
+def all_billed_otherwise(said: Books) -> list[str]:
+    return [
+        text
+        for name, runs in said.runs.items()
+        for text in billed_otherwise(name, runs, said.lines[name], said.paid[name])
+    ]
 
 
 def _reconciled(platform: Platform, market: Market, cluster: Cluster, runs: int) -> list[str]:
@@ -150,12 +179,12 @@ def otherwise(number: int, rows: Sequence[Row], tasks: Sequence[ArrayTask]) -> l
     return [f"job {number}: {rows} but {by_platform}"]
 
 
-def billed_otherwise(job: Job, rows: Sequence[Row], lines: Sequence[Line], paid: int) -> list[str]:
+def billed_otherwise(name: str, rows: Sequence[Row], lines: Sequence[Line], paid: int) -> list[str]:
     """By the organization, for the quantities in sacct; and that once, in the ledger."""
     quantities = slurm_runs.quantities(rows)
-    expected = sorted((component, quantities[component], "organization") for component in PRICES)
+    expected = sorted((one, quantities[one], "organization") for one in PRICES if quantities[one])
     billed = sorted((str(line.component), line.quantity, str(line.bearer)) for line in lines)
     total = slurm_runs.total_fen(quantities, PRICES)
     if billed == expected and sum(line.amount.fen for line in lines) == total == paid:
         return []
-    return [f"job {job.name}: {billed}, {paid} fen in the ledger, but {expected} and {total} fen by sacct"]
+    return [f"job {name}: {billed}, {paid} fen in the ledger, but {expected} and {total} fen by sacct"]

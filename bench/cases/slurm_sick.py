@@ -1,21 +1,19 @@
 """slurmrestd behind a proxy that answers what it shouldn't: no answer crashes the agent, loses a job, runs one twice or bills it twice."""
 
 import asyncio
-import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.case import Trial, Verdict, case
-from bench.cases.crash import charged_rightly
 from bench.demo.stages import Slurm
-from bench.platform import QUICK_AGENTS, Market, Platform, open_market, until
+from bench.platform import Market, Platform, open_market, until
 from bench.sick_proxy import KINDS, SICKNESSES, SickProxy
+from bench.slurm_jobs import PRICES, Books, all_billed_otherwise, left, read_books
 from caravan.client import BrokerClient
 from caravan.contracts.jobs import Job, JobState
 from caravan.contracts.spec import JobSpec, Resources
@@ -56,7 +54,8 @@ class Outcome:
 @case(
     "slurm-sick",
     claim="Sick answers of slurmrestd (cut, headers alone, a proxy's page, nothing, another's JSON, other types, no gzip, reset, silence) "
-    "to each kind of request, with jobs running: each runs once, ends truly, is billed once; the agent lives on and the site gets well",
+    "to each kind of request, with jobs running: each runs once, ends truly, is billed once, as sacct has it; "
+    "the agent lives on and the site gets well",
     goal="each kind x sickness given; 0 crashes, 0 faults, held 0.00, nothing left at Slurm",
 )
 def slurm_sick(trial: Trial) -> Verdict:
@@ -97,20 +96,23 @@ async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
             proxy.sicken(
                 order for order in orders if order[0] == "ping"
             )  # not asked again once the API's version is known
-            agents: list[Agent] = []
+            agents = ends.enter_context(stage.agents(platform, AGENT, folder / "agent.log"))
+            started: list[subprocess.Popen[bytes]] = []
             settings = {**stage.settings, "url": proxy.url, "timeout_seconds": TIMEOUT_SECONDS}
             market = await open_market(
-                platform, cpus=32, adapter=stage.adapter, site_settings=settings, tenant=stage.tenant,
+                platform, cpus=32, prices=PRICES, adapter=stage.adapter, site_settings=settings, tenant=stage.tenant,
                 target={"partition": "short"}, queue_ahead=1000,
-                start_agent=lambda site: agents.append(ends.enter_context(_agent(platform, cluster, site))),
+                start_agent=lambda site: started.append(agents.start(site)),
             )  # fmt: skip
             trial.say(f"{cluster.release}: open, sickness begins")
             proxy.sicken(order for order in orders if order[0] != "ping")
             async with _health(platform, market) as health:
                 jobs = await _jobs(trial, platform, market, proxy, lines)
                 trial.say(f"{cluster.release}: {sum(proxy.given.values())} sick answers given, {len(jobs)} jobs sent")
-                found = await _judged(platform, market, cluster, jobs, lines, agents[0])
+                found = await _judged(platform, market, cluster, jobs, lines)
                 await until(lambda: _well(health), "the site to be well again")
+            ends_of_agents = sum(one.poll() is not None for one in started)
+            found["crashes"] = ends_of_agents + agents.log.read_text().count("Traceback")
             found["sicknesses not given"] = sum(proxy.left().values())
             found["kinds that nobody expects"] = len(set(proxy.asked) - (set(KINDS) - UNASKED[cluster.release]))
             found["never unavailable"] = int(not any(state.startswith("unavailable: ") for state in health))
@@ -134,36 +136,6 @@ def _orders(trial: Trial, cluster: Cluster) -> Iterator[tuple[str, str]]:
             count = len(SICKNESSES) if trial.long else SICKNESSES_OF_A_KIND
             for sickness in trial.random.sample(SICKNESSES, count):
                 yield kind, sickness
-
-
-@dataclass(frozen=True)
-class Agent:
-    process: "subprocess.Popen[bytes]"
-    log: Path
-
-    def crashes(self) -> int:
-        """Its end, if it came, and each traceback in its log."""
-        return int(self.process.poll() is not None) + self.log.read_text().count("Traceback")
-
-
-@contextmanager
-def _agent(platform: Platform, cluster: Cluster, site: str) -> Iterator[Agent]:
-    """`caravan agent`, which nobody starts again."""
-    told = {
-        "CARAVAN_MODE": "development",
-        "CARAVAN_TOKEN": platform.token(f"site/{site}:agent", subject="agent"),
-        "CARAVAN_BROKER_URL": platform.url("broker"),
-        "CARAVAN_AGENT_SECRETS": str(cluster.etc),
-    }
-    path = platform.folder / "agent.log"
-    command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", "slurm"]
-    with path.open("ab") as log:
-        process = subprocess.Popen(command, env=os.environ | QUICK_AGENTS | AGENT | told, stdout=log, stderr=log)
-    try:
-        yield Agent(process, path)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @asynccontextmanager
@@ -223,11 +195,10 @@ async def _cancel_when_running(broker: BrokerClient, job: Job) -> None:
 
 
 async def _judged(
-    platform: Platform, market: Market, cluster: Cluster, jobs: Sequence[Job], lines: Path, agent: Agent
+    platform: Platform, market: Market, cluster: Cluster, jobs: Sequence[Job], lines: Path
 ) -> dict[str, int]:
-    """What is wrong -> how often."""
+    """What is wrong -> how often: by the jobs' own lines, by what is left at Slurm, and by its books."""
     broker = await platform.broker(f"org/{market.organization}:member")
-    money = await platform.accounting(f"org/{market.organization}:member")
 
     async def settled() -> list[Job]:
         found: list[Job] = [await broker.get_job(job.id) for job in jobs]
@@ -236,15 +207,21 @@ async def _judged(
     ended = await until(settled, "all jobs to settle", PATIENCE_SECONDS)
     ran = Counter((await asyncio.to_thread(lines.read_text)).split())
     expected = [JobState.CANCELLED if _to_cancel(int(job.name)) else JobState.SUCCEEDED for job in ended]
-
-    async def queue_empty() -> bool:
-        return not await asyncio.to_thread(cluster.run, "squeue", "--all", "--noheader")
-
-    await until(queue_empty, "nothing to be left at Slurm", PATIENCE_SECONDS)
-    return {
+    faults = {
+        "held, or left at Slurm": len(await left(platform, market, cluster)),
         "not run once": sum(ran[job.name] != 1 for job in ended),
         "another end": sum(job.state is not state for job, state in zip(ended, expected, strict=True)),
-        "charged otherwise": [await charged_rightly(broker, money, job) for job in ended].count(False),
-        "held, in fen": (await money.get_funds(market.organization)).held.fen,
-        "crashes": await asyncio.to_thread(agent.crashes),
     }
+    said = await read_books(platform, market, cluster, ended)
+    return faults | {
+        "unknown to the platform": len(said.unknown),
+        "otherwise in sacct": sum(not _as_in_sacct(said, job) for job in ended),
+        "billed otherwise": len(all_billed_otherwise(said)),
+    }
+
+
+def _as_in_sacct(said: Books, job: Job) -> bool:
+    """Whether it ran there once, as the run that the platform tells of, to the same end."""
+    ran = [(f"caravan:{run.job}:{run.submitted}", run.state.split()[0]) for run in said.runs[job.name]]
+    ended = "CANCELLED" if job.state is JobState.CANCELLED else "COMPLETED"
+    return ran == [(task.backend_identity, ended) for task in said.tasks[job.name]] and len(ran) == 1

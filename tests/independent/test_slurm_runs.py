@@ -87,6 +87,5 @@ def test_another_run_than_the_platform_tells_of_is_a_difference(by_slurm: list[R
     ids=["more seconds", "twice in the ledger", "by another", "too little", "twice", "another amount"],
 )
 def test_another_bill_than_sacct_has_seconds_for_is_a_difference(billed: list[Any], paid: int) -> None:
-    job: Any = SimpleNamespace(name="1")
-    assert billed_otherwise(job, [ROW], lines(), 5) == []
-    assert len(billed_otherwise(job, [ROW], billed, paid)) == 1
+    assert billed_otherwise("1", [ROW], lines(), 5) == []
+    assert len(billed_otherwise("1", [ROW], billed, paid)) == 1
