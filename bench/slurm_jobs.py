@@ -167,9 +167,11 @@ def not_once(ran: Mapping[str, str], jobs: int) -> list[str]:
 def otherwise(number: int, rows: Sequence[Row], tasks: Sequence[ArrayTask]) -> list[str]:
     """One started allocation for each task: the run that the platform tells of, with its end."""
     code = exit_code(number)
-    ended = ("FAILED", f"{code}:0") if code else ("COMPLETED", "0:0")
+    ended = ("FAILED" if code else "COMPLETED", code, 0)
     state = JobState.FAILED if code else JobState.SUCCEEDED
-    by_slurm = sorted((row.index, f"caravan:{row.job}:{row.submitted}", (row.state, row.exit) == ended) for row in rows)
+    by_slurm = sorted(
+        (row.index, f"caravan:{row.job}:{row.submitted}", (row.state, row.code, row.signal) == ended) for row in rows
+    )
     by_platform = sorted(
         (task.index, task.backend_identity or "", (task.state, task.exit_code) == (state, code)) for task in tasks
     )

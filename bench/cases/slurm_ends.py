@@ -39,8 +39,8 @@ SHORT: Final = (Way(requeue=True, away=False),)
 
 @case(
     "slurm-ends",
-    claim="Of each way for a job to end on Slurm, state, exit code, signal, log, times, and seconds billed to whom are what sacct says, "
-    "also where Slurm forgets jobs while the agent is away",
+    claim="Of each way for a job to end on Slurm, state, exit code, signal, log, times, and what is billed to whom, in seconds and fen, "
+    "are what sacct says, also where Slurm forgets jobs while the agent is away",
     goal="0 differences on each release that starts here",
 )
 def slurm_ends(trial: Trial) -> Verdict:
@@ -57,11 +57,13 @@ def slurm_ends(trial: Trial) -> Verdict:
     for name, found in differences.items():
         for difference in found:
             trial.say(f"{name}: {difference}")
-    count, fields = sum(map(len, differences.values())), sum(one.fields for one in compared.values())
+    count = sum(map(len, differences.values()))
+    fields, amounts = sum(one.fields for one in compared.values()), sum(one.amounts for one in compared.values())
     return Verdict(
         # the short form is part of the suite, which people without root run too
         passed=not count and (bool(compared) or not trial.long) and not any(map(must_run, left_out)),
-        figure=f"{len(compared)} clusters x {len(jobs)} jobs, {fields:,} fields compared: {count} differences",
+        figure=f"{len(compared)} clusters x {len(jobs)} jobs, {fields:,} fields compared, {amounts:,} of them quantities and fen billed: "
+        f"{count} differences",
         details={"differences": differences, "left_out": [release.name for release in left_out]},
     )
 

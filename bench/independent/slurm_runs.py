@@ -4,18 +4,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+FIELDS = ("JobIDRaw", "JobID", "JobName", "Submit", "Start", "End", "ElapsedRaw", "AllocTRES", "State", "ExitCode")
 COMMAND = (
     "env", "SLURM_TIME_FORMAT=%s", "sacct", "--allusers", "--duplicates", "--allocations", "--noheader", "--parsable2",
-    "--starttime=now-1day", "--format=JobIDRaw,JobID,JobName,Submit,Start,ElapsedRaw,AllocTRES,State,ExitCode",
+    "--starttime=now-1day", f"--format={','.join(FIELDS)}",
 )  # fmt: skip
 """All of its jobs, each run and each that never ran, times in epoch seconds."""
 MEBIBYTES = {"K": Fraction(1, 1024), "M": Fraction(1), "G": Fraction(1024), "T": Fraction(1024**2)}
-DIVISORS = {"cpu_core_hour": 3600, "memory_gib_hour": 3600 * 1024, "node_hour": 3600, "job": 1}
+DIVISORS = {
+    "cpu_core_hour": 3600,
+    "memory_gib_hour": 3600 * 1024,
+    "node_hour": 3600,
+    "accelerator_hour": 3600,
+    "job": 1,
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One submission of a job, or of an array's task."""
+    """One submission of a job, or of an array's task. Counts are over all of its nodes."""
 
     job: int
     """The raw id."""
@@ -24,38 +31,56 @@ class Row:
     index: int
     name: str
     submitted: int
-    started: bool
+    start: int | None
+    end: int | None
     seconds: int
+    """That it held something: its suspensions aren't among them."""
     cpus: int
     memory_mib: int
     nodes: int
+    accelerators: Mapping[str, int]
+    """`gres/gpu` -> count, `gres/gpu:h100` beside it."""
     state: str
-    exit: str
-    """`3:0`: exit code and signal."""
+    """Without what follows it ("by 0")."""
+    code: int
+    signal: int
+
+    @property
+    def started(self) -> bool:
+        return self.start is not None and bool(self.nodes)
 
 
 def rows(text: str) -> list[Row]:
+    """Of `COMMAND`'s output. Raises ValueError."""
     return [_row(line.split("|")) for line in text.splitlines()]
 
 
 def _row(fields: list[str]) -> Row:
-    raw, job, name, submitted, started, seconds, tres, state, exit = fields
+    raw, job, name, submitted, start, end, seconds, tres, state, ended = fields
     held = dict(part.split("=") for part in tres.split(",") if part)
     array, _, index = job.partition("_")
+    code, signal = map(int, ended.split(":"))
     return Row(
         job=int(raw),
         array=int(array),
         index=int(index) if index.isdigit() else 0,
         name=name,
         submitted=int(submitted),
-        started=started.isdigit() and bool(held),
+        start=_time(start),
+        end=_time(end),
         seconds=int(seconds or 0),
         cpus=int(held.get("cpu", 0)),
         memory_mib=_mebibytes(held.get("mem", "0M")),
         nodes=int(held.get("node", 0)),
-        state=state,
-        exit=exit,
+        accelerators={kind: int(count) for kind, count in held.items() if kind.startswith("gres/")},
+        state=state.split()[0],
+        code=code,
+        signal=signal,
     )
+
+
+def _time(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _mebibytes(text: str) -> int:
@@ -63,12 +88,13 @@ def _mebibytes(text: str) -> int:
 
 
 def quantities(runs: Iterable[Row]) -> dict[str, int]:
-    """Core-, MiB- and node-seconds, and runs of a second at least."""
+    """Core-, MiB-, node- and accelerator-seconds, and runs of a second at least."""
     ran = [run for run in runs if run.seconds]
     return {
         "cpu_core_hour": sum(run.cpus * run.seconds for run in ran),
         "memory_gib_hour": sum(run.memory_mib * run.seconds for run in ran),
         "node_hour": sum(run.nodes * run.seconds for run in ran),
+        "accelerator_hour": sum(run.accelerators.get("gres/gpu", 0) * run.seconds for run in ran),
         "job": len(ran),
     }
 

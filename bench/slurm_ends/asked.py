@@ -10,6 +10,10 @@ an account that may run nothing at first."""
 
 CORES_PER_NODE: Final = 2
 SUSPENSION_SECONDS: Final = 5
+PRICES: Final = {
+    "cpu_core_hour": "13.57", "memory_gib_hour": "0.73", "node_hour": "1.09", "accelerator_hour": "24.68", "job": "0.03",
+}  # fmt: skip
+"""Of each offering, in yuan: of a few seconds there is always something to round."""
 
 
 @dataclass(frozen=True)

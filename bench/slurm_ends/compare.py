@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.slurm_ends.asked import Asked, End
-from bench.slurm_ends.books import Row
+from bench.independent.slurm_runs import Row, fen, quantities
+from bench.slurm_ends.asked import PRICES, Asked, End
 
 OUTCOMES: Final = {
     "COMPLETED": ("succeeded", "succeeded"),
@@ -26,7 +26,7 @@ BOTH_LANGUAGES: Final = re.compile(r"(?=.*[\u4e00-\u9fff])(?=.*[A-Za-z]{3})", re
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a run held, or is billed: cores, nodes and accelerators, each times seconds."""
+    """What a run held: cores, nodes and accelerators, each times seconds."""
 
     core: int = 0
     node: int = 0
@@ -37,6 +37,9 @@ class Seconds:
 
 
 NOTHING: Final = Seconds()
+Bill = Mapping[str, tuple[int, int]]
+"""Component -> quantity and fen, of those of which there is something."""
+NO_BILL: Final = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Told:
     tasks: Sequence[Task]
     usage: Mapping[str, Seconds]
     """A run's identity -> its exported usage."""
-    billed: Mapping[str, Seconds]
-    """Who bears it -> the quantities of those lines."""
+    billed: Mapping[str, Bill]
+    """Who bears it -> the sums of those lines."""
     models: frozenset[str]
     """Accelerator kinds of its lines."""
     waited: str | None = None
@@ -84,15 +87,28 @@ class Difference:
 
 @dataclass
 class Compared:
-    """`fields` were compared; `differences` are those that weren't equal."""
+    """`fields` were compared, of which `amounts` are quantities and fen billed; `differences` are those that weren't equal."""
 
     fields: int = 0
+    amounts: int = 0
     differences: list[Difference] = field(default_factory=list)
 
     def equal(self, where: str, name: str, expected: object, found: object) -> None:
         self.fields += 1
         if expected != found:
             self.differences.append(Difference(where, name, expected, found))
+
+    def billed(self, where: str, bearer: str, expected: Bill, found: Bill) -> None:
+        """Each component."""
+        for component in sorted(expected.keys() | found.keys()):
+            self.amounts += 2
+            self.fields += 1  # `equal` counts the other one
+            self.equal(
+                where,
+                f"{component} billed to the {bearer}",
+                expected.get(component, NO_BILL),
+                found.get(component, NO_BILL),
+            )
 
 
 def compare(asked: Iterable[Asked], told: Mapping[str, Told], rows: Sequence[Row], model: str) -> Compared:
@@ -101,7 +117,7 @@ def compare(asked: Iterable[Asked], told: Mapping[str, Told], rows: Sequence[Row
     claimed: list[Row] = []
     for job in asked:
         claimed += _job(compared, job, told[job.name], rows, model)
-    unknown = [row for row in rows if row.started and row not in claimed]
+    unknown = [row for row in rows if _ran(row) and row not in claimed]
     compared.equal("sacct", "allocations that the API has no run of", [], [row.job for row in unknown])
     compared.equal("sacct", "allocations of several runs", len(set(map(id, claimed))), len(claimed))
     return compared
@@ -114,15 +130,17 @@ def _job(compared: Compared, job: Asked, told: Told, rows: Sequence[Row], model:
     for task, row in own:
         _task(compared, job, task, row)
     last = [row for _, row in own if row]
-    taken_back = [row for one in last for row in rows if row.started and row.job == one.job and row.submit < one.submit]
+    taken_back = [
+        row for one in last for row in rows if _ran(row) and row.job == one.job and row.submitted < one.submitted
+    ]
     compared.equal(
         job.name, "runs that were taken back", ["REQUEUED"] * job.requeues, [row.state for row in taken_back]
     )
     compared.equal(job.name, "state", _job_state(job.ends.values()), told.state)
     compared.equal(job.name, "usage", {_identity(row): _seconds(row) for row in last + taken_back}, dict(told.usage))
-    for bearer, borne in (("organization", last), ("provider", taken_back)):
-        expected = sum(map(_seconds, borne), NOTHING)
-        compared.equal(job.name, f"billed to the {bearer}", expected, told.billed.get(bearer, NOTHING))
+    borne = {"organization": last, "provider": taken_back}
+    for bearer in sorted(borne.keys() | told.billed.keys()):
+        compared.billed(job.name, bearer, bill(borne.get(bearer, ())), told.billed.get(bearer, {}))
     cards = any(row.accelerators for row in last)
     compared.equal(job.name, "accelerators' model", {model} if cards else set(), set(told.models))
     if job.max_parallel:
@@ -132,14 +150,24 @@ def _job(compared: Compared, job: Asked, told: Told, rows: Sequence[Row], model:
     return last + taken_back
 
 
+def bill(rows: Iterable[Row]) -> Bill:
+    """What these runs of one job cost, each component rounded once."""
+    return {one: (quantity, fen(quantity, PRICES[one], one)) for one, quantity in quantities(rows).items() if quantity}
+
+
+def _ran(row: Row) -> bool:
+    """Whether there is a second to bill."""
+    return row.started and row.seconds > 0
+
+
 def _identity(row: Row) -> str:
     """The run's, by the cluster's name, the raw job id, and when it was submitted."""
-    return f"caravan:{row.job}:{row.submit}"
+    return f"caravan:{row.job}:{row.submitted}"
 
 
 def _row(task: Task, rows: Sequence[Row]) -> Row | None:
     """The allocation that the task's last run is."""
-    return next((row for row in rows if row.started and _identity(row) == task.identity), None)
+    return next((row for row in rows if _ran(row) and _identity(row) == task.identity), None)
 
 
 def _task(compared: Compared, job: Asked, task: Task, row: Row | None) -> None:
@@ -159,7 +187,7 @@ def _task(compared: Compared, job: Asked, task: Task, row: Row | None) -> None:
     compared.equal(where, "log", job.says(task.index), task.log)
     compared.equal(where, "start", row.start, task.started)
     compared.equal(where, "end", row.end, task.ended)
-    away = _length(row) - row.elapsed_seconds
+    away = _length(row) - row.seconds
     compared.equal(
         where, "whether it was suspended", bool(job.suspended_seconds), away > 0 and away >= job.suspended_seconds
     )
@@ -170,7 +198,7 @@ def _task(compared: Compared, job: Asked, task: Task, row: Row | None) -> None:
 
 def _seconds(row: Row) -> Seconds:
     cards = row.accelerators.get("gres/gpu:h100", 0)
-    return Seconds(row.elapsed_seconds * row.cpus, row.elapsed_seconds * row.nodes, row.elapsed_seconds * cards)
+    return Seconds(row.seconds * row.cpus, row.seconds * row.nodes, row.seconds * cards)
 
 
 def _length(row: Row) -> int:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bench.platform import Platform, eventually, until
-from bench.slurm_ends.asked import CORES_PER_NODE, Asked, Place
+from bench.slurm_ends.asked import CORES_PER_NODE, PRICES, Asked, Place
 from caravan.contracts.funds import DepositDraft
 from caravan.contracts.offerings import (
     Accelerator,
@@ -35,7 +35,6 @@ TARGETS: Final[Mapping[Place, Mapping[str, Any]]] = {
     "shut": {"partition": "npu"},
     "limited": {"partition": "batch", "account": "proj2"},
 }
-PRICES: Final = {Component.CPU_CORE_HOUR: 1, Component.NODE_HOUR: 1, Component.ACCELERATOR_HOUR: 1}
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,9 @@ async def opened(
             )
         )
         since = clock.floor_hour(clock.now()) - timedelta(days=1)
-        tariff = Tariff(name="standard", starts_at=since, prices={one: Decimal(price) for one, price in PRICES.items()})
+        tariff = Tariff(
+            name="standard", starts_at=since, prices={Component(one): Decimal(price) for one, price in PRICES.items()}
+        )
         await seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
         offerings[place] = (await seller.activate_offering(offering.id)).id
     organization = await admin.create_organization(OrganizationDraft(name="秦岭气动 Qinling Aero"))

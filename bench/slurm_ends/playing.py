@@ -9,8 +9,9 @@ from typing import Final
 
 from bench.case import Trial
 from bench.demo.stages import Slurm
+from bench.independent import slurm_runs
 from bench.platform import Platform, until
-from bench.slurm_ends import books, market
+from bench.slurm_ends import market
 from bench.slurm_ends.asked import (
     CANCEL_PENDING,
     CANCEL_RUNNING,
@@ -93,7 +94,7 @@ class Play:
             telling = Telling(self._broker, accounting, self._market.organization, self._ids)
             await until(telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
             self._say("all are charged")
-            rows = books.read(await asyncio.to_thread(self._cluster.run, *books.COMMAND))
+            rows = slurm_runs.rows(await asyncio.to_thread(self._cluster.run, *slurm_runs.COMMAND))
             return compare(self._jobs, await telling.told(self._waited), rows, market.MODEL)
 
     def _say(self, what: str) -> None:

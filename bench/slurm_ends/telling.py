@@ -1,12 +1,12 @@
 """What the public API tells of the jobs once all is over."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from bench.slurm_ends.compare import NOTHING, Seconds, Task, Told
+from bench.slurm_ends.compare import NOTHING, Bill, Seconds, Task, Told
 from caravan.client import AccountingClient, BrokerClient, each
 from caravan.contracts.jobs import ArrayTask
-from caravan.contracts.offerings import Component
 from caravan.contracts.problems import NoLogYet
 from caravan.contracts.statements import Line
 from caravan.contracts.usage import Span
@@ -38,9 +38,6 @@ class Telling:
         told = {}
         for name, job in self._ids.items():
             lines = [one async for one in each(accounting.list_lines, job=job)]
-            billed: dict[str, Seconds] = {}
-            for line in lines:
-                billed[line.bearer.value] = billed.get(line.bearer.value, NOTHING) + _billed(line)
             told[name] = Told(
                 name=name,
                 state=(await broker.get_job(job)).state.value,
@@ -48,7 +45,7 @@ class Telling:
                     await _task(broker, job, task) for task in [one async for one in each(broker.list_job_tasks, job)]
                 ],
                 usage=usage.get(job, {}),
-                billed=billed,
+                billed={bearer: _bill(lines, bearer) for bearer in {line.bearer.value for line in lines}},
                 models=frozenset(line.accelerator for line in lines if line.accelerator),
                 waited=waited.get(name),
             )
@@ -86,12 +83,10 @@ def _held(span: Span) -> Seconds:
     return Seconds(seconds * span.cpus, seconds * span.nodes, seconds * span.accelerators)
 
 
-def _billed(line: Line) -> Seconds:
-    match line.component:
-        case Component.CPU_CORE_HOUR:
-            return Seconds(core=line.quantity)
-        case Component.NODE_HOUR:
-            return Seconds(node=line.quantity)
-        case Component.ACCELERATOR_HOUR:
-            return Seconds(accelerator=line.quantity)
-    return NOTHING
+def _bill(lines: Sequence[Line], bearer: str) -> Bill:
+    quantity, fen = Counter[str](), Counter[str]()
+    for line in lines:
+        if line.bearer.value == bearer:
+            quantity[line.component.value] += line.quantity
+            fen[line.component.value] += line.amount.fen
+    return {component: (quantity[component], fen[component]) for component in quantity}

@@ -5,20 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from bench.independent.slurm_runs import Row
+from bench.independent.slurm_runs import rows as read
 from bench.slurm_ends.asked import COMPLETED, KILLED_FOR_MEMORY, NEVER, Asked, End
-from bench.slurm_ends.books import Row, read
-from bench.slurm_ends.compare import NOTHING, Difference, Seconds, Task, Told, compare
+from bench.slurm_ends.compare import Difference, Seconds, Task, Told, bill, compare
 
 SAID = """\
-2|1000|1001|1011|10|2|1|billing=2,cpu=2,mem=256M,node=1|COMPLETED|0:0
-3|1000|1002|1022|20|2|1|billing=2,cpu=2,mem=256M,node=1|FAILED|7:0
-4|1000|1002|1008|6|4|2|billing=4,cpu=4,gres/gpu:h100=6,gres/gpu=6,mem=512M,node=2|FAILED|0:11
-5|1000|1003|1073|70|2|1|cpu=2,mem=256M,node=1|TIMEOUT|0:0
-6|1000|None|1005|0|0|1||CANCELLED by 0|0:0
-7|1000|1004|1012|8|2|1|cpu=2,mem=256M,node=1|CANCELLED by 47001|0:15
-8|1000|1004|1010|6|2|1|cpu=2,mem=256M,node=1|FAILED|0:9
-9|1000|1004|1009|5|2|1|cpu=2,mem=256M,node=1|REQUEUED|0:0
-9|1010|1020|1023|3|2|1|cpu=2,mem=256M,node=1|COMPLETED|0:0
+2|2|a|1000|1001|1011|10|billing=2,cpu=2,mem=256M,node=1|COMPLETED|0:0
+3|3|b|1000|1002|1022|20|billing=2,cpu=2,mem=256M,node=1|FAILED|7:0
+4|4|c|1000|1002|1008|6|billing=4,cpu=4,gres/gpu:h100=6,gres/gpu=6,mem=512M,node=2|FAILED|0:11
+5|5|d|1000|1003|1073|70|cpu=2,mem=256M,node=1|TIMEOUT|0:0
+6|6|e|1000|None|1005|0||CANCELLED by 0|0:0
+7|7|f|1000|1004|1012|8|cpu=2,mem=256M,node=1|CANCELLED by 47001|0:15
+8|8|g|1000|1004|1010|6|cpu=2,mem=256M,node=1|FAILED|0:9
+9|9|h|1000|1004|1009|5|cpu=2,mem=256M,node=1|REQUEUED|0:0
+9|9|h|1010|1020|1023|3|cpu=2,mem=256M,node=1|COMPLETED|0:0
 """
 ASKED = (
     Asked("success", ""),
@@ -56,16 +57,15 @@ def told_of(
         ended=row.end,
     )
     models = frozenset({"acc_h100"} if row.accelerators else ())
-    held = seconds(row)
-    return Told(asked.name, state, [task], {identity(row): held}, {"organization": held}, models)
+    return Told(asked.name, state, [task], {identity(row): seconds(row)}, {"organization": bill([row])}, models)
 
 
 def identity(row: Row) -> str:
-    return f"caravan:{row.job}:{row.submit}"
+    return f"caravan:{row.job}:{row.submitted}"
 
 
 def seconds(row: Row) -> Seconds:
-    held = row.elapsed_seconds
+    held = row.seconds
     return Seconds(held * row.cpus, held * row.nodes, held * row.accelerators.get("gres/gpu:h100", 0))
 
 
@@ -88,7 +88,7 @@ def told() -> dict[str, Told]:
         "requeued": replace(
             requeued,
             usage={**requeued.usage, identity(first): seconds(first)},
-            billed={**requeued.billed, "provider": seconds(first)},
+            billed={**requeued.billed, "provider": bill([first])},
         ),
     }
 
@@ -104,35 +104,40 @@ def test_nothing_differs_where_both_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("line", "change", "where", "fields"),
     [
-        ("3", {"code": 8}, "exit-7", {"sacct's exit", "exit code"}),
-        ("4", {"signal": 9}, "signal", {"sacct's exit", "signal"}),
-        ("2", {"state": "TIMEOUT"}, "success", {"sacct's state", "task's state", "outcome", "exit code"}),
+        (3, {"code": 8}, "exit-7", {"sacct's exit", "exit code"}),
+        (4, {"signal": 9}, "signal", {"sacct's exit", "signal"}),
+        (2, {"state": "TIMEOUT"}, "success", {"sacct's state", "task's state", "outcome", "exit code"}),
         (
-            "7",
+            7,
             {"state": "COMPLETED"},
             "cancelled",
             {"sacct's state", "task's state", "outcome", "sacct's exit", "signal"},
         ),
-        ("8", {"code": 1}, "memory", {"sacct's exit"}),
-        ("2", {"start": 1000}, "success", {"start", "whether it was suspended"}),
-        ("2", {"end": 1012}, "success", {"end", "whether it was suspended"}),
-        ("2", {"cpus": 4}, "success", {"usage", "billed to the organization"}),
-        ("4", {"nodes": 1}, "signal", {"usage", "billed to the organization", "nodes that sacct has"}),
+        (8, {"code": 1}, "memory", {"sacct's exit"}),
+        (2, {"start": 1000}, "success", {"start", "whether it was suspended"}),
+        (2, {"end": 1012}, "success", {"end", "whether it was suspended"}),
+        (2, {"cpus": 4}, "success", {"usage", "cpu_core_hour billed to the organization"}),
+        (4, {"nodes": 1}, "signal", {"usage", "node_hour billed to the organization", "nodes that sacct has"}),
         (
-            "4",
+            4,
             {"accelerators": {"gres/gpu": 6}},
             "signal",
-            {"usage", "billed to the organization", "accelerators that sacct has"},
+            {"usage", "accelerators that sacct has"},
         ),
         (
-            "4",
+            4,
             {"accelerators": {}},
             "signal",
-            {"usage", "billed to the organization", "accelerators' model", "accelerators that sacct has"},
+            {
+                "usage",
+                "accelerator_hour billed to the organization",
+                "accelerators' model",
+                "accelerators that sacct has",
+            },
         ),
     ],
 )
-def test_one_altered_row_of_sacct_is_named(line: str, change: dict[str, object], where: str, fields: set[str]) -> None:
+def test_one_altered_row_of_sacct_is_named(line: int, change: dict[str, object], where: str, fields: set[str]) -> None:
     altered = [replace(row, **change) if row.job == line else row for row in rows()]  # type: ignore[arg-type]
     differences = found(told(), altered)
     assert {one.field for one in differences} == fields
@@ -140,24 +145,44 @@ def test_one_altered_row_of_sacct_is_named(line: str, change: dict[str, object],
 
 
 def test_one_more_second_in_sacct_is_seen_in_each_kind_of_seconds() -> None:
-    altered = [replace(row, elapsed_seconds=row.elapsed_seconds + 1) if row.job == "4" else row for row in rows()]
+    altered = [replace(row, seconds=row.seconds + 1) if row.job == 4 else row for row in rows()]
     right, wrong = Seconds(28, 14, 42), Seconds(24, 12, 36)
     assert [(one.field, one.expected, one.found) for one in found(told(), altered)] == [
         ("usage", {"caravan:4:1000": right}, {"caravan:4:1000": wrong}),
-        ("billed to the organization", right, wrong),
+        ("accelerator_hour billed to the organization", (42, 29), (36, 25)),
+        ("cpu_core_hour billed to the organization", (28, 11), (24, 9)),
+        ("memory_gib_hour billed to the organization", (3584, 0), (3072, 0)),
+        ("node_hour billed to the organization", (14, 0), (12, 0)),
     ]
 
 
+@pytest.mark.parametrize("component", ["cpu_core_hour", "job"])
+def test_one_more_fen_is_named_with_its_component(component: str) -> None:
+    wrong = told()
+    quantity, fen = wrong["success"].billed["organization"][component]
+    billed = {**wrong["success"].billed["organization"], component: (quantity, fen + 1)}
+    wrong["success"] = replace(wrong["success"], billed={"organization": billed})
+    (difference,) = found(wrong, rows())
+    assert (difference.where, difference.field) == ("success", f"{component} billed to the organization")
+
+
+def test_a_bill_to_whom_nothing_should_go_is_named() -> None:
+    wrong = told()
+    wrong["success"] = replace(wrong["success"], billed={**wrong["success"].billed, "platform": {"job": (1, 3)}})
+    assert [one.field for one in found(wrong, rows())] == ["job billed to the platform"]
+
+
 def test_an_allocation_that_the_api_has_no_run_of_is_named() -> None:
-    more = replace(rows()[0], job="10")
+    more = replace(rows()[0], job=10)
     (difference,) = found(told(), [*rows(), more])
-    assert (difference.where, difference.expected, difference.found) == ("sacct", [], ["10"])
+    assert (difference.where, difference.expected, difference.found) == ("sacct", [], [10])
 
 
 def test_a_run_that_was_taken_back_and_nobody_asked_to_is_named() -> None:
-    again = replace(rows()[0], submit=900, start=901, end=902, elapsed_seconds=1, state="REQUEUED")
+    again = replace(rows()[0], submitted=900, start=901, end=902, seconds=1, state="REQUEUED")
     assert [(one.where, one.field) for one in found(told(), [again, *rows()])] == [
-        ("success", "runs that were taken back"), ("success", "usage"), ("success", "billed to the provider"),
+        ("success", "runs that were taken back"), ("success", "usage"),
+        *(("success", f"{one} billed to the provider") for one in ("cpu_core_hour", "job", "memory_gib_hour", "node_hour")),
     ]  # fmt: skip
 
 
@@ -186,11 +211,11 @@ def test_what_the_api_tells_wrongly_of_a_task_is_named(change: Callable[[Task], 
 def test_seconds_at_the_wrong_bearer_are_named(name: str) -> None:
     wrong = told()
     billed = wrong[name].billed
-    swapped = {"provider": billed["organization"], "organization": billed.get("provider", NOTHING)}
+    swapped = {"provider": billed["organization"], "organization": billed.get("provider", {})}
     wrong[name] = replace(wrong[name], billed=swapped)
-    assert [(one.where, one.field) for one in found(wrong, rows())] == [
-        (name, "billed to the organization"), (name, "billed to the provider"),
-    ]  # fmt: skip
+    differences = found(wrong, rows())
+    assert {one.where for one in differences} == {name}
+    assert {one.field.rpartition(" ")[2] for one in differences} == {"organization", "provider"}
 
 
 def test_an_end_that_is_not_told_as_the_limit_it_was_is_named() -> None:
@@ -260,11 +285,13 @@ def test_a_state_that_is_not_the_jobs_or_the_tasks_is_named(
 
 def test_an_array_that_runs_more_at_once_than_it_may_is_named() -> None:
     job = Asked("array", "", {1: COMPLETED, 2: COMPLETED}, max_parallel=1)
-    both = read("8|1000|1001|1011|10|2|1||COMPLETED|0:0\n9|1000|1010|1020|10|2|1||COMPLETED|0:0\n")
+    both = read(
+        "8|8_1|a|1000|1001|1011|10|cpu=2,node=1|COMPLETED|0:0\n9|8_2|a|1000|1010|1020|10|cpu=2,node=1|COMPLETED|0:0\n"
+    )
     of = [told_of(job, row, "succeeded", "succeeded", 0) for row in both]
     tasks = [replace(one.tasks[0], index=at, log=f"array {at}\n") for at, one in enumerate(of, start=1)]
     usage = {identity(row): seconds(row) for row in both}
-    one = replace(of[0], tasks=tasks, usage=usage, billed={"organization": Seconds(40, 20)})
+    one = replace(of[0], tasks=tasks, usage=usage, billed={"organization": bill(both)})
     (difference,) = compare((job,), {"array": one}, both, "acc_h100").differences
     assert difference.field == "at most 1 at once"
     after = [both[0], replace(both[1], start=1011, end=1021)]

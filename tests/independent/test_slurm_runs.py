@@ -10,13 +10,13 @@ from bench.independent.slurm_runs import Row, fen, quantities, rows
 from bench.slurm_jobs import billed_otherwise, not_once, otherwise
 
 SACCT = """\
-12|12|01a2|1795923000|1795923001|2|billing=2,cpu=2,mem=64M,node=1|COMPLETED|0:0
-14|13_7|01a3|1795923000|1795923001|3|billing=1,cpu=1,mem=1.50G,node=1|FAILED|3:0
-15|13_[8-9%2]|01a3|1795923000|None|0||CANCELLED by 0|0:0
+12|12|01a2|1795923000|1795923001|1795923003|2|billing=2,cpu=2,mem=64M,node=1|COMPLETED|0:0
+14|13_7|01a3|1795923000|1795923001|1795923004|3|billing=1,cpu=1,gres/gpu:h100=2,gres/gpu=2,mem=1.50G,node=1|FAILED|3:0
+15|13_[8-9%2]|01a3|1795923000|None|1795923002|0||CANCELLED by 0|0:0
 """
 ROW = Row(
-    job=12, array=12, index=0, name="01a2", submitted=1795923000, started=True, seconds=2, cpus=2, memory_mib=64, nodes=1,
-    state="COMPLETED", exit="0:0",
+    job=12, array=12, index=0, name="01a2", submitted=1795923000, start=1795923001, end=1795923003, seconds=2, cpus=2,
+    memory_mib=64, nodes=1, accelerators={}, state="COMPLETED", code=0, signal=0,
 )  # fmt: skip
 LINES = {"cpu_core_hour": (4, 4), "memory_gib_hour": (128, 0), "node_hour": (2, 0), "job": (1, 1)}
 """Of that row: quantity and fen."""
@@ -37,13 +37,14 @@ def lines(bearer: str = "organization", **changed: tuple[int, int]) -> list[Any]
 def test_rows_of_sacct_are_read_whether_they_ran_or_not() -> None:
     job, ran, never = rows(SACCT)
     assert job == ROW
-    assert (ran.job, ran.array, ran.index, ran.memory_mib, ran.exit, ran.started) == (14, 13, 7, 1536, "3:0", True)
-    assert (never.array, never.started, never.cpus) == (13, False, 0)
+    assert (ran.job, ran.array, ran.index, ran.memory_mib, ran.code, ran.started) == (14, 13, 7, 1536, 3, True)
+    assert ran.accelerators == {"gres/gpu:h100": 2, "gres/gpu": 2}
+    assert (never.array, never.started, never.cpus, never.state) == (13, False, 0, "CANCELLED")
 
 
 def test_quantities_are_sums_over_runs_and_amounts_are_rounded_once() -> None:
-    assert quantities([ROW, replace(ROW, seconds=3), replace(ROW, seconds=0)]) == {
-        "cpu_core_hour": 10, "memory_gib_hour": 320, "node_hour": 5, "job": 2,
+    assert quantities([ROW, replace(ROW, seconds=3, accelerators={"gres/gpu": 4}), replace(ROW, seconds=0)]) == {
+        "cpu_core_hour": 10, "memory_gib_hour": 320, "node_hour": 5, "accelerator_hour": 12, "job": 2,
     }  # fmt: skip
     assert [fen(quantity, "0.18", "cpu_core_hour") for quantity in (99, 100, 300)] == [0, 1, 2]
 
@@ -64,7 +65,7 @@ def test_each_task_leaves_one_line() -> None:
         ([ROW, replace(ROW, job=13)], [task()]),
         ([ROW], [task(backend_identity="caravan:13:1795923000")]),
         ([ROW], [task(state="failed", exit_code=1)]),
-        ([replace(ROW, state="FAILED", exit="1:0")], [task(state="failed", exit_code=1)]),
+        ([replace(ROW, state="FAILED", code=1)], [task(state="failed", exit_code=1)]),
         ([replace(ROW, index=1)], [task(index=1)]),
     ],
     ids=["none", "twice", "another one", "another end", "a wrong end", "another index"],
