@@ -14,23 +14,18 @@ SWEEP: Final = {"CARAVAN_AGENT_SWEEP_SECONDS": "1", "CARAVAN_AGENT_ORPHAN_SECOND
 
 
 class Agents:
-    """All of them are killed at the end, frozen or not. `environment` is for each of them. Where nothing else is said they write
-    into the platform's log."""
+    """All of them are killed at the end, frozen or not. `environment` is for each of them."""
 
     def __init__(
-        self,
-        platform: Platform,
-        adapter: str = "local",
-        environment: Mapping[str, str] | None = None,
-        log: Path | None = None,
+        self, platform: Platform, adapter: str = "local", environment: Mapping[str, str] | None = None
     ) -> None:
-        self.log = log or platform.log
         self._platform = platform
         self._adapter = adapter
         self._environment = environment or {}
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, site: str, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(self, site: str, log: Path | None = None, **environment: str) -> "subprocess.Popen[bytes]":
+        """It writes into the platform's log, or into one of its own."""
         plain = {k: v for k, v in os.environ.items() if not k.startswith("CARAVAN_")}
         told = {
             "CARAVAN_MODE": "development",
@@ -38,13 +33,13 @@ class Agents:
             "CARAVAN_TOKEN": self._platform.token(f"site/{site}:agent", subject="agent"),
         }
         command = [sys.executable, "-m", "caravan.cli", "agent", site, "--adapter", self._adapter]
-        with self.log.open("ab") as log:
+        with (log or self._platform.log).open("ab") as out:
             process = subprocess.Popen(
                 command,
                 env={**plain, **QUICK_AGENTS, **told, **self._environment, **environment},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=out,
+                stderr=out,
             )
         self._running.append(process)
         return process

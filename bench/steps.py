@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Hold:
-    """Two FIFOs: the process writes to one when it has reached the step, and goes on when the other is closed."""
+    """Two FIFOs: the process writes to one when it has reached the step, and goes on when it finds something in the other."""
 
     def __init__(self, folder: Path, step: str, times: int = 1) -> None:
         self._out, self._into = (folder / f"{step}.{way}" for way in ("reached", "go"))
@@ -18,11 +18,13 @@ class Hold:
 
     def __enter__(self) -> Self:
         self._read = os.open(self._out, os.O_RDONLY | os.O_NONBLOCK)
+        self._go = os.open(self._into, os.O_RDWR | os.O_NONBLOCK)  # a process that comes to read finds a writer
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.let_go()
         os.close(self._read)
+        os.close(self._go)
 
     async def reached(self, seconds: float = 60) -> None:
         """Wait until the process stands at the step. Raises TimeoutError."""
@@ -36,8 +38,5 @@ class Hold:
                 await asyncio.sleep(0.01)
 
     def let_go(self) -> None:
-        """Let the process go on, if it is held."""
-        try:
-            os.close(os.open(self._into, os.O_WRONLY | os.O_NONBLOCK))
-        except OSError:  # nobody waits there
-            return
+        """Let the process go on, or not stop if it comes there later."""
+        os.write(self._go, b".")

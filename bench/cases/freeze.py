@@ -48,18 +48,15 @@ async def _frozen_agent(trial: Trial) -> Verdict:
                 litter.append(len(staged(trial.folder / "site")))
                 trial.say(f"{step}: {runs[-1]} run, {litter[-1]} litter")
     return Verdict(
-        set(runs) == {1} and not any(litter),
+        set(runs) == {1} and not any(litter) and (freezer.thawed > 0 or not trial.long),
         f"{len(runs)} freezes: {runs.count(1)} with 1 run, {sum(litter)} litter, "
         f"{freezer.thawed} thawed while the other was at work",
     )
 
 
 def staged(site: Path) -> list[Path]:
-    """Submissions that nobody claimed."""
-    folder = site / "submissions"
-    if not folder.is_dir():
-        return []
-    return [entry for entry in folder.iterdir() if entry.is_dir() and not (entry / "claim").exists()]
+    """Submissions that nobody claimed. Raises FileNotFoundError where nothing ever was."""
+    return [entry for entry in (site / "submissions").iterdir() if entry.is_dir() and not (entry / "claim").exists()]
 
 
 async def _swept(site: Path) -> bool:

@@ -96,13 +96,14 @@ async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
             proxy.sicken(
                 order for order in orders if order[0] == "ping"
             )  # not asked again once the API's version is known
-            agents = ends.enter_context(stage.agents(platform, AGENT, folder / "agent.log"))
+            agents = ends.enter_context(stage.agents(platform, AGENT))
+            log = folder / "agent.log"
             started: list[subprocess.Popen[bytes]] = []
             settings = {**stage.settings, "url": proxy.url, "timeout_seconds": TIMEOUT_SECONDS}
             market = await open_market(
                 platform, cpus=32, prices=PRICES, adapter=stage.adapter, site_settings=settings, tenant=stage.tenant,
                 target={"partition": "short"}, queue_ahead=1000,
-                start_agent=lambda site: started.append(agents.start(site)),
+                start_agent=lambda site: started.append(agents.start(site, log)),
             )  # fmt: skip
             trial.say(f"{cluster.release}: open, sickness begins")
             proxy.sicken(order for order in orders if order[0] != "ping")
@@ -112,7 +113,7 @@ async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
                 found = await _judged(platform, market, cluster, jobs, lines)
                 await until(lambda: _well(health), "the site to be well again")
             ends_of_agents = sum(one.poll() is not None for one in started)
-            found["crashes"] = ends_of_agents + agents.log.read_text().count("Traceback")
+            found["crashes"] = ends_of_agents + log.read_text().count("Traceback")
             found["sicknesses not given"] = sum(proxy.left().values())
             found["kinds that nobody expects"] = len(set(proxy.asked) - (set(KINDS) - UNASKED[cluster.release]))
             found["never unavailable"] = int(not any(state.startswith("unavailable: ") for state in health))
@@ -222,6 +223,6 @@ async def _judged(
 
 def _as_in_sacct(said: Books, job: Job) -> bool:
     """Whether it ran there once, as the run that the platform tells of, to the same end."""
-    ran = [(f"caravan:{run.job}:{run.submitted}", run.state.split()[0]) for run in said.runs[job.name]]
+    ran = [(f"caravan:{run.job}:{run.submitted}", run.state) for run in said.runs[job.name]]
     ended = "CANCELLED" if job.state is JobState.CANCELLED else "COMPLETED"
     return ran == [(task.backend_identity, ended) for task in said.tasks[job.name]] and len(ran) == 1

@@ -107,11 +107,9 @@ class Slurm:
     def run_agent(self, site: str, platform: Platform) -> None:
         self._ends.enter_context(self.agents(platform)).start(site)
 
-    def agents(
-        self, platform: Platform, environment: Mapping[str, str] | None = None, log: Path | None = None
-    ) -> Agents:
+    def agents(self, platform: Platform, environment: Mapping[str, str] | None = None) -> Agents:
         """Those of a site here."""
-        return Agents(platform, "slurm", {"CARAVAN_AGENT_SECRETS": str(self._cluster.etc), **(environment or {})}, log)
+        return Agents(platform, "slurm", {"CARAVAN_AGENT_SECRETS": str(self._cluster.etc), **(environment or {})})
 
     def named(self, identity: str) -> str:
         return f"Slurm job {identity.split(':')[1]}"
