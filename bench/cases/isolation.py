@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
 from caravan.kernel import clock
 from caravan.kernel.money import Money
+from caravan.kernel.settings import ServiceName
 
 PUBLIC: Final = frozenset(
     {
@@ -35,6 +36,23 @@ PUBLIC: Final = frozenset(
 """What every valid token may read: the shop window, and when periods end."""
 OWN: Final = frozenset({"apply_provider", "add_accelerator"})
 """What changes nothing of anybody else's."""
+QUERIES: Final = {
+    "get_work": "epoch=1",
+    "release_lease": "epoch=1",
+    "list_site_runs": "from=2026-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
+    "sum_usage": "by=month&from=2026-01-01&to=2028-01-01",
+}
+"""What an operation isn't answered without."""
+BODIES: Final = {
+    "report": {
+        "epoch": 1,
+        "items": [{"type": "attempt", "attempt": "att_" + "0" * 32, "observation": 1, "state": "gone"}],
+    },
+    "answer_log_read": {"epoch": 1, "data": "", "offset": 0, "size": 0, "complete": True},
+}
+"""Instead of the example in the schema."""
+UNSEEN: Final = frozenset({"get_log_read"})
+"""Shows nothing to anybody, as the walk asks."""
 ID: Final = re.compile(r"\A([a-z]{3})_[0-9a-f]{32}\Z")
 MARK: Final = "xi-an-secret-7c1f"
 
@@ -50,7 +68,7 @@ class Victim:
 
 @dataclass(frozen=True)
 class Operation:
-    service: str
+    service: ServiceName
     method: str
     path: str
     name: str
@@ -70,6 +88,7 @@ def isolation(trial: Trial) -> Verdict:
 async def _isolation(trial: Trial) -> Verdict:
     trial.folder.chmod(0o755)
     leaks: list[str] = []
+    unproven: list[str] = []
     async with Platform(trial.folder).start() as platform, httpx.AsyncClient(timeout=60) as http:
         market = await open_market(platform)
         victim = await the_victim(platform, market)
@@ -88,8 +107,9 @@ async def _isolation(trial: Trial) -> Verdict:
             headers = {"Authorization": f"Bearer {platform.token(*permissions, subject=who.replace(' ', '-'))}"}
             headers["Idempotency-Key"] = "x"
             for operation in operations:
+                understood = False
                 for path in paths(operation, victim):
-                    url = platform.url(operation.service) + path  # type: ignore[arg-type]
+                    url = platform.url(operation.service) + path
                     answer = await http.request(
                         operation.method,
                         url,
@@ -98,16 +118,43 @@ async def _isolation(trial: Trial) -> Verdict:
                     )
                     if fault := judged(operation, answer, victim):
                         leaks.append(f"{who}: {operation.method} {path}: {fault}")
-        for leak in leaks:
-            trial.say(leak)
+                    understood |= answer.is_success or answer.json()["code"] not in ("invalid", "not_json")
+                if not understood:
+                    unproven.append(
+                        f"{who}: {operation.method} {path} is refused for its form alone: {answer.text[:200]}"
+                    )
+        unproven += await blind_spots(http, platform, victim, operations)
+        for fault in (*leaks, *unproven):
+            trial.say(fault)
         changed = await portrait(platform, victim) != before
         looked = await look_around(trial, platform, market, other)
     return Verdict(
-        not leaks and not changed and not looked,
+        not leaks and not changed and not looked and not unproven,
         f"{len(leaks)} leaks, {int(changed)} changes over {len(operations)} operations x {len(intruders)} intruders; "
         f"another tenant's job read {'its file' if looked else 'nothing'}",
-        {"leaks": leaks},
+        {"leaks": leaks, "unproven": unproven},
     )
+
+
+async def blind_spots(
+    http: httpx.AsyncClient, platform: Platform, victim: Victim, operations: Sequence[Operation]
+) -> list[str]:
+    """Of the same walk: what nobody is shown, so that intruders who aren't show nothing."""
+    market = victim.market
+    permissions = (
+        f"org/{market.organization}:admin", f"provider/{market.provider}:admin", f"site/{market.site}:agent",
+        "platform:finance", "platform:admin", *(f"service:{service}" for service in SERVICES),
+    )  # fmt: skip
+    headers = {"Authorization": f"Bearer {platform.token(*permissions)}"}
+    spots, shown = [], ""
+    for operation in operations:
+        if operation.method == "GET" and operation.name not in UNSEEN:
+            url = platform.url(operation.service)
+            answers = [await http.get(url + path, headers=headers) for path in paths(operation, victim)]
+            shown += "".join(answer.text for answer in answers if answer.is_success)
+            if not any(answer.is_success for answer in answers):
+                spots.append(f"nobody may {operation.name}: {answers[0].status_code} {answers[0].text[:200]}")
+    return spots + [f"nobody is shown {word}" for word in victim.private if word not in shown]
 
 
 async def the_victim(platform: Platform, market: Market) -> Victim:
@@ -171,14 +218,15 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
 
-async def read_operations(http: httpx.AsyncClient, platform: Platform, service: Any) -> list[Operation]:
+async def read_operations(http: httpx.AsyncClient, platform: Platform, service: ServiceName) -> list[Operation]:
     """All operations of a service, with the example of their body."""
     document = (await http.get(f"{platform.url(service)}/openapi.json")).json()
     found = []
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-            found.append(Operation(service, method.upper(), path, operation["operationId"], content.get("example")))
+            name = operation["operationId"]
+            found.append(Operation(service, method.upper(), path, name, BODIES.get(name, content.get("example"))))
     return found
 
 
@@ -218,14 +266,11 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
     path = path.replace("{log_read}", "log_" + "0" * 32)
     if "{" in path:
         raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")
-    yield path
+    asked = QUERIES.get(operation.name, "")
+    yield f"{path}?{asked}"
     if operation.method == "GET" and operation.path == operation.path.split("{")[0]:
         for name, kind in KINDS.items():
-            yield f"{path}?{name}={victim.ids[kind]}"
-    if operation.name == "get_work":
-        yield f"{path}?epoch=1"
-    if operation.name == "list_site_runs":
-        yield f"{path}?from=2026-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"
+            yield f"{path}?{asked}&{name}={victim.ids[kind]}"
 
 
 def judged(operation: Operation, answer: httpx.Response, victim: Victim) -> str | None:
