@@ -24,7 +24,7 @@ class Agents:
         self._environment = environment or {}
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, site: str, log: Path | None = None, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(self, site: str, log: Path | None = None, /, **environment: str) -> "subprocess.Popen[bytes]":
         """It writes into the platform's log, or into one of its own."""
         plain = {k: v for k, v in os.environ.items() if not k.startswith("CARAVAN_")}
         told = {

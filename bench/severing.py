@@ -5,59 +5,96 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Final
 
 from tests.backends.slurm import Cluster
 
-SUBMIT: Final = re.compile(rb"POST \S+/job/submit ")
-RELEASE: Final = re.compile(rb"POST \S+/job/\d+ ")
+KINDS: Final[Mapping[str, re.Pattern[bytes]]] = {
+    "submit": re.compile(rb"POST \S+/job/submit "),
+    "release": re.compile(rb"POST \S+/job/\d+ "),
+}
 IN_THE_MIDDLE_SECONDS: Final = 0.03
-"""From when the request goes out: slurmctld may have none of it, or all of it while the answer is on its way."""
+"""From when the request goes out: slurmctld may have none of it, or all of it, and the answer is on its way."""
 CHUNK: Final = 65_536
 
 
 class Relay:
-    """Stands before a cluster's slurmrestd, at `url`. `killed` counts by what was in the middle."""
+    """Stands before a cluster's slurmrestd, at `url`. `cut` says how often it was killed in what: the agent got no answer."""
 
     def __init__(self, cluster: Cluster, random: Random) -> None:
-        self.killed = Counter[str]()
+        self.cut = Counter[str]()
         self.url = ""
         self._cluster = cluster
         self._random = random
+        self._left_alone = False
         self._wanted: re.Pattern[bytes] | None = None
-        self._found = asyncio.Event()
+        self._came = asyncio.Event()
 
-    async def sever(self, what: re.Pattern[bytes], away_seconds: float) -> None:
-        """Wait for a request like this, kill slurmrestd in the middle of it, and start it again later."""
-        process = (await asyncio.to_thread(self._cluster.processes, "slurmrestd"))[0]
-        self._found.clear()
-        self._wanted = what
-        await self._found.wait()
-        await asyncio.sleep(self._random.uniform(0, IN_THE_MIDDLE_SECONDS))
-        os.kill(process, signal.SIGKILL)
-        self.killed["submit" if what is SUBMIT else "release"] += 1
+    async def sever(self, kind: str, away_seconds: float) -> bool:
+        """Wait for such a request, kill slurmrestd in the middle of it, and start it again later. False once it is `leave_alone`d."""
+        processes = await asyncio.to_thread(self._processes)
+        try:
+            if not self._left_alone:
+                self._wanted = KINDS[kind]
+                self._came.clear()
+                await self._came.wait()
+            if self._left_alone:
+                return False
+            await asyncio.sleep(self._random.uniform(0, IN_THE_MIDDLE_SECONDS))
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+                    self.cut[kind] += 1
+        finally:
+            for process in processes:
+                os.close(process)
         await asyncio.sleep(away_seconds)
         await asyncio.to_thread(self._cluster.start, "slurmrestd")
+        return True
+
+    def leave_alone(self) -> None:
+        """Kill nothing more. What is away comes back."""
+        self._left_alone, self._wanted = True, None
+        self._came.set()
+
+    def _processes(self) -> list[int]:
+        """A file descriptor of each process of slurmrestd."""
+        found = []
+        for process in self._cluster.processes("slurmrestd"):
+            with suppress(ProcessLookupError):
+                found.append(os.pidfd_open(process))
+        return found
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what both sides say until one ends it: then it has ended for both. The answer to a request that came is lost."""
         port = int(self._cluster.url.rpartition(":")[2])
+        cut = asyncio.Event()
         with suppress(OSError):
             there, back = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
+            await asyncio.gather(self._ask(reader, back, cut), self._answer(there, writer, cut))
         writer.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until one side ends it: then it has ended for both."""
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         try:
             while chunk := await reader.read(CHUNK):
                 if self._wanted is not None and self._wanted.match(chunk):
                     self._wanted = None
-                    self._found.set()
+                    cut.set()
+                    self._came.set()
                 writer.write(chunk)
                 await writer.drain()
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
+        try:
+            while chunk := await reader.read(CHUNK):
+                if not cut.is_set():
+                    writer.write(chunk)
+                    await writer.drain()
         finally:
             writer.close()
 
