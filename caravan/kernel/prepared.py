@@ -48,7 +48,7 @@ class _Compiled:
 
 
 class Prepared:
-    """A SELECT, INSERT, UPDATE or DELETE."""
+    """A SELECT, INSERT, UPDATE or DELETE; what one of the others returns (RETURNING) is read like what is selected."""
 
     def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase) -> None:
         self._statement = statement
@@ -118,7 +118,7 @@ class Prepared:
 def _compile(statement: Select[*tuple[Any, ...]] | UpdateBase, names: Sequence[str], dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(names))
     types = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
-    columns = list(statement.selected_columns) if isinstance(statement, Select) else []
+    columns = list(statement.exported_columns)
     fetched = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
     return _Compiled(
         text=str(compiled),

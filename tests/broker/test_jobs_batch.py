@@ -125,10 +125,11 @@ async def test_a_batch_whose_request_broke_goes_on_where_it_was(
 
 async def test_a_batch_without_accounting_waits_for_its_funds(shop: Shop) -> None:
     jobs = shop.market.platform.apps["broker"].provided[JobService]
-    away = JobService(jobs._db, jobs._reception, AccountingClient("http://127.0.0.1:9", "token"), jobs._owner)
     caller = Caller("enterprise", frozenset({f"org/{shop.customer.organization}:member"}))
     batch = JobBatch(jobs=(shop.customer.spec("a"), shop.customer.spec("b")))
-    answer = await away.submit_many(batch, caller, Key("a test", shop.customer.project, "away"))
+    async with AccountingClient("http://127.0.0.1:9", "token") as nobody:
+        away = JobService(jobs._db, jobs._reception, nobody, jobs._owner)
+        answer = await away.submit_many(batch, caller, Key("a test", shop.customer.project, "away"))
     found = JobAnswers.model_validate_json(answer.body).items
     assert [(one.status, one.job and one.job.reason) for one in found] == [(201, PendingReason.FUNDS_UNCONFIRMED)] * 2
     for job in [one.job.id for one in found if one.job]:

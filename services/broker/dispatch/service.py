@@ -1,8 +1,9 @@
 """The broker's side of dispatch. Every call names the lease's epoch; a stale one is refused before it is looked at."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
@@ -41,7 +42,7 @@ from services.broker.dispatch.models import LogReadRow, SiteRow
 from services.broker.dispatch.wanted import site_row, topic
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow
-from services.broker.placement.copies import Catalog
+from services.broker.placement.copies import Catalog, CatalogView
 
 WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
@@ -124,27 +125,33 @@ class DispatchService:
             epoch=epoch,
             next=rows[-1].work or after if more else max(after, last or 0),
             more=more,
-            items=tuple(self._item(tx, row) for row in rows),
+            items=self._items(tx, rows),
             log_reads=tuple(LogRead.model_validate(read.request | {"id": read.id}) for read in reads),
         )
 
-    def _item(self, tx: Session, row: AttemptRow) -> WorkItem:
-        runs = tx.execute(
-            select(RunRow.backend_identity, RunRow.hours, RunRow.final).where(RunRow.attempt == row.id)
-        ).all()
-        return WorkItem(
-            attempt=row.id,
-            desired=Desired(row.desired),
-            reference=row.reference,
-            submission=self._submission(tx, row) if row.desired == Desired.RUN else None,
-            observed=row.observation,
-            stated={run.backend_identity: run.hours for run in runs},
-            finals=tuple(run.backend_identity for run in runs if run.final),
+    def _items(self, tx: Session, rows: Sequence[AttemptRow]) -> tuple[WorkItem, ...]:
+        view = self._catalog.view(tx)
+        of_run = select(RunRow.attempt, RunRow.backend_identity, RunRow.hours, RunRow.final)
+        runs: dict[str, list[Any]] = defaultdict(list)
+        for run in tx.execute(of_run.where(RunRow.attempt.in_([row.id for row in rows]))).all() if rows else ():
+            runs[run.attempt].append(run)
+        to_run = [row.job for row in rows if row.desired == Desired.RUN]
+        specs = tx.execute(select(JobRow.id, JobRow.spec).where(JobRow.id.in_(to_run))).all() if to_run else ()
+        spec_of = {job: JobSpec.model_validate_json(spec) for job, spec in specs}
+        return tuple(
+            WorkItem(
+                attempt=row.id,
+                desired=Desired(row.desired),
+                reference=row.reference,
+                submission=self._submission(view, row, spec_of[row.job]) if row.desired == Desired.RUN else None,
+                observed=row.observation,
+                stated={run.backend_identity: run.hours for run in runs[row.id]},
+                finals=tuple(run.backend_identity for run in runs[row.id] if run.final),
+            )
+            for row in rows
         )
 
-    def _submission(self, tx: Session, row: AttemptRow) -> Submission:
-        view = self._catalog.view(tx)
-        spec = JobSpec.model_validate_json(tx.execute(select(JobRow.spec).where(JobRow.id == row.job)).scalar_one())
+    def _submission(self, view: CatalogView, row: AttemptRow, spec: JobSpec) -> Submission:
         return Submission(
             tag=ids.bare(row.id),
             attempt=row.id,
@@ -211,12 +218,13 @@ class DispatchService:
     def _report(self, tx: Session, site: str, report: Report, caller: Caller) -> Reported:
         leasing.fence(tx, site, report.epoch, caller)
         applied, rejected = 0, {}
-        for position, item in enumerate(report.items):
-            try:
-                with tx.begin_nested():
-                    applied += reports.apply(tx, site, item)
-            except reports.CannotBe as error:
-                rejected[position] = str(error)
+        with reports.loaded(tx, report.items):
+            for position, item in enumerate(report.items):
+                try:
+                    with tx.begin_nested():
+                        applied += reports.apply(tx, site, item)
+                except reports.CannotBe as error:
+                    rejected[position] = str(error)
         if report.site is not None:
             self._site(tx, site, report.site)
         if report.usage_complete_through is not None and not rejected:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
 
-from sqlalchemy import BigInteger, Select, func, select, type_coerce
+from sqlalchemy import BigInteger, bindparam, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
@@ -17,10 +17,12 @@ from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingRea
 from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds
 from caravan.contracts.usage import AttemptPlaced, JobNamed
 from caravan.kernel import clock, feed
+from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import Problem
 from caravan.pricing import worst_case
-from services.broker.dispatch.wanted import want
+from services.broker.dispatch.wanted import want_started
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 from services.broker.jobs.states import NOT_CHARGED
@@ -29,6 +31,16 @@ from services.broker.placement.copies import price_list_of
 RESCUE: Final = timedelta(seconds=10)
 """When the loop asks for a hold whose request may have died on the way."""
 ASK_AGAIN: Final = timedelta(seconds=2)
+_attempts = table_of(AttemptRow)
+_STARTED: Final = Prepared(
+    select(_attempts).where(_attempts.c.job == bindparam("of_job"), _attempts.c.work.is_not(None))
+)
+_UNFUNDED: Final = Prepared(
+    select(_attempts).where(
+        _attempts.c.job == bindparam("of_job"), _attempts.c.state == AttemptState.PLANNED, _attempts.c.work.is_(None)
+    )
+)
+"""Attempts that wait for their money: no site has heard of them."""
 _MICROSECONDS: Final = type_coerce(RunRow.ended_at, BigInteger) - type_coerce(RunRow.started_at, BigInteger)
 
 
@@ -76,8 +88,7 @@ def still_owed(tx: Session, row: JobRow) -> int:
     if not row.attempts:
         return 0
     total = 0
-    started = select(AttemptRow).where(AttemptRow.job == row.id, AttemptRow.work.is_not(None))
-    for attempt in tx.scalars(started).all():
+    for attempt in _STARTED.all(tx, of_job=row.id):
         if attempt.state != AttemptState.ENDED:
             total += attempt.worst_fen
             continue
@@ -135,7 +146,7 @@ def _start(tx: Session, row: JobRow) -> None:
     """The money is there: let the site have the planned attempt, and tell accounting whose it is."""
     if not row.attempts:
         return
-    for attempt in tx.scalars(_unfunded(row.id)).all():
+    for attempt in _UNFUNDED.all(tx, of_job=row.id):
         if attempt.number == 1:
             feed.fact(tx, events.JOB_NAMED, row.id, JobNamed(job=row.id, name=row.name))
         feed.fact(
@@ -153,7 +164,7 @@ def _start(tx: Session, row: JobRow) -> None:
                 price_list=attempt.price_list,
             ),
         )
-        want(tx, attempt, Desired.RUN)
+        want_started(tx, attempt.id, attempt.site)
 
 
 def _outdated(tx: Session, row: JobRow, known: int, now: datetime) -> None:
@@ -172,7 +183,8 @@ def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
     row.hold_state = HoldState.REFUSED
     if row.granted_fen is not None:
         row.hold_state, row.hold_fen = HoldState.GRANTED, row.granted_fen
-    unfunded = tx.scalars(_unfunded(row.id)).all()
+    waiting = [attempt.id for attempt in _UNFUNDED.all(tx, of_job=row.id)]
+    unfunded = tx.scalars(select(AttemptRow).where(AttemptRow.id.in_(waiting))).all()
     for attempt in unfunded:
         attempt.desired = Desired.NOTHING
         store.end_attempt(tx, attempt, now, "not funded")
@@ -183,13 +195,6 @@ def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
     target = JobState.FAILED if ran else JobState.REFUSED
     store.move_tasks(tx, row, pending, [JobState.PENDING], target, detail=detail)
     store.follow_tasks(tx, row, now)
-
-
-def _unfunded(job: str) -> Select[AttemptRow]:
-    """Attempts that wait for their money: no site has heard of them."""
-    return select(AttemptRow).where(
-        AttemptRow.job == job, AttemptRow.state == AttemptState.PLANNED, AttemptRow.work.is_(None)
-    )
 
 
 class _Short(TypedDict):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.base import prose
@@ -29,6 +29,13 @@ from services.broker.placement.refusals import lasting
 from services.broker.placement.service import Placer
 
 _KEEP: Final = Prepared(insert(table_of(StoredPlacement)))
+_PLAN: Final = Prepared(insert(table_of(AttemptRow)))
+_tasks = table_of(TaskRow)
+_TRY: Final = Prepared(
+    update(_tasks)
+    .where(_tasks.c.job == bindparam("of_job"), _tasks.c.state == JobState.PENDING, _tasks.c.attempt.is_(None))
+    .values(tries=_tasks.c.tries + 1)
+)
 LOOK_AGAIN: Final = timedelta(seconds=20)
 
 
@@ -118,8 +125,10 @@ class Planner:
         row.attempts += 1
         row.offering = option.candidate.offering
         row.reason = None
-        attempt = AttemptRow(
-            id=ids.new("att"),
+        attempt = ids.new("att")
+        _PLAN.run(
+            tx,
+            id=attempt,
             job=row.id,
             number=row.attempts,
             site=option.candidate.site,
@@ -138,16 +147,10 @@ class Planner:
             detail="",
             created_at=now,
         )
-        tx.add(attempt)
-        tx.flush()
-        tx.execute(
-            update(TaskRow)
-            .where(TaskRow.job == row.id, TaskRow.state == JobState.PENDING, TaskRow.attempt.is_(None))
-            .values(attempt=attempt.id, tries=TaskRow.tries + 1)
-        )
-        store.note(tx, row.id, "attempt.planned", at=now, attempt=attempt.id, offering=attempt.offering)
+        _TRY.run(tx, of_job=row.id, attempt=attempt)
+        store.note(tx, row.id, "attempt.planned", at=now, attempt=attempt, offering=row.offering)
         store.wait_for(tx, row.id, ())
-        store.wake_waiting(tx, attempt.offering)
+        store.wake_waiting(tx, row.offering)
 
 
 def _why(refused: Sequence[Refusal]) -> str:

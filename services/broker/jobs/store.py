@@ -18,7 +18,7 @@ from caravan.contracts.jobs import AttemptState, HoldState, Job, JobHold, JobSta
 from caravan.contracts.offerings import Capacity
 from caravan.contracts.usage import JobSettled, RunUsage
 from caravan.kernel import clock, feed
-from caravan.kernel.database import affected, signal, table_of
+from caravan.kernel.database import signal, table_of
 from caravan.kernel.money import Money
 from caravan.kernel.prepared import Prepared
 from services.broker.dispatch.wanted import want
@@ -29,6 +29,7 @@ from services.broker.placement.models import Waiting
 
 TOPIC: Final = "advance"
 CHUNK: Final = 500
+"""Tasks that one statement is about, at most."""
 WOKEN_BY_AN_OFFERING: Final = 100
 
 
@@ -44,7 +45,22 @@ _NOTE: Final = Prepared(
         .scalar_subquery()
     )
 )
+_tasks = table_of(TaskRow)
+_MOVE: Final = {
+    count: Prepared(
+        update(_tasks).where(
+            _tasks.c.job == bindparam("of_job"),
+            _tasks.c.index.in_([bindparam(f"of_{place}") for place in range(count)]),
+            _tasks.c.state == bindparam("of_state"),
+        )
+    )
+    for count in (1, 16, CHUNK)
+}
+"""For at most so many tasks at once."""
 _waiting = table_of(Waiting)
+_OLDEST: Final = Prepared(
+    select(_waiting.c.job).where(_waiting.c.offering == bindparam("of_offering")).order_by(_waiting.c.job).limit(1)
+)
 _WAITED_FOR: Final = Prepared(select(_waiting.c.offering).where(_waiting.c.job == bindparam("of_job")))
 _WAIT: Final = Prepared(insert(_waiting))
 _mine, _other = _waiting.alias(), _waiting.alias()
@@ -97,9 +113,9 @@ def wake(tx: Session, job: str, at: datetime | None = None) -> None:
 
 def wake_waiting(tx: Session, offering: str) -> None:
     """Have the oldest job that waits for this offering looked at again: when it leaves the queue, the next one is."""
-    oldest = select(Waiting.job).where(Waiting.offering == offering).order_by(Waiting.job).limit(1)
-    for job in tx.scalars(oldest).all():
-        wake(tx, job)
+    oldest = _OLDEST.first(tx, of_offering=offering)
+    if oldest is not None:
+        wake(tx, oldest.job)
 
 
 def offering_changed(tx: Session, offering: str) -> None:
@@ -138,10 +154,10 @@ def move_tasks(
         if source is target:
             continue
         for start in range(0, len(indices), CHUNK):
-            mine = (
-                (TaskRow.job == job.id) & TaskRow.index.in_(indices[start : start + CHUNK]) & (TaskRow.state == source)
-            )
-            count = affected(tx, update(TaskRow).where(mine).values(state=target, **values))
+            some = indices[start : start + CHUNK]
+            size = next(size for size in _MOVE if size >= len(some))
+            those = {f"of_{place}": some[min(place, len(some) - 1)] for place in range(size)}
+            count = _MOVE[size].run(tx, of_job=job.id, of_state=source, **those, state=target, **values)
             counts[source] = counts.get(source, 0) - count
             counts[target] = counts.get(target, 0) + count
             moved += count

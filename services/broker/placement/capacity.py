@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Capacity, Offering
-from caravan.kernel.database import affected, table_of
+from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
 from services.broker.placement.models import Occupied, Waiting
 from services.broker.placement.question import Room
@@ -27,6 +27,18 @@ _ROOMS: Final = {
     for count in (1, 8, 64)
 }
 """For at most so many offerings at once."""
+_MINE: Final = _occupied.c.offering == bindparam("of_offering")
+_KNOWN: Final = Prepared(select(_occupied.c.offering).where(_MINE))
+_FIRST: Final = Prepared(insert(_occupied))
+_VECTOR: Final = tuple(_occupied.c[name] for name in Capacity.model_fields)
+_TAKE: Final = Prepared(
+    update(_occupied)
+    .where(_MINE, *(column + bindparam(f"need_{column.key}") <= bindparam(f"total_{column.key}") for column in _VECTOR))
+    .values({column: column + bindparam(f"need_{column.key}") for column in _VECTOR})
+)
+_QUEUE: Final = Prepared(
+    update(_occupied).where(_MINE, _occupied.c.ahead < bindparam("most")).values(ahead=_occupied.c.ahead + 1)
+)
 
 
 def rooms(tx: Session, offerings: Sequence[str], job: str | None = None) -> Mapping[str, Room]:
@@ -44,30 +56,13 @@ def rooms(tx: Session, offerings: Sequence[str], job: str | None = None) -> Mapp
 
 def reserve(tx: Session, offering: Offering, need: Capacity) -> str | None:
     """Take `need` of the offering: `room` when it fits, `ahead` when it may queue at the backend, None when neither."""
-    if tx.execute(select(Occupied.offering).where(Occupied.offering == offering.id)).first() is None:
-        tx.execute(insert(Occupied).values(offering=offering.id, cpus=0, memory_mib=0, accelerators=0, ahead=0))
-    total, mine = offering.capacity, Occupied.offering == offering.id
-    fits = and_(
-        Occupied.cpus + need.cpus <= total.cpus,
-        Occupied.memory_mib + need.memory_mib <= total.memory_mib,
-        Occupied.accelerators + need.accelerators <= total.accelerators,
-    )
-    taken = affected(
-        tx,
-        update(Occupied)
-        .where(mine, fits)
-        .values(
-            cpus=Occupied.cpus + need.cpus,
-            memory_mib=Occupied.memory_mib + need.memory_mib,
-            accelerators=Occupied.accelerators + need.accelerators,
-        ),
-    )
-    if taken == 1:
+    if _KNOWN.first(tx, of_offering=offering.id) is None:
+        _FIRST.run(tx, offering=offering.id, cpus=0, memory_mib=0, accelerators=0, ahead=0)
+    vectors = {"need": dict(need), "total": dict(offering.capacity)}
+    asked = {f"{kind}_{name}": value for kind, vector in vectors.items() for name, value in vector.items()}
+    if _TAKE.run(tx, of_offering=offering.id, **asked):
         return "room"
-    queued = affected(
-        tx, update(Occupied).where(mine, Occupied.ahead < offering.queue_ahead).values(ahead=Occupied.ahead + 1)
-    )
-    return "ahead" if queued == 1 else None
+    return "ahead" if _QUEUE.run(tx, of_offering=offering.id, most=offering.queue_ahead) else None
 
 
 def give_back(tx: Session, offering: str, kind: str, held: Capacity) -> None:
