@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from bench.platform import Market, Platform, open_market
+from bench.platform import Market, Platform, open_market, until
 from caravan.contracts.funds import BudgetDraft
 from caravan.contracts.offerings import Capacity, Component, Limits, OfferingDraft, PriceListDraft, Tariff, Tier
 from caravan.kernel import clock
@@ -45,6 +45,11 @@ async def _furnish(platform: Platform) -> Market:
     dear = Tariff(name="dear", starts_at=since, prices={Component.CPU_CORE_HOUR: Decimal("72.00")})
     await centre.publish_price_list(small.id, PriceListDraft(tariffs=(dear,)))
     await centre.activate_offering(small.id)
+
+    async def its_site_is_known_to_be_well() -> bool:
+        return all(found.site_health is not None for found in (await centre.search_offerings()).items)
+
+    await until(its_site_is_known_to_be_well, "the catalog to hear of the site's health")
     accounting = await platform.accounting(f"org/{market.organization}:admin")
     await accounting.create_budget(
         BudgetDraft(
