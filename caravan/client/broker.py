@@ -4,8 +4,8 @@ from typing import Literal
 
 from caravan.client.base import Client, new_key
 from caravan.contracts.dispatch import (
-    Commit,
-    Committed,
+    CommitAnswers,
+    CommitBatch,
     Lease,
     LeaseRequest,
     LogAnswer,
@@ -103,9 +103,9 @@ class BrokerClient(Client):
         query = {"epoch": epoch, "after": after, "wait": wait}
         return await self._call("GET", f"/sites/{site}/work", Work, query=query, wait=wait)
 
-    async def commit_submission(self, site: str, commit: Commit) -> Committed:
-        """Ask whether a staged submission is the one. Raises LeaseLost."""
-        return await self._call("POST", f"/sites/{site}/commits", Committed, body=commit)
+    async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers:
+        """Ask of staged submissions whether each is the one of its attempt. Raises LeaseLost."""
+        return await self._call("POST", f"/sites/{site}/commits", CommitAnswers, body=batch)
 
     async def report(self, site: str, report: Report) -> Reported:
         """Raises LeaseLost."""

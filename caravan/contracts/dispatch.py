@@ -125,9 +125,15 @@ class Work(Model):
 class Commit(Model):
     """The agent has staged `reference` for the attempt, and asks whether it is the one."""
 
-    epoch: int
     attempt: AttemptId
     reference: Name
+
+
+class CommitBatch(Model):
+    """Of many attempts, each decided for itself."""
+
+    epoch: int
+    commits: tuple[Commit, ...] = Field(min_length=1, max_length=200)
 
 
 class Verdict(StrEnum):
@@ -137,7 +143,15 @@ class Verdict(StrEnum):
 
 class Committed(Model):
     verdict: Verdict
-    reference: Name | None = Field(description="The reference that is committed for this attempt.")
+    reference: Name | None = Field(
+        description="The reference that is committed for this attempt; null also where the site has no such attempt."
+    )
+
+
+class CommitAnswers(Model):
+    """One for each commit of a batch, in its order."""
+
+    items: tuple[Committed, ...]
 
 
 class AttemptObserved(Model):

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from caravan.contracts.dispatch import (
     AttemptObserved,
     Commit,
+    CommitAnswers,
+    CommitBatch,
     Committed,
     Desired,
     FinalStated,
@@ -181,8 +183,11 @@ class Dispatch:
         last = self.attempts[items[-1].attempt].place if more else self._place
         return Work(epoch=epoch, next=last, more=more, items=tuple(items), log_reads=tuple(self.reads.values()))
 
-    def commit(self, asked: Commit) -> Committed:
-        self._check(asked.epoch)
+    def commit(self, batch: CommitBatch) -> CommitAnswers:
+        self._check(batch.epoch)
+        return CommitAnswers(items=tuple(map(self._commit, batch.commits)))
+
+    def _commit(self, asked: Commit) -> Committed:
         placed = self.attempts[asked.attempt]
         if placed.reference is None and placed.desired is Desired.RUN and placed.state == "planned":
             placed.reference = asked.reference
@@ -322,8 +327,8 @@ class DispatchApi:
                 return work
             await asyncio.sleep(0.005)
 
-    async def commit_submission(self, site: str, commit: Commit) -> Committed:
-        return self.dispatch.commit(commit)
+    async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers:
+        return self.dispatch.commit(batch)
 
     async def report(self, site: str, report: Report) -> Reported:
         return self.dispatch.report(report)

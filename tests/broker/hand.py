@@ -10,6 +10,7 @@ from caravan.client import BrokerClient
 from caravan.contracts.dispatch import (
     AttemptObserved,
     Commit,
+    CommitBatch,
     Committed,
     FinalStated,
     Lease,
@@ -130,9 +131,9 @@ class Hand:
                 return items
 
     async def commit(self, attempt: str, reference: str = "ref-1") -> Committed:
-        return await self.broker.commit_submission(
-            self.site, Commit(epoch=self.epoch, attempt=attempt, reference=reference)
-        )
+        batch = CommitBatch(epoch=self.epoch, commits=(Commit(attempt=attempt, reference=reference),))
+        (answer,) = (await self.broker.commit_submissions(self.site, batch)).items
+        return answer
 
     async def report(self, *items: ReportItem, **more: Any) -> Reported:
         return await self.broker.report(self.site, Report(epoch=self.epoch, items=items, **more))

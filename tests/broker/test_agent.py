@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from caravan.contracts.dispatch import Commit, Committed
+from caravan.contracts.dispatch import CommitAnswers, CommitBatch
 from caravan.contracts.jobs import Outcome
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, Unavailable
@@ -56,10 +56,10 @@ async def test_what_is_still_being_started_is_not_swept(
     gate = asyncio.Event()
 
     class Slow(DispatchApi):
-        async def commit_submission(self, site: str, commit: Commit) -> Committed:
+        async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers:
             if method == "commit":
                 await gate.wait()
-            return await super().commit_submission(site, commit)
+            return await super().commit_submissions(site, batch)
 
     if method == "release":
         site.faults.next("release", Fault(gate=gate))

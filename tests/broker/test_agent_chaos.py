@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from caravan.client import ServiceUnavailable
 from caravan.contracts.dispatch import (
-    Commit,
-    Committed,
+    CommitAnswers,
+    CommitBatch,
     Lease,
     LeaseRequest,
     LogAnswer,
@@ -148,8 +148,8 @@ class WiredApi:
     async def get_work(self, site: str, epoch: int, after: int, wait: float) -> Work:
         return await self._send(lambda: self._dispatch.get_work(epoch, after))
 
-    async def commit_submission(self, site: str, commit: Commit) -> Committed:
-        return await self._send(lambda: self._dispatch.commit(commit))
+    async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers:
+        return await self._send(lambda: self._dispatch.commit(batch))
 
     async def report(self, site: str, report: Report) -> Reported:
         return await self._send(lambda: self._dispatch.report(report))

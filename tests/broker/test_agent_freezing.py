@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from caravan.contracts.dispatch import Commit, Committed, Desired, Lease, LeaseRequest
+from caravan.contracts.dispatch import CommitAnswers, CommitBatch, Desired, Lease, LeaseRequest
 from caravan.kernel import clock
 from caravan.kernel.metrics import Metrics
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
@@ -26,10 +26,10 @@ class HeldApi(DispatchApi):
         self.gate = gate
         self.reached = reached
 
-    async def commit_submission(self, site: str, commit: Commit) -> Committed:
+    async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers:
         if not self.reached:
             await self.gate.wait()
-        answer = await super().commit_submission(site, commit)
+        answer = await super().commit_submissions(site, batch)
         await self.gate.wait()
         return answer
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from caravan.client import CatalogClient
 from caravan.contracts import events
-from caravan.contracts.dispatch import Desired, LogAnswer, Verdict
+from caravan.contracts.dispatch import Commit, CommitBatch, Desired, LogAnswer, Verdict
 from caravan.contracts.offerings import AdapterDescriptor, SiteState
 from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.spec import Array
@@ -100,8 +100,25 @@ async def test_of_many_references_one_is_committed(shop: Shop) -> None:
     assert {answer.reference for answer in answers} == {f"ref-{released[0]}"}
     again = [await shop.hand.commit(attempt, f"ref-{number}") for number in range(6)]
     assert again == answers, "safe to repeat"
-    with pytest.raises(NotFound):
-        await shop.hand.commit(ids.new("att"))
+    unknown = await shop.hand.commit(ids.new("att"))
+    assert (unknown.verdict, unknown.reference) == (Verdict.DISCARD, None)
+
+
+async def test_commits_of_a_batch_are_decided_each_for_itself(shop: Shop) -> None:
+    first, second = [await shop.hand.attempt_of(await shop.customer.submit()) for _ in range(2)]
+    await shop.hand.commit(first, "ref-1")
+    asked = ((first, "ref-2"), (second, "ref-3"), (ids.new("att"), "ref-4"), (first, "ref-1"), (second, "ref-5"))
+    batch = CommitBatch(
+        epoch=shop.hand.epoch, commits=tuple(Commit(attempt=attempt, reference=ref) for attempt, ref in asked)
+    )
+    answers = (await shop.hand.broker.commit_submissions(shop.site, batch)).items
+    assert [(one.verdict, one.reference) for one in answers] == [
+        (Verdict.DISCARD, "ref-1"),
+        (Verdict.RELEASE, "ref-3"),
+        (Verdict.DISCARD, None),
+        (Verdict.RELEASE, "ref-1"),
+        (Verdict.DISCARD, "ref-3"),
+    ]
 
 
 async def test_work_is_told_once_and_wakes_who_waits_for_it(shop: Shop) -> None:
@@ -258,8 +275,8 @@ async def test_another_sites_agent_and_other_callers_can_do_nothing_here(shop: S
                 await act()
     mine = Hand(callers[0], other_site)
     mine.epoch = 1
-    with pytest.raises(NotFound):
-        await mine.commit(attempt)
+    said = await mine.commit(attempt)
+    assert (said.verdict, said.reference) == (Verdict.DISCARD, None), "no such attempt at this site"
     reported = await mine.report(mine.saw(attempt, "released"))
     assert reported.rejected == {0: "this site has no such attempt"}
 

@@ -8,6 +8,7 @@ from caravan.contracts.problems import LeaseLost
 from caravan.kernel import steps
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import Backend, NotSeen, Rejected, Seen
+from services.broker.agent.committer import Committer
 from services.broker.agent.tenure import AgentApi, AgentMetrics, LeaseGone, Tenure, Tries
 from services.broker.agent.watched import Stand, Watched
 
@@ -29,7 +30,7 @@ class Driver:
     ) -> None:
         self._tenure = tenure
         self._backend = backend
-        self._broker = broker
+        self._committer = Committer(tenure, broker)
         self._metrics = metrics
         self._look = look
         self._slots = asyncio.Semaphore(tenure.settings.concurrency)
@@ -48,6 +49,7 @@ class Driver:
 
     async def close(self) -> None:
         """Stop acting. What a backend was asked already may still happen; it was asked under the lease."""
+        self._committer.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -103,8 +105,8 @@ class Driver:
             await steps.reach("stage")
         await steps.reach("after_stage")
         self._tenure.guard()
-        asked = Commit(epoch=self._tenure.epoch, attempt=watched.attempt, reference=watched.staged)
-        answer = await self._broker.commit_submission(self._tenure.site, asked)
+        asked = Commit(attempt=watched.attempt, reference=watched.staged)
+        answer = await self._committer.ask(asked)
         if answer.verdict is Verdict.RELEASE:
             watched.reference, watched.staged, watched.stand = asked.reference, None, Stand.COMMITTED
             return

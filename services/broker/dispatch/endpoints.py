@@ -4,7 +4,16 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
-from caravan.contracts.dispatch import Commit, Committed, Lease, LeaseRequest, LogAnswer, Report, Reported, Work
+from caravan.contracts.dispatch import (
+    CommitAnswers,
+    CommitBatch,
+    Lease,
+    LeaseRequest,
+    LogAnswer,
+    Report,
+    Reported,
+    Work,
+)
 from caravan.contracts.ids import AttemptId, LogReadId, SiteId
 from caravan.contracts.jobs import Attempt
 from caravan.contracts.problems import LeaseLost, LeaseTaken, WrongState
@@ -66,9 +75,9 @@ async def get_work(
 
 
 @router.post("/sites/{site}/commits", responses=problems(LeaseLost))
-async def commit_submission(site: Site, commit: Commit, caller: Agent, dispatch: Dispatch) -> Committed:
-    """Ask whether a staged submission is the one that may start. Safe to repeat."""
-    return await dispatch.commit(site, commit, caller)
+async def commit_submissions(site: Site, batch: CommitBatch, caller: Agent, dispatch: Dispatch) -> CommitAnswers:
+    """Ask of staged submissions whether each is the one of its attempt that may start. Safe to repeat."""
+    return await dispatch.commit(site, batch, caller)
 
 
 @router.post("/sites/{site}/reports", responses=problems(LeaseLost), max_body_size=BATCH_BYTES)

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import (
     Commit,
+    CommitAnswers,
+    CommitBatch,
     Committed,
     Desired,
     Grant,
@@ -33,8 +35,9 @@ from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.spec import JobSpec
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, feed, ids, leases, steps
-from caravan.kernel.database import Database, affected
+from caravan.kernel.database import Database, table_of
 from caravan.kernel.metrics import Metrics
+from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
 from services.broker.dispatch import leasing, reports
@@ -48,6 +51,18 @@ WORK_PAGE: Final = 200
 POLL_SECONDS: Final = 0.5
 TAKES_NO_JOBS: Final = frozenset({SiteState.UNAVAILABLE, SiteState.REFUSED})
 log = structlog.get_logger(__name__)
+_attempts = table_of(AttemptRow)
+_MINE: Final = (_attempts.c.id == bindparam("of_attempt"), _attempts.c.site == bindparam("of_site"))
+_COMMIT: Final = Prepared(
+    update(_attempts).where(
+        *_MINE,
+        _attempts.c.reference.is_(None),
+        _attempts.c.desired == Desired.RUN,
+        _attempts.c.state == AttemptState.PLANNED,
+        _attempts.c.work.is_not(None),
+    )
+)
+_COMMITTED: Final = Prepared(select(_attempts.c.reference, _attempts.c.desired, _attempts.c.job).where(*_MINE))
 
 
 class DispatchService:
@@ -172,37 +187,14 @@ class DispatchService:
 
     # Commit
 
-    async def commit(self, site: str, commit: Commit, caller: Caller) -> Committed:
-        """Make `reference` the attempt's one submission, unless there is one already or it isn't wanted any more."""
+    async def commit(self, site: str, batch: CommitBatch, caller: Caller) -> CommitAnswers:
+        """Make each `reference` its attempt's one submission, unless there is one already or it isn't wanted any more. Raises LeaseLost."""
         await steps.reach("commit")
-        return await self._db.write(self._commit, site, commit, caller)
+        return await self._db.write(self._commit, site, batch, caller)
 
-    def _commit(self, tx: Session, site: str, commit: Commit, caller: Caller) -> Committed:
-        leasing.fence(tx, site, commit.epoch, caller)
-        taken = affected(
-            tx,
-            update(AttemptRow)
-            .where(
-                AttemptRow.id == commit.attempt,
-                AttemptRow.site == site,
-                AttemptRow.reference.is_(None),
-                AttemptRow.desired == Desired.RUN,
-                AttemptRow.state == AttemptState.PLANNED,
-                AttemptRow.work.is_not(None),
-            )
-            .values(reference=commit.reference, state=AttemptState.STAGED),
-        )
-        row = tx.execute(
-            select(AttemptRow.reference, AttemptRow.desired, AttemptRow.job).where(
-                AttemptRow.id == commit.attempt, AttemptRow.site == site
-            )
-        ).one_or_none()
-        if row is None:
-            raise NotFound
-        if taken:
-            store.note(tx, row.job, "attempt.staged", attempt=commit.attempt, reference=commit.reference)
-        release = row.reference == commit.reference and row.desired == Desired.RUN
-        return Committed(verdict=Verdict.RELEASE if release else Verdict.DISCARD, reference=row.reference)
+    def _commit(self, tx: Session, site: str, batch: CommitBatch, caller: Caller) -> CommitAnswers:
+        leasing.fence(tx, site, batch.epoch, caller)
+        return CommitAnswers(items=tuple(_commit_one(tx, site, commit) for commit in batch.commits))
 
     # Report
 
@@ -270,3 +262,15 @@ class DispatchService:
             f"progress:{site}",
             SiteProgress(site=site, provider=known.provider, complete_through=through, version=row.progress_version),
         )
+
+
+def _commit_one(tx: Session, site: str, commit: Commit) -> Committed:
+    mine = {"of_attempt": commit.attempt, "of_site": site}
+    taken = _COMMIT.run(tx, **mine, reference=commit.reference, state=AttemptState.STAGED)
+    row = _COMMITTED.first(tx, **mine)
+    if row is None:
+        return Committed(verdict=Verdict.DISCARD, reference=None)
+    if taken:
+        store.note(tx, row.job, "attempt.staged", attempt=commit.attempt, reference=commit.reference)
+    release = row.reference == commit.reference and row.desired == Desired.RUN
+    return Committed(verdict=Verdict.RELEASE if release else Verdict.DISCARD, reference=row.reference)
