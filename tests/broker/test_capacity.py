@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import AttemptState, Job, JobState, PendingReason
 from caravan.contracts.offerings import Capacity
 from services.broker.jobs.models import AttemptRow
-from services.broker.placement.capacity import rooms
+from services.broker.placement.capacity import reserve, rooms
 from services.broker.placement.models import Waiting
 from tests.broker.market import Market, sold, until
 
@@ -52,6 +52,16 @@ async def test_thirty_at_once_never_take_more_than_there_is(market: Market) -> N
     cancelled = await asyncio.gather(*(customer.broker.cancel_job(job.id) for job in placed))
     assert {job.state for job in cancelled} == {JobState.CANCELLED}
     assert await db.read(occupied) == (Capacity(cpus=0, memory_mib=0), 0, False)
+
+
+async def test_what_is_reserved_passes_neither_the_capacity_nor_the_queue(market: Market) -> None:
+    offering = await market.offering(await market.site(), cpus=4, queue_ahead=2)
+
+    def take(tx: Session, cpus: int) -> str | None:
+        return reserve(tx, offering, Capacity(cpus=cpus, memory_mib=1))
+
+    db = market.platform.runtime.db
+    assert [await db.write(take, cpus) for cpus in (3, 2, 1, 1, 1)] == ["room", "ahead", "room", "ahead", None]
 
 
 async def test_each_offering_has_its_own_queue_and_the_oldest_goes_first(market: Market) -> None:
