@@ -3,13 +3,18 @@
 What matters to whoever asks is whether a request was sent: an error in connecting means that it wasn't, any other that nobody knows.
 """
 
+import asyncio
+import io
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import aiohttp
 import httpx
 from yarl import URL
+
+LARGE_BYTES: Final = 1_000_000
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -37,14 +42,16 @@ class Transport(httpx.AsyncBaseTransport):
             ceil_threshold=float("inf"),
         )
         with _as_httpx(request):
-            answer = await self._session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
-                data=await request.aread() or None,
-                allow_redirects=False,
-                timeout=timeout,
-            )
+            # aiohttp doesn't limit how long it takes to send
+            async with asyncio.timeout(_sum(limits[name] for name in ("pool", "connect", "write", "read"))):
+                answer = await self._session.request(
+                    request.method,
+                    URL(str(request.url), encoded=True),
+                    headers=request.headers.multi_items(),
+                    data=_body(await request.aread()),
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
             async with answer:
                 content = await answer.read()
         return httpx.Response(answer.status, headers=answer.raw_headers, content=content, request=request)
@@ -62,6 +69,21 @@ class Transport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
+
+
+def _body(content: bytes) -> bytes | io.BytesIO | None:
+    """aiohttp wants to be able to send a large one in parts."""
+    return io.BytesIO(content) if len(content) > LARGE_BYTES else content or None
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """None: without a limit, as each that is."""
+    total = 0.0
+    for some in seconds:
+        if some is None:
+            return None
+        total += some
+    return total
 
 
 @contextmanager

@@ -152,6 +152,26 @@ async def test_silence_means_that_nobody_knows() -> None:
             await http.post("/", content=b"x")
 
 
+async def test_a_large_body_arrives_whole() -> None:
+    body = bytes(range(256)) * 8_000
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert f"content-length: {len(body)}" in (await head_of(reader)).lower()
+        writer.write(OK if await reader.readexactly(len(body)) == body else b"")
+
+    async with serving(handle) as url, client(url) as http:
+        assert (await http.put("/", content=body)).content == b"ok"
+
+
+async def test_a_peer_that_takes_no_more_of_a_large_body_means_that_nobody_knows() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(handle) as url, client(url, seconds=0.05) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.post("/", content=bytes(20_000_000))
+
+
 async def test_a_connection_that_is_reset_in_the_middle_means_that_nobody_knows() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)

@@ -159,6 +159,8 @@ class Listing:
             if clock.monotonic() - question.asked_at < FRESH_SECONDS:
                 return
             second, question.asked_at = await self._clock.now(), clock.monotonic()
+            if not question.jobs:
+                return  # all of it was let go meanwhile; a question that names no job is one for all of the cluster's
             try:
                 answer, said = await self._rest.read_news(f"jobs/state/?{question.query}", question.answer)
                 if answer is not None:

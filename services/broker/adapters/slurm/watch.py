@@ -301,7 +301,7 @@ class Watch:
 
     async def _take_books(self, asking: Iterable[str]) -> None:
         """Ask of a few at once, until slurmdbd fails to answer: then of none of the rest. Where it has failed lately, one tries."""
-        left = {text: self._items[text] for text in asking}
+        left = {text: self._items[text] for text in asking if text in self._items}
         try:
             codes_are_right = (await self._rest.dialect()).books_know_exit_codes
             once_more = True
