@@ -12,7 +12,6 @@ import httpx
 from bench.case import Trial, Verdict, case
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
-from bench.submitter import all_settled
 from caravan.client import BrokerClient
 from caravan.contracts.spec import JobBatch, JobSpec, Resources
 from caravan.kernel import clock
@@ -26,8 +25,6 @@ BATCHED: Final = 0.8
 SINGLE: Final = 0.35
 LIGHT_MILLISECONDS: Final = 200.0
 PARTITION: Final = "short"
-SETTLE_SECONDS: Final = 600
-"""For the jobs of one way to come to their end, so that they take nothing from the next."""
 VERSION: Final = "v0.0.41"
 SCRIPT: Final = "#!/bin/sh\nsleep 60\n"
 RELEASE: Final = RELEASES[1]
@@ -69,7 +66,6 @@ async def _slurm_rate(trial: Trial) -> Verdict:
                     rates[name].append(rate)
                     trial.say(f"round {number}: {name} {rate:.0f} jobs/s")
                     await asyncio.to_thread(cluster.run, "scancel", f"--partition={PARTITION}")
-                    await all_settled(platform, market, SETTLE_SECONDS)
     ratios = {
         name: median(one / direct for one, direct in zip(rates[name], rates["direct"], strict=True))
         for name in ("batch", "single")

@@ -23,7 +23,7 @@ LISTS, ALONE = "v0.0.42", "v0.0.38"
 
 
 @asynccontextmanager
-async def at(double: SlurmDouble, folder: Path, timeout_seconds: float = 0.5) -> AsyncIterator[Backend]:
+async def at(double: SlurmDouble, folder: Path, timeout_seconds: float = 5) -> AsyncIterator[Backend]:
     async with double.listening(), opened(double.url, folder, timeout_seconds) as backend:
         yield backend
 
@@ -327,7 +327,7 @@ async def test_of_a_frozen_slurmdbd_no_more_than_one_question_waits_at_a_time(
 ) -> None:
     monkeypatch.setattr(pace, "TRUST_SOONEST_SECONDS", 0.01)
     double = SlurmDouble(version)
-    async with at(double, tmp_path) as backend:
+    async with at(double, tmp_path, timeout_seconds=0.5) as backend:
         references = await has_forgotten_all(double, backend, 4 * AT_ONCE)
         double.thaw = asyncio.Event()
         counts = [0]

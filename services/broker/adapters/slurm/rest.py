@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import httpx
 
-from caravan.kernel.transport import Transport
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
 from services.broker.adapters.slurm.dialect import Dialect, dialects
 from services.broker.adapters.slurm.errors import Answer, faults
@@ -35,7 +34,8 @@ class Rest:
         self._url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
-            transport=Transport(CONNECTIONS),
+            # httpx's own: slurmrestd 26.05 sends a second status line after some answers, and aiohttp takes those for broken
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         )
 
     async def close(self) -> None:
