@@ -11,6 +11,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container, Resources
 from tests.backends.slurm import RELEASES, Cluster
 from tests.backends.test_slurm_adapter import on
+from tests.backends.test_slurm_containers import shell, start
 from tests.contract.backends import USERS, Site
 
 WITH_BUNDLES = [release for release in RELEASES if release.bundles]
@@ -71,18 +72,6 @@ def bundle(slurm: Cluster, site: Site) -> str:
     home = f"{site.harness.context.settings['folder']}/alice"
     (path / "config.json").write_text(json.dumps(config(home, USERS["alice"])))
     return str(path)
-
-
-async def start(site: Site, container: Container, **how: Any) -> str:
-    asked = site.harness.submission("true", **how).model_copy(update={"script": None, "container": container})
-    reference = await site.backend.stage(asked)
-    site.staged.append(reference)
-    await site.backend.release(reference)
-    return reference
-
-
-def shell(bundle: str, script: str, *arguments: str) -> Container:
-    return Container(image=bundle, command=("/bin/sh", "-c", script, "sh"), args=arguments)
 
 
 async def test_words_are_inside_exactly_as_they_were_given_and_the_bundles_variables_win(
