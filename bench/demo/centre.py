@@ -50,16 +50,15 @@ async def joins(world: World) -> None:
         f"[bold]{draft.name}[/] applies ({applied.state.value}); the platform's operator says yes: "
         f"[green]{world.provider.state.value}[/]."
     )
-    world.site = await world.centre.catalog.create_site(
-        SiteDraft(
-            provider=world.provider.id,
-            name="一号机房 Hall 1",
-            region="西安 Xi'an",
-            adapter=world.stage.adapter,
-            agent=world.stage.agent,
-            settings=dict(world.stage.settings),
-        )
+    hall = SiteDraft(
+        provider=world.provider.id,
+        name="一号机房 Hall 1",
+        region="西安 Xi'an",
+        adapter=world.stage.adapter,
+        agent=world.stage.agent,
+        settings=dict(world.stage.settings),
     )
+    world.site = await teller.known(lambda: world.centre.catalog.create_site(hall), "站点 site")
     world.stage.run_agent(world.site.id, world.platform)
     site, inventory = await _reported(world)
     health = site.health.state if site.health else "?"

@@ -1,23 +1,21 @@
 """The second audience: an enterprise that computes."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from bench.demo import centre, scripts
-from bench.demo.telling import Teller, WentWrong, clock, cores, no, short, yes
+from bench.demo.telling import WentWrong, clock, cores, no, short, yes
 from bench.demo.world import World
 from caravan.client import ServiceUnavailable
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.jobs import ArrayTask, JobState, LogChunk
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, TenantDraft
-from caravan.contracts.problems import BudgetExceeded, LogUnavailable, NoLogYet, NoOfferingFits, UnknownReference
+from caravan.contracts.problems import BudgetExceeded, LogUnavailable, NoLogYet, UnknownReference
 from caravan.contracts.quotes import Quote
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import clock as time
 from caravan.kernel.money import Money
 
-T = TypeVar("T")
 DEPOSIT: Final = Money.parse("100.00")
 BUDGET: Final = Money.parse("20.00")
 MONTE_CARLO, ARRAY, FAILING, ENDLESS = "monte-carlo", "samples", "bad-mesh", "endless"
@@ -26,18 +24,6 @@ MONTE_CARLO, ARRAY, FAILING, ENDLESS = "monte-carlo", "samples", "bad-mesh", "en
 def spec(world: World, name: str, script: str, *, cores: int = 1, walltime: int, array: Array | None = None) -> JobSpec:
     resources = Resources(cpus_per_task=cores, memory_mib_per_node=256, walltime_seconds=walltime)
     return JobSpec(name=name, project=world.project.id, script=script, resources=resources, array=array)
-
-
-async def known(teller: Teller, call: Callable[[], Awaitable[T]], what: str) -> T:
-    """The services follow each other: what the catalog has made is known to the others a moment later."""
-
-    async def ask() -> T | None:
-        try:
-            return await call()
-        except (UnknownReference, NoOfferingFits):
-            return None
-
-    return await teller.until(ask, what)
 
 
 async def opens_a_project(world: World) -> None:
@@ -62,10 +48,9 @@ async def opens_a_project(world: World) -> None:
         limit=BUDGET,
         starts_at=time.floor_hour(time.now()),
     )
-    opened = await known(teller, lambda: world.enterprise.accounting.create_budget(budget), "预算 budget")
-    deposit = await world.finance.accounting.record_deposit(
-        DepositDraft(organization=organization, amount=DEPOSIT, reference="BANK-2026-0001")
-    )
+    opened = await teller.known(lambda: world.enterprise.accounting.create_budget(budget), "预算 budget")
+    paid = DepositDraft(organization=organization, amount=DEPOSIT, reference="BANK-2026-0001")
+    deposit = await teller.known(lambda: world.finance.accounting.record_deposit(paid), "充值 deposit")
     funds = await world.enterprise.accounting.get_funds(organization)
     teller.table(
         ("企业 organization", "项目 project", "预算 budget", ">额度 limit", ">充值 deposited", ">可用 available"),
@@ -138,7 +123,7 @@ async def asks_too_much(world: World) -> None:
             return problem
         raise WentWrong("a job dearer than the budget was accepted")
 
-    problem = await known(teller, refused, "提交 submit")
+    problem = await teller.known(refused, "提交 submit")
     teller.say(
         f"The same for an hour: [bold red]HTTP {problem.status}[/] {problem.title_zh} {problem.title} ({problem.code}). "
         "Nothing was started."

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan.client import ServiceUnavailable
+from caravan.contracts.problems import AdapterUnknown, NoOfferingFits, UnknownReference
 
 T = TypeVar("T")
 Cell = str | Text
@@ -87,6 +88,17 @@ class Teller:
                 if time.monotonic() > deadline:
                     raise TookTooLong(f"waited {seconds:.0f} s for this, in vain: {what}")
                 await asyncio.sleep(0.2)
+
+    async def known(self, call: Callable[[], Awaitable[T]], what: str) -> T:
+        """What the call answers, once its service has heard of what it is about: the services follow each other."""
+
+        async def ask() -> T | None:
+            try:
+                return await call()
+            except (AdapterUnknown, NoOfferingFits, UnknownReference):
+                return None
+
+        return await self.until(ask, what)
 
 
 def short(identifier: str) -> str:
