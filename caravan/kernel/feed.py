@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, ids, leases
 from caravan.kernel.database import Database, affected, is_sqlite, signal
-from caravan.kernel.prepared import Prepared
+from caravan.kernel.prepared import Prepared, Upsert
 from caravan.kernel.problems import CursorGone, FieldError, Invalid
 from caravan.kernel.tables import feed_entities, feed_followers, feed_state, outbox
 
@@ -44,14 +44,11 @@ def upsert(tx: Session, table: Any) -> Any:
 _FIRST: Final = select(func.min(outbox.c.position)).scalar_subquery()
 _LAST: Final = select(func.coalesce(func.max(outbox.c.position), 0)).scalar_subquery()
 _APPEND: Final = {True: Prepared(insert(outbox).values(position=_LAST + 1)), False: Prepared(insert(outbox))}
-_REMEMBER: Final = {
-    is_lite: Prepared(
-        new.on_conflict_do_update(
-            index_elements=["subject"], set_={name: new.excluded[name] for name in ("type", "time", "data")}
-        )
+_REMEMBER: Final = Upsert(
+    lambda insert: (new := insert(feed_entities)).on_conflict_do_update(
+        index_elements=["subject"], set_={name: new.excluded[name] for name in ("type", "time", "data")}
     )
-    for is_lite, new in ((True, sqlite.insert(feed_entities)), (False, postgresql.insert(feed_entities)))
-}
+)
 _BOUNDS: Final = select(_FIRST.label("first"), _LAST.label("last"), feed_state.c.generation.label("generation")).where(
     feed_state.c.id == 1
 )
@@ -69,7 +66,7 @@ _ACKNOWLEDGED: Final = select(feed_followers.c.position, feed_followers.c.seen_a
 def state(tx: Session, type: str, subject: str, entity: BaseModel) -> None:
     """Publish `entity` as it is after this transaction. A follower that missed earlier versions misses nothing."""
     event = _append(tx, type, subject, entity)
-    _REMEMBER[is_sqlite(tx)].run(tx, **{name: event[name] for name in ("subject", "type", "time", "data")})
+    _REMEMBER.run(tx, **{name: event[name] for name in ("subject", "type", "time", "data")})
 
 
 def fact(tx: Session, type: str, subject: str, data: BaseModel) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock
-from caravan.kernel.database import Database, not_serialized
+from caravan.kernel.database import Database, not_serialized, savepoint
 from caravan.kernel.feed import upsert
 from caravan.kernel.problems import CursorGone
 from caravan.kernel.tables import feed_cursors, feed_parked
@@ -109,7 +109,7 @@ class Follower:
     def _apply(self, tx: Session, event: dict[str, Any]) -> str | None:
         """The reason why the event can't be applied, or None when it was."""
         try:
-            with tx.begin_nested():
+            with savepoint(tx):
                 self._handlers[event["type"]](tx, event)
         except Exception as error:  # Whatever it is, the feed goes on: the event is kept, counted and tried again.
             if isinstance(error, DBAPIError) and _of_the_database(error):

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import CursorResult, Dialect, Select, UpdateBase
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from caravan.kernel.database import is_sqlite
 from caravan.kernel.sqlite import SqliteSession
 
 Fetched: TypeAlias = Any
@@ -103,16 +105,24 @@ class Prepared:
 
     def _ready(self, tx: SqliteSession, values: Mapping[str, Any]) -> _Compiled:
         """The text for the parameters given: an INSERT names just those columns. What the session has pending goes first."""
-        if tx.in_transaction():  # or the session itself was not used yet
-            if tx.autoflush:
-                tx.flush()
-            if tx.in_nested_transaction():
-                tx.connection()  # which has the savepoint set, if nothing has before
+        if tx.autoflush:
+            tx.flush()
         names = tuple(values)
         compiled = self._compiled.get(names)
         if compiled is None:
             compiled = self._compiled[names] = _compile(self._statement, names, tx.get_bind().dialect)
         return compiled
+
+
+class Upsert:
+    """An `INSERT … ON CONFLICT`, which each engine has words of its own for: `make` writes it with the one's `insert` or the other's."""
+
+    def __init__(self, make: Callable[[Any], UpdateBase]) -> None:
+        self._sqlite, self._postgresql = Prepared(make(sqlite.insert)), Prepared(make(postgresql.insert))
+
+    def run(self, tx: Session, /, **values: Any) -> int:
+        """Insert a row, or do what is to be done where there is one. Returns how many rows were met."""
+        return (self._sqlite if is_sqlite(tx) else self._postgresql).run(tx, **values)
 
 
 def _compile(statement: Select[*tuple[Any, ...]] | UpdateBase, names: Sequence[str], dialect: Dialect) -> _Compiled:

@@ -57,6 +57,17 @@ class SqliteSession(Session):
 
     driver: sqlite3.Connection
 
+    def begin_nested(self) -> Any:
+        """Not here: SQLAlchemy sets its savepoint with the next statement that it sees."""
+        raise RuntimeError("use caravan.kernel.database.savepoint")
+
+    def tell(self, statement: str) -> None:
+        """Begin, end or part the transaction. Raises DBAPIError."""
+        try:
+            self.driver.execute(statement)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error
+
 
 class Pending:
     """A unit of work that waits for its turn; then what came of it, on its way to `future`."""
@@ -145,12 +156,6 @@ class _Threaded(Thread):
         if not self._driver.in_transaction:
             raise RuntimeError("a unit of work ended its transaction itself, as INSERT OR ROLLBACK does")
 
-    def _tell(self, statement: str) -> None:
-        try:
-            self._driver.execute(statement)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(statement, None, error, sqlite3.Error) from error
-
     def _rollback(self) -> None:
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
@@ -160,7 +165,7 @@ class _Reader(_Threaded):
     def run(self) -> None:
         while (pending := self._units.get()) is not None:
             try:
-                self._tell("BEGIN")
+                self._session.tell("BEGIN")
                 self._run(pending)
             except BaseException as error:  # It is the caller's, and is raised there.
                 pending.error = error
@@ -189,7 +194,7 @@ class _Writer(_Threaded):
     def _together(self, group: list[Pending]) -> None:
         """Run the first unit and what waits behind it, which joins the group, and commit. What it raises fails the group."""
         until = clock.monotonic() + GROUP_COMMIT_SECONDS
-        self._tell("BEGIN IMMEDIATE")
+        self._session.tell("BEGIN IMMEDIATE")
         self._run(group[0])
         while not self._units.empty() and clock.monotonic() < until:
             following = self._units.get()
@@ -198,23 +203,23 @@ class _Writer(_Threaded):
                 break
             group.append(following)
             self._in_savepoint(following)
-        self._tell("COMMIT")
+        self._session.tell("COMMIT")
 
     def _in_savepoint(self, pending: Pending) -> None:
-        self._tell("SAVEPOINT unit")
+        self._session.tell("SAVEPOINT unit")
         try:
             self._run(pending)
         except BaseException as error:  # It is the caller's, and is raised there.
             pending.error = error
-            self._tell("ROLLBACK TO unit")  # Fails where the unit ended the transaction.
-        self._tell("RELEASE unit")
+            self._session.tell("ROLLBACK TO unit")  # Fails where the unit ended the transaction.
+        self._session.tell("RELEASE unit")
 
     def _alone(self, pending: Pending) -> None:
         pending.error = None
         try:
-            self._tell("BEGIN IMMEDIATE")
+            self._session.tell("BEGIN IMMEDIATE")
             self._run(pending)
-            self._tell("COMMIT")
+            self._session.tell("COMMIT")
         except BaseException as error:  # It is the caller's, and is raised there.
             pending.error = error
             self._rollback()

@@ -16,7 +16,7 @@ from caravan.contracts.jobs import AttemptState, HoldState, JobState
 from caravan.contracts.offerings import Capacity
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import ids
-from caravan.kernel.database import table_of
+from caravan.kernel.database import savepoint, table_of
 from caravan.kernel.tables import outbox
 from services.broker.dispatch import reports
 from services.broker.dispatch.wanted import want
@@ -61,7 +61,7 @@ class Staged:
     def refused(self, tx: Session, item: ReportItem) -> str:
         """Why the item is refused; it must not change anything."""
         before = picture(tx, self)
-        with pytest.raises(reports.CannotBe) as refusal, tx.begin_nested():
+        with pytest.raises(reports.CannotBe) as refusal, savepoint(tx):
             reports.apply(tx, self.site, item)
         assert picture(tx, self) == before
         return str(refusal.value)

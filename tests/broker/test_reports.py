@@ -12,6 +12,7 @@ from caravan.contracts import events
 from caravan.contracts.dispatch import AttemptObserved, Desired, ReportItem
 from caravan.contracts.jobs import AttemptState, JobState, Outcome, RunState
 from caravan.kernel import ids
+from caravan.kernel.database import savepoint
 from caravan.kernel.money import Money
 from caravan.kernel.tables import outbox
 from services.broker.dispatch import reports
@@ -100,7 +101,7 @@ async def test_an_attempt_takes_only_the_steps_of_the_table(platform: Platform, 
             it = staged(tx)
             tx.get_one(AttemptRow, it.attempt).state = state
             try:
-                with tx.begin_nested():
+                with savepoint(tx):
                     if it.apply(tx, AttemptObserved(attempt=it.attempt, observation=1, state=target)) == [True]:
                         allowed.add(target)
             except reports.CannotBe:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.dispatch import AttemptObserved, Desired, ReportItem
 from caravan.contracts.jobs import AttemptState, JobState, Outcome
+from caravan.kernel.database import savepoint
 from services.broker.dispatch import reports
 from services.broker.jobs.states import RETRIED
 from tests.broker.hand import Run
@@ -61,7 +62,7 @@ def deliver(tx: Session, it: Staged, items: Sequence[ReportItem]) -> list[Report
     refused = []
     for item in items:
         try:
-            with tx.begin_nested():
+            with savepoint(tx):
                 reports.apply(tx, it.site, item)
         except reports.CannotBe:
             refused.append(item)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import migrations
-from caravan.kernel.database import Database, Instant, Json
+from caravan.kernel.database import Database, Instant, Json, savepoint
 from caravan.kernel.prepared import Prepared
 from tests.kernel.scratch import Thing, everything, put, things, value
 
@@ -141,14 +141,49 @@ async def test_what_a_savepoint_takes_back_is_gone(db: Database) -> None:
 
     def unit(tx: Session) -> None:
         new.run(tx, id="a", value=1)
-        with suppress(LookupError), tx.begin_nested():
+        with suppress(LookupError), savepoint(tx):
             new.run(tx, id="b", value=2)
             raise LookupError
-        with tx.begin_nested():
+        with savepoint(tx):
             new.run(tx, id="c", value=3)
 
     await db.write(unit)
     assert await db.read(everything) == {"a": 1, "c": 3}
+
+
+async def test_a_savepoint_takes_back_what_the_session_did_and_keeps_what_was_done_before_it(db: Database) -> None:
+    await db.write(put, "kept", 1)
+
+    def unit(tx: Session) -> None:
+        tx.add(Thing(id="before", value=2))
+        with suppress(LookupError), savepoint(tx):
+            tx.get_one(Thing, "kept").value = 9
+            tx.add(Thing(id="never", value=9))
+            tx.flush()
+            tx.get_one(Thing, "before").value = 9
+            raise LookupError
+        assert (tx.get_one(Thing, "kept").value, tx.get(Thing, "never")) == (1, None)
+        tx.get_one(Thing, "before").value += 1
+        with savepoint(tx):
+            tx.add(Thing(id="after", value=4))
+            with suppress(LookupError), savepoint(tx):
+                tx.get_one(Thing, "after").value = 9
+                raise LookupError
+
+    await db.write(unit)
+    assert await db.read(everything) == {"kept": 1, "before": 3, "after": 4}
+
+
+async def test_what_fails_at_the_end_of_a_savepoint_fails_there(db: Database) -> None:
+    await db.write(put, "a", 1)
+
+    def unit(tx: Session) -> None:
+        with pytest.raises(IntegrityError), savepoint(tx):
+            tx.add(Thing(id="a", value=2))
+        tx.add(Thing(id="b", value=2))
+
+    await db.write(unit)
+    assert await db.read(everything) == {"a": 1, "b": 2}
 
 
 async def test_a_reader_may_not_write_prepared_either(made: Database) -> None:

@@ -7,7 +7,7 @@ month at a time: they never overlap, and a month that nothing was needed of may 
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, insert, select, update
@@ -17,11 +17,15 @@ from caravan.contracts.problems import PeriodCutRefused, WrongState
 from caravan.contracts.statements import PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, ids
+from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import validated
+from caravan.kernel.prepared import Upsert
 from caravan.kernel.problems import NotFound
 from services.accounting.periods.models import PeriodRow, SiteProgressRow, Zone
 from services.accounting.periods.months import month_of, part_name
+
+_EXPECT: Final = Upsert(lambda insert: insert(table_of(SiteProgressRow)).on_conflict_do_nothing())
 
 
 class Located(NamedTuple):
@@ -111,11 +115,7 @@ def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> b
 
 def expect_progress(tx: Session, site: str, provider: str) -> None:
     """The site was given something to run: until it tells its progress, none of its usage is complete."""
-    tx.execute(
-        upsert(tx, SiteProgressRow)
-        .values(site=site, provider=provider, complete_through=clock.EPOCH, version=0)
-        .on_conflict_do_nothing()
-    )
+    _EXPECT.run(tx, site=site, provider=provider, complete_through=clock.EPOCH, version=0)
 
 
 def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:

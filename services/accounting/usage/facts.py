@@ -17,6 +17,7 @@ from caravan.kernel import clock, steps
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
+from caravan.kernel.prepared import Upsert
 from services.accounting.charging import service as charging
 from services.accounting.charging.lines import Record
 from services.accounting.funds import settling
@@ -27,6 +28,8 @@ from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run,
 
 _RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
 _OUTCOME: Final = select(RUNS.c.outcome, RUNS.c.identity).where(RUNS.c.id == bindparam("run"))
+_PLACED: Final = Upsert(lambda insert: insert(table_of(AttemptCopy)).on_conflict_do_nothing())
+_NAMED: Final = Upsert(lambda insert: insert(table_of(JobName)).on_conflict_do_nothing())
 _EXTENT: Final = select(table_of(UsageExtent).c.ends_at)
 
 
@@ -49,13 +52,13 @@ class Facts:
     def attempt_placed(self, tx: Session, event: dict[str, Any]) -> None:
         attempt = AttemptPlaced.model_validate(event["data"])
         values = attempt.model_dump(exclude={"attempt"}) | {"id": attempt.attempt}
-        tx.execute(upsert(tx, AttemptCopy).values(values).on_conflict_do_nothing())
+        _PLACED.run(tx, **values)
         expect_progress(tx, attempt.site, attempt.provider)
 
     def job_named(self, tx: Session, event: dict[str, Any]) -> None:
         """Keep the name for good: it stands on sealed statements."""
         named = JobNamed.model_validate(event["data"])
-        tx.execute(upsert(tx, JobName).values(job=named.job, name=named.name).on_conflict_do_nothing())
+        _NAMED.run(tx, job=named.job, name=named.name)
 
     def usage_stated(self, tx: Session, event: dict[str, Any]) -> None:
         """Replace the hour whole, unless this revision or a later one is here already."""

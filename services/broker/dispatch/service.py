@@ -35,7 +35,7 @@ from caravan.contracts.problems import LeaseLost, LeaseTaken
 from caravan.contracts.spec import JobSpec
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, feed, ids, leases, steps
-from caravan.kernel.database import Database, table_of
+from caravan.kernel.database import Database, savepoint, table_of
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import NotFound
@@ -213,7 +213,7 @@ class DispatchService:
         with reports.loaded(tx, report.items):
             for position, item in enumerate(report.items):
                 try:
-                    with tx.begin_nested():
+                    with savepoint(tx):
                         applied += reports.apply(tx, site, item)
                 except reports.CannotBe as error:
                     rejected[position] = str(error)

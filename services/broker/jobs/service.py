@@ -102,12 +102,13 @@ class JobService:
         self, tx: Session, part: Sequence[tuple[str, JobSpec]], caller: Caller
     ) -> list[Ask | Problem | None]:
         found: list[Ask | Problem | None] = []
+        standing = set(tx.scalars(select(JobRow.id).where(JobRow.id.in_([job for job, _ in part]))))
         for job, spec in part:
             try:
-                stands = tx.get(JobRow, job) is not None
-                found.append(
-                    self._reception.advance(tx, job) if stands else self._reception.accept(tx, job, spec, caller)
-                )
+                if job in standing:
+                    found.append(self._reception.advance(tx, job))
+                else:
+                    found.append(self._reception.accept(tx, job, spec, caller))
             except (UnknownReference, NoOfferingFits) as problem:
                 found.append(problem)
         return found
