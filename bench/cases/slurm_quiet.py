@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Final
+from typing import Any, Final
 
-import httpx
+from urllib3 import BaseHTTPResponse
 
 from bench.case import Trial, Verdict, case
 from caravan.contracts.dispatch import Desired, Lease
@@ -139,12 +139,16 @@ async def _opened(context: SiteContext) -> AsyncIterator[tuple[SlurmBackend, lis
     """The site's backend, and the bytes of each answer that it gets."""
     sizes: list[int] = []
 
-    async def note(response: httpx.Response) -> None:
-        sizes.append(int(response.headers["content-length"]))
-
     settings = dict(context.settings) | {"timeout_seconds": 60}
     async with open_site(replace(context, settings=settings)) as backend:
-        backend._rest._http.event_hooks["response"].append(note)
+        send = backend._rest._send
+
+        async def noting(*args: Any) -> BaseHTTPResponse:
+            response = await send(*args)
+            sizes.append(len(response.data))
+            return response
+
+        backend._rest._send = noting  # type: ignore[assignment, method-assign]
         yield backend, sizes
 
 
