@@ -193,11 +193,13 @@ async def test_each_run_ends_as_the_books_have_it_and_a_job_by_its_last_one(clus
     await eventually(waits_again, "it waits again", 30)
     for name in ("requeued, then cancelled", "a node failed, then cancelled"):
         cluster.run("scancel", job(started[name]))
-    waits = await site.seen(held)
-    assert (waits.queued, waits.detail) == (
-        True,
-        "被算力中心管理员挂起 held by the centre's administrator (JobHeldAdmin)",
-    )
+
+    async def says_why_it_waits() -> bool:
+        waits = await site.seen(held)
+        assert waits.queued
+        return waits.detail == "被算力中心管理员挂起 held by the centre's administrator (JobHeldAdmin)"
+
+    await eventually(says_why_it_waits, "it says who holds it")
     if "down" in cluster.run("sinfo", "-hn", "n1", "-p", "failing", "-o", "%T"):  # it may have come back by itself
         operator("update", "nodename=n1", "state=resume")
     operator("update", "partitionname=later", "state=up")

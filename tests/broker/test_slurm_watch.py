@@ -107,6 +107,37 @@ async def test_why_a_job_waits_is_read_again_while_its_state_stays(version: str,
         await until(told, 20)
 
 
+async def test_of_what_was_just_released_only_why_it_waits_is_read_and_that_in_its_turn(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(2, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        double.reason = "Priority"
+        await backend.release(references[0])
+        double.asked.clear()
+        found = seen((await backend.observe(references))[references[0]])
+        assert (found.released, found.queued, found.detail) == (True, True, "")
+        assert double.reads("job/") == []
+
+        async def told() -> bool:
+            worth = await backend.changed(0.0) or []
+            return bool(worth) and "Priority" in seen((await backend.observe(worth))[references[0]]).detail
+
+        await until(told)
+        assert double.reads("job/") == [f"job/{next(iter(double.jobs))}"]
+
+
+async def test_what_was_released_and_starts_at_once_is_read_at_once(tmp_path: Path) -> None:
+    double = SlurmDouble(LISTS)
+    references = double.fill(1, "PENDING")
+    async with at(double, tmp_path) as backend:
+        await all_seen(backend, references)
+        await backend.release(references[0])
+        double.jobs[next(iter(double.jobs))][0] = "RUNNING"
+        found = seen((await backend.observe(references))[references[0]])
+        assert ([run.ended_at for run in found.runs], found.queued) == ([None], False)
+
+
 async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_go(tmp_path: Path) -> None:
     double = SlurmDouble(LISTS)
     references = double.fill(2, "RUNNING")

@@ -117,12 +117,16 @@ class SlurmBackend:
         if ours is None:
             raise Rejected("there is no such submission, or it was discarded")
         answer = await self._rest.act("POST", f"job/{ours.job}", ours.user, {"hold": False})
+        if not answer.faults:
+            self._watch.released(reference)
+            self._staged.remove(ours)
+            return
         self._watch.touch(reference)
         if answer.says(OVER):
             seen = (await self._watch.observe([reference]))[reference]
             if isinstance(seen, NotSeen) or not seen.released:
                 raise Rejected("it was cancelled before it was released")
-        elif answer.faults:
+        else:
             raise answer.error()
         self._staged.remove(ours)
 

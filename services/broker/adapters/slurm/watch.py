@@ -86,6 +86,16 @@ class Watch:
             self._listing.touch(item.known.reference.job)
             self._turns.queue.touch(reference)
 
+    def released(self, reference: str) -> None:
+        """It was released just now: on a release that lists states it is known how it stands, and why it waits is read in its turn."""
+        item = self._item(reference)
+        if item is None or item.phase is Phase.SETTLED:
+            return
+        at = clock.monotonic()
+        item.was_released(at + max(REASON_SOONEST_SECONDS, len(self._turns.queue) / REASONS_PER_SECOND))
+        self._listing.touch(item.known.reference.job)
+        self._turns.queue.touch(reference)
+
     def drop(self, reference: str) -> None:
         """Nothing is to be seen of it any more: it was discarded or forgotten."""
         self._gone[reference] = None

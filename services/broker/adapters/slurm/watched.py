@@ -40,12 +40,20 @@ class Watched:
     """Where states are listed: task -> its state when it was last read."""
     reason_due_at: float = 0.0
     """When it is to be read why it waits, although its state is what it was."""
+    vouched: bool = False
+    """Slurm has just acted on it as ours: while it waits, only why is left to be read."""
     books_asked_at: float = float("-inf")
     books_pause: float = BOOKS_SOONEST_SECONDS
 
     def touch(self) -> None:
         """It was acted on: it may be about to change, and what it waits for may be another thing."""
         self.look, self.reason_due_at = None, 0.0
+
+    def was_released(self, reason_due_at: float) -> None:
+        """Slurm says so."""
+        self.look, self.reason_due_at = None, reason_due_at
+        self.known.detail = ""
+        self.vouched = self.known.released = True
 
     def is_news(self, look: int) -> bool:
         """Whether what the look of this number shows is to be taken in. Of two at the same time the one that began first may come last:
@@ -80,7 +88,7 @@ class Watched:
             before = self.states_read.get(task)
             if waits(state) and before in (None, state):
                 waiting = waiting or task
-                new = new or before is None
+                new = new or (before is None and not self.vouched)
             elif before != state:
                 tasks.append(task)
         return [waiting, *tasks] if waiting is not None and new else tasks
