@@ -1,6 +1,7 @@
 """`caravan agent`: a site's agent at its centre. It calls the platform; nothing calls it."""
 
 import asyncio
+import gc
 import signal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -77,6 +78,7 @@ def agent(
             if not acting.cancelled() and (error := acting.exception()) is not None:
                 raise error
 
+    gc.freeze()  # what was made so far stays: the collector need not go through it again and again
     try:
         asyncio.run(act())
     except LookupError as error:

@@ -1,5 +1,6 @@
 """Runs services under uvicorn. Apart from `server.py` so that the client's commands don't wait for what only a server needs."""
 
+import gc
 from collections.abc import Sequence
 from socket import socket
 from typing import Final
@@ -42,6 +43,7 @@ def run(chosen: Settings, names: tuple[ServiceName, ...], host: str, port: int) 
     )
     services: Sequence[ServiceApp] = [app] if isinstance(app, ServiceApp) else list(app.state.services.values())
     server = _Server(config, services)
+    gc.freeze()  # all that was made so far stays: to go through it again and again takes longer than most requests
     server.run()
     if not server.started:
         raise typer.Exit(1)

@@ -87,10 +87,11 @@ def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
         return True
     if target is not AttemptState(attempt.state):
         attempt.state = target
-        store.note(tx, job.id, f"attempt.{target}", item.detail, attempt=attempt.id)
-        if target in (AttemptState.RELEASED, AttemptState.QUEUED):
-            store.move_tasks(tx, job, attempt.indices, [JobState.PENDING], JobState.QUEUED)
-            store.follow_tasks(tx, job, clock.now())
+        with tx.no_autoflush:  # nothing here reads what the session has changed: all that is written once, at the end
+            store.note(tx, job.id, f"attempt.{target}", item.detail, attempt=attempt.id)
+            if target in (AttemptState.RELEASED, AttemptState.QUEUED):
+                store.move_tasks(tx, job, attempt.indices, [JobState.PENDING], JobState.QUEUED)
+                store.follow_tasks(tx, job, clock.now())
     return True
 
 

@@ -58,7 +58,7 @@ class Reception:
 
     def answer(self, tx: Session, job: str) -> Job | Problem:
         """The job, or the 402 that it was refused with."""
-        row = tx.get_one(JobRow, job)
+        row = store.read(tx, job)
         if not refused(row):
             return store.to_job(row)
         spec, answer = JobSpec.model_validate_json(row.spec), HoldAnswer.model_validate(row.refusal)

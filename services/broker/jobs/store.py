@@ -87,14 +87,18 @@ def create(tx: Session, job: JobRow) -> None:
     _INSERT.run(tx, **{name: values.get(name) for name in _COLUMNS})
 
 
+def read(tx: Session, job: str) -> JobRow:
+    """The job's row, apart. Raises LookupError."""
+    return apart(**_FIND.one(tx, of_job=job)._asdict())
+
+
 @contextmanager
 def changing(tx: Session, job: str) -> Iterator[JobRow]:
     """The job's row, apart. What the block changes of it is written at the end."""
-    found = _FIND.one(tx, of_job=job)
-    row = apart(**found._asdict())
+    row = read(tx, job)
+    before = dict(vars(row))
     yield row
-    values = vars(row)
-    changed = {name: values[name] for name, before in zip(_COLUMNS, found, strict=True) if values[name] != before}
+    changed = {name: value for name, value in vars(row).items() if name in before and value != before[name]}
     if changed:
         _CHANGE.run(tx, of_job=job, **changed)
 
