@@ -5,9 +5,9 @@ late or out of order: the lease's epoch, the attempt or run, and an observation 
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
 from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, OfferingId, SiteId, TenantId
@@ -154,7 +154,16 @@ class CommitAnswers(Model):
     items: tuple[Committed, ...]
 
 
-class AttemptObserved(Model):
+def _told_by_its_type(schema: dict[str, Any]) -> None:
+    """A sender must say which kind of item it is, though who makes one here needn't."""
+    schema["required"] = ["type", *schema["required"]]
+
+
+class _Item(Model):
+    model_config = ConfigDict(json_schema_extra=_told_by_its_type)
+
+
+class AttemptObserved(_Item):
     """What the agent saw of the attempt as a whole."""
 
     type: Literal["attempt"] = "attempt"
@@ -175,7 +184,7 @@ class AttemptObserved(Model):
     detail: Prose = ""
 
 
-class RunObserved(Model):
+class RunObserved(_Item):
     """What the agent saw of one run, in the backend's own time. `backend_identity` tells runs apart for ever."""
 
     type: Literal["run"] = "run"
@@ -192,7 +201,7 @@ class RunObserved(Model):
     detail: Prose = ""
 
 
-class UsageStated(Model):
+class UsageStated(_Item):
     """Usage of one run in one hour, in full."""
 
     type: Literal["usage"] = "usage"
@@ -202,7 +211,7 @@ class UsageStated(Model):
     usage: HourUsage
 
 
-class FinalStated(Model):
+class FinalStated(_Item):
     """The run's books are final: these are the last revisions of its hours, there will be no more."""
 
     type: Literal["final"] = "final"
