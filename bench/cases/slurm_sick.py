@@ -34,8 +34,6 @@ AGENT: Final = {
     "CARAVAN_AGENT_ORPHAN_SECONDS": "3",
     "CARAVAN_AGENT_LONGEST_PAUSE_SECONDS": "1",
 }
-TAKEN: Final = "other types"
-"""Of an answer to a ping this is taken for a good one, and then the API's version is known: there are no more pings."""
 UNASKED: Final = {"22.05": {"states"}, "24.11": {"listing"}, "newest": {"listing"}}
 """What an agent doesn't ask of a release: 22.05 has no states alone, and with them it needs no list of whole jobs."""
 
@@ -95,7 +93,7 @@ async def _slurm_sick(trial: Trial, cluster: Cluster) -> Outcome:
         ):
             platform.start()
             orders = list(_orders(trial, cluster))
-            proxy.sicken(sorted((order for order in orders if order[0] == "ping"), key=lambda order: order[1] == TAKEN))
+            proxy.sicken(order for order in orders if order[0] == "ping")
             agents = ends.enter_context(stage.agents(platform, AGENT))
             log = folder / "agent.log"
             started: list[subprocess.Popen[bytes]] = []

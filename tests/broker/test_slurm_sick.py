@@ -152,6 +152,27 @@ async def test_what_can_not_be_reached_did_provably_nothing(call: str, server: S
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        {"status": "ok", "pings": 17},
+        {"pings": [], "errors": []},
+        {"pings": ["UP"], "errors": []},
+        {"pings": [{"service": "gateway", "up": True}], "errors": []},
+        {"pings": PING["pings"]},
+    ],
+)
+async def test_a_proxys_json_is_not_taken_for_slurmrestds_answer_to_a_ping(
+    page: dict[str, Any], server: Server, tmp_path: Path
+) -> None:
+    async with opened(server.url, tmp_path) as backend:
+        server.answers["GET /ping"] = 200, page
+        with pytest.raises(Unavailable, match="ping with status 200"):
+            await backend.now()
+        server.answers["GET /ping"] = 200, PING
+        await backend.now()
+
+
+@pytest.mark.parametrize(
     ("status", "number", "error"),
     [
         (500, 2000, Rejected),

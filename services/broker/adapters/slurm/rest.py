@@ -132,7 +132,7 @@ class Rest:
             except BackendError as error:
                 raise Unavailable(str(error)) from error
             content = _json(response)
-            if response.status == 200 and content is not None and "pings" in content:
+            if response.status == 200 and _names_controllers(content):
                 return dialect
             if response.status in BAD_TOKEN:
                 self._tokens.refused(self._user, token)
@@ -149,6 +149,12 @@ def readable() -> Iterator[None]:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise Unavailable(f"slurmrestd's answer can't be read: {type(error).__name__}") from error
+
+
+def _names_controllers(content: Mapping[str, Any] | None) -> bool:
+    """Whether it is slurmrestd's answer to a ping: it names each slurmctld, also one that is away. A proxy's page does not."""
+    pings = content.get("pings") if content and isinstance(content.get("errors"), list) else None
+    return isinstance(pings, list) and bool(pings) and all(isinstance(one, dict) and "hostname" in one for one in pings)
 
 
 def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any] | None:
