@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 from bench.case import Trial, Verdict, case
-from scripts.wheel_check import asked, build, install
+from scripts.wheel_check import ROOT, asked, build, install
 
 OLDEST = (3, 11)
+PACKED = ("caravan", "services")
 
 
 @case(
@@ -19,9 +21,11 @@ OLDEST = (3, 11)
 )
 def pythons(trial: Trial) -> Verdict:
     found = interpreters()
-    if not trial.long:
-        return Verdict(bool(found), f"found {', '.join(found)}")
     wheel = build(trial.folder)
+    return installed(trial, wheel, found) if trial.long else unpacked(trial, wheel, found)
+
+
+def installed(trial: Trial, wheel: Path, found: dict[str, str]) -> Verdict:
     answered = {}
     for version, python in found.items():
         folder = trial.folder / version
@@ -32,6 +36,44 @@ def pythons(trial: Trial) -> Verdict:
         "3.11" in answered and all(count == 3 for count in answered.values()),
         ", ".join(f"{version}: {count} services answer" for version, count in answered.items()),
     )
+
+
+def unpacked(trial: Trial, wheel: Path, found: dict[str, str]) -> Verdict:
+    """The short form, without an index of packages: the wheel has every file of the packages, and each Python reads all of them."""
+    folder = trial.folder / "unpacked"
+    with ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    lost = sorted(committed() - {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()})
+    faults = {"not in the wheel": " ".join(lost)} | {
+        version: unread(python, folder) for version, python in found.items()
+    }
+    for name, fault in faults.items():
+        if fault:
+            trial.say(f"{name}: {fault}")
+    return Verdict(
+        bool(found) and not any(faults.values()),
+        f"{len(lost)} files not in the wheel; the others read by {', '.join(one for one in found if not faults[one]) or 'none'}",
+        {"faults": faults},
+    )
+
+
+def committed() -> set[str]:
+    """Every file of the packages, by its path."""
+    listed = subprocess.run(
+        ["git", "ls-tree", "-r", "-z", "--name-only", "HEAD", *PACKED],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return set(listed.stdout.split("\0")) - {""}
+
+
+def unread(python: str, folder: Path) -> str:
+    """What this Python says of files whose language it doesn't know; nothing where it knows all."""
+    command = [python, "-m", "compileall", "-q", "-f", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def interpreters() -> dict[str, str]:
