@@ -302,21 +302,39 @@ async def open_market(
         offering.id, PriceListDraft(tariffs=(Tariff(name="standard", starts_at=start, prices=unit),))
     )
     await seller.activate_offering(offering.id)
-    organization = await admin.create_organization(OrganizationDraft(name="Qinling Robotics 秦岭机器人"))
-    buyer = await platform.catalog(f"org/{organization.id}:admin", subject="enterprise")
-    project = await buyer.create_project(ProjectDraft(organization=organization.id, name="Gripper"))
-    await seller.create_tenant(TenantDraft(site=site.id, organization=organization.id, settings=dict(tenant or {})))
+    organization, project = await let_in(platform, provider.id, site.id, tenant=tenant or {}, deposit=deposit)
+    return Market(provider.id, site.id, offering.id, price_list.id, organization, project)
+
+
+async def let_in(
+    platform: Platform,
+    provider: str,
+    site: str,
+    *,
+    tenant: Mapping[str, Any],
+    name: str = "Qinling Robotics 秦岭机器人",
+    deposit: str = "100000.00",
+) -> tuple[str, str]:
+    """An organization with money, a project, and a tenant of these settings at the site. Waits until a plain job of its can run somewhere.
+
+    Returns its id and its project's.
+    """
+    admin = await platform.catalog("platform:admin", subject="operator")
+    organization = (await admin.create_organization(OrganizationDraft(name=name))).id
+    buyer = await platform.catalog(f"org/{organization}:admin", subject="enterprise")
+    project = (await buyer.create_project(ProjectDraft(organization=organization, name="Gripper"))).id
+    seller = await platform.catalog(f"provider/{provider}:admin", subject="centre")
+    await seller.create_tenant(TenantDraft(site=site, organization=organization, settings=dict(tenant)))
     finance = await platform.accounting("platform:finance", subject="finance")
     await eventually(
         finance.record_deposit,
-        DepositDraft(organization=organization.id, amount=Money.parse(deposit), reference="opening"),
-        key="opening",
+        DepositDraft(organization=organization, amount=Money.parse(deposit), reference=f"opening of {organization}"),
     )
-    customer = await platform.broker(f"org/{organization.id}:admin", subject="enterprise")
-    probe = JobSpec(name="probe", project=project.id, script="true", resources=Resources(walltime_seconds=1))
+    customer = await platform.broker(f"org/{organization}:admin", subject="enterprise")
+    probe = JobSpec(name="probe", project=project, script="true", resources=Resources(walltime_seconds=1))
 
     async def open_for_business() -> bool:
         return bool((await eventually(customer.create_quote, probe)).candidates)
 
-    await until(open_for_business, "the offering to become a candidate")
-    return Market(provider.id, site.id, offering.id, price_list.id, organization.id, project.id)
+    await until(open_for_business, "an offering to become a candidate")
+    return organization, project
