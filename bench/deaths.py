@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from bench.case import Trial
 from bench.steps import Hold
+from caravan.kernel import clock
 from caravan.kernel.steps import STEPS
 
 CLOSING: Final = "close"
@@ -45,12 +46,14 @@ async def one_death(
     jobs: range,
     step: str,
     moments: tuple[float, float] = (0.1, 3),
+    after: float = 0,
 ) -> None:
-    """Start it, submit the jobs, and kill it at the step; or at any moment, so many seconds (from, to) after it was ready."""
+    """Start it, submit the jobs, and kill it at the step; or at any moment, so many seconds (from, to) after it was ready, and after
+    that moment of the clock that never jumps."""
     if step == ANY_MOMENT:
         await asyncio.to_thread(what.start)
         submit(jobs)
-        await asyncio.sleep(trial.random.uniform(*moments))
+        await asyncio.sleep(max(0, after - clock.monotonic()) + trial.random.uniform(*moments))
         what.kill()
         return
     with Hold(trial.folder, step, trial.random.randint(1, min(4, len(jobs)))) as hold:

@@ -36,8 +36,7 @@ class Size:
     parts: tuple[tuple[str | None, int], ...]
     outage_seconds: float
     severed: int
-    """So often slurmrestd is killed in the middle of each of `kinds`; where the jobs don't suffice, more come."""
-    kinds: tuple[str, ...]
+    """So often slurmrestd is killed in the middle of a submit, and of a release; where the jobs don't suffice, as many again come."""
     unsevered_seconds: float
     """At most, until it is killed again."""
 
@@ -46,9 +45,8 @@ class Size:
         return sum(deaths for _, deaths in self.parts)
 
 
-LONG: Final = Size(300, ((None, 7), ("slurmctld", 3), (None, 4), ("slurmdbd", 3), (None, 3)), 60, 5, tuple(KINDS), 10)
-# a lost submit may leave litter, and a site is searched for that once a minute
-SHORT: Final = Size(10, (("slurmctld", 1), ("slurmdbd", 1)), 6, 1, ("release",), 1)
+LONG: Final = Size(300, ((None, 7), ("slurmctld", 3), (None, 4), ("slurmdbd", 3), (None, 3)), 60, 5, 10)
+SHORT: Final = Size(10, (("slurmctld", 1), ("slurmdbd", 1)), 6, 1, 1)
 
 
 @case(
@@ -62,14 +60,18 @@ def slurm_crash(trial: Trial) -> Verdict:
 
 
 class Whole:
-    """The platform and the site's agent, which start and die together. Steps that one of them never comes to are the other's."""
+    """The platform and the site's agent, which run, and start and die together. Steps that one of them never comes to are the other's."""
 
     def __init__(self, platform: Platform, agents: Agents, site: str) -> None:
         self._platform, self._agents, self._site = platform, agents, site
+        self._there = True
 
     def launch(self, **environment: str) -> None:
+        """Start what isn't running, and don't wait."""
         self._platform.launch(**environment)
-        self._agents.start(self._site, **environment)
+        if not self._there:
+            self._agents.start(self._site, **environment)
+            self._there = True
 
     def start(self, **environment: str) -> None:
         self.launch(**environment)
@@ -78,6 +80,7 @@ class Whole:
     def kill(self) -> None:
         self._platform.kill()
         self._agents.kill_all()
+        self._there = False
 
 
 async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) -> Verdict:
@@ -89,7 +92,6 @@ async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) ->
         with stage.agents(platform, QUICK) as agents:
             market = await open_slurm_market(platform, stage, agents.start, {"url": relayed.url})
             whole = Whole(platform, agents, market.site)
-            whole.kill()
             submitter = Submitter(platform, market, lambda number: job_spec(market.project, number))
             async with asyncio.TaskGroup() as group:
                 group.create_task(_sever(trial, relayed, size))
@@ -97,14 +99,17 @@ async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) ->
                 await asyncio.to_thread(whole.start)
                 await submitter.all_answered()
                 found = await all_settled(platform, market, SETTLE_SECONDS)
-                while any(relayed.cut[kind] < size.severed for kind in size.kinds):
+                while _too_seldom(relayed, size) and len(found) < 2 * size.jobs:
                     submitter.submit(range(len(found), len(found) + 1))
                     await submitter.all_answered()
                     found = await all_settled(platform, market, SETTLE_SECONDS)
                 relayed.leave_alone()
+            if not trial.long:  # one that starts looks for litter at once, one that runs does so once a minute
+                agents.kill_all()
+                agents.start(market.site)
             trial.say(f"{len(found)} jobs settled, slurmrestd killed in {dict(relayed.cut)}")
             faults = await differences(platform, market, cluster, found, max(size.jobs, len(found)))
-    faults["never cut"] = [kind for kind in size.kinds if not relayed.cut[kind]]
+    faults["severed too seldom"] = _too_seldom(relayed, size)
     if size is LONG:
         faults["steps not died in"] = [step for step in DYING if not died[step]]
     return Verdict(
@@ -116,6 +121,10 @@ async def _crash(trial: Trial, cluster: Cluster, stage: Slurm, *, size: Size) ->
     )
 
 
+def _too_seldom(relayed: Relay, size: Size) -> list[str]:
+    return [kind for kind in KINDS if relayed.cut[kind] < size.severed]
+
+
 async def _deaths(trial: Trial, cluster: Cluster, whole: Whole, submitter: Submitter, size: Size) -> Counter[str]:
     """How often it died at which step. While a daemon is away not all steps are come to: then it is any moment."""
     in_outages = sum(deaths for daemon, deaths in size.parts if daemon)
@@ -123,18 +132,20 @@ async def _deaths(trial: Trial, cluster: Cluster, whole: Whole, submitter: Submi
     died = Counter[str]()
     number = 0
     for daemon, deaths in size.parts:
+        if daemon:  # it is at work when that goes
+            await asyncio.to_thread(whole.start)
+        else:  # it comes to a step as one that starts
+            await asyncio.to_thread(whole.kill)
         async with _away(trial, cluster, daemon, size.outage_seconds) as back_at:
             for left in reversed(range(deaths)):
                 step = ANY_MOMENT if daemon else next(steps)
                 jobs = range(number * size.jobs // size.kills, (number + 1) * size.jobs // size.kills)
-                moments = (SOONEST_SECONDS, size.outage_seconds / deaths if daemon else LATEST_SECONDS)
-                if daemon and not left:  # it sees the daemon come back
-                    away = max(0, back_at - clock.monotonic())
-                    moments = (away + SOONEST_SECONDS, away + LATEST_SECONDS)
-                await one_death(trial, whole, submitter.submit, jobs, step, moments)
+                while_away = daemon is not None and left > 0  # the last one sees the daemon come back
+                moments = (SOONEST_SECONDS, size.outage_seconds / deaths if while_away else LATEST_SECONDS)
+                await one_death(trial, whole, submitter.submit, jobs, step, moments, 0 if while_away else back_at)
                 died[step] += 1
                 number += 1
-                trial.say(f"death {number} of {size.kills}: {step}{f', {daemon} away' if daemon and left else ''}")
+                trial.say(f"death {number} of {size.kills}: {step}{f', {daemon} away' if while_away else ''}")
     return died
 
 
@@ -158,7 +169,7 @@ async def _away(trial: Trial, cluster: Cluster, daemon: str | None, seconds: flo
 
 async def _sever(trial: Trial, relayed: Relay, size: Size) -> None:
     """Kill slurmrestd again and again, in each of the kinds by turns, until it is left alone."""
-    for kind in cycle(trial.random.sample(size.kinds, len(size.kinds))):
+    for kind in cycle(trial.random.sample(tuple(KINDS), len(KINDS))):
         if not await relayed.sever(kind, away_seconds=trial.random.uniform(0, 2)):
             return
         await asyncio.sleep(trial.random.uniform(0, size.unsevered_seconds))
