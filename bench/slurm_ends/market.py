@@ -6,9 +6,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from bench.platform import Platform, eventually, until
+from bench.platform import Platform, eventually, let_in, until
 from bench.slurm_ends.asked import CORES_PER_NODE, PRICES, Asked, Place
-from caravan.contracts.funds import DepositDraft
 from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
@@ -22,10 +21,9 @@ from caravan.contracts.offerings import (
     Tariff,
     Tier,
 )
-from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.parties import ProviderDraft, ProviderKind
 from caravan.contracts.spec import Array, JobSpec, Resources, Where
 from caravan.kernel import clock
-from caravan.kernel.money import Money
 
 MODEL: Final = "acc_h100"
 TARGETS: Final[Mapping[Place, Mapping[str, Any]]] = {
@@ -128,18 +126,9 @@ async def opened(
         )
         await seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
         offerings[place] = (await seller.activate_offering(offering.id)).id
-    organization = await admin.create_organization(OrganizationDraft(name="秦岭气动 Qinling Aero"))
-    buyer = await platform.catalog(f"org/{organization.id}:admin", subject="enterprise")
-    project = await buyer.create_project(ProjectDraft(organization=organization.id, name="Wing"))
-    await seller.create_tenant(TenantDraft(site=site.id, organization=organization.id, settings={"user": "alice"}))
-    finance = await platform.accounting("platform:finance", subject="finance")
-    await eventually(
-        finance.record_deposit,
-        DepositDraft(organization=organization.id, amount=Money.parse("10000.00"), reference="opening"),
-        key="opening",
-    )
-    market = Market(site.id, organization.id, project.id, offerings, pause_seconds)
-    customer = await platform.broker(f"org/{organization.id}:admin", subject="enterprise")
+    organization, project = await let_in(platform, provider.id, site.id, tenant={"user": "alice"}, deposit="10000.00")
+    market = Market(site.id, organization, project, offerings, pause_seconds)
+    customer = await platform.broker(f"org/{organization}:admin", subject="enterprise")
     for job in {job.place: job for job in jobs}.values():
 
         async def sold(job: Asked = job) -> bool:
