@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import bench.cases
+from bench import bytecode
 from bench.case import CASES, Case, Verdict, trial
 from caravan.kernel import clock
 
@@ -38,7 +39,8 @@ def main() -> None:
         raise SystemExit(f"no such case: {', '.join(unknown)}; there are: {', '.join(cases)}")
     seed = int(os.environ.get("CARAVAN_SEED", secrets.randbelow(2**31)))
     table = Table("case", "claim", "figure", "goal", "", "seed", "seconds")
-    failed = [name for name in wanted if not prove(cases[name], seed, table)]
+    with bytecode.kept():
+        failed = [name for name in wanted if not prove(cases[name], seed, table)]
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     if failed:
         raise SystemExit(f"FAIL: {', '.join(failed)}")

@@ -3,11 +3,13 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bench import bytecode
 from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
 
 pytest_plugins = ["pytester", "tests.census", "tests.sharing", "tests.backends.slurm.fixtures"]
@@ -20,6 +22,13 @@ settings.register_profile(
     "prove", max_examples=2_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("CARAVAN_EXAMPLES", "short"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # before the first worker starts: it inherits the environment
+    ends = ExitStack()
+    ends.enter_context(bytecode.kept())
+    config.add_cleanup(ends.close)
 
 
 @pytest.fixture(scope="session")
