@@ -68,12 +68,13 @@ def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
 
 
 def quantities(
-    spans: Iterable[Span], price_list: PriceListDraft, run_started_at: int, edges: Sequence[int]
+    spans: Iterable[Span], price_list: PriceListDraft, first_second: int, edges: Sequence[int]
 ) -> list[Piece]:
     """What one run's `spans` add to lines, cut at the edges of tariffs and at `edges` (period boundaries, in any order).
 
     Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
-    merged. The price per job is per run: it falls in the run's first second, so in the one call whose spans hold that second.
+    merged. The price per job is per run: it falls in the `first_second` that the run held anything, so in the one call whose spans
+    hold that second.
     """
     pieces = []
     for span in spans:
@@ -95,9 +96,9 @@ def quantities(
             for end in (*sorted({edge for edge in edges if window.start < edge < window.end}), window.end):
                 pieces += [Piece(key, start, end, units, units * (end - start)) for key, units in keys]
                 start = end
-            if window.start <= run_started_at < window.end:
+            if window.start <= first_second < window.end:
                 job = LineKey(Component.JOB, None, window.tariff, window.name)
-                pieces.append(Piece(job, run_started_at, run_started_at + 1, 1, 1))
+                pieces.append(Piece(job, first_second, first_second + 1, 1, 1))
     return pieces
 
 

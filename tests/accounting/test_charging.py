@@ -58,6 +58,35 @@ async def test_usage_becomes_lines_captures_them_and_stands_in_the_ledger(world:
     await world.consistent()
 
 
+async def test_the_price_per_job_falls_in_the_first_second_that_the_run_holds_anything(world: World) -> None:
+    hourly = ids.new("prl")
+    world.know_prices(
+        hourly, 2, tariff("first", None, 3600, job="1"), tariff("second", 3600, 7200, job="2"), tariff("third", 7200, None, job="3")
+    )  # fmt: skip
+    job, run = await job_with_hold(world, price_list=hourly), ids.new("run")
+
+    async def charged() -> dict[str, str]:
+        await world.deliver()
+        lines = await job.lines()
+        return {one["tariff"]: one["amount"] for one in lines if one["component"] == "job" and one["amount"] != "0.00"}
+
+    job.use(run, 0, 0, began=0)  # suspended as soon as it was started
+    assert await charged() == {}
+    job.use(run, 7205, 7210, began=0)
+    assert await charged() == {"third": "3.00"}
+    job.use(run, 3605, 3610, began=0)
+    assert await charged() == {"second": "2.00"}
+    job.use(run, 5, 10, began=0, revision=2)
+    assert await charged() == {"first": "1.00"}
+    job.use(run, 5, 5, began=0, revision=3)
+    job.use(run, 3605, 3605, began=0, revision=2)
+    assert await charged() == {"third": "3.00"}
+    job.use(ids.new("run"), 20, 30, began=0)
+    assert (await charged())["first"] == "1.00"
+    assert (await job.read())["captured"] == "4.00"
+    await world.consistent()
+
+
 async def test_a_second_is_priced_at_the_time_it_ran(world: World) -> None:
     changed = ids.new("prl")
     world.know_prices(

@@ -197,10 +197,11 @@ class Job:
         books = self.books
         terms = Terms(books.organization, books.project, books.provider, prices)
         ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
-        records = [
-            Record(self.runs[f.run], clock.to_seconds(second(f.start)), self.spans(f), terms, ends.get(f.run))
-            for f in newest(history)
-        ]
+        held = [fact for fact in newest(history) if fact.start < fact.end]
+        first = {
+            run: clock.to_seconds(second(min(f.start for f in held if f.run == run))) for run in {f.run for f in held}
+        }
+        records = [Record(self.runs[f.run], first[f.run], self.spans(f), terms, ends.get(f.run)) for f in held]
         return dict(quantities(assigned(Calendar(tx, records).portions(records), hold)))
 
 

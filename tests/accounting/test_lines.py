@@ -98,7 +98,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
             Component.MEMORY_GIB_HOUR: one.memory_mib,
             Component.NODE_HOUR: one.nodes,
             Component.ACCELERATOR_HOUR: one.accelerators,
-            Component.JOB: int(second == record.run_started_at),
+            Component.JOB: int(second == record.first_second),
         }
         reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
         keys: dict[tuple[str, ...], int] = {}

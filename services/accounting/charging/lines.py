@@ -39,10 +39,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One hour of one run in its last revision. `outcome` is None until the run's books are final."""
+    """One hour of one run in its last revision. `first_second`: of all that the run held, in whichever hour. `outcome` is None until
+    the run's books are final."""
 
     run: str
-    run_started_at: int
+    first_second: int
     spans: tuple[Span, ...]
     terms: Terms
     outcome: Outcome | None
@@ -125,7 +126,7 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
             piece.end,
             piece.units,
         )
-        for piece in pricing.quantities(record.spans, terms.price_list, record.run_started_at, edges)
+        for piece in pricing.quantities(record.spans, terms.price_list, record.first_second, edges)
     ]
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
+from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, Span, UsageRecord
 from caravan.kernel import clock, steps
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
@@ -24,7 +24,17 @@ from services.accounting.funds import settling
 from services.accounting.funds.settling import END, Awaited
 from services.accounting.periods.service import expect_progress, follow_site_progress
 from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
-from services.accounting.usage.records import RECORDS, RUNS, NotHereYet, of_run, spans_of, terms_of
+from services.accounting.usage.records import (
+    RECORDS,
+    RUNS,
+    Beginning,
+    NotHereYet,
+    beginning_of,
+    of_run,
+    spans_in,
+    spans_of,
+    terms_of,
+)
 
 _RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
 _OUTCOME: Final = select(RUNS.c.outcome, RUNS.c.identity).where(RUNS.c.id == bindparam("run"))
@@ -70,12 +80,20 @@ class Facts:
             return
         outcome = self._outcome(tx, usage.run, usage.attempt, usage.job, usage.backend_identity)
         terms = terms_of(tx, usage.attempt)
-        after = Record(usage.run, clock.to_seconds(usage.run_started_at), usage.spans, terms, outcome)
-        before = []
-        if stored is not None:
-            before = [replace(after, run_started_at=stored.run_started_at, spans=spans_of(stored.spans))]
+        began = beginning_of(tx, usage.run)
         self._store(tx, usage, hour, at)
-        charging.change(tx, usage.job, before, [after], at)
+        begins = beginning_of(tx, usage.run)
+        changed = {hour: (spans_of(stored.spans) if stored is not None else (), usage.spans)}
+        if began != begins:  # the price per job moves with it, maybe between hours that stay as they are
+            others = {one.hour for one in (began, begins) if one is not None} - {hour}
+            changed |= {other: (spans_in(tx, usage.run, other),) * 2 for other in others}
+
+        def record(beginning: Beginning | None, spans: tuple[Span, ...]) -> Record:
+            return Record(usage.run, beginning.second if beginning else 0, spans, terms, outcome)
+
+        before = [record(began, was) for was, _ in changed.values()]
+        after = [record(begins, now) for _, now in changed.values()]
+        charging.change(tx, usage.job, before, after, at)
         settling.arrived(tx, usage.job, Awaited(usage.run, hour, usage.revision), at)
 
     def run_final(self, tx: Session, event: dict[str, Any]) -> None:

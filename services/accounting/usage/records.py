@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import PriceList
 from caravan.contracts.usage import Span
+from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
+from caravan.kernel.prepared import Prepared
 from services.accounting.charging.lines import Record, Terms
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
@@ -31,6 +33,9 @@ _TERMS: Final = (
     .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
     .where(ATTEMPTS.c.id == bindparam("attempt"))
 )
+_OF_RUN: Final = select(RECORDS.c.hour, RECORDS.c.spans).where(RECORDS.c.run == bindparam("of_run"))
+_NEXT: Final = Prepared(_OF_RUN.where(RECORDS.c.hour > bindparam("after")).order_by(RECORDS.c.hour).limit(1))
+_IN: Final = Prepared(_OF_RUN.where(RECORDS.c.hour == bindparam("of_hour")))
 
 
 class NotHereYet(LookupError):
@@ -82,21 +87,54 @@ def spans_of(stored: Any) -> tuple[Span, ...]:
     return tuple(Span.model_validate(span) for span in stored)
 
 
+def first_of(spans: Sequence[Span]) -> int:
+    """The first second that these hold, which stand in order."""
+    return to_seconds(spans[0].start)
+
+
+class Beginning(NamedTuple):
+    """The hour of a run in which it first held anything, and that second."""
+
+    hour: int
+    second: int
+
+
+def beginning_of(tx: Session, run: str) -> Beginning | None:
+    """None: nothing is known that it held."""
+    after = -1
+    while (row := _NEXT.first(tx, of_run=run, after=after)) is not None:
+        if row.spans:
+            return Beginning(row.hour, first_of(spans_of(row.spans)))
+        after = row.hour
+    return None
+
+
+def spans_in(tx: Session, run: str, hour: int) -> tuple[Span, ...]:
+    """What the run held in this hour, as far as it was stated."""
+    row = _IN.first(tx, of_run=run, of_hour=hour)
+    return () if row is None else spans_of(row.spans)
+
+
 def _stored() -> Select[Any]:
-    columns = (RECORDS.c.run, RECORDS.c.run_started_at, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
+    columns = (RECORDS.c.run, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
     return select(*columns).join(RUNS, RUNS.c.id == RECORDS.c.run)
 
 
 def _read(tx: Session, query: Select[Any]) -> list[Record]:
     rows: Sequence[Row[Any]] = tx.execute(query).all()
     terms = _terms(tx, {row.attempt for row in rows})
+    held = [spans_of(row.spans) for row in rows]
+    first: dict[str, int] = {}
+    for row, spans in zip(rows, held, strict=True):
+        if spans:
+            first[row.run] = min(first_of(spans), first.get(row.run, first_of(spans)))
     return [
         Record(
             run=row.run,
-            run_started_at=row.run_started_at,
-            spans=spans_of(row.spans),
+            first_second=first.get(row.run, 0),
+            spans=spans,
             terms=terms[row.attempt],
             outcome=Outcome(row.outcome) if row.outcome else None,
         )
-        for row in rows
+        for row, spans in zip(rows, held, strict=True)
     ]
