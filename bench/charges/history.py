@@ -1,7 +1,8 @@
 """A history drawn from a seed: hundreds of jobs whose usage comes late, doubled, revised, out of order, across a cut and a month's end.
 
-It has four phases. A period is cut after the first, closed after the second, and the month that it was cut from is closed after the
-third: what comes later for them becomes adjustments, some of which stand in a closed period themselves.
+Some runs hold nothing in their first second, and some of these nothing in its hour. The history has four phases. A period is cut after
+the first, closed after the second, and the month that it was cut from is closed after the third: what comes later for them becomes
+adjustments, some of which stand in a closed period themselves.
 """
 
 from collections import Counter
@@ -38,6 +39,8 @@ OUTCOMES: Final = {
     None: 4,
 }
 """How runs end, by weight; None: it isn't known yet."""
+SUSPENDED: Final = {range(1): 70, range(1, 900): 15, range(3600, 5400): 15}
+"""For how many seconds from their start runs hold nothing, by weight."""
 TRIED_AGAIN: Final = (Outcome.SITE, Outcome.LOST)
 
 
@@ -79,10 +82,16 @@ class _Run:
     id: str
     attempt: str
     started: datetime
+    resumed: datetime
+    """Before this second it held nothing; `started`, if it was never suspended."""
     price_list: PriceList
     outcome: Outcome | None
-    hours: dict[datetime, tuple[Span, ...]]
-    """What it really was allocated."""
+    asked: dict[datetime, tuple[Span, ...]]
+    """Hour -> what it would have been allocated if nobody had suspended it."""
+
+    def held(self, hour: datetime) -> tuple[Span, ...]:
+        """What it really was allocated."""
+        return _since(self.resumed, self.asked[hour])
 
 
 def draw(seed: int, jobs: int) -> History:
@@ -172,9 +181,11 @@ class _Job:
         """About what the job comes to, in fen."""
         fen = 0
         for run in self._runs:
-            spans = [span for hour in run.hours.values() for span in hour]
+            spans = [span for hour in run.asked for span in run.held(hour)]
+            if not spans:
+                continue
             lines: Counter[pricing.LineKey] = Counter()
-            for piece in pricing.quantities(spans, run.price_list, to_seconds(run.started), ()):
+            for piece in pricing.quantities(spans, run.price_list, to_seconds(spans[0].start), ()):
                 lines[piece.key] += piece.quantity
             for key, quantity in lines.items():
                 price = pricing.unit_price(run.price_list, key.tariff, key.component)
@@ -196,11 +207,13 @@ class _Job:
         )
         for _ in range(tasks):
             begin = start + random.randrange(1800 if self._early else 5400)
-            seconds = 0 if random.random() < 0.03 else random.randint(20, 9000)
+            (suspended,) = random.choices(list(SUSPENDED), list(SUSPENDED.values()))
+            resumed = begin + random.choice(suspended)
+            seconds = 0 if random.random() < 0.06 else random.randint(20, 9000)
             (outcome,) = random.choices(list(OUTCOMES), list(OUTCOMES.values()))
-            spans = self._allocated(shape, seller.accelerator, begin, begin + seconds)
-            hours = _by_hour(spans) or {floor_hour(at(begin)): ()}
-            run = _Run(identifier(random, "run"), attempt, at(begin), price_list, outcome, hours)
+            spans = self._allocated(shape, seller.accelerator, begin, resumed + seconds)
+            asked = _by_hour(spans) or {floor_hour(at(begin)): ()}
+            run = _Run(identifier(random, "run"), attempt, at(begin), at(resumed), price_list, outcome, asked)
             self._runs.append(run)
 
     def _placed(self, attempt: str, seller: Seller, price_list: PriceList) -> AttemptPlaced:
@@ -233,10 +246,10 @@ class _Job:
     def _state(self, run: _Run) -> RunUsage | None:
         """Say the run's usage hour by hour, in revisions that come when they come, and its end. None where that isn't known."""
         random, revisions = self._random, {}
-        for hour, spans in run.hours.items():
-            phase = _phase_of(spans[-1].end if spans else run.started)
-            stated = [self._mistaken(spans) for _ in range(random.choices((0, 1, 2), (70, 20, 10))[0])]
-            stated.append(() if random.random() < 0.01 else spans)
+        for hour, asked in run.asked.items():
+            phase = _phase_of(asked[-1].end if asked else run.started)
+            stated = [self._mistaken(run, hour) for _ in range(random.choices((0, 1, 2), (50, 30, 20))[0])]
+            stated.append(() if random.random() < 0.03 else run.held(hour))
             revisions[hour.isoformat().replace("+00:00", "Z")] = len(stated)
             for revision, content in enumerate(stated, start=1):
                 record = UsageRecord(
@@ -255,17 +268,23 @@ class _Job:
         self._say(self._late(phase), Event(events.RUN_FINAL, self.id, final))
         return RunUsage(run=run.id, hours=revisions)
 
-    def _mistaken(self, spans: tuple[Span, ...]) -> tuple[Span, ...]:
-        """An earlier idea of these spans; never of a later second."""
-        kind = self._random.randrange(3)
-        if not spans or kind == 0:
+    def _mistaken(self, run: _Run, hour: datetime) -> tuple[Span, ...]:
+        """An earlier idea of what the run held in this hour; never of a later second than it asked for."""
+        kind, spans = self._random.randrange(5), run.held(hour)
+        if kind == 0:
             return ()
+        if kind == 1 or not spans:
+            return run.asked[hour]
+        if kind == 2:
+            return _since(self._second_of(spans[0]), spans)
         last = spans[-1]
-        seconds = (last.end - last.start) // timedelta(seconds=1)
-        if kind == 1 and seconds > 1:
-            shorter = last.start + timedelta(seconds=self._random.randrange(1, seconds))
-            return (*spans[:-1], last.model_copy(update={"end": shorter}))
+        if kind == 3:
+            return (*spans[:-1], last.model_copy(update={"end": self._second_of(last)}))
         return (*spans[:-1], last.model_copy(update={"cpus": last.cpus + self._random.randint(1, 3)}))
+
+    def _second_of(self, span: Span) -> datetime:
+        """One after its first, up to its end."""
+        return span.start + timedelta(seconds=self._random.randint(1, (span.end - span.start) // timedelta(seconds=1)))
 
     def _late(self, phase: int) -> int:
         if self._early:
@@ -287,6 +306,11 @@ class _Job:
 def _phase_of(end: datetime) -> int:
     """When usage up to `end` is stated at the earliest: nothing at or after the cut is, before the cut is made."""
     return 0 if end <= CUT else 1 if end <= MONTH_END else 2
+
+
+def _since(first: datetime, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """What of them lies at or after `first`."""
+    return tuple(span.model_copy(update={"start": max(first, span.start)}) for span in spans if first < span.end)
 
 
 def _by_hour(spans: Iterable[Span]) -> dict[datetime, tuple[Span, ...]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.independent.compare import (
+    HOUR,
     Difference,
     Line,
     Report,
@@ -41,6 +42,7 @@ from bench.independent.recharge import (
     Usage,
     fen_of,
     fen_text,
+    first_held,
     recompute,
 )
 
@@ -162,6 +164,7 @@ def compare(given: Given) -> Report:
     if given.trial_balance is not None:
         report.checked.append("trial balance")
         compare_trial_balance(given.trial_balance, payable, report)
+    priced = _priced_jobs(in_force, rules)
     report.counts = {
         "usage_records": len(given.stated),
         "usage_records_in_force": len(in_force),
@@ -170,6 +173,8 @@ def compare(given: Given) -> Report:
         "lines_compared": len({*quantities, *(line.key for line in given.lines)}),
         "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
         "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
+        "jobs_priced_after_the_start": sum(started < first for started, first in priced),
+        "jobs_priced_in_a_later_hour": sum(started // HOUR < first // HOUR for started, first in priced),
     }
     report.nonzero_share = round(report.counts["lines_nonzero"] / max(1, report.counts["lines_compared"]), 4)
     report.totals = {
@@ -178,6 +183,17 @@ def compare(given: Given) -> Report:
         "payable": {provider: fen_text(fen) for provider, fen in sorted(payable.items())},
     }
     return report
+
+
+def _priced_jobs(in_force: Iterable[Usage], rules: Rules) -> list[tuple[int, int]]:
+    """Of each run whose price per job isn't zero: when the backend started it, and the first second that it held anything."""
+    first = first_held(in_force)
+    runs = {u.run: u for u in in_force if u.run in first}
+    return [
+        (u.run_started, first[run])
+        for run, u in runs.items()
+        if rules.lists[u.price_list].prices.get((rules.tariff_at(u.price_list, first[run]), "job"))
+    ]
 
 
 def _by_bearer(amounts: Iterable[tuple[Key, int]]) -> dict[str, str]:

@@ -154,6 +154,7 @@ class Usage:
     revision: int
     job: str
     run_started: int
+    """When the backend started the run. Nothing is charged by it."""
     spans: tuple[Span, ...]
     organization: str
     project: str
@@ -185,7 +186,18 @@ class Cut(NamedTuple):
         return max(0, end - piece.start)
 
 
-def pieces_of(usage: Usage, rules: Rules) -> Iterator[Piece]:
+def first_held(in_force: Iterable[Usage]) -> dict[str, int]:
+    """Run -> the first second in which it held anything, over all of its hours. A run that never did isn't there."""
+    first: dict[str, int] = {}
+    for usage in in_force:
+        for span in usage.spans:
+            first[usage.run] = min(span.start, first.get(usage.run, span.start))
+    return first
+
+
+def pieces_of(usage: Usage, first: Mapping[str, int], rules: Rules) -> Iterator[Piece]:
+    """Those of one hour; with the price per job, if the run's `first` second lies in it."""
+
     def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
         tariff = rules.tariff_at(usage.price_list, at)
         who = (usage.organization, usage.provider, usage.project, usage.job)
@@ -200,9 +212,8 @@ def pieces_of(usage: Usage, rules: Rules) -> Iterator[Piece]:
                 (slot("accelerator_hour", start, span.accelerator), span.accelerators),
             ]
             yield Piece(usage.run, start, end, tuple((where, n) for where, n in units if n))
-        if span.start <= usage.run_started < span.end:
-            once = ((slot("job", usage.run_started), 1),)
-            yield Piece(usage.run, usage.run_started, usage.run_started + 1, once)
+        if span.start == first[usage.run]:
+            yield Piece(usage.run, span.start, span.start + 1, ((slot("job", span.start), 1),))
 
 
 def charge(pieces: Iterable[Piece], cut: Cut, rules: Rules) -> int:
@@ -236,9 +247,10 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
     lines: Counter[Key] = Counter()
     for records in jobs.values():
         own: list[Piece] = []
+        first = first_held(records)
         for usage in records:
             bearer = BORNE_BY[usage.outcome]
-            for piece in pieces_of(usage, rules):
+            for piece in pieces_of(usage, first, rules):
                 if bearer == "organization":
                     own.append(piece)
                     continue

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
         "lines_compared": 14,
         "lines_nonzero": 7,
         "lines_on_half_a_fen": 1,
+        "jobs_priced_after_the_start": 0,
+        "jobs_priced_in_a_later_hour": 0,
     }
     assert report.nonzero_share == 0.5
     assert report.totals["recomputed"] == report.totals["found"] == {"organization": "1.74", "site_fault": "0.60"}
@@ -146,6 +149,7 @@ def test_a_wrong_bill_is_red(tmp_path: Path, fault: Callable[[Bill], None], seen
         (lambda b: b.trial_balance["accounts"][2].update(credit="1.73", balance="-1.73"), "ledger"),
         (lambda b: b.usage.append({**b.usage[0], "hold_amount": "1.00"}), "usage"),
         (lambda b: b.usage.append(usage("a", span("11:59:59", "12:00:01", 1), started="10:00:00")), "usage"),
+        (lambda b: b.usage.append(usage("a", span("11:00:00", "11:00:01", 1))), "usage"),
     ],
 )
 def test_each_rule_has_a_difference_of_its_own(tmp_path: Path, change: Callable[[Bill], object], kind: str) -> None:
@@ -207,6 +211,123 @@ def test_the_last_revision_replaces_the_hour_and_doubles_are_harmless(tmp_path: 
     last = usage("a", revision=3, started="10:00:00")
     first = usage("a", span("10:00:00", "10:00:40", cpus=2))
     equal(tmp_path, [last, first, last, first], [])
+
+
+def held(period: str, tariff: str, seconds: int, cost: str, *, job: str | None = None) -> list[Json]:
+    """Lines of job a, a core and a node of it; with the price per job, if it stands here."""
+    once = [] if job is None else [line("a", tariff, "job", 1, job, period=period)]
+    core = line("a", tariff, "cpu_core_hour", seconds, cost, period=period)
+    return [core, line("a", tariff, "node_hour", seconds, "0.00", period=period), *once]
+
+
+@pytest.mark.parametrize(
+    ("started", "first", "lines"),
+    [
+        ("10:40:00", "10:40:03", held(FIRST, "night", 4, "0.02", job="0.50")),
+        ("10:29:50", "10:30:00", held(FIRST, "night", 4, "0.02", job="0.50")),
+        ("08:59:50", "10:00:00", held(FIRST, "day", 4, "0.04", job="0.00")),
+        ("11:59:59", "12:00:00", held(SECOND, "night", 4, "0.02", job="0.50")),
+        ("10:59:59", "13:00:00", held(SECOND, "night", 4, "0.02", job="0.50")),
+        ("13:00:00", "10:30:00", held(FIRST, "night", 4, "0.02", job="0.50")),
+    ],
+    ids=["seconds", "tariff", "hour", "period", "hours", "earlier"],
+)
+def test_the_price_per_job_falls_in_the_first_second_held_wherever_the_start_lies(
+    tmp_path: Path, started: str, first: str, lines: list[Json]
+) -> None:
+    nothing = usage("a", started=started)
+    used = usage("a", span(first, f"{first[:6]}{int(first[6:]) + 4:02}", cpus=1), started=started)
+    same_hour = nothing["record"]["hour"] == used["record"]["hour"]
+    equal(tmp_path, [used] if same_hour else [used, nothing], lines)
+
+
+def test_the_price_per_job_falls_once_in_whatever_order_hours_come(tmp_path: Path) -> None:
+    first = usage("a", started="09:50:00")
+    second = usage("a", span("10:45:00", "10:45:02", 1), span("10:50:00", "10:50:01", 1), started="09:50:00")
+    third = usage("a", span("11:00:00", "11:00:03", 1), started="09:50:00")
+    fourth = usage("a", started="09:50:00")
+    fourth["record"]["hour"] = at("12:00:00")
+    for order in permutations((first, second, third, fourth)):
+        equal(tmp_path, order, held(FIRST, "night", 6, "0.03", job="0.50"))
+
+
+def test_each_run_of_a_job_has_a_first_second_of_its_own(tmp_path: Path) -> None:
+    used = [
+        usage("a", span("10:00:00", "10:00:04", cpus=1), run="r1"),
+        usage("a", span("10:40:00", "10:40:04", cpus=1), run="r2", started="10:00:00"),
+        usage("a", run="r3", started="10:00:00"),
+    ]
+    equal(tmp_path, used, held(FIRST, "day", 4, "0.04", job="0.00") + held(FIRST, "night", 4, "0.02", job="0.50"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        (
+            [span("10:40:30", "10:40:34", 1)],
+            [span("10:29:58", "10:30:02", 1)],
+            held(FIRST, "day", 2, "0.02", job="0.00") + held(FIRST, "night", 6, "0.03"),
+        ),
+        (
+            [span("10:29:58", "10:30:02", 1)],
+            [span("10:40:30", "10:40:34", 1)],
+            held(FIRST, "night", 8, "0.04", job="0.50"),
+        ),
+        ([span("10:00:00", "10:00:04", 1)], [], held(FIRST, "night", 4, "0.02", job="0.50")),
+        (
+            [],
+            [span("10:00:00", "10:00:04", 1)],
+            held(FIRST, "day", 4, "0.04", job="0.00") + held(FIRST, "night", 4, "0.02"),
+        ),
+    ],
+    ids=["earlier", "later", "into a later hour", "into an earlier hour"],
+)
+def test_a_correction_moves_the_price_per_job(
+    tmp_path: Path, before: list[Json], after: list[Json], lines: list[Json]
+) -> None:
+    next_hour = usage("a", span("11:00:00", "11:00:04", 1), started="10:00:00")
+    revisions = [
+        usage("a", *spans, revision=revision, started="10:00:00") for revision, spans in ((1, before), (2, after))
+    ]
+    equal(tmp_path, [*reversed(revisions), next_hour], lines)
+
+
+def test_a_correction_that_leaves_nothing_held_leaves_no_price_per_job(tmp_path: Path) -> None:
+    first = usage("a", revision=2, started="10:00:00")
+    taken_back = usage("a", revision=2, started="10:00:00")
+    taken_back["record"]["hour"] = at("11:00:00")
+    used = [usage("a", span("10:40:00", "10:40:04", 1), started="10:00:00"), first]
+    used += [usage("a", span("11:00:00", "11:00:04", 1), started="10:00:00"), taken_back]
+    equal(tmp_path, used, [])
+
+
+@pytest.mark.parametrize(
+    ("once", "seen"),
+    [
+        ([], [("line", "1 for 0.50", "no line")]),
+        ([line("a", "day", "job", 1, "0.00")], [("quantity", "0", "1"), ("line", "1 for 0.50", "no line")]),
+    ],
+    ids=["left out", "charged"],
+)
+def test_a_price_per_job_in_the_second_of_the_start_is_red(
+    tmp_path: Path, once: list[Json], seen: list[tuple[str, str, str]]
+) -> None:
+    used = usage("a", span("10:30:00", "10:30:04", cpus=1), started="10:29:59")
+    write(tmp_path, [used], [*held(FIRST, "night", 4, "0.02"), *once])
+    assert differences(tmp_path) == seen
+
+
+def test_prices_per_job_that_fall_after_the_start_are_counted_where_they_are_not_zero(tmp_path: Path) -> None:
+    used = [
+        usage("a", span("10:40:00", "10:40:04", cpus=1)),
+        usage("b", span("10:40:01", "10:40:04", cpus=1), started="10:40:00"),
+        usage("c", span("11:00:00", "11:00:04", cpus=1), started="10:59:59"),
+        usage("c", span("12:00:00", "12:00:04", cpus=1), started="10:59:59"),
+        usage("d", span("10:00:00", "10:00:04", cpus=1), started="09:59:00"),
+        usage("e", started="10:40:00"),
+    ]
+    counts = check(write(tmp_path, used, [])).counts
+    assert (counts["jobs_priced_after_the_start"], counts["jobs_priced_in_a_later_hour"]) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.independent.compare import Report, newest
 from bench.independent.recharge import Key, Period, PriceList, Rules, Slot, Span, Tariff, Usage, recompute
 
 # fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 from 23 on; a period ends at 30
@@ -20,20 +21,33 @@ LISTS = {"list": PriceList(1, "offering", TARIFFS, {key: Fraction(price) for key
 RULES = Rules(LISTS, (Period("first", 0, 30, True), Period("second", 30, 100, False)))
 
 
+HOUR = 12
+"""So that runs have several; a record's spans lie in its own."""
+
+
 @st.composite
-def runs(draw: st.DrawFn) -> list[Usage]:
+def hours(draw: st.DrawFn, hour: int) -> tuple[Span, ...]:
+    marks = sorted(draw(st.lists(st.integers(hour, hour + HOUR), max_size=4, unique=True)))
+    return tuple(
+        Span(start, end, 1, draw(st.integers(0, 3)), 0, 0, None)
+        for start, end in zip(marks[::2], marks[1::2], strict=False)
+    )
+
+
+@st.composite
+def stated(draw: st.DrawFn) -> list[Usage]:
+    """Records of some runs in any order: of several hours, in up to three revisions, many of them without spans."""
     hold = draw(st.integers(0, 150))
     found = []
     for run in draw(st.lists(st.sampled_from("pqrs"), min_size=1, max_size=4, unique=True)):
-        marks = sorted(draw(st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True)))
-        spans = tuple(
-            Span(start, end, 1, draw(st.integers(0, 3)), 0, 0, None)
-            for start, end in zip(marks[::2], marks[1::2], strict=False)
-        )
         outcome = draw(st.sampled_from(("succeeded", "limit", None, "site", "duplicate")))
+        started = draw(st.integers(0, 50))
         who = ("organization", "project", "provider", "offering", "list")
-        found.append(Usage(run, 0, 1, "job", spans[0].start, spans, *who, outcome, hold))
-    return found
+        for hour in draw(st.lists(st.sampled_from((0, 12, 24, 36)), min_size=1, unique=True)):
+            for revision in range(1, draw(st.integers(1, 3)) + 1):
+                spans = draw(hours(hour))
+                found.append(Usage(run, hour, revision, "job", started, spans, *who, outcome, hold))
+    return draw(st.permutations(found))
 
 
 def rounded(slot: Slot, quantity: int) -> int:
@@ -42,19 +56,22 @@ def rounded(slot: Slot, quantity: int) -> int:
     return (2 * price * quantity + divisor) // (2 * divisor)
 
 
-def walked(usage: list[Usage]) -> dict[Key, int]:
+def walked(stated: list[Usage]) -> dict[Key, int]:
     """The rule as it is written: one (second, run) pair after the other."""
+    usage = {(u.run, u.hour): u for u in sorted(stated, key=lambda u: u.revision)}
     lines: Counter[Key] = Counter()
     paid: Counter[Slot] = Counter()
+    begun: set[str] = set()
     full = False
     for second in range(100):
-        for u in sorted(usage, key=lambda u: u.run):
+        for _, u in sorted(usage.items()):
             for span in u.spans:
                 if not span.start <= second < span.end:
                     continue
                 tariff = "one" if second < 20 else "two" if second >= 23 else "none"
                 head = ("first" if second < 30 else "second", "organization", "provider", "project", "job")
-                slots = {"cpu_core_hour": span.cpus, "node_hour": 1, "job": int(second == u.run_started)}
+                slots = {"cpu_core_hour": span.cpus, "node_hour": 1, "job": int(u.run not in begun)}
+                begun.add(u.run)
                 units = {Slot(*head, c, None, "list", tariff, "all"): n for c, n in slots.items() if n}
                 if u.outcome in ("site", "duplicate"):
                     reason = "site_fault" if u.outcome == "site" else "duplicate"
@@ -69,6 +86,8 @@ def walked(usage: list[Usage]) -> dict[Key, int]:
     return dict(lines) | {Key(slot, "organization", None): n for slot, n in paid.items()}
 
 
-@given(runs())
-def test_pieces_and_bisection_equal_the_walk_over_all_seconds(usage: list[Usage]) -> None:
-    assert recompute(usage, RULES) == walked(usage)
+@given(stated())
+def test_pieces_and_bisection_equal_the_walk_over_all_seconds(stated: list[Usage]) -> None:
+    report = Report()
+    assert recompute(newest(stated, report), RULES) == walked(stated)
+    assert report.differences == []
