@@ -3,18 +3,19 @@
 The independent checker must see every one of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from caravan import pricing
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Tariff
-from caravan.contracts.usage import UsageRecord
+from caravan.contracts.offerings import PriceList, Tariff
+from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock
-from caravan.pricing import UNCOVERED, Window, amounts, charge
+from caravan.pricing import UNCOVERED, Piece, Window, amounts, charge
 from services.accounting.charging import lines
 from services.accounting.charging import service as charging
 from services.accounting.charging.book import Book
@@ -87,6 +88,16 @@ def _charged_again(usage_stated: Callable[[Facts, Session, dict[str, Any]], None
     return stated
 
 
+def _job_in_each_hour(quantities: Callable[..., list[Piece]]) -> Callable[..., list[Piece]]:
+    """The price per job falls in the first second that a run held in each hour, and not once."""
+
+    def of_hour(spans: Sequence[Span], price_list: PriceList, first_second: int, edges: Sequence[int]) -> list[Piece]:
+        first = clock.to_seconds(spans[0].start) if spans else first_second
+        return quantities(spans, price_list, first, edges)
+
+    return of_hour
+
+
 def _corrections_dropped(set_total: Callable[[Book, Key, int], int]) -> Callable[[Book, Key, int], int]:
     """What comes for a closed period is forgotten."""
 
@@ -100,6 +111,7 @@ FAULTS: Final = {
     "half-even-rounding": Fault(amounts, "divide_half_away", _half_even, "amount"),
     "second-off-at-an-edge": Fault(charge, "windows", _a_second_late, "quantity"),
     "doubled-record": Fault(Facts, "usage_stated", _charged_again, "quantity"),
+    "job-in-each-hour": Fault(pricing, "quantities", _job_in_each_hour, "quantity"),
     "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
     "dropped-adjustment": Fault(Book, "set", _corrections_dropped, "quantity"),
     "site-fault-billed": Fault(
