@@ -23,7 +23,7 @@ from services.broker.adapters.port import (
     SiteRefused,
     Unavailable,
 )
-from services.broker.adapters.slurm import listing
+from services.broker.adapters.slurm import listing, watch
 from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG, held, job_2411, requeued, submission
 from tests.support import until
 
@@ -265,6 +265,29 @@ async def test_what_was_not_listed_for_long_is_read_again_though_its_state_is_th
             return len(await runs_of(backend)) == 2
 
         await until(both)
+
+
+async def test_what_was_released_and_not_listed_for_long_is_read_again_though_it_waits_as_before(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """slurmrestd was away while the job ran, and was requeued: until that is read, nobody may say that all of it is known."""
+    monkeypatch.setattr(watch, "REASON_SOONEST_SECONDS", 3600.0)
+    server.answers["POST /job/7"] = 200, {"errors": []}
+    server.answers["GET /slurmdb"] = 200, {}
+    async with opened(server.url, tmp_path) as backend:
+        await backend.release(REFERENCE)
+        assert await runs_of(backend) == ()
+        again = requeued(["PENDING"], ENDED, state_reason="BeginTime")
+        server.answers["GET /job/7"] = 200, {"jobs": [again], "errors": []}
+        server.asked.clear()
+        monkeypatch.setattr(listing, "AWAY_SECONDS", 0.0)
+
+        async def listed_twice() -> bool:
+            await runs_of(backend)
+            return sum("/jobs/state/" in asked for asked in server.asked) >= 2
+
+        await until(listed_twice)
+        assert any(asked.endswith("/job/7") for asked in server.asked)
 
 
 async def test_a_site_without_its_secret_or_its_folder_is_refused(tmp_path: Path) -> None:

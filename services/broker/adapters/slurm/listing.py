@@ -42,8 +42,8 @@ class Question:
     told: dict[str, Any] = field(default_factory=dict)
     """`12`, or `12_3` for an array's task -> state, both as slurmctld writes them."""
     asked_at: float = float("-inf")
-    heard_at: float = float("-inf")
-    """When an answer last came."""
+    heard_at: float = field(default_factory=clock.monotonic)
+    """When an answer last came, or the question was made."""
     second: int = 0
     """slurmctld's clock when it was last asked, in epoch seconds."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -172,7 +172,7 @@ class Watch:
         for job in self._listing.news() | gaps:
             for text in self._of_job.get(job, ()):
                 if job in gaps:
-                    self._items[text].states_read.clear()
+                    self._items[text].was_out_of_sight()
                 self._items[text].has_changed()
                 self._turns.queue.touch(text)
 

@@ -41,7 +41,7 @@ class Watched:
     reason_due_at: float = 0.0
     """When it is to be read why it waits, although its state is what it was."""
     vouched: bool = False
-    """Slurm has just acted on it as ours: while it waits, only why is left to be read."""
+    """Slurm has acted on it as ours, and it was in sight since: while it waits, only why is left to be read."""
     books_asked_at: float = float("-inf")
     books_pause: float = BOOKS_SOONEST_SECONDS
 
@@ -62,6 +62,11 @@ class Watched:
             return False
         self.taken = look
         return True
+
+    def was_out_of_sight(self) -> None:
+        """It may have run meanwhile, or another job have its id by now, whatever its states are."""
+        self.states_read.clear()
+        self.vouched = False
 
     def has_changed(self) -> None:
         """The list of states says so."""
