@@ -26,4 +26,6 @@ class AgentSettings(BaseSettings):
     longest_pause_seconds: float = Field(default=30, gt=0)
     batch_seconds: float = Field(default=0.1, ge=0, description="How long a report waits for company.")
     batch_items: int = Field(default=500, ge=1, le=2000)
-    concurrency: int = Field(default=32, ge=1, description="Attempts that are acted on, or wait for the broker's word, at the same time.")
+    concurrency: int = Field(
+        default=32, ge=1, description="Attempts that are acted on, or wait for the broker's word, at the same time."
+    )
