@@ -3,11 +3,9 @@
 Everything that goes wrong becomes one of the port's errors here; what is returned is an answer of Slurm itself.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -19,6 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
 from services.broker.adapters.slurm.dialect import Dialect, dialects
 from services.broker.adapters.slurm.errors import Answer, faults
+from services.broker.adapters.slurm.threads import Threads
 from services.broker.adapters.slurm.tokens import Tokens
 
 CONNECT_SECONDS: Final = 5.0
@@ -47,10 +46,10 @@ class Rest:
             retries=False,
             **({"ssl_context": httpx.create_ssl_context()} if at.scheme == "https" else {}),
         )
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="slurmrestd")
+        self._threads = Threads(CONNECTIONS, "slurmrestd")
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._pool.close()
 
     async def dialect(self) -> Dialect:
@@ -118,7 +117,7 @@ class Rest:
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         ask = partial(self._pool.urlopen, method, self._path + path, content, headers)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+            return await self._threads.run(ask)
         except NOT_SENT as error:
             raise Unavailable(f"slurmrestd can't be reached: {type(error).__name__}") from error
         except HTTPError as error:
