@@ -23,7 +23,8 @@ from services.broker.adapters.port import (
     SiteRefused,
     Unavailable,
 )
-from services.broker.adapters.slurm import listing, watch
+from services.broker.adapters.slurm import listing, tokens, watch
+from services.broker.adapters.slurm.rest import Rest
 from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG, held, job_2411, requeued, submission
 from tests.support import until
 
@@ -149,6 +150,21 @@ async def test_what_can_not_be_reached_did_provably_nothing(call: str, server: S
     async with opened("http://127.0.0.1:1", tmp_path) as backend:
         with pytest.raises(Unavailable):
             await (READS | ACTS)[call](backend)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+async def test_what_speaks_no_tls_was_sent_nothing(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as plain:
+        source = tokens.Signed(b"k" * 32)
+        rest = Rest(f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}", tokens.Tokens(source), "slurm", 5)
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await rest._send("POST", "/job/submit", "alice", "a token", {})
+        await rest.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 import urllib3
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
@@ -26,6 +27,16 @@ BAD_TOKEN: Final = frozenset({401, 511})
 NOT_SENT: Final = (NewConnectionError, ConnectTimeoutError)
 CALLER: Final = re.compile(rb'"source"\s*:\s*"[^"]*"')
 """The address of our connection, which an answer repeats."""
+
+
+class _Secure(HTTPSConnection):
+    """Nothing was sent where TLS fails as it connects: urllib3 has one error for that and for what breaks later."""
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except OSError as error:
+            raise NewConnectionError(self, f"no TLS: {error}") from error
 
 
 class Rest:
@@ -46,6 +57,8 @@ class Rest:
             retries=False,
             **({"ssl_context": httpx.create_ssl_context()} if at.scheme == "https" else {}),
         )
+        if at.scheme == "https":
+            self._pool.ConnectionCls = _Secure
         self._threads = Threads(CONNECTIONS, "slurmrestd")
 
     async def close(self) -> None:
