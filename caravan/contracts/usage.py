@@ -79,7 +79,9 @@ class UsageRecord(HourUsage):
     run: RunId
     attempt: AttemptId
     job: JobId
-    run_started_at: Second = Field(description="When the backend started the run, which may hold nothing in that second.")
+    run_started_at: Second = Field(
+        description="When the backend started the run, which may hold nothing in that second."
+    )
     backend_identity: Name | None = Field(
         default=None, description="The backend's own of the run. Null: stated by a broker that didn't tell it yet."
     )

@@ -142,6 +142,18 @@ def test_a_failure_never_has_exit_code_0() -> None:
     assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, 7)]
 
 
+@pytest.mark.parametrize("last", ["RUNNING", "COMPLETING", None])
+def test_what_slurmctld_forgot_before_it_told_of_its_end_is_asked_of_what_the_script_left(
+    last: str | None,
+) -> None:
+    wrong = in_books("FAILED", {"status": "SUCCESS", "return_code": 0})
+    found = known(*([job_2205(last)] if last else []), books=(wrong,), right=False)
+    assert found.unexplained == {(7, SUBMITTED): 0}
+    found.take_left({(7, SUBMITTED): Exit(3, None)})
+    assert [(run.outcome, run.exit_code) for run in seen(found).runs] == [(Outcome.USER, 3)]
+    assert found.unexplained == {}
+
+
 def test_a_job_cancelled_while_it_was_held_has_no_run_and_was_never_released() -> None:
     shown = seen(known(held() | {"job_state": ["CANCELLED"], "start_time": number(ENDED), "end_time": number(ENDED)}))
     assert (shown.released, shown.ended, shown.runs) == (False, True, ())

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
 from services.broker.adapters.port import NotSeen, RunSeen, Seen
 from services.broker.adapters.slurm import reasons
 from services.broker.adapters.slurm.dialect import Exit
 from services.broker.adapters.slurm.records import Record
 from services.broker.adapters.slurm.reference import Reference
-from services.broker.adapters.slurm.runs import Allocation, is_run, run_later, run_seen
+from services.broker.adapters.slurm.runs import Allocation, exit_told, is_run, run_later, run_seen
 from services.broker.adapters.slurm.states import REQUEUED, Stage, meaning
 from services.broker.adapters.slurm.tres import Accelerators
 
@@ -167,6 +168,17 @@ class Known:
             clock.from_seconds(self.seen_at),
             self.detail,
         )
+
+    @property
+    def unexplained(self) -> dict[Run, int]:
+        """Index of each run that has failed and Slurm doesn't say how: slurmctld may have forgotten it before it told of its end."""
+        return {
+            run: record.index or 0
+            for run, record in self.books.items()
+            if meaning(record.state)[1] is Outcome.USER
+            and exit_told(self.controller.get(run), record) is None
+            and run not in self.left
+        }
 
     def take_left(self, left: Mapping[Run, Exit | None]) -> None:
         """Take in the exit codes that scripts left."""

@@ -104,8 +104,13 @@ def _exit(found: Allocation, outcome: Outcome | None) -> Exit | None:
     """slurmctld's word, else slurmdbd's (None where that is known to be wrong), else the script's. 0 is a success and nothing else."""
     if outcome is Outcome.SUCCEEDED:
         return Exit(0, None)
-    told = [record.exit for record in (found.controller, found.books) if record is not None]
-    return next((exit for exit in [*told, found.left] if exit is not None and (exit.signal or exit.code)), None)
+    return exit_told(found.controller, found.books) or found.left
+
+
+def exit_told(*records: Record | None) -> Exit | None:
+    """How the run of these records failed, by Slurm: 0 is no way to fail, and of what goes on nothing is said yet."""
+    exits = (record.exit for record in records if record is not None)
+    return next((exit for exit in exits if exit is not None and (exit.signal or exit.code)), None)
 
 
 def _failed(exit: Exit | None) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import NotSeen, Seen
@@ -348,14 +347,7 @@ class Watch:
     async def _read_exits(self, known: Known) -> None:
         """Of what failed and nobody at Slurm says how: the exit codes that the scripts left."""
         folder = Path(self._settings.folder, known.reference.user)
-        missing = {
-            run: known.reference.output(record.index or 0, "exit")
-            for run, record in known.books.items()
-            if meaning(record.state)[1] is Outcome.USER
-            and record.exit is None
-            and run not in known.controller
-            and run not in known.left
-        }
+        missing = {run: known.reference.output(index, "exit") for run, index in known.unexplained.items()}
         if missing:
             known.take_left(await asyncio.to_thread(_exits_left, folder, missing))
 
