@@ -23,7 +23,7 @@ from services.broker.adapters.port import (
     SiteRefused,
     Unavailable,
 )
-from services.broker.adapters.slurm import listing, tokens, watch
+from services.broker.adapters.slurm import listing, rest, tokens, watch
 from services.broker.adapters.slurm.rest import Rest
 from tests.broker.slurm_answers import DIAG, ENDED, NODES, PARTITIONS, PING, TAG, held, job_2411, requeued, submission
 from tests.support import until
@@ -152,6 +152,40 @@ async def test_what_can_not_be_reached_did_provably_nothing(call: str, server: S
             await (READS | ACTS)[call](backend)
 
 
+async def test_a_connection_is_used_again_unless_it_was_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections, asked, closed = 0, 0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, asked, closed
+        connections += 1
+        while await reader.read(4096):
+            asked += 1
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+        await writer.wait_closed()
+        closed += 1
+
+    async def all_closed() -> bool:
+        return closed == connections
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        site = Rest(address, tokens.Tokens(tokens.Signed(b"k" * 32)), "slurm", 5)
+        for idle_seconds in (60.0, 60.0, 0.0):
+            monkeypatch.setattr(rest, "IDLE_SECONDS", idle_seconds)
+            await site._send("GET", "/ping", "alice", "a token", None)
+        await site.close()
+        await until(all_closed)
+    assert (asked, connections) == (3, 2)
+
+
+@pytest.mark.parametrize("port", ["99999", "abc", ""])
+async def test_an_address_that_is_none_is_refused(port: str, tmp_path: Path) -> None:
+    with pytest.raises(SiteRefused, match="An address is"):
+        async with opened(f"http://127.0.0.1:{port}" if port else "http://:6820", tmp_path):
+            pass
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 async def test_what_speaks_no_tls_was_sent_nothing(answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -161,10 +195,10 @@ async def test_what_speaks_no_tls_was_sent_nothing(answer: bytes) -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as plain:
         source = tokens.Signed(b"k" * 32)
-        rest = Rest(f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}", tokens.Tokens(source), "slurm", 5)
+        site = Rest(f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}", tokens.Tokens(source), "slurm", 5)
         with pytest.raises(Unavailable, match="can't be reached"):
-            await rest._send("POST", "/job/submit", "alice", "a token", {})
-        await rest.close()
+            await site._send("POST", "/job/submit", "alice", "a token", {})
+        await site.close()
 
 
 @pytest.mark.parametrize(

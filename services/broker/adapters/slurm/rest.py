@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import httpx
 import urllib3
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from caravan.kernel import clock
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
 from services.broker.adapters.slurm.dialect import Dialect, dialects
 from services.broker.adapters.slurm.errors import Answer, faults
@@ -23,13 +24,31 @@ from services.broker.adapters.slurm.tokens import Tokens
 
 CONNECT_SECONDS: Final = 5.0
 CONNECTIONS: Final = 16
+IDLE_SECONDS: Final = 5.0
+"""For which a connection is used again."""
 BAD_TOKEN: Final = frozenset({401, 511})
 NOT_SENT: Final = (NewConnectionError, ConnectTimeoutError)
 CALLER: Final = re.compile(rb'"source"\s*:\s*"[^"]*"')
 """The address of our connection, which an answer repeats."""
 
 
-class _Secure(HTTPSConnection):
+class _Connection(HTTPConnection):
+    """Asked nothing once it was idle: a firewall between may have forgotten it, and slurmrestd may be closing it."""
+
+    _used_at = float("-inf")
+
+    def getresponse(self) -> Any:
+        try:
+            return super().getresponse()
+        finally:
+            self._used_at = clock.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and clock.monotonic() - self._used_at < IDLE_SECONDS
+
+
+class _Secure(_Connection, HTTPSConnection):
     """Nothing was sent where TLS fails as it connects: urllib3 has one error for that and for what breaks later."""
 
     def connect(self) -> None:
@@ -57,8 +76,7 @@ class Rest:
             retries=False,
             **({"ssl_context": httpx.create_ssl_context()} if at.scheme == "https" else {}),
         )
-        if at.scheme == "https":
-            self._pool.ConnectionCls = _Secure
+        self._pool.ConnectionCls = _Secure if at.scheme == "https" else _Connection
         self._threads = Threads(CONNECTIONS, "slurmrestd")
 
     async def close(self) -> None:

@@ -2,15 +2,28 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from caravan.contracts.base import Count, Model, Positive
 from caravan.contracts.ids import AcceleratorId
 
+
+def _reachable(address: str) -> str:
+    """Raises PydanticCustomError: no host, or a port that is none."""
+    try:
+        if parse_url(address).host:
+            return address
+    except LocationParseError:
+        pass
+    raise PydanticCustomError("url", "An address is http:// or https://, a host and, if need be, a port up to 65535")
+
+
 Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00%]*$", max_length=2048)]
 """Slurm expands `%` in paths of output."""
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$", max_length=500)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$", max_length=500), AfterValidator(_reachable)]
 UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.\-]{0,31}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")]
 """A name at Slurm: a partition, an account, a QOS, a reservation, a cluster."""
