@@ -11,7 +11,8 @@ no other package than the standard library. Open `cluster.py` first, then `insta
 By hand: `python3 -m tests.backends.slurm up FOLDER [RELEASE …]`, and `down FOLDER`.
 """
 
+from tests.backends.shelf import LeftOut
 from tests.backends.slurm.cluster import Cluster
-from tests.backends.slurm.installed import RELEASES, LeftOut, Release, must_run
+from tests.backends.slurm.installed import RELEASES, Release, must_run
 
 __all__ = ["RELEASES", "Cluster", "LeftOut", "Release", "must_run"]

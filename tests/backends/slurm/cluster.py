@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.backends.shelf import LeftOut
 from tests.backends.slurm import configuration
-from tests.backends.slurm.installed import LeftOut, Release, installed
+from tests.backends.slurm.installed import Release, installed
 
 CHECKOUT = Path(__file__).parents[3]
 END_SECONDS = 30

@@ -4,10 +4,11 @@ Four virtual nodes of 32 cores and 62.5 GiB: n1 and n2 with 8 H100 each (`gres/g
 (`gres/npu:ascend910b`). Partitions: `batch` has all nodes and is the default, `gpu` and `npu` have theirs, `short` ends after 5 minutes.
 """
 
-import random
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
+
+from tests.backends.ports import free_ports
 
 HOST = "slurm"
 NODES = ("n1", "n2", "n3", "n4")
@@ -38,23 +39,10 @@ class Ports:
     rest: int
     nodes: tuple[int, ...]
 
-
-def free_ports() -> Ports:
-    """Neighbouring ports that nothing listens on, below those that the kernel gives to outgoing connections."""
-    while True:
-        first = random.randrange(12_000, 30_000)
-        ports = range(first, first + 3 + len(NODES))
-        if all(map(_free, ports)):
-            return Ports(ports[0], ports[1], ports[2], tuple(ports[3:]))
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as tried:
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    @classmethod
+    def free(cls) -> Self:
+        controller, accounting, rest, *nodes = free_ports(3 + len(NODES))
+        return cls(controller, accounting, rest, tuple(nodes))
 
 
 def slurmrestd(port: int) -> str:

@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import pytest
 
+from tests.backends.shelf import LeftOut
 from tests.backends.slurm.cluster import Cluster, running
-from tests.backends.slurm.installed import RELEASES, LeftOut, Release, must_run
+from tests.backends.slurm.installed import RELEASES, Release, must_run
 
 LEFT_OUT = "left out: "
 

@@ -1,24 +1,18 @@
 """Slurm installed: a Debian of each release in a folder of CARAVAN_CACHE (~/.cache/caravan).
 
-A folder is made once for what goes into it (suite, architecture, recipe) and never written again: clusters mount it read-only. So
-it's safe to share between checkouts, and to remove when no cluster runs. Making one needs root and apt: debootstrap is installed when
-it's missing, and the mirror is the one that this machine's apt uses for Debian.
+A folder is made for what goes into it: suite, architecture, recipe (see `shelf.py`); clusters mount it read-only. Making one needs
+root and apt: debootstrap is installed when it's missing, and the mirror is the one that this machine's apt uses for Debian.
 """
 
-import fcntl
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class LeftOut(Exception):
-    """A release that can't be set up here; the message says which, and why."""
+from tests.backends.shelf import CONTAINED, LeftOut, kept, shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +78,13 @@ apt-get clean
 rm -rf /var/lib/apt/lists/* /var/lib/mysql/* /var/log/*.log /etc/munge/munge.key /etc/apt/apt.conf.d/machine
 """
 
-# What a step mounts or starts goes with its namespaces, and they go with this process.
-CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
-
 
 def installed(release: Release) -> Path:
     """The folder with the release's Debian, made when it isn't there yet. Raises LeftOut."""
     if os.geteuid() != 0:
         raise LeftOut(f"Slurm {release.name}: only root can start it")
-    shelf = _cache() / "slurm"
     inputs = f"{release.suite} {platform.machine()} {recipe(release)}"
-    folder = shelf / f"{release.suite}-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}"
-    if not folder.exists():
-        shelf.mkdir(parents=True, exist_ok=True)
-        with (shelf / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                _make(release, folder)
-    return folder
+    return kept(shelf("slurm"), release.suite, inputs, lambda root: _make(release, root))
 
 
 def recipe(release: Release) -> str:
@@ -109,18 +92,10 @@ def recipe(release: Release) -> str:
     return SLURM + APPTAINER * release.apptainer + CRUN * release.bundles + CLEAN
 
 
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CARAVAN_CACHE") or Path(home) / "caravan")
-
-
-def _make(release: Release, folder: Path) -> None:
-    for left in folder.parent.glob(".fresh.*"):  # by a process that was killed: we hold the lock
-        shutil.rmtree(left)
-    log = folder.parent / f"{release.suite}.log"
-    with tempfile.TemporaryDirectory(prefix=".fresh.", dir=folder.parent) as fresh, log.open("w") as out:
+def _make(release: Release, root: Path) -> None:
+    log = shelf("slurm") / f"{release.suite}.log"
+    with log.open("w") as out:
         try:
-            root = Path(fresh) / "root"
             mirror = _debian()
             apt = _says("apt-config", "dump", *APT_SETTINGS)
             proxy = dict(re.findall(r'^Acquire::(http)::Proxy "(.+)";$', apt, re.MULTILINE))
@@ -137,7 +112,6 @@ def _make(release: Release, folder: Path) -> None:
                 subprocess.run([*CONTAINED, *command], env=environment, check=True, stdout=out, stderr=out)
         except (OSError, subprocess.CalledProcessError) as fault:
             raise LeftOut(f"Slurm {release.name}: {fault.__class__.__name__} while installing it; see {log}") from fault
-        root.rename(folder)
 
 
 def _debian() -> str:

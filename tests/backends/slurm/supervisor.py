@@ -58,7 +58,7 @@ class Supervisor:
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, changes: Mapping[str, str]) -> configuration.Ports:
-        ports = configuration.free_ports()
+        ports = configuration.Ports.free()
         self._lay_out()
         self._configure(ports, changes)
         self._daemon("munged", "munge", "munged --foreground --key-file=/run/munge/key --seed-file=/run/munge/seed")
