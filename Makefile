@@ -54,13 +54,15 @@ serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
 openapi: setup ## write openapi/*.json from the code
 	$(DEV) -m scripts.openapi
 
-backends: ## start PostgreSQL and Slurm (each release) to develop against, and print how to reach them; `make clean` ends them
+backends: ## start PostgreSQL, Slurm (each release) and Kubernetes to develop against, and print how to reach them; `make clean` ends them
 	@mkdir -p $(BACKENDS) && tests/backends/postgres/up.sh $(BACKENDS)/postgres
 	@$(PYTHON) -m tests.backends.slurm up $(BACKENDS)/slurm
+	@$(PYTHON) -m tests.backends.kubernetes up $(BACKENDS)/kubernetes
 
 clean: ## remove what make made for this checkout (CARAVAN_CACHE, data/ and demo-out/ stay)
 	tests/backends/postgres/down.sh $(BACKENDS)/postgres
 	$(PYTHON) -m tests.backends.slurm down $(BACKENDS)/slurm
+	$(PYTHON) -m tests.backends.kubernetes down $(BACKENDS)/kubernetes
 	rm -rf .venv .venv-run $(BACKENDS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
 		.hypothesis .schemathesis
 	find caravan services bench scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,13 @@ from hypothesis import HealthCheck, settings
 from bench import bytecode
 from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
 
-pytest_plugins = ["pytester", "tests.census", "tests.sharing", "tests.backends.slurm.fixtures"]
+pytest_plugins = [
+    "pytester",
+    "tests.census",
+    "tests.sharing",
+    "tests.backends.kubernetes.fixtures",
+    "tests.backends.slurm.fixtures",
+]
 
 # a machine under load is slow without being wrong
 settings.register_profile(
