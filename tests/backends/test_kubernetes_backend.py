@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from tests.backends.kubernetes import Cluster, must_run, running
 from tests.backends.kubernetes.client import JOBS, PODS, client, job
-from tests.backends.kubernetes.cluster import CHECKOUT, up
+from tests.backends.kubernetes.cluster import CHECKOUT, down, up
 from tests.backends.kubernetes.configuration import GPU, NODE
 from tests.backends.kubernetes.fakes import EXIT, RUN, TAINT
 from tests.backends.kubernetes.fixtures import or_left_out
@@ -321,6 +322,18 @@ def traces(folder: str, number: int) -> dict[str, list[str]]:
         "folder": [folder] * Path(folder).exists(),
     }
     return {what: seen for what, seen in found.items() if seen}
+
+
+def test_what_a_cluster_left_that_was_killed_goes_when_it_is_taken_down(broken: Cluster) -> None:
+    its = below(broken.pid)
+    supervisor = os.pidfd_open(broken.pid)
+    signal.pidfd_send_signal(supervisor, signal.SIGKILL)
+    assert select.select([supervisor], [], [], 30)[0]
+    os.close(supervisor)
+    assert its.isdisjoint(processes())
+    assert {"links", "groups", "folder"} == traces(broken.folder, broken.number).keys()
+    down(broken.folder)
+    assert traces(broken.folder, broken.number) == {}
 
 
 def test_a_cluster_ends_with_the_process_that_started_it(kubernetes: Cluster) -> None:

@@ -20,11 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.backends.kubernetes import configuration, fakes, queueing
+from tests.backends.kubernetes import configuration, fakes, outside, queueing
 from tests.backends.kubernetes.configuration import ADMIN
 from tests.backends.kubernetes.containers import Container, note_end, recorded
 from tests.backends.kubernetes.installed import KUBERNETES, KUEUE, KWOK, RUNTIME, Module, installed, version
-from tests.backends.kubernetes.outside import address
 from tests.backends.shelf import LeftOut
 
 CHECKOUT = Path(__file__).parents[3]
@@ -36,6 +35,8 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """Of all that runs in a cluster, containers apart."""
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 ALWAYS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "node")
+BUSYBOX = "bin/busybox"
+"""In a cluster's folder."""
 MERGE = "application/merge-patch+json"
 
 Json = Any
@@ -166,7 +167,7 @@ class Cluster:
     def start(self, daemon: str) -> None:
         """Start again what `stop` ended: it is ready when this returns. Raises Fault."""
         began = datetime.now(UTC).replace(microsecond=0)
-        command = configuration.commands(Path(self.folder), self.ports, address(self.number))[daemon]
+        command = configuration.commands(Path(self.folder), self.ports, outside.address(self.number))[daemon]
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "setsid", "--fork"]
         environment = {**ENVIRONMENT, "HOME": self.folder}
         with self._log(daemon).open("ab") as out:
@@ -268,6 +269,8 @@ def down(folder: str) -> None:
         finally:
             os.close(supervisor)
     if Path(folder, "pid").exists():  # what a killed one left
+        if Path(folder, BUSYBOX).exists():
+            outside.sweep(Path(folder, BUSYBOX))
         shutil.rmtree(folder)
 
 

@@ -16,51 +16,19 @@ GROUPS = Path("/sys/fs/cgroup")
 END_SECONDS = 10
 
 
-class Outside:
-    def __init__(self, busybox: Path) -> None:
-        self._busybox = busybox
-        self._held = socket.socket(socket.AF_UNIX)
-        self.number = next(filter(self._hold, NUMBERS))
-        self.address = address(self.number)
-        self.bridge = f"caravan{self.number}"
-        self.group = group(self.number)
-
-    def make(self) -> None:
-        self.remove()
-        self._ip("link", "add", self.bridge, "type", "bridge")
-        self._ip("addr", "add", f"{self.address}/24", "dev", self.bridge)
-        self._ip("link", "set", self.bridge, "up")
-        for hierarchy in _hierarchies():
-            made = hierarchy / self.group
-            made.mkdir()
-            for share in ("cpuset.cpus", "cpuset.mems"):  # a new group has none
-                if (hierarchy / share).exists():
-                    (made / share).write_text((hierarchy / share).read_text())
-
-    def remove(self) -> None:
-        """All processes of the cluster have ended."""
-        if Path("/sys/class/net", self.bridge).exists():
-            self._ip("link", "delete", self.bridge)
-        for group in groups(self.number):
-            for folder, _, _ in os.walk(group, topdown=False):
-                _remove_group(Path(folder))
-
-    def _hold(self, number: int) -> bool:
-        try:
-            self._held.bind(f"\0caravan-kubernetes-{number}")
-        except OSError as fault:
-            if fault.errno != errno.EADDRINUSE:
-                raise
-            return False
-        return True
-
-    def _ip(self, *arguments: str) -> None:
-        subprocess.run([self._busybox, "ip", *arguments], check=True)
+def take() -> tuple[int, socket.socket]:
+    """A number that nobody else has until the socket closes."""
+    return next((number, held) for number in NUMBERS if (held := _hold(number)))
 
 
 def address(number: int) -> str:
     """The node's in the cluster of that number: its pods' gateway, which has the other 255 of its subnet for them."""
     return f"10.89.{number}.1"
+
+
+def bridge(number: int) -> str:
+    """The link's name."""
+    return f"caravan{number}"
 
 
 def group(number: int) -> str:
@@ -71,6 +39,58 @@ def group(number: int) -> str:
 def groups(number: int) -> list[Path]:
     """A cluster's control group in each hierarchy that has it: runc makes it in that of cgroups v2 too, where v1 is used."""
     return list(GROUPS.glob(f"*/{group(number)}"))
+
+
+def make(number: int, busybox: Path) -> None:
+    """To be called by who has the number."""
+    remove(number, busybox)
+    _ip(busybox, "link", "add", bridge(number), "type", "bridge")
+    _ip(busybox, "addr", "add", f"{address(number)}/24", "dev", bridge(number))
+    _ip(busybox, "link", "set", bridge(number), "up")
+    for hierarchy in _hierarchies():
+        made = hierarchy / group(number)
+        made.mkdir()
+        for share in ("cpuset.cpus", "cpuset.mems"):  # a new group has none
+            if (hierarchy / share).exists():
+                (made / share).write_text((hierarchy / share).read_text())
+
+
+def remove(number: int, busybox: Path) -> None:
+    """To be called by who has the number, when all processes of the cluster have ended."""
+    if _link(number).exists():
+        _ip(busybox, "link", "delete", bridge(number))
+    for top in groups(number):
+        for folder, _, _ in os.walk(top, topdown=False):
+            _remove_group(Path(folder))
+
+
+def sweep(busybox: Path) -> None:
+    """Remove what killed holders left, whatever their numbers were."""
+    for number in NUMBERS:
+        if (groups(number) or _link(number).exists()) and (held := _hold(number)):
+            with held:
+                remove(number, busybox)
+
+
+def _hold(number: int) -> socket.socket | None:
+    """None when someone else has it."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0caravan-kubernetes-{number}")
+    except OSError as fault:
+        held.close()
+        if fault.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return held
+
+
+def _link(number: int) -> Path:
+    return Path("/sys/class/net", bridge(number))
+
+
+def _ip(busybox: Path, *arguments: str) -> None:
+    subprocess.run([busybox, "ip", *arguments], check=True)
 
 
 def _hierarchies() -> list[Path]:

@@ -16,10 +16,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.backends.kubernetes import configuration
-from tests.backends.kubernetes.cluster import Cluster
+from tests.backends.kubernetes import configuration, outside
+from tests.backends.kubernetes.cluster import BUSYBOX, Cluster
 from tests.backends.kubernetes.image import image
-from tests.backends.kubernetes.outside import Outside
 
 HERE = Path(__file__).parent
 
@@ -39,14 +38,15 @@ def lay_out(folder: Path, ports: configuration.Ports, programs: list[str]) -> No
         (folder / "users" / user).write_text(configuration.kubeconfig(url, authority, token))
 
 
-def lay_out_node(folder: Path, outside: Outside) -> None:
+def lay_out_node(folder: Path, number: int) -> None:
     node = folder / "node"
     for name in ("containers", "net.d"):
         (node / name).mkdir(parents=True)
-    for name, content in configuration.node_files(folder, outside.bridge, outside.group, outside.address).items():
+    names = outside.bridge(number), outside.group(number), outside.address(number)
+    for name, content in configuration.node_files(folder, *names).items():
         (node / name).write_text(content)
     (node / "runc").symlink_to(HERE / "runc.sh")
-    (node / "image.tar").write_bytes(image(folder / "bin/busybox"))
+    (node / "image.tar").write_bytes(image(folder / BUSYBOX))
 
 
 def certify(keys: Path) -> None:
@@ -67,13 +67,13 @@ def keep(*, stays: bool) -> None:
             pass
 
 
-def end(folder: Path, outside: Outside) -> None:
+def end(folder: Path, number: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)  # every process of this namespace, and no other: we are its first
     while children():
         os.waitpid(-1, 0)
-    outside.remove()
+    outside.remove(number, folder / BUSYBOX)
     os.chdir("/")
     shutil.rmtree(folder)
 
@@ -96,18 +96,19 @@ def main() -> None:
     os.chdir(folder)
     Path("pid").write_text(str(pid))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    outside = Outside(folder / "bin/busybox")
+    number, held = outside.take()
     try:
         ports = configuration.Ports.free()
         lay_out(folder, ports, asked["programs"])
-        lay_out_node(folder, outside)
-        outside.make()
-        print(json.dumps(asdict(Cluster(str(folder), pid, outside.number, ports))), flush=True)
+        lay_out_node(folder, number)
+        outside.make(number, folder / BUSYBOX)
+        print(json.dumps(asdict(Cluster(str(folder), pid, number, ports))), flush=True)
         keep(stays=asked["stays"])
     except (OSError, subprocess.SubprocessError) as fault:
         print(f"{type(fault).__name__}: {fault}", flush=True)
     finally:
-        end(folder, outside)
+        end(folder, number)
+        held.close()
 
 
 if __name__ == "__main__":
