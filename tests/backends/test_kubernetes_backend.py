@@ -37,6 +37,14 @@ SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net
 """What a node sets for its whole machine."""
 
 
+def settings() -> dict[str, str]:
+    return {setting: Path("/proc/sys", setting).read_text() for setting in SETTINGS}
+
+
+BEFORE = settings()
+"""As they were before any cluster of this run."""
+
+
 async def pods_of(http: httpx.AsyncClient, name: str) -> list[dict[str, Any]]:
     return list(ok(await http.get(PODS, params={"labelSelector": f"batch.kubernetes.io/job-name={name}"}))["items"])
 
@@ -308,10 +316,6 @@ def links(number: int | None = None) -> set[str]:
     return {it.name for it in devices if number is None or bridge in (it.name, (it / "master").resolve().name)}
 
 
-def settings() -> dict[str, str]:
-    return {setting: Path("/proc/sys", setting).read_text() for setting in SETTINGS}
-
-
 def traces(folder: str, number: int) -> dict[str, list[str]]:
     """What there is of a cluster on this machine, processes apart."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -361,7 +365,6 @@ async def test_a_cluster_started_by_hand_stays_until_it_is_taken_down_and_leaves
         return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
 
     folder = str(tmp_path / "kubernetes")
-    before = settings()
     try:
         said = by_hand("up", folder)
         assert said and by_hand("up", folder) == said
@@ -376,7 +379,7 @@ async def test_a_cluster_started_by_hand_stays_until_it_is_taken_down_and_leaves
         by_hand("down", folder)
     assert traces(folder, cluster.number) == {}
     assert links().isdisjoint(hanging) and its.isdisjoint(processes())
-    assert settings() == before
+    assert settings() == BEFORE
 
 
 def test_kubernetes_may_not_be_left_out_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:

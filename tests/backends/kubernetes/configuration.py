@@ -33,7 +33,7 @@ H100 = "NVIDIA-H100-80GB-HBM3"
 FAKE = "caravan.test/fake"
 """Labels and taints the nodes that kwok plays."""
 KUBELET_PORT = 10250
-NODE_LOST_SECONDS = 20
+NODE_LOST_SECONDS = 15
 """After so long without its word a node isn't ready (Kubernetes' own default is 50)."""
 
 # One for whatever serves: the apiserver, which also asks the kubelet with it, and Kueue.
