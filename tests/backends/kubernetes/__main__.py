@@ -15,7 +15,9 @@ def main() -> int:
     try:
         match sys.argv[1:]:
             case ["up", folder]:
-                print(json.dumps(asdict(cluster.up(folder))))
+                started = cluster.up(folder)
+                reached = {"version": started.version, "url": started.url, "kubeconfig": started.kubeconfig()}
+                print(json.dumps({**reached, **asdict(started)}))
             case ["down", folder]:
                 cluster.down(folder)
             case ["build"]:

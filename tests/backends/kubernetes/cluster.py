@@ -51,7 +51,7 @@ class Cluster:
     """See `configuration.py` for its users and its node."""
 
     folder: str
-    """`log` has what each daemon says, `users` a kubeconfig for each user."""
+    """Its `log` has what each daemon says."""
     pid: int
     """The process with which everything of the cluster ends."""
     number: int
@@ -76,6 +76,10 @@ class Cluster:
     def token(self, user: str = ADMIN) -> str:
         with Path(self.folder, "keys/tokens.csv").open(newline="") as tokens:
             return next(token for token, name, *_ in csv.reader(tokens) if name == user)
+
+    def kubeconfig(self, user: str = ADMIN) -> str:
+        """The file for `user`."""
+        return f"{self.folder}/users/{user}"
 
     def headers(self, user: str = ADMIN) -> dict[str, str]:
         """What the apiserver wants of a request."""
