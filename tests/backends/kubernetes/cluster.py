@@ -1,7 +1,6 @@
 """A running cluster as a test sees it, and how one is started and ended."""
 
 import csv
-import functools
 import json
 import os
 import select
@@ -190,8 +189,12 @@ class Cluster:
                 return bool(self._etcd("range", {"key": "AA==", "count_only": True}))
             case "kube-apiserver":
                 return self._well(f"{self.url}/readyz")
-            case "kube-controller-manager":  # a pod needs it
-                return bool(self.ask("GET", "/api/v1/namespaces/default/serviceaccounts/default"))
+            case "kube-controller-manager":
+                well = self._well(f"https://127.0.0.1:{self.ports.controllers}/healthz")
+                # no pod is taken before it has made that
+                return well and bool(self.ask("GET", "/api/v1/namespaces/default/serviceaccounts/default"))
+            case "kube-scheduler":
+                return self._well(f"https://127.0.0.1:{self.ports.scheduler}/healthz")
             case "node":
                 return _true(self.ask("GET", f"/api/v1/nodes/{configuration.NODE}"), "Ready", began)
             case "kueue":
@@ -348,7 +351,6 @@ def _answers(holds: Callable[[], object]) -> object:
         return False
 
 
-@functools.cache
 def _opener(authority: Path) -> urllib.request.OpenerDirector:
     """Asks the server itself, whatever proxies the environment names."""
     context = ssl.create_default_context(cafile=authority)

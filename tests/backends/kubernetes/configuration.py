@@ -102,7 +102,12 @@ def commands(folder: Path, ports: Ports, address: str) -> dict[str, list[str]]:
     def asks_as(user: str) -> dict[str, object]:
         return dict.fromkeys(("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"), users / user)
 
-    loopback = {"bind-address": "127.0.0.1", "cert-dir": keys, "profiling": "false"}
+    served = {
+        "bind-address": "127.0.0.1",
+        "tls-cert-file": keys / "server.crt",
+        "tls-private-key-file": keys / "server.key",
+        "profiling": "false",
+    }
     quick = {"leader-elect": "false", "kube-api-qps": 500, "kube-api-burst": 1000}
     return {
         "etcd": _command(
@@ -124,13 +129,11 @@ def commands(folder: Path, ports: Ports, address: str) -> dict[str, list[str]]:
             folder,
             "kube-apiserver",
             {
-                **loopback,
+                **served,
                 "etcd-servers": etcd,
                 "secure-port": ports.api,
                 "endpoint-reconciler-type": "none",  # it would have loopback be an endpoint, which is refused
                 "service-cluster-ip-range": "10.96.0.0/16",
-                "tls-cert-file": keys / "server.crt",
-                "tls-private-key-file": keys / "server.key",
                 "client-ca-file": keys / "authority.crt",
                 "token-auth-file": keys / "tokens.csv",
                 "authorization-mode": "Node,RBAC",
@@ -148,7 +151,7 @@ def commands(folder: Path, ports: Ports, address: str) -> dict[str, list[str]]:
             folder,
             "kube-controller-manager",
             {
-                **loopback,
+                **served,
                 **quick,
                 **asks_as("system:kube-controller-manager"),
                 "secure-port": ports.controllers,
@@ -161,7 +164,7 @@ def commands(folder: Path, ports: Ports, address: str) -> dict[str, list[str]]:
         "kube-scheduler": _command(
             folder,
             "kube-scheduler",
-            {**loopback, **quick, **asks_as("system:kube-scheduler"), "secure-port": ports.scheduler},
+            {**served, **quick, **asks_as("system:kube-scheduler"), "secure-port": ports.scheduler},
         ),
         "node": [
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
