@@ -165,6 +165,7 @@ class Cluster:
             for process in processes:
                 os.close(process)
         if daemon == "node":
+            outside.empty(self.number)
             note_end(Path(self.folder, "node"), datetime.now(UTC))
 
     def start(self, daemon: str) -> None:
