@@ -1,0 +1,58 @@
+"""The Kubernetes adapter: jobs as Jobs of a centre's cluster, by its API server (1.29 or newer).
+
+Owns what is said to the API server and how its answers are read. A submission is a suspended Job, named by the tag, in the namespace
+of its tenant; it is released by a patch, and ended by a deletion of which its pods are a part. How things stand comes from one watch
+of Jobs and one of pods for the whole site: no Job is ever asked for by itself to see how it does.
+
+**What keeps a record until it was read.** Each pod has our finalizer (`caravan/usage`): whoever deletes it, also hours after the last
+agent, its container's times and exit code stay until the broker has closed its books. Then the agent takes it off, with a pod that is
+being deleted as with any other, so a namespace that is deleted is gone moments after its last run was billed. A centre that lets the
+platform go for good takes them off itself:
+`kubectl get pods -A -l caravan/site -o name` says where, and
+`kubectl patch POD -n NAMESPACE --type=json -p '[{"op": "remove", "path": "/metadata/finalizers"}]'` frees each one.
+
+Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
+looked at), `known.py`, `ends.py` and `runs.py` (what that means).
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from pydantic import ValidationError
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.offerings import AdapterDescriptor
+from caravan.contracts.spec import Resources
+from services.broker.adapters.kubernetes.backend import open_site
+from services.broker.adapters.kubernetes.grant import grant
+from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant
+from services.broker.adapters.port import Backend, SiteContext
+
+
+class KubernetesAdapter:
+    descriptor = AdapterDescriptor(
+        name="kubernetes",
+        version="1",
+        site_settings=Settings.model_json_schema(),
+        tenant_settings=Tenant.model_json_schema(),
+        target=Target.model_json_schema(),
+        capabilities=("accelerators", "arrays", "container", "logs", "memory_limit"),
+        books_lag_seconds=120,
+    )
+
+    def grant(self, resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
+        return grant(resources, target, settings)
+
+    def images(self, settings: Mapping[str, Any]) -> Sequence[str] | None:
+        """As the port has it. None of settings that are wrong, too: `grant` says what is."""
+        try:
+            return Settings.model_validate(dict(settings)).images
+        except ValidationError:
+            return None
+
+    def open(self, context: SiteContext) -> AbstractAsyncContextManager[Backend]:
+        return open_site(context)
+
+
+adapter = KubernetesAdapter()

@@ -1,0 +1,40 @@
+"""What is asked of the API server to change a Job and its pods. Pure.
+
+Each names the uid of what it means: who bears its name by then isn't touched. Where a site's queue decides what may start (Kueue owns
+`suspend`), `release` is what differs.
+"""
+
+from typing import Any
+
+from services.broker.adapters.kubernetes.reference import KEPT, RELEASED, SITE, Reference
+
+
+def release(reference: Reference) -> dict[str, Any]:
+    """A merge patch of the Job. It changes nothing of what was released before."""
+    return {"metadata": {"uid": reference.uid, "labels": {RELEASED: "true"}}, "spec": {"suspend": False}}
+
+
+def delete(reference: Reference, version: int | None = None) -> dict[str, Any]:
+    """The body of a DELETE of the Job. Its pods go with it: over REST they would be left running without a word. `version`: only if
+    the Job hasn't changed since."""
+    only = {"uid": reference.uid} | ({} if version is None else {"resourceVersion": str(version)})
+    return {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background", "preconditions": only}
+
+
+def forget(reference: Reference, seconds: int) -> dict[str, Any]:
+    """A merge patch of the Job: it is no longer watched, and Kubernetes itself deletes it, and all that is its, after so many seconds."""
+    return {
+        "metadata": {"uid": reference.uid, "labels": {SITE: None}},
+        "spec": {"ttlSecondsAfterFinished": seconds},
+    }
+
+
+def forget_pod(uid: str) -> dict[str, Any]:
+    """A strategic merge patch of a pod: its record may go. Other finalizers stay."""
+    return {"metadata": {"uid": uid, "labels": {SITE: None}, "$deleteFromPrimitiveList/finalizers": [KEPT]}}
+
+
+def end_pod(uid: str) -> dict[str, Any]:
+    """A merge patch of a pod that waits for what it will never get: the kubelet ends it, and it stays with what it waited for. Of a
+    pod's spec nothing but its time limit can be changed, and that only be lowered."""
+    return {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}}

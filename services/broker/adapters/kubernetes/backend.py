@@ -1,0 +1,364 @@
+"""The port's Backend over one cluster's API server."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from caravan.contracts.dispatch import Submission
+from caravan.contracts.offerings import InventoryItem
+from caravan.kernel import clock
+from caravan.kernel.logs import get_logger
+from services.broker.adapters.kubernetes import acts, health, inventory, manifest, records
+from services.broker.adapters.kubernetes.connection import connect
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
+from services.broker.adapters.kubernetes.inventory import Node
+from services.broker.adapters.kubernetes.known import Known, Submissions
+from services.broker.adapters.kubernetes.logs import Window
+from services.broker.adapters.kubernetes.records import Pod
+from services.broker.adapters.kubernetes.reference import JOB_UID, SITE, Reference
+from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest
+from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
+from services.broker.adapters.kubernetes.watch import Watch
+from services.broker.adapters.port import (
+    BackendError,
+    LogBytes,
+    NotSeen,
+    OutcomeUnknown,
+    Rejected,
+    Seen,
+    SiteContext,
+    SiteRefused,
+    Staged,
+    Unavailable,
+)
+
+log = get_logger(__name__)
+
+JOBS: Final = "apis/batch/v1/jobs"
+PODS: Final = "api/v1/pods"
+EVENTS: Final = "api/v1/events"
+NO_PODS: Final = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"}
+"""Events by which the Job controller says that it can't make pods: nothing else does."""
+NODES_SECONDS: Final = 60.0
+"""How long the site's nodes are believed when a job is checked against them."""
+STUCK_SECONDS: Final = 1.0
+"""Between looks for pods that wait for what they will never get."""
+AT_ONCE: Final = 8
+
+
+class KubernetesBackend:
+    """One cluster. Several of them, also in several processes, may work on it at once."""
+
+    def __init__(self, site: str, settings: Settings, devices: Devices, rest: Rest) -> None:
+        self._site = site
+        self._settings = settings
+        self._devices = devices
+        self._rest = rest
+        self._submissions = Submissions()
+        ours = {"labelSelector": f"{SITE}={site}"}
+        self._jobs = Watch(rest, JOBS, ours, self._take_job, self._submissions.keep_jobs)
+        self._pods = Watch(rest, PODS, ours, self._take_pod, self._keep_pods)
+        self._events = Watch(rest, EVENTS, NO_PODS, self._take_event, lambda uids, version: None)
+        self._nodes: tuple[Node, ...] = ()
+        self._nodes_at = float("-inf")
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for one in (self._jobs, self._pods, self._events):
+                tasks.create_task(one.run())
+            tasks.create_task(self._end_stuck())
+
+    async def _end_stuck(self) -> None:
+        """End pods whose image can't be had, or whose container can't be made, once they have waited for that long enough."""
+        since: dict[str, float] = {}
+        while True:
+            at = clock.monotonic()
+            stuck = {pod.uid: pod for pod in self._submissions.stuck()}
+            since = {uid: since.get(uid, at) for uid in stuck}
+            for uid, pod in stuck.items():
+                if at - since[uid] >= self._settings.image_seconds:
+                    try:
+                        await self._patch_pod(pod, acts.end_pod(uid), MERGE)
+                    except BackendError as error:
+                        log.warning("kubernetes_pod_not_ended", site=self._site, pod=pod.name, reason=str(error))
+            await asyncio.sleep(STUCK_SECONDS)
+
+    def _take_job(self, kind: str, content: Mapping[str, Any]) -> None:
+        self._submissions.take_job(records.job(content), gone=kind == "DELETED")
+
+    def _take_pod(self, kind: str, content: Mapping[str, Any]) -> None:
+        self._submissions.take_pod(records.pod(content), gone=kind == "DELETED", second=self._rest.second)
+
+    def _keep_pods(self, uids: Collection[str], version: int) -> None:
+        self._submissions.keep_pods(uids, version, self._rest.second)
+
+    def _take_event(self, kind: str, content: Mapping[str, Any]) -> None:
+        if kind != "DELETED":
+            self._submissions.take_complaint(records.complaint(content))
+
+    async def inventory(self) -> tuple[InventoryItem, ...]:
+        return inventory.items(await self._read_nodes())
+
+    async def probe(self) -> tuple[str, ...]:
+        asked_at, before = clock.monotonic(), clock.to_seconds(clock.now())
+        second = await self._rest.now()
+        took, after = clock.monotonic() - asked_at, clock.to_seconds(clock.now())
+        # how long the answer took is no skew
+        ahead = second - min(max(second, before), after)
+        watches = (one.fault for one in (self._jobs, self._pods, self._events))
+        return health.faults(took, ahead, await self._read_nodes(), watches)
+
+    async def now(self) -> datetime:
+        return clock.from_seconds(await self._rest.now())
+
+    async def stage(self, submission: Submission) -> str:
+        """The Job first, which owns the ConfigMap: whatever is left behind goes with it."""
+        try:
+            tenant = Tenant.model_validate(submission.tenant_settings)
+            target = Target.model_validate(submission.target)
+        except ValidationError as error:
+            raise Rejected(f"the mapping of the tenant or the offering's target is wrong: {said(error)}") from error
+        nonce = secrets.token_hex(4)
+        body = manifest.job(submission, nonce, self._site, self._settings, tenant, self._devices)
+        await self._check(submission, target)
+        path = f"apis/batch/v1/namespaces/{tenant.namespace}/jobs"
+        answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
+        if answer.is_a(GONE):
+            raise Rejected(f"the tenant's namespace {tenant.namespace} isn't there: the centre has to make it")
+        if answer.failed is not None:
+            raise answer.failed.of_act()
+        with _readable():
+            job = records.job(answer.content)
+        await self._write_files(submission, job.reference)
+        self._submissions.take_job(job)
+        return str(job.reference)
+
+    async def _write_files(self, submission: Submission, reference: Reference) -> None:
+        files = manifest.files(submission, reference)
+        if files is None:
+            return
+        answer = await self._rest.act("POST", f"api/v1/namespaces/{reference.namespace}/configmaps", files)
+        if answer.failed is not None and not answer.is_a(CONFLICT):
+            raise answer.failed.of_act()
+
+    async def _check(self, submission: Submission, target: Target) -> None:
+        """What Kubernetes would take now and never start. Raises Rejected, Unavailable."""
+        if clock.monotonic() - self._nodes_at >= NODES_SECONDS:
+            await self._read_nodes()
+        grant = submission.grant
+        device = self._devices.get(grant.accelerator) if grant.accelerator and grant.accelerators else None
+        named = str(device) if device is not None else None
+        reason = inventory.why_not(grant, named, target.node_selector, self._nodes)
+        if reason is not None:
+            raise Rejected(reason)
+
+    async def _read_nodes(self) -> tuple[Node, ...]:
+        content = (await self._rest.read("api/v1/nodes")).read()
+        with _readable():
+            self._nodes = tuple(inventory.node(item, self._devices) for item in content["items"])
+        self._nodes_at = clock.monotonic()
+        return self._nodes
+
+    async def release(self, reference: str) -> None:
+        ours = Reference.parse(reference)
+        if ours is None or self._submissions.dropped(ours):
+            raise Rejected("there is no such submission, or it was discarded")
+        known = self._submissions.get(ours)
+        if known is not None and known.gone:
+            raise Rejected("it was cancelled before it was released")
+        if known is not None and known.job is not None and known.job.released:
+            return
+        answer = await self._rest.act("PATCH", _job(ours), acts.release(ours), MERGE)
+        # 422: another Job has its name
+        if answer.is_a(GONE, INVALID, CONFLICT):
+            raise Rejected("there is no such submission, or it was cancelled before it was released")
+        if answer.failed is not None:
+            raise answer.failed.of_act()
+        with _readable():
+            self._submissions.take_job(records.job(answer.content))
+
+    async def cancel(self, reference: str) -> None:
+        ours = Reference.parse(reference)
+        if ours is None or self._submissions.dropped(ours):
+            return
+        known = self._submissions.get(ours)
+        if known is None or known.job is None:
+            known = await self._read(ours)
+        if known.over:
+            return
+        await self._delete(ours, None)
+
+    async def discard(self, reference: str) -> None:
+        """Nobody releases what wasn't committed. What is staged by a look at it is deleted only if nothing of it has changed since."""
+        ours = Reference.parse(reference)
+        if ours is None or self._submissions.dropped(ours):
+            return
+        known = await self._read(ours)
+        if known.job is not None and not known.gone:
+            if known.released:
+                return
+            await self._delete(ours, known.job.version)
+        elif known.released:
+            return
+        self._submissions.drop(ours)
+
+    async def _delete(self, ours: Reference, version: int | None) -> None:
+        """Raises Unavailable, OutcomeUnknown: also where it has changed, or has another's uid."""
+        answer = await self._rest.act("DELETE", _job(ours), acts.delete(ours, version))
+        if answer.is_a(CONFLICT):
+            known = await self._read(ours)
+            if not known.gone:
+                raise OutcomeUnknown("the Job changed while it was being deleted")
+        else:
+            _done(answer, GONE)
+        self._submissions.lose_job(ours)
+
+    async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+        await asyncio.gather(self._jobs.ready(), self._pods.ready())
+        return dict(zip(references, await asyncio.gather(*map(self._observe, references)), strict=True))
+
+    async def _observe(self, reference: str) -> Seen | NotSeen:
+        ours = Reference.parse(reference)
+        if ours is None or self._submissions.dropped(ours):
+            return NotSeen(True, "there is no such submission")
+        known = self._submissions.get(ours)
+        if known is None or (known.job is None and not known.gone):
+            known = await self._read(ours)
+        if known.wants_pods:
+            await self._read_pods(ours, known)
+        return known.seen(ours, self._pods.second, self._devices, self._settings.grace_seconds)
+
+    async def _read(self, ours: Reference) -> Known:
+        """What isn't known from the watches: staged elsewhere a moment ago, or gone. Raises Unavailable."""
+        answer = await self._in_turn(self._rest.read(_job(ours)))
+        if not answer.is_a(GONE):
+            content = answer.read()
+            with _readable():
+                job = records.job(content)
+            if job.reference == ours and job.site == self._site:
+                self._submissions.take_job(job)
+                return self._submissions.of(ours)
+        known = self._submissions.get(ours) or Known()
+        known.gone = True
+        await self._read_pods(ours, known)
+        return self._submissions.get(ours) or known
+
+    async def _read_pods(self, ours: Reference, known: Known) -> None:
+        for pod in await self._list_pods(ours):
+            self._submissions.take_pod(pod)
+        known.pods_read = True
+        if known.gone and known.pods:
+            self._submissions.lose_job(ours)
+
+    async def _list_pods(self, ours: Reference) -> list[Pod]:
+        """Raises Unavailable."""
+        path = f"api/v1/namespaces/{ours.namespace}/pods"
+        answer = await self._in_turn(self._rest.read(path, labelSelector=f"{JOB_UID}={ours.uid}"))
+        content = answer.read()
+        with _readable():
+            return [records.pod(item) for item in content["items"]]
+
+    async def changed(self, since: float | None) -> Sequence[str] | None:
+        changed = self._submissions.changed()
+        return None if since is None else changed
+
+    async def staged(self) -> Sequence[Staged]:
+        await self._jobs.ready()
+        return self._submissions.staged()
+
+    async def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
+        """The kubelet keeps one log of both: all of it is stdout here, and stderr is empty."""
+        ours = Reference.parse(reference)
+        if ours is None or stream not in ("stdout", "stderr"):
+            raise FileNotFoundError(f"no {stream} of {reference}")
+        known = self._submissions.get(ours)
+        pods = [*known.pods.values()] if known is not None else await self._list_pods(ours)
+        mine = [pod for pod in pods if pod.index == index and pod.started is not None]
+        if not mine:
+            raise FileNotFoundError(f"no output of {reference} yet")
+        last = max(mine, key=lambda pod: pod.started or 0)
+        if stream == "stderr":
+            return LogBytes(b"", 0, 0, last.ended)
+        window = Window(offset, limit)
+        try:
+            async with self._rest.stream(f"{_pod(last)}/log", self._settings.timeout_seconds) as response:
+                async for chunk in response.aiter_bytes():
+                    window.feed(chunk)
+        except Refusal as refusal:
+            # 400: its container is still being made; 404: the pod is gone, and its output with it
+            if refusal.failed.status in (400, GONE):
+                raise FileNotFoundError(f"no output of {reference}") from refusal
+            raise
+        return window.read(ended=last.ended)
+
+    async def forget(self, reference: str) -> None:
+        """The finalizers of its pods go. What has ended by itself stays, unwatched, with its output for a while, and what was cancelled
+        goes at once."""
+        ours = Reference.parse(reference)
+        if ours is None or self._submissions.dropped(ours):
+            return
+        answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, self._settings.keep_output_seconds), MERGE)
+        _done(answer, GONE, INVALID, CONFLICT)
+        pods = await self._list_pods(ours)
+        await asyncio.gather(*(self._patch_pod(pod, acts.forget_pod(pod.uid), STRATEGIC) for pod in pods))
+        self._submissions.drop(ours)
+
+    async def _patch_pod(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
+        """Of a pod that is gone nothing is changed. Raises Unavailable, OutcomeUnknown."""
+        answer = await self._in_turn(self._rest.act("PATCH", _pod(pod), patch, kind))
+        _done(answer, GONE, INVALID, CONFLICT)
+
+    async def _in_turn(self, asked: Awaitable[Any]) -> Any:
+        async with self._slots:
+            return await asked
+
+
+def _job(reference: Reference) -> str:
+    return f"apis/batch/v1/namespaces/{reference.namespace}/jobs/{reference.name}"
+
+
+def _pod(pod: Pod) -> str:
+    return f"api/v1/namespaces/{pod.job.namespace}/pods/{pod.name}"
+
+
+def _done(answer: Answer, *fine: int) -> None:
+    """Of an act that can't be about the job's own faults. Raises Unavailable, OutcomeUnknown."""
+    if answer.failed is not None and not answer.is_a(*fine):
+        error = answer.failed.of_act()
+        raise Unavailable(str(error)) if isinstance(error, Rejected) else error
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Inside, what an answer holds is read. Raises Unavailable: it has another form than Kubernetes gives it."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"the API server's answer can't be read: {type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def open_site(context: SiteContext) -> AsyncIterator[KubernetesBackend]:
+    """Check the settings and the secrets; the cluster itself may be away. Raises SiteRefused."""
+    try:
+        settings = Settings.model_validate(dict(context.settings))
+    except ValidationError as error:
+        raise SiteRefused(f"the site's settings are wrong: {said(error)}") from error
+    rest = Rest(await asyncio.to_thread(connect, settings, context))
+    devices = Devices(context.accelerators, settings.model_labels, settings.slices)
+    backend = KubernetesBackend(context.site, settings, devices, rest)
+    watching = asyncio.create_task(backend.watch(), name=f"watch:{context.site}")
+    try:
+        yield backend
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+        await rest.close()

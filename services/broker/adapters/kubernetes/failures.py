@@ -1,0 +1,58 @@
+"""What the API server's refusals mean to the port: from a status code and its Status object. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.broker.adapters.port import BackendError, OutcomeUnknown, Rejected, Unavailable
+
+GONE: Final = 404
+CONFLICT: Final = 409
+EXPIRED: Final = 410
+INVALID: Final = 422
+REFUSED: Final = frozenset({400, 413, 422})
+"""It said no, and will again."""
+LATER: Final = frozenset({401, 429})
+"""It was not even looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that isn't 2xx."""
+
+    status: int
+    words: str
+
+    def of_read(self) -> Unavailable:
+        return Unavailable(self._said)
+
+    def of_act(self) -> BackendError:
+        """For what may have changed something. 404 and 409 mean something else to each act, and are for it to read first."""
+        if self.status == 403:
+            return self._forbidden()
+        if self.status in REFUSED:
+            return Rejected(self.words)
+        if self.status in LATER:
+            return Unavailable(self._said)
+        return OutcomeUnknown(self._said)
+
+    def _forbidden(self) -> BackendError:
+        """By a webhook or another admission plugin it is about the job. A quota may have room later. What is left is about our own
+        rights: the centre can grant them, and the words name its users."""
+        if "exceeded quota" in self.words:
+            return Unavailable(self.words)
+        if "denied the request" in self.words or "violates PodSecurity" in self.words:
+            return Rejected(self.words)
+        return Unavailable(self._said)
+
+    @property
+    def _said(self) -> str:
+        return f"the API server answers with status {self.status}: {self.words}"
+
+
+def failure(status: int, content: Any) -> Failure:
+    """`content`: the answer's JSON, None of what isn't any (a proxy's page). A 401 is said in our words: it says nothing itself."""
+    if status == 401:
+        return Failure(status, "it doesn't take the site's credentials")
+    told = content.get("message") if isinstance(content, Mapping) and content.get("kind") == "Status" else None
+    return Failure(status, str(told) if told else "it gives no reason")

@@ -1,0 +1,42 @@
+"""What Kubernetes allocates to, and how long it lets run, one array task. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.spec import Resources
+from services.broker.adapters.kubernetes.settings import Settings, Target, said
+from services.broker.adapters.port import Rejected
+
+LIMIT_CHECK_SECONDS: Final = 10
+"""The kubelet looks at its pods' time limits each second, later when it is busy."""
+
+
+def grant(resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
+    """One pod with just what was asked: its requests are its limits. It may run for all of the time limit that wasn't spent on its
+    image, and for the grace after it.
+
+    Raises Rejected: it asks for several nodes; or what the centre wrote is wrong.
+    """
+    try:
+        site = Settings.model_validate(dict(settings))
+        Target.model_validate(dict(target))
+    except ValidationError as error:
+        raise Rejected(f"the site's settings or the offering's target are wrong: {said(error)}") from error
+    if resources.nodes != 1:
+        raise Rejected(f"a job has one node here: {resources.nodes} can't be had")
+    return Grant(
+        nodes=1,
+        cpus=resources.cpus_per_node,
+        memory_mib=resources.memory_mib_per_node,
+        accelerators=resources.accelerators_per_node,
+        accelerator=resources.accelerator,
+        max_seconds=limit_seconds(resources, site) + LIMIT_CHECK_SECONDS + site.grace_seconds,
+    )
+
+
+def limit_seconds(resources: Resources, site: Settings) -> int:
+    """The time limit that the pod gets."""
+    return resources.walltime_seconds + site.start_seconds

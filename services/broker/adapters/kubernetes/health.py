@@ -1,0 +1,49 @@
+"""What is wrong at a cluster that can be asked. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from services.broker.adapters.kubernetes.inventory import Node
+
+SLOW_SECONDS: Final = 2.0
+SKEW_SECONDS: Final = (5, 60, 3600)
+"""It is told by the largest of these that it is over: the same trouble has the same words, and is news once."""
+
+
+def faults(
+    seconds: float, ahead_seconds: int, nodes: Sequence[Node], watches: Iterable[Exception | None]
+) -> tuple[str, ...]:
+    """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind."""
+    return (
+        *_slow(seconds),
+        *_skew(ahead_seconds),
+        *_nodes(nodes),
+        *(_watch(fault) for fault in watches if fault is not None),
+    )
+
+
+def _slow(seconds: float) -> list[str]:
+    if seconds < SLOW_SECONDS:
+        return []
+    return [
+        f"API 服务器响应缓慢（超过 {SLOW_SECONDS:.0f} 秒） the API server takes more than {SLOW_SECONDS:.0f} s to answer"
+    ]
+
+
+def _skew(ahead: int) -> list[str]:
+    """Times of runs are by the cluster's clock, and prices by the calendar."""
+    told = [seconds for seconds in SKEW_SECONDS if seconds <= abs(ahead)]
+    if not told:
+        return []
+    chinese, english = ("快", "ahead of") if ahead > 0 else ("慢", "behind")
+    return [f"集群时钟比平台{chinese} {told[-1]} 秒以上 its clock is {told[-1]} s or more {english} the platform's"]
+
+
+def _nodes(nodes: Sequence[Node]) -> list[str]:
+    if nodes and all(one.out for one in nodes):
+        return ["没有节点可以运行作业 none of its nodes takes jobs"]
+    return [] if nodes else ["集群没有节点 the cluster has no nodes"]
+
+
+def _watch(fault: Exception) -> str:
+    return f"无法监视集群 the cluster can't be watched: {fault}"

@@ -1,0 +1,189 @@
+"""What is known of the site's submissions, and how each stands by that. Decisions only: what asks the API server is `watch.py`."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes import reasons
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.records import Complaint, Job, Pod
+from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.kubernetes.runs import run_seen
+from services.broker.adapters.port import NotSeen, RunSeen, Seen, Staged
+
+
+@dataclass(eq=False)
+class Known:
+    """A submission: its Job, as it was last when it is gone, and its pods."""
+
+    job: Job | None = None
+    gone: bool = False
+    """There is no such Job any more."""
+    pods: dict[str, Pod] = field(default_factory=dict)
+    complaint: str = ""
+    """Why no pods of it are made."""
+    pods_read: bool = False
+    """Since no more of them can come, all were read."""
+
+    @property
+    def released(self) -> bool:
+        return bool(self.pods) or (self.job is not None and (self.job.released or not self.job.suspended))
+
+    @property
+    def over(self) -> bool:
+        """No more pods of it can come."""
+        return self.gone or (self.job is not None and (self.job.deleted or self.job.finished is not None))
+
+    @property
+    def wants_pods(self) -> bool:
+        """Pods are missing that its Job speaks of, or nothing says that none are: what is known of Jobs and of pods comes by two ways,
+        and the one may be behind."""
+        if not self.over or self.pods_read or not self.released:
+            return False
+        complete = self.job is not None and not self.gone and self.job.finished is not None
+        return not complete or sum(pod.ended for pod in self.pods.values()) < (self.job.pods if self.job else 0)
+
+    def seen(self, reference: Reference, second: int, devices: Devices, grace_seconds: int) -> Seen | NotSeen:
+        """`second`: the cluster's clock, up to which all of it is known."""
+        if self.job is None and not self.pods:
+            return NotSeen(True, "the cluster has no such Job, and no pods of it")
+        runs = sorted(self._runs(second, devices, grace_seconds), key=lambda run: (run.index, run.started_at))
+        ended = self.over and not self.wants_pods and all(pod.ended for pod in self.pods.values())
+        running = any(run.ended_at is None for run in runs)
+        return Seen(
+            reference=str(reference),
+            released=self.released,
+            queued=self.released and not ended and not running,
+            ended=ended,
+            runs=tuple(runs),
+            seen_at=clock.from_seconds(second),
+            detail="" if ended or running else self._why(),
+        )
+
+    def _runs(self, second: int, devices: Devices, grace_seconds: int) -> Iterable[RunSeen]:
+        told = (run_seen(pod, second, devices, grace_seconds) for pod in self.pods.values())
+        return (run for run in told if run is not None)
+
+    def _why(self) -> str:
+        """Why nothing of it runs."""
+        for pod in self.pods.values():
+            if pod.unschedulable:
+                return reasons.plain("Unschedulable", pod.unschedulable)
+            if pod.waits in reasons.BROKEN:
+                return reasons.plain(pod.waits, pod.said)
+        if self.pods:
+            return reasons.plain("Starting")
+        if self.job is not None and self.job.released and self.job.suspended:
+            return reasons.plain("Suspended")
+        return reasons.refused(self.complaint) if self.complaint else ""
+
+
+GONE_KEPT: Final = 10_000
+"""Of submissions that were let go it is known that nothing is to be seen, whatever is heard of them late."""
+
+
+class Submissions:
+    """All of one site, by the uids of their Jobs. What is told of them may come late, doubled, or in another order."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Known] = {}
+        self._references: dict[str, Reference] = {}
+        self._changed: set[str] = set()
+        self._dropped: dict[str, None] = {}
+        """In the order in which they went."""
+
+    def get(self, reference: Reference) -> Known | None:
+        return self._known.get(reference.uid)
+
+    def of(self, reference: Reference) -> Known:
+        self._references[reference.uid] = reference
+        return self._known.setdefault(reference.uid, Known())
+
+    def dropped(self, reference: Reference) -> bool:
+        return reference.uid in self._dropped
+
+    def drop(self, reference: Reference) -> None:
+        """Nothing is to be seen of it any more: it was discarded or forgotten."""
+        self._dropped[reference.uid] = None
+        if len(self._dropped) > GONE_KEPT:
+            del self._dropped[next(iter(self._dropped))]
+        self._known.pop(reference.uid, None)
+        self._references.pop(reference.uid, None)
+        self._changed.discard(str(reference))
+
+    def changed(self) -> list[str]:
+        """References of what has changed since the last call."""
+        told, self._changed = self._changed, set()
+        return [*told]
+
+    def staged(self) -> list[Staged]:
+        """What waits to be released."""
+        jobs = [known.job for known in self._known.values() if known.job is not None and not known.released]
+        return [
+            Staged(job.tag, str(job.reference), clock.from_seconds(job.created))
+            for job in jobs
+            if not self._known[job.reference.uid].over
+        ]
+
+    def take_job(self, job: Job, *, gone: bool = False) -> None:
+        if self.dropped(job.reference):
+            return
+        if not job.site:
+            self.drop(job.reference)
+            return
+        known = self.of(job.reference)
+        before = known.job
+        if before is None or job.version > before.version:
+            known.job = job
+            if before is None or replace(before, version=job.version) != job:
+                self._changed.add(str(job.reference))
+        if gone:
+            self.lose_job(job.reference)
+
+    def lose_job(self, reference: Reference) -> None:
+        """It is known to be gone."""
+        known = self.of(reference)
+        if not known.gone:
+            known.gone = True
+            self._changed.add(str(reference))
+
+    def keep_jobs(self, uids: Collection[str], version: int) -> None:
+        """These are all that there were at this version: what is older and isn't among them is gone."""
+        for uid, known in self._known.items():
+            if known.job is not None and uid not in uids and known.job.version <= version:
+                self.lose_job(self._references[uid])
+
+    def take_pod(self, pod: Pod, *, gone: bool = False, second: int = 0) -> None:
+        """`gone`: that was the last of it, at `second` or before."""
+        if self.dropped(pod.job) or not pod.site:
+            return
+        known = self.of(pod.job)
+        before = known.pods.get(pod.uid)
+        if before is not None and pod.version < before.version:
+            pod = before
+        if before is not None and before.ended and before.deleted is None:
+            # what had ended by itself wasn't ended by its deletion
+            pod = replace(pod, deleted=None)
+        if gone and not pod.ended:
+            pod = replace(pod, placed=False, deleted=second if pod.deleted is None else min(pod.deleted, second))
+        known.pods[pod.uid] = pod
+        if before is None or replace(before, version=pod.version) != pod:
+            self._changed.add(str(pod.job))
+
+    def keep_pods(self, uids: Collection[str], version: int, second: int) -> None:
+        """As `keep_jobs`."""
+        for known in self._known.values():
+            for pod in [pod for uid, pod in known.pods.items() if uid not in uids and pod.version <= version]:
+                self.take_pod(pod, gone=True, second=second)
+
+    def stuck(self) -> list[Pod]:
+        """Pods that may wait for ever."""
+        pods = (pod for known in self._known.values() for pod in known.pods.values())
+        return [pod for pod in pods if pod.waits in reasons.BROKEN and not pod.ended and pod.deleted is None]
+
+    def take_complaint(self, complaint: Complaint) -> None:
+        known = self._known.get(complaint.job)
+        if known is not None and known.complaint != complaint.words:
+            known.complaint = complaint.words
+            self._changed.add(str(self._references[complaint.job]))

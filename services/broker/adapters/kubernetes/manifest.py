@@ -1,0 +1,196 @@
+"""From a Submission to the objects that stage it: a suspended Job, and the ConfigMap with its script. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from caravan.contracts.dispatch import Submission
+from services.broker.adapters.kubernetes import script
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.grant import limit_seconds
+from services.broker.adapters.kubernetes.reference import INDEX, INDICES, JOB_UID, KEPT, SITE, TAG, Reference, ranges
+from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, Toleration
+from services.broker.adapters.port import Rejected
+
+RESERVED: Final = frozenset({"CARAVAN_ARRAY_INDEX", "CARAVAN_JOB_UID", "CARAVAN_SUBMISSION", "JOB_COMPLETION_INDEX"})
+"""Variables that say which task it is, whatever the job itself says of them."""
+INDICES_BYTES: Final = 65_536
+"""Each pod of an array carries them in an annotation; all annotations of an object have 256 KiB together."""
+
+
+def job(
+    submission: Submission, nonce: str, site: str, settings: Settings, tenant: Tenant, devices: Devices
+) -> dict[str, Any]:
+    """The body of `POST jobs`. `nonce`: 8 hexadecimal digits of this staging's own.
+
+    One pod for each index at a time: one that fails ends its index and no other (`backoffLimitPerIndex`), and is only replaced, if
+    somebody resumes what was suspended, once it has ended. The time limit is the pod's and not the Job's, which would delete the pod
+    with its log. Raises Rejected.
+    """
+    target = Target.model_validate(submission.target)
+    marks = {SITE: site, TAG: submission.tag}
+    indices = ranges(submission.indices)
+    if len(indices) > INDICES_BYTES:
+        raise Rejected("the array's indexes lie too far apart: as ranges they have more than 65,536 characters")
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": limit_seconds(submission.resources, settings),
+        "terminationGracePeriodSeconds": settings.grace_seconds,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": target.pod_security,
+        "volumes": [_work(tenant)],
+        "containers": [_container(submission, nonce, settings, tenant, target, devices)],
+    }
+    if submission.script is not None:
+        files = {"name": _name(submission, nonce), "defaultMode": 0o444}
+        spec["volumes"].append({"name": "job", "configMap": files})
+    selector = target.node_selector | _selector(submission, devices)
+    wanted = {
+        "nodeSelector": selector,
+        "tolerations": [toleration(one) for one in target.tolerations],
+        "priorityClassName": target.priority_class,
+        "runtimeClassName": target.runtime_class,
+        "serviceAccountName": target.service_account,
+        "imagePullSecrets": [{"name": name} for name in target.image_pull_secrets],
+    }
+    spec |= {name: value for name, value in wanted.items() if value}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": _name(submission, nonce),
+            "namespace": tenant.namespace,
+            "labels": marks,
+            "annotations": {INDICES: indices, "caravan/job": submission.job, "caravan/name": submission.name},
+        },
+        "spec": {
+            "suspend": True,
+            "completionMode": "Indexed",
+            "completions": len(submission.indices),
+            "parallelism": min(submission.max_parallel, len(submission.indices)),
+            "backoffLimitPerIndex": 0,
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": {"labels": marks, "annotations": {INDICES: indices}, "finalizers": [KEPT]},
+                "spec": spec,
+            },
+        },
+    }
+
+
+def files(submission: Submission, reference: Reference) -> dict[str, Any] | None:
+    """The body of `POST configmaps`: the script of a Job that is there already, and goes with it. None: it has none."""
+    if submission.script is None:
+        return None
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": reference.name, "uid": reference.uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": reference.name, "namespace": reference.namespace, "ownerReferences": [owner]},
+        "data": {
+            "run": script.wrapper(submission.script, ranges(submission.indices)),
+            "script": submission.script,
+        },
+    }
+
+
+def toleration(asked: Toleration) -> dict[str, str]:
+    return asked.model_dump(exclude_none=True)
+
+
+def escaped(text: str) -> str:
+    """As Kubernetes leaves it: `$(X)` of words and values is expanded, and `$$` is one `$`."""
+    return text.replace("$", "$$")
+
+
+def _name(submission: Submission, nonce: str) -> str:
+    return f"{submission.tag}-{nonce}"
+
+
+def _work(tenant: Tenant) -> dict[str, Any]:
+    if tenant.claim is None:
+        return {"name": "work", "emptyDir": {}}
+    return {"name": "work", "persistentVolumeClaim": {"claimName": tenant.claim}}
+
+
+def _container(
+    submission: Submission, nonce: str, settings: Settings, tenant: Tenant, target: Target, devices: Devices
+) -> dict[str, Any]:
+    resources = _resources(submission, devices)
+    mounts = [{"name": "work", "mountPath": script.WORK}]
+    environment = [
+        *_where(submission, f"{tenant.namespace}/{_name(submission, nonce)}"),
+        *({"name": name, "value": escaped(value)} for name, value in _environment(submission).items()),
+    ]
+    shared = {
+        "name": "task",
+        "workingDir": script.WORK,
+        "env": environment,
+        "resources": {"requests": resources, "limits": resources},
+        "securityContext": target.container_security,
+    }
+    if submission.container is None:
+        image = target.image or settings.image
+        if image is None:
+            raise Rejected("neither the offering nor the site says which image scripts run in")
+        mounts.append({"name": "job", "mountPath": script.FOLDER})
+        return {**shared, "image": image, "command": ["/bin/sh", f"{script.FOLDER}/run"], "volumeMounts": mounts}
+    if settings.images is None or not submission.container.among(settings.images):
+        raise Rejected("the site's settings don't have containers of this image run")
+    words = {"command": submission.container.command, "args": submission.container.args}
+    image = submission.container.image.removeprefix("docker://")
+    said = {name: [escaped(word) for word in told] for name, told in words.items() if told}
+    return {**shared, "image": image, **said, "volumeMounts": mounts}
+
+
+def _where(submission: Submission, job: str) -> list[dict[str, Any]]:
+    """Which task this is. The wrapper of a script says itself which index of the array it has; a container has no wrapper."""
+    told: list[dict[str, Any]] = [
+        {"name": "CARAVAN_JOB_UID", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID}']"}}},
+        {"name": "CARAVAN_SUBMISSION", "value": f"{job}/$(CARAVAN_JOB_UID)"},
+    ]
+    if submission.container is None:
+        return told
+    indices = tuple(sorted(submission.indices))
+    if len(indices) == 1:
+        return [*told, {"name": "CARAVAN_ARRAY_INDEX", "value": str(indices[0])}]
+    if indices != tuple(range(len(indices))):
+        raise Rejected("an array of containers begins at 0 and leaves no index out here")
+    place = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
+    return [*told, {"name": "CARAVAN_ARRAY_INDEX", "valueFrom": place}]
+
+
+def _environment(submission: Submission) -> Mapping[str, str]:
+    return {
+        "HOME": script.WORK,
+        **{name: value for name, value in submission.environment.items() if name not in RESERVED},
+        "CARAVAN_JOB": submission.job,
+        "CARAVAN_ATTEMPT": submission.attempt,
+        "CARAVAN_JOB_NAME": submission.name,
+        "CARAVAN_CPUS": str(submission.grant.cpus),
+        "CARAVAN_TASKS": str(submission.resources.tasks_per_node),
+        "CARAVAN_MEMORY_MIB": str(submission.grant.memory_mib),
+        "CARAVAN_WALLTIME_SECONDS": str(submission.resources.walltime_seconds),
+    }
+
+
+def _resources(submission: Submission, devices: Devices) -> dict[str, str]:
+    """What is asked for is what is allowed: nothing is shared with others, and nothing is billed that wasn't held."""
+    grant = submission.grant
+    asked = {"cpu": str(grant.cpus), "memory": f"{grant.memory_mib}Mi"}
+    if not grant.accelerators:
+        return asked
+    kind = grant.accelerator
+    if kind is None or devices.get(kind) is None:
+        raise Rejected(f"the site doesn't say what its cluster calls the accelerator {kind}")
+    return asked | {name: str(count) for name, count in devices.resources(kind, grant.accelerators).items()}
+
+
+def _selector(submission: Submission, devices: Devices) -> dict[str, str]:
+    kind = submission.grant.accelerator
+    if not submission.grant.accelerators or kind is None:
+        return {}
+    try:
+        return devices.selector(kind)
+    except KeyError as missing:
+        raise Rejected(f"the site doesn't say which label of a node names the model of {missing}") from None

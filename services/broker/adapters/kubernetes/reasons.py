@@ -1,0 +1,33 @@
+"""Why Kubernetes lets a job wait, in plain words of both languages; the cluster's own words stay behind them. Pure."""
+
+from typing import Final
+
+WORDS: Final[dict[str, tuple[str, str]]] = {
+    "Unschedulable": ("等待空闲资源", "waiting for free resources"),
+    "Quota": ("已达到命名空间的资源配额", "the namespace's quota is reached"),
+    "FailedCreate": ("集群暂不接受该作业的容器组", "the cluster takes no pods of this job for now"),
+    "Suspended": ("被算力中心暂停", "suspended by the centre"),
+    "Starting": ("正在启动", "starting"),
+    "ErrImagePull": ("无法拉取镜像，正在重试", "its image can't be pulled, and is tried again"),
+    "ImagePullBackOff": ("无法拉取镜像，正在重试", "its image can't be pulled, and is tried again"),
+    "ErrImageNeverPull": ("节点上没有该镜像", "its image isn't on the node, and must not be pulled"),
+    "InvalidImageName": ("镜像名称无效", "the name of its image is not valid"),
+    "CreateContainerConfigError": ("容器配置有误", "its container is configured wrongly"),
+    "CreateContainerError": ("无法创建容器", "its container can't be made"),
+}
+"""A word of Kubernetes', or ours for a case without one -> Chinese, English."""
+BROKEN: Final = frozenset({
+    "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError",
+})  # fmt: skip
+"""Why a container that waits may do so for ever."""
+
+
+def plain(word: str, said: str = "") -> str:
+    """`等待空闲资源 waiting for free resources (0/1 nodes are available…)`."""
+    chinese, english = WORDS[word]
+    return f"{chinese} {english} ({said})" if said else f"{chinese} {english}"
+
+
+def refused(said: str) -> str:
+    """Why the Job controller can't make pods."""
+    return plain("Quota" if "exceeded quota" in said else "FailedCreate", said)

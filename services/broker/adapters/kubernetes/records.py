@@ -1,0 +1,199 @@
+"""Jobs, pods and events as the API server has them, cut down to what is asked of them here. Pure.
+
+All reading raises KeyError, TypeError, ValueError or AttributeError of what has another form. Times are epoch seconds.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from lightkube.utils.quantity import parse_quantity
+
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes.reference import (
+    INDEX,
+    INDICES,
+    JOB_NAME,
+    JOB_UID,
+    RELEASED,
+    SITE,
+    TAG,
+    Reference,
+    index_at,
+)
+
+BEFORE_TIME: Final = 86_400
+"""The kubelet writes 1970 for what it doesn't know: of a container that never started, when it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    reference: Reference
+    version: int
+    """Of the object: a higher one is newer."""
+    tag: str
+    site: str
+    """Empty once it was forgotten."""
+    created: int
+    suspended: bool
+    released: bool
+    finished: str | None
+    """`Complete` or `Failed`. FailureTarget and SuccessCriteriaMet come before these, while pods still end."""
+    reason: str
+    deleted: bool
+    """It goes once others have done what they do first (a foreground deletion)."""
+    pods: int
+    """How many pods of it there are or were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    uid: str
+    name: str
+    version: int
+    job: Reference
+    site: str
+    index: int
+    """Of the array."""
+    placed: bool
+    """On a node."""
+    phase: str
+    reason: str
+    message: str
+    disrupted: str
+    """Why the cluster took it away: the reason of DisruptionTarget."""
+    unschedulable: str
+    """The scheduler's words."""
+    deleted: int | None
+    """When it is gone at the latest."""
+    waits: str
+    """Why its container doesn't run yet: `ImagePullBackOff`."""
+    started: int | None
+    finished: int | None
+    """Of its container; started is None where it never ran, also if it is finished."""
+    exit_code: int | None
+    end: str
+    """The kubelet's word for the container's end: `OOMKilled`."""
+    said: str
+    """Of the container that waits or has ended."""
+    lost: int | None
+    """When its node or the cluster took it for lost, where nobody says when its container ended."""
+    script: bool
+    requests: tuple[tuple[str, int], ...]
+    selector: tuple[tuple[str, str], ...]
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it runs or will run."""
+        over = self.finished is not None or self.phase in ("Succeeded", "Failed")
+        return over or (self.deleted is not None and not self.placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """An event: why the Job controller can't make pods of a Job."""
+
+    job: str
+    words: str
+
+
+def job(content: Mapping[str, Any]) -> Job:
+    meta, spec, status = content["metadata"], content["spec"], content.get("status") or {}
+    labels = meta.get("labels") or {}
+    finished = [one for one in status.get("conditions") or () if one["type"] in ("Complete", "Failed") and _true(one)]
+    return Job(
+        reference=Reference(meta["namespace"], meta["name"], meta["uid"]),
+        version=int(meta["resourceVersion"]),
+        tag=labels.get(TAG, ""),
+        site=labels.get(SITE, ""),
+        created=_second(meta["creationTimestamp"]),
+        suspended=bool(spec.get("suspend")),
+        released=RELEASED in labels,
+        finished=finished[0]["type"] if finished else None,
+        reason=finished[0].get("reason") or "" if finished else "",
+        deleted="deletionTimestamp" in meta,
+        pods=sum(int(status.get(name) or 0) for name in ("active", "succeeded", "failed", "terminating")),
+    )
+
+
+def pod(content: Mapping[str, Any]) -> Pod:
+    meta, spec, status = content["metadata"], content["spec"], content.get("status") or {}
+    labels, conditions = meta["labels"], {one["type"]: one for one in status.get("conditions") or ()}
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    state = container.get("state") or {}
+    waiting, running, ended = state.get("waiting") or {}, state.get("running") or {}, state.get("terminated") or {}
+    started = _known(running.get("startedAt") or ended.get("startedAt"))
+    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    return Pod(
+        uid=meta["uid"],
+        name=meta["name"],
+        version=int(meta["resourceVersion"]),
+        job=Reference(meta["namespace"], labels[JOB_NAME], labels[JOB_UID]),
+        site=labels.get(SITE, ""),
+        index=index_at(int(labels[INDEX]), meta["annotations"][INDICES]),
+        placed=bool(spec.get("nodeName")),
+        phase=status.get("phase") or "",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        disrupted=disrupted.get("reason") or "" if _true(disrupted) else "",
+        unschedulable=scheduled.get("message") or "" if scheduled.get("reason") == "Unschedulable" else "",
+        deleted=_second(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
+        waits=waiting.get("reason") or "",
+        started=started,
+        finished=_known(ended.get("finishedAt")),
+        exit_code=ended.get("exitCode"),
+        end=ended.get("reason") or "",
+        said=(waiting.get("message") or ended.get("message") or "").strip(),
+        lost=_lost(conditions),
+        script=any(volume["name"] == "job" for volume in spec.get("volumes") or ()),
+        requests=tuple(sorted(asked(spec["containers"][0]["resources"].get("requests") or {}).items())),
+        selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
+    )
+
+
+def complaint(content: Mapping[str, Any]) -> Complaint:
+    return Complaint(content["involvedObject"]["uid"], content.get("message") or "")
+
+
+def asked(resources: Mapping[str, str]) -> dict[str, int]:
+    """Of a pod: CPUs and memory, in MiB, rounded up, and whole numbers of all else."""
+    return {name: math.ceil(_amount(name, text)) for name, text in resources.items()}
+
+
+def had(resources: Mapping[str, str]) -> dict[str, int]:
+    """Of a node: the same rounded down."""
+    return {name: math.floor(_amount(name, text)) for name, text in resources.items()}
+
+
+def _amount(name: str, text: str) -> Decimal:
+    amount = parse_quantity(text)
+    if amount is None:
+        raise ValueError("a resource without a quantity")
+    return amount / 2**20 if name == "memory" else amount
+
+
+def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """The node's silence makes its pods not ready; the disruption comes minutes later."""
+    told = [
+        conditions.get("DisruptionTarget", {}),
+        {} if _true(conditions.get("Ready", {})) else conditions.get("Ready", {}),
+    ]
+    times = [_second(one["lastTransitionTime"]) for one in told if one.get("lastTransitionTime")]
+    return min(times) if times else None
+
+
+def _true(condition: Mapping[str, Any]) -> bool:
+    return condition.get("status") == "True"
+
+
+def _known(text: str | None) -> int | None:
+    second = _second(text) if text else 0
+    return second if second >= BEFORE_TIME else None
+
+
+def _second(text: str) -> int:
+    """RFC 3339, whole seconds."""
+    return clock.to_seconds(datetime.fromisoformat(text))

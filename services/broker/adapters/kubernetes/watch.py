@@ -1,0 +1,134 @@
+"""One kind of object at the API server, listed once and watched from there on: nothing is asked for again while nothing is missed.
+
+A watch is resumed by the version of what came last, whatever cut it; a version that is too old (410) has all listed anew.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from caravan.kernel.logs import get_logger
+from services.broker.adapters.kubernetes.failures import EXPIRED
+from services.broker.adapters.kubernetes.rest import Refusal, Rest
+from services.broker.adapters.port import Unavailable
+
+log = get_logger(__name__)
+
+PAGE: Final = "500"
+WATCH_SECONDS: Final = 20
+"""The server ends each watch after so long, with a bookmark: so a quiet one is known to be alive."""
+SILENT_SECONDS: Final = WATCH_SECONDS + 10.0
+"""A watch that has neither said anything nor ended by then is dead."""
+PAUSE_SOONEST_SECONDS: Final = 0.2
+PAUSE_LATEST_SECONDS: Final = 5.0
+FIRST_LIST_SECONDS: Final = 10.0
+"""How long a question waits for the first list."""
+
+Take = Callable[[str, Mapping[str, Any]], None]
+"""Of one object: ADDED, MODIFIED or DELETED, and how it is, or was at last."""
+Keep = Callable[[Collection[str], int], None]
+"""All uids that a list has, and its version: what is newer may be missing."""
+
+
+class Expired(Exception):
+    """What came last is too long ago to go on from there."""
+
+
+class Watch:
+    """Of `path`, what `selector` (parameters of the request) names."""
+
+    def __init__(self, rest: Rest, path: str, selector: Mapping[str, str], take: Take, keep: Keep) -> None:
+        self._rest = rest
+        self._path = path
+        self._selector = dict(selector)
+        self._take = take
+        self._keep = keep
+        self._version: str | None = None
+        self._listed = asyncio.Event()
+        self.second = 0
+        """The server's clock up to which all of it is known: when the watch last said something, or ended in good order."""
+        self.fault: Unavailable | None = None
+        """Why it isn't being watched now."""
+
+    async def ready(self) -> None:
+        """Wait for the first list. Raises Unavailable: it doesn't come."""
+        try:
+            await asyncio.wait_for(self._listed.wait(), FIRST_LIST_SECONDS)
+        except TimeoutError:
+            raise self.fault or Unavailable(f"{self._path} was not listed yet") from None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = PAUSE_SOONEST_SECONDS
+        while True:
+            try:
+                if self._version is None:
+                    await self._list()
+                await self._follow()
+                self.fault, pause = None, PAUSE_SOONEST_SECONDS
+            except Expired:
+                log.info("kubernetes_watch_expired", path=self._path)
+                self._version = None
+            except Unavailable as error:
+                if self.fault is None:
+                    log.warning("kubernetes_watch_cut", path=self._path, reason=str(error))
+                self.fault = error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, PAUSE_LATEST_SECONDS)
+
+    async def _list(self) -> None:
+        """All pages are of one version. Raises Unavailable, Expired."""
+        uids: set[str] = set()
+        page: dict[str, str] = {}
+        while True:
+            answer = await self._rest.read(self._path, **self._selector, limit=PAGE, **page)
+            if answer.is_a(EXPIRED):
+                raise Expired
+            second, content = self._rest.second, answer.read()
+            for item in content["items"]:
+                self._one("ADDED", item)
+                uids.add(item["metadata"]["uid"])
+            if not content["metadata"].get("continue"):
+                break
+            page = {"continue": content["metadata"]["continue"]}
+        self._version, self.second, self.fault = content["metadata"]["resourceVersion"], second, None
+        self._keep(uids, int(self._version))
+        self._listed.set()
+
+    async def _follow(self) -> None:
+        """One watch. Raises Unavailable, Expired."""
+        how = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        try:
+            stream = self._rest.stream(
+                self._path, SILENT_SECONDS, **self._selector, **how, resourceVersion=self._version or ""
+            )
+            async with stream as response:
+                self.fault = None
+                async for line in response.aiter_lines():
+                    self._hear(json.loads(line))
+        except Refusal as refusal:
+            if refusal.failed.status == EXPIRED:
+                raise Expired from refusal
+            raise
+        except ValueError as error:
+            raise Unavailable(f"a watch says what can't be read: {type(error).__name__}") from error
+        self.second = self._rest.second
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        kind, content = event["type"], event["object"]
+        if kind == "ERROR":
+            if content.get("code") == EXPIRED:
+                raise Expired
+            raise Unavailable(f"a watch ended: {content.get('message')}")
+        if kind != "BOOKMARK":
+            self._one(kind, content)
+        self._version, self.second = content["metadata"]["resourceVersion"], self._rest.second
+
+    def _one(self, kind: str, content: Mapping[str, Any]) -> None:
+        """One object that can't be read doesn't keep others from being seen."""
+        try:
+            self._take(kind, content)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            name = content.get("metadata", {}).get("name")
+            log.error("kubernetes_object_unreadable", path=self._path, name=name, error=repr(error))

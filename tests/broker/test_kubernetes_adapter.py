@@ -1,0 +1,531 @@
+"""The pure parts of the Kubernetes adapter: what is asked for and granted, and what Jobs and pods mean."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Container
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes import acts, adapter, inventory, manifest, records
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.failures import failure
+from services.broker.adapters.kubernetes.known import Submissions
+from services.broker.adapters.kubernetes.logs import Window
+from services.broker.adapters.kubernetes.reference import Reference, index_at, ranges
+from services.broker.adapters.kubernetes.script import FOLDER, wrapper
+from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
+from services.broker.adapters.port import BackendError, NotSeen, OutcomeUnknown, Rejected, RunSeen, Seen, Unavailable
+from tests.broker.kubernetes_answers import (
+    CREATED,
+    ENDED,
+    H100,
+    MARK,
+    OURS,
+    SITE_SETTINGS,
+    STARTED,
+    at,
+    ended,
+    job,
+    node,
+    pod,
+    running,
+    submission,
+    waiting,
+)
+
+NOW = ENDED + 100
+GRACE = 30
+DEVICES = Devices(
+    {H100: "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3", "acc_910b": "huawei.com/Ascend910:910B3",
+        "acc_dcu": "hygon.com/dcu", "acc_slice": "nvidia.com/gpu:A10"},
+    MODEL_LABELS,
+    {"acc_slice": Slice(resource="nvidia.com/gpumem", amount=8000)},
+)  # fmt: skip
+
+
+def look(*pods: dict[str, Any], of: dict[str, Any] | None = None, gone: bool = False) -> Seen:
+    """How it stands once the watches have told of the Job (released by default) and these pods."""
+    found = Submissions()
+    found.take_job(records.job(of or job()), gone=gone)
+    for one in pods:
+        found.take_pod(records.pod(one))
+    return seen(found)
+
+
+def seen(found: Submissions) -> Seen:
+    known = found.get(OURS)
+    shown = known.seen(OURS, NOW, DEVICES, GRACE) if known else NotSeen(True)
+    assert isinstance(shown, Seen)
+    return shown
+
+
+def run(one: dict[str, Any]) -> RunSeen:
+    (found,) = look(one).runs
+    return found
+
+
+def made(**how: Any) -> dict[str, Any]:
+    asked = submission(**how)
+    return manifest.job(
+        asked,
+        "0a1b2c3d",
+        MARK,
+        Settings.model_validate(SITE_SETTINGS),
+        Tenant.model_validate(asked.tenant_settings),
+        DEVICES,
+    )
+
+
+def container(body: dict[str, Any]) -> dict[str, Any]:
+    (found,) = body["spec"]["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def variables(body: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in container(body)["env"]}
+
+
+def test_a_job_is_staged_suspended_and_a_failing_task_ends_no_other() -> None:
+    body = made(indices=(3, 1, 2))
+    assert body["metadata"]["name"] == OURS.name
+    spec = body["spec"]
+    assert (spec["suspend"], spec["completionMode"], spec["completions"], spec["parallelism"]) == (
+        True,
+        "Indexed",
+        3,
+        3,
+    )
+    assert (spec["backoffLimitPerIndex"], spec["podReplacementPolicy"]) == (0, "Failed")
+    template = spec["template"]["spec"]
+    assert (template["restartPolicy"], template["automountServiceAccountToken"]) == ("Never", False)
+    assert "activeDeadlineSeconds" not in spec
+    assert template["activeDeadlineSeconds"] == 60 + 120
+    assert (
+        container(body)["resources"]["requests"]
+        == container(body)["resources"]["limits"]
+        == {"cpu": "1", "memory": "256Mi"}
+    )
+
+
+def test_without_another_word_a_pod_is_of_the_profile_restricted() -> None:
+    template = made()["spec"]["template"]["spec"]
+    pods, inside = template["securityContext"], template["containers"][0]["securityContext"]
+    assert pods["runAsNonRoot"] and pods["runAsUser"] and pods["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert inside == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    asked = made(target={"pod_security": {"runAsUser": 7}, "container_security": {"privileged": True}})
+    assert asked["spec"]["template"]["spec"]["securityContext"] == {"runAsUser": 7}
+    assert container(asked)["securityContext"] == {"privileged": True}
+
+
+def test_what_the_offering_fixes_is_in_the_pod() -> None:
+    target = {
+        "image": "registry.test/lab:2", "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "priority_class": "low", "runtime_class": "kata", "service_account": "jobs", "image_pull_secrets": ["pull"],
+        "node_selector": {"zone": "a"},
+    }  # fmt: skip
+    body = made(target=target, tenant={"namespace": "acme", "claim": "data"}, accelerators_per_node=2, accelerator=H100)
+    template = body["spec"]["template"]["spec"]
+    assert container(body)["image"] == "registry.test/lab:2"
+    assert template["tolerations"] == target["tolerations"]
+    assert (template["priorityClassName"], template["runtimeClassName"], template["serviceAccountName"]) == (
+        "low",
+        "kata",
+        "jobs",
+    )
+    assert template["imagePullSecrets"] == [{"name": "pull"}]
+    assert template["nodeSelector"] == {"zone": "a", "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    assert container(body)["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert {"name": "work", "persistentVolumeClaim": {"claimName": "data"}} in template["volumes"]
+
+
+def test_a_share_of_a_card_asks_for_its_memory_too() -> None:
+    limits = container(made(accelerators_per_node=2, accelerator="acc_slice"))["resources"]["limits"]
+    assert (limits["nvidia.com/gpu"], limits["nvidia.com/gpumem"]) == ("2", "16000")
+    with pytest.raises(Rejected, match="acc_unknown"):
+        made(accelerators_per_node=1, accelerator="acc_unknown")
+
+
+@pytest.mark.parametrize("text", ["$(HOME)", "$$", "a$b", "${X}", "$((1+1))", 'it\'s "so"\n核时 🚀', ""])
+def test_words_and_values_arrive_as_they_are_given(text: str) -> None:
+    """Kubernetes makes `$` of `$$`, and leaves a single one only where nothing it knows follows."""
+    body = made(
+        environment={"X": text},
+        container=Container(image="docker://registry.test/a:1", command=("run", text), args=(text,)),
+    )
+    assert container(body)["command"][1].replace("$$", "$") == variables(body)["X"].replace("$$", "$") == text
+    assert container(body)["args"][0].count("$") == 2 * text.count("$")
+    assert container(body)["image"] == "registry.test/a:1"
+
+
+def test_no_variable_of_the_jobs_own_says_which_task_it_is() -> None:
+    body = made(environment={"JOB_COMPLETION_INDEX": "7", "CARAVAN_SUBMISSION": "x", "HOME": "/there"})
+    names = [one["name"] for one in container(body)["env"]]
+    assert "JOB_COMPLETION_INDEX" not in names
+    assert names.count("CARAVAN_SUBMISSION") == 1
+    assert variables(body)["HOME"] == "/there"
+
+
+def test_a_container_knows_its_index_where_kubernetes_can_tell_it() -> None:
+    image = Container(image="docker://registry.test/a:1")
+    assert variables(made(container=image, indices=(7,)))["CARAVAN_ARRAY_INDEX"] == "7"
+    whole = {one["name"]: one for one in container(made(container=image, indices=(2, 0, 1)))["env"]}
+    assert "job-completion-index" in whole["CARAVAN_ARRAY_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
+    with pytest.raises(Rejected, match="leaves no index out"):
+        made(container=image, indices=(1, 3))
+
+
+def test_an_image_that_the_site_does_not_name_is_rejected() -> None:
+    with pytest.raises(Rejected, match="this image"):
+        made(container=Container(image="docker://elsewhere.test/a:1"))
+    assert adapter.images(SITE_SETTINGS) == ("docker://registry.test",)
+    assert adapter.images({"api": 1}) is None
+
+
+@given(st.sets(st.integers(0, 60), min_size=1))
+def test_every_task_of_an_array_has_its_own_index(indices: set[int]) -> None:
+    text = ranges(tuple(indices))
+    assert [index_at(place, text) for place in range(len(indices))] == sorted(indices)
+    with pytest.raises(ValueError, match="no task"):
+        index_at(len(indices), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "../../etc", "nothing-1", f"{OURS}/x", "a/b/c", f"acme/{OURS.name}/../x", f"Acme/{OURS.name}/{OURS.uid}"],
+)
+def test_nothing_but_a_reference_is_taken_for_one(text: str) -> None:
+    assert Reference.parse(text) is None
+    assert Reference.parse(str(OURS)) == OURS
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("exit 0\n", 0, False), ("#!/bin/sh\nexit 7\n", 7, False), ("#!/no/such/interpreter\n", 127, False), ("exit 139\n", 139, False),
+        ("kill -SEGV $$\n", 139, True), ("#!/bin/bash -e\nfalse\nexit 0\n", 1, False), ("kill -KILL $$\n", 137, True),
+        ('test "$CARAVAN_ARRAY_INDEX" = 12 || exit 9\n', 0, False),
+    ],
+)  # fmt: skip
+def test_the_wrapper_ends_as_the_script_does(tmp_path: Path, shell: str, script: str, code: int, said: bool) -> None:
+    """By each shell, with its message in the place of the container's."""
+    message = tmp_path / "message"
+    text = wrapper(script, "3,7-9,12").replace(FOLDER, str(tmp_path)).replace("/dev/termination-log", str(message))
+    (tmp_path / "run").write_text(text)
+    (tmp_path / "script").write_text(script)
+    done = subprocess.run(
+        [shell, tmp_path / "run"], env={"JOB_COMPLETION_INDEX": "4", "PATH": "/usr/bin:/bin"}, check=False
+    )
+    assert (done.returncode, bool(message.read_text().strip())) == (code, said)
+
+
+def test_the_grant_is_what_the_pod_asks_for_and_the_limit_that_it_gets() -> None:
+    grant = submission(tasks_per_node=2, cpus_per_task=3).grant
+    assert (grant.nodes, grant.cpus, grant.memory_mib, grant.max_seconds) == (1, 6, 256, 60 + 120 + 10 + 30)
+    with pytest.raises(Rejected, match="one node"):
+        submission(nodes=2)
+    with pytest.raises(Rejected, match="settings"):
+        adapter.grant(submission().resources, {}, {"api": {"by": "server", "server": "https://a", "ca": "ca"}})
+
+
+@pytest.mark.parametrize(
+    "api",
+    [
+        {"by": "server", "server": "http://a", "ca": "ca", "token": "t"}, {"by": "server", "server": "https://a", "token": "t"},
+        {"by": "server", "server": "https://a", "ca": "ca", "certificate": "c"}, {"by": "kubeconfig", "file": "../kubeconfig"},
+        {"by": "server", "server": "https://a", "ca": "ca", "certificate": "c", "key": "k", "token": "t"},
+    ],
+)  # fmt: skip
+def test_a_way_to_the_server_without_checked_tls_or_with_two_credentials_is_refused(api: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="api"):
+        Settings.model_validate({"api": api})
+
+
+ENDS = [
+    (pod(ended()), Outcome.SUCCEEDED, 0, None, ""),
+    (pod(ended(3)), Outcome.USER, 3, None, "exit code 3"),
+    (pod(ended(127)), Outcome.USER, 127, None, "can't be executed"),
+    (pod(ended(139)), Outcome.USER, 139, None, "exit code 139"),
+    (pod(ended(139, message="Segmentation fault\n")), Outcome.USER, None, 11, "signal 11"),
+    (pod(ended(139, message="my own\n"), script=False), Outcome.USER, 139, None, "exit code 139"),
+    (pod(ended(137, "OOMKilled")), Outcome.LIMIT, None, None, "memory"),
+    (pod(ended(137), reason="Evicted", message="Pod ephemeral local storage usage exceeds"), Outcome.LIMIT, None, None, "disk"),
+    (pod(ended(137), reason="DeadlineExceeded"), Outcome.LIMIT, None, None, "walltime"),
+    (pod(ended(0), "Failed", reason="DeadlineExceeded"), Outcome.LIMIT, None, None, "walltime"),
+    (pod(ended(128, "StartError", "no /bin/sh", "1970-01-01T00:00:00Z")), Outcome.SITE, None, None, "no /bin/sh"),
+    (pod(ended(128, "StartError", "no run", "1970-01-01T00:00:00Z"), script=False), Outcome.USER, 128, None, "no run"),
+    (pod(ended(143), deleted=ENDED + 2), Outcome.CANCELLED, None, None, "deleted"),
+    (pod(ended(9), deleted=ENDED + 300), Outcome.USER, 9, None, "exit code 9"),
+    (pod(ended(0), deleted=ENDED + 2), Outcome.SUCCEEDED, 0, None, ""),
+    (pod(running(), "Failed", deleted=ENDED), Outcome.CANCELLED, None, None, "deleted"),
+    (pod(running(), "Failed", reason="UnexpectedAdmissionError", message="no device"), Outcome.SITE, None, None, "no device"),
+    *(
+        (pod(ended(137), conditions={"DisruptionTarget": {"status": "True", "reason": reason, "lastTransitionTime": at(ENDED)}}),
+         Outcome.SITE, None, None, words)
+        for reason, words in {
+            "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "evicted", "DeletionByTaintManager": "lost",
+            "DeletionByPodGC": "node is gone", "TerminationByKubelet": "short of resources", "New": "New",
+        }.items()
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "outcome", "exit_code", "signal", "words"), ENDS)
+def test_each_end_that_the_cluster_tells_means_one_thing(
+    one: dict[str, Any], outcome: Outcome, exit_code: int | None, signal: int | None, words: str
+) -> None:
+    found = run(one)
+    assert (found.outcome, found.exit_code, found.signal) == (outcome, exit_code, signal)
+    assert words in found.detail
+    assert found.final
+
+
+@pytest.mark.parametrize(("script", "outcome"), [(True, Outcome.SITE), (False, Outcome.USER)])
+def test_an_image_that_never_came_is_the_fault_of_who_named_it(script: bool, outcome: Outcome) -> None:
+    late = pod(waiting("ImagePullBackOff", "no such image"), "Failed", reason="DeadlineExceeded", script=script)
+    found = run(late)
+    assert (found.outcome, found.spans, found.started_at) == (outcome, (), found.ended_at)
+    assert "no such image" in found.detail
+
+
+def test_usage_is_what_the_pod_asked_for_from_the_start_to_the_end_of_its_container() -> None:
+    asked = {"cpu": "1500m", "memory": "1Gi", "nvidia.com/gpu": "4"}
+    model = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    (span,) = run(pod(ended(), requests=asked, selector=model)).spans
+    assert (clock.to_seconds(span.start), clock.to_seconds(span.end)) == (STARTED, ENDED)
+    assert (span.nodes, span.cpus, span.memory_mib, span.accelerators, span.accelerator) == (1, 2, 1024, 4, H100)
+    (span,) = run(pod(running())).spans
+    assert clock.to_seconds(span.end) == NOW
+    (span,) = run(
+        pod(ended(), requests=asked | {"nvidia.com/gpumem": "32000"}, selector={"nvidia.com/gpu.product": "A10"})
+    ).spans
+    assert (span.accelerators, span.accelerator) == (4, "acc_slice")
+
+
+def test_of_a_lost_node_the_run_ends_when_its_silence_was_noticed() -> None:
+    silence = {
+        "Ready": {"status": "False", "lastTransitionTime": at(STARTED + 50)},
+        "DisruptionTarget": {
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "lastTransitionTime": at(STARTED + 350),
+        },
+    }
+    still = pod(running(), conditions=silence, deleted=STARTED + 380)
+    assert not look(still, gone=True).ended
+    found = run(pod(running(), "Failed", conditions=silence, deleted=STARTED + 380))
+    assert (found.outcome, clock.to_seconds(found.ended_at or clock.now())) == (Outcome.SITE, STARTED + 50)
+
+
+def test_a_second_pod_of_an_index_is_a_second_run() -> None:
+    first = pod(
+        ended(137),
+        conditions={
+            "DisruptionTarget": {"status": "True", "reason": "PreemptionByScheduler", "lastTransitionTime": at(ENDED)}
+        },
+    )
+    shown = look(first, pod(running(), uid="pod-2"))
+    assert [(run.index, run.identity, run.outcome) for run in shown.runs] == [
+        (0, "pod-1", Outcome.SITE),
+        (0, "pod-2", None),
+    ]
+    assert not shown.ended
+
+
+def test_a_pod_tells_the_arrays_index_and_not_its_place() -> None:
+    assert run(pod(running(), place=2, indices="1,3,7-9")).index == 7
+
+
+def test_what_was_deleted_before_it_had_a_node_never_ran() -> None:
+    shown = look(pod(deleted=ENDED, node=""), gone=True)
+    assert (shown.runs, shown.released) == ((), True)
+
+
+def test_a_job_has_ended_only_by_its_last_word_and_that_of_its_pods() -> None:
+    assert not look(pod(ended(1))).ended
+    assert not look(pod(running()), of=job(finished="Failed", status={"failed": 1})).ended
+    assert look(pod(ended(1)), of=job(finished="Failed", status={"failed": 1})).ended
+
+
+def test_pods_that_a_finished_job_speaks_of_and_nobody_has_seen_are_looked_for() -> None:
+    found = Submissions()
+    found.take_job(records.job(job(finished="Complete", status={"succeeded": 2})))
+    found.take_pod(records.pod(pod(ended())))
+    known = found.of(OURS)
+    assert known.wants_pods
+    assert not seen(found).ended
+    known.pods_read = True
+    assert seen(found).ended
+
+
+def test_what_was_cancelled_before_it_was_released_has_ended_without_a_run() -> None:
+    shown = look(of=job(suspended=True, released=False), gone=True)
+    assert (shown.released, shown.ended, shown.runs) == (False, True, ())
+
+
+def test_who_suspends_what_was_released_does_not_make_it_staged_again() -> None:
+    found = Submissions()
+    found.take_job(records.job(job(suspended=True)))
+    assert found.staged() == []
+    assert "suspended by the centre" in seen(found).detail
+    found.take_job(
+        records.job(job(suspended=True, released=False) | {"metadata": job(released=False, version=11)["metadata"]})
+    )
+    assert [staged.reference for staged in found.staged()] == [str(OURS)]
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (pod(node="", conditions={"PodScheduled": {"status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}}),
+         "等待空闲资源 waiting for free resources (0/1 nodes are available)"),
+        (pod(waiting("ErrImagePull", "no such host")), "its image can't be pulled, and is tried again (no such host)"),
+        (pod(waiting("ContainerCreating")), "正在启动 starting"),
+    ],
+)  # fmt: skip
+def test_why_a_job_waits_is_said_in_both_languages(one: dict[str, Any], words: str) -> None:
+    shown = look(one)
+    assert shown.queued
+    assert words in shown.detail
+
+
+def test_a_quota_that_is_reached_is_heard_of_in_events() -> None:
+    found = Submissions()
+    said = {
+        "involvedObject": {"uid": OURS.uid},
+        "message": 'pods "x" is forbidden: exceeded quota: q, requested: cpu=2',
+    }
+    found.take_complaint(records.complaint(said))
+    found.take_job(records.job(job()))
+    found.take_complaint(records.complaint(said))
+    assert "quota is reached (pods" in seen(found).detail
+    found.take_complaint(records.complaint(said | {"message": "violates PodSecurity"}))
+    assert "takes no pods of this job for now (violates" in seen(found).detail
+
+
+def test_old_news_and_doubled_news_change_nothing() -> None:
+    found = Submissions()
+    found.take_job(records.job(job(version=12, finished="Complete", status={"succeeded": 1})))
+    found.take_pod(records.pod(pod(ended(), version=22)))
+    before = seen(found)
+    assert found.changed() == [str(OURS)]
+    found.take_job(records.job(job(version=11)))
+    found.take_job(records.job(job(version=13, finished="Complete", status={"succeeded": 1})))
+    found.take_pod(records.pod(pod(running(), version=21)))
+    found.take_pod(records.pod(pod(ended(), version=23, conditions={"PodReadyToStartContainers": {"status": "False"}})))
+    assert found.changed() == []
+    assert seen(found) == before
+
+
+def test_what_had_ended_by_itself_was_not_ended_by_its_deletion() -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_pod(records.pod(pod(ended(5), version=21)))
+    found.take_pod(records.pod(pod(ended(5), version=22, deleted=ENDED + 1)), gone=True)
+    (told,) = seen(found).runs
+    assert (told.outcome, told.exit_code) == (Outcome.USER, 5)
+
+
+def test_a_list_tells_what_is_gone_but_not_of_what_is_newer() -> None:
+    found = Submissions()
+    found.take_job(records.job(job(version=12)))
+    found.take_pod(records.pod(pod(running(), version=22)))
+    found.keep_jobs((), 11)
+    found.keep_pods((), 21, NOW)
+    assert not seen(found).ended
+    found.keep_jobs((), 12)
+    found.keep_pods((), 22, NOW)
+    (told,) = seen(found).runs
+    assert (told.outcome, clock.to_seconds(told.ended_at or clock.now())) == (Outcome.CANCELLED, NOW)
+
+
+def test_what_was_forgotten_elsewhere_is_dropped_here_and_stays_so() -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_job(records.job(job(version=11, labels={"caravan/site": None})))
+    found.take_pod(records.pod(pod(ended())))
+    assert found.get(OURS) is None
+    assert found.changed() == []
+
+
+def test_each_change_names_the_uid_of_what_it_means() -> None:
+    patches = (acts.release(OURS), acts.forget(OURS, 60))
+    assert {patch["metadata"]["uid"] for patch in patches} == {OURS.uid}
+    assert acts.delete(OURS)["preconditions"] == {"uid": OURS.uid}
+    assert acts.delete(OURS, 12)["preconditions"] == {"uid": OURS.uid, "resourceVersion": "12"}
+    assert acts.delete(OURS)["propagationPolicy"] == "Background"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error"),
+    [
+        (403, 'jobs.batch "x" is forbidden: exceeded quota: q', Unavailable),
+        (403, 'jobs.batch is forbidden: User "alice" cannot create resource "jobs"', Unavailable),
+        (403, 'admission webhook "policy" denied the request: no', Rejected), (422, "Invalid", Rejected),
+        (400, "strict decoding", Rejected),
+        (413, "too large", Rejected), (429, "too many", Unavailable), (401, "", Unavailable), (500, "etcdserver", OutcomeUnknown),
+        (503, "", OutcomeUnknown), (504, "Timeout", OutcomeUnknown),
+    ],
+)  # fmt: skip
+def test_what_the_server_refuses_means_what_its_words_and_number_say(
+    status: int, message: str, error: type[BackendError]
+) -> None:
+    found = failure(status, {"kind": "Status", "message": message, "code": status})
+    assert type(found.of_act()) is error
+    assert type(found.of_read()) is Unavailable
+    assert type(failure(502, None).of_act()) is OutcomeUnknown
+
+
+def test_nodes_of_one_shape_are_a_part_and_an_offering_on_it_tolerates_their_taints() -> None:
+    taint = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+    model = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    seen = [
+        node("n0"), node("n1", cordoned=True),
+        node("n2", labels=model, taints=[taint], extra={"nvidia.com/gpu": "8"}),
+        node("n3", labels=model, taints=[taint, {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}], ready="Unknown",
+             extra={"nvidia.com/gpu": "8"}),
+        node("n4", labels={"node.kubernetes.io/npu.chip.name": "910B3"}, extra={"huawei.com/Ascend910": "16"}),
+        node("n5", extra={"hygon.com/dcu": "4"}),
+    ]  # fmt: skip
+    nodes = [inventory.node(one, DEVICES) for one in seen]
+    parts = {item.name: item for item in inventory.items(nodes)}
+    assert parts.keys() == {
+        "cpu",
+        "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3",
+        "huawei.com/Ascend910:910B3",
+        "hygon.com/dcu",
+    }
+    cpu, gpu = parts["cpu"], parts["nvidia.com/gpu:NVIDIA-H100-80GB-HBM3"]
+    assert (cpu.nodes, cpu.nodes_out, cpu.cpus_per_node, cpu.memory_mib_per_node) == (2, 1, 7, 15899)
+    assert (gpu.nodes, gpu.nodes_out, gpu.accelerators_per_node) == (2, 1, 8)
+    assert gpu.target == {"tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}]}
+    big, some = submission(cpus_per_task=8).grant, submission(accelerators_per_node=8, accelerator=H100).grant
+    assert inventory.why_not(submission().grant, None, {}, nodes) is None
+    assert "8 CPUs" in (inventory.why_not(big, None, {}, nodes) or "")
+    assert inventory.why_not(some, "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3", {}, nodes) is None
+    assert inventory.why_not(some, "nvidia.com/gpu:A100", {}, nodes)
+    assert inventory.why_not(submission().grant, None, {"zone": "a"}, nodes)
+
+
+@given(st.binary(max_size=60), st.integers(-70, 70), st.integers(0, 70), st.integers(1, 9))
+def test_a_window_of_a_log_is_what_a_file_would_give(text: bytes, offset: int, limit: int, step: int) -> None:
+    window = Window(offset, limit)
+    for start in range(0, len(text), step):
+        window.feed(text[start : start + step])
+    found = window.read(ended=True)
+    start = max(0, len(text) + offset) if offset < 0 else min(offset, len(text))
+    assert (found.offset, found.data, found.size) == (start, text[start:][:limit], len(text))
+    assert found.complete == (start + len(found.data) == len(text))
+
+
+def test_what_the_adapter_announces_is_a_schema() -> None:
+    assert json.dumps(adapter.descriptor.site_settings)
+    assert "api" in adapter.descriptor.site_settings["required"]
+    assert CREATED < STARTED < ENDED
