@@ -68,8 +68,21 @@ class KubernetesBackend:
         self._nodes: tuple[Node, ...] = ()
         self._nodes_at = float("-inf")
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._watching: asyncio.Task[None] | None = None
 
-    async def watch(self) -> None:
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Inside, the cluster is watched."""
+        task = self._watching = asyncio.create_task(self._watch(), name=f"watch:{self._site}")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and task.exception() is not None:
+                log.error("kubernetes_watch_failed", site=self._site, error=repr(task.exception()))
+
+    async def _watch(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for one in (self._jobs, self._pods, self._events):
@@ -222,6 +235,8 @@ class KubernetesBackend:
         self._submissions.lose_job(ours)
 
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
+        if self._watching is None or self._watching.done():
+            raise Unavailable("the cluster isn't watched any more: this is a fault of the adapter")
         await asyncio.gather(self._jobs.ready(), self._pods.ready())
         return dict(zip(references, await asyncio.gather(*map(self._observe, references)), strict=True))
 
@@ -355,10 +370,8 @@ async def open_site(context: SiteContext) -> AsyncIterator[KubernetesBackend]:
     rest = Rest(await asyncio.to_thread(connect, settings, context))
     devices = Devices(context.accelerators, settings.model_labels, settings.slices)
     backend = KubernetesBackend(context.site, settings, devices, rest)
-    watching = asyncio.create_task(backend.watch(), name=f"watch:{context.site}")
     try:
-        yield backend
+        async with backend.watching():
+            yield backend
     finally:
-        watching.cancel()
-        await asyncio.wait({watching})
         await rest.close()

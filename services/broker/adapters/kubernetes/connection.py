@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import yaml
 from lightkube import ConfigError, KubeConfig
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import SingleConfig
@@ -26,7 +27,7 @@ def connect(settings: Settings, context: SiteContext) -> httpx.AsyncClient:
         client = client_adapter.AsyncClient(config, client_adapter.ConnectionParams(timeout=timeout))
     except OSError as error:
         raise SiteRefused(f"a secret of the site can't be used: {error.strerror or type(error).__name__}") from None
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ConfigError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         # what they say may hold what they read
         raise SiteRefused(f"the site's credentials can't be read: {type(error).__name__}") from None
     return client

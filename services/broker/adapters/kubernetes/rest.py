@@ -78,7 +78,7 @@ class Rest:
 
         Raises Unavailable, also while the body is read inside; Refusal for another status.
         """
-        timeout = httpx.Timeout(self._http.timeout, read=silent_seconds)
+        timeout = httpx.Timeout(**self._http.timeout.as_dict() | {"read": silent_seconds})
         try:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
                 self._hear(response)

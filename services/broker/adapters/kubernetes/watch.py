@@ -105,8 +105,12 @@ class Watch:
             )
             async with stream as response:
                 self.fault = None
-                async for line in response.aiter_lines():
-                    self._hear(json.loads(line))
+                rest = b""
+                # httpx also ends lines where JSON doesn't: U+0085 stands in it as it is
+                async for chunk in response.aiter_bytes():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        self._hear(json.loads(line))
         except Refusal as refusal:
             if refusal.failed.status == EXPIRED:
                 raise Expired from refusal

@@ -1,0 +1,156 @@
+"""An API server over objects in memory, as far as the adapter looks at it: lists, watches, patches and deletions, and faults on demand."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes.backend import KubernetesBackend
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.rest import Rest
+from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings
+from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, at, node
+
+PLURALS = {"jobs": "Job", "pods": "Pod", "events": "Event", "configmaps": "ConfigMap", "nodes": "Node"}
+
+
+def status(code: int, message: str = "", reason: str = "") -> httpx.Response:
+    return httpx.Response(code, json={"kind": "Status", "code": code, "reason": reason, "message": message})
+
+
+class ApiServer(httpx.AsyncBaseTransport):
+    """Change `objects` by `put` and `remove`: watches hear of it."""
+
+    def __init__(self) -> None:
+        self.version = 100
+        self.oldest = 0
+        """Watches from before this version are told that it is too old."""
+        self.objects: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self.history: list[tuple[int, str, dict[str, Any]]] = []
+        self.asked: list[str] = []
+        """Method and path with its parameters, watches left out."""
+        self.watched: list[str] = []
+        """From which version each watch went on."""
+        self.answers: dict[str, httpx.Response] = {}
+        """Instead of what else would come: method and path -> that."""
+        self.down = False
+        self.cuts = 0
+        self.put("nodes", node())
+
+    def put(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+        """An object as it is now."""
+        self.version += 1
+        meta = content["metadata"]
+        content = content | {"metadata": {"uid": meta["name"], **meta, "resourceVersion": str(self.version)}}
+        before = self.objects[kind].get(meta["name"])
+        self.objects[kind][meta["name"]] = content
+        self._tell(kind, "ADDED" if before is None else "MODIFIED", content)
+        return content
+
+    def remove(self, kind: str, name: str) -> None:
+        self.version += 1
+        content = self.objects[kind].pop(name)
+        self._tell(
+            kind, "DELETED", content | {"metadata": content["metadata"] | {"resourceVersion": str(self.version)}}
+        )
+
+    def bookmark(self) -> None:
+        for kind in PLURALS:
+            self._tell(kind, "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
+
+    def _tell(self, kind: str, what: str, content: dict[str, Any]) -> None:
+        self.history.append((self.version, kind, {"type": what, "object": content}))
+
+    def cut(self) -> None:
+        """All watches break off."""
+        self.cuts += 1
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("refused")
+        body = json.loads(await request.aread() or b"null")
+        response = self._answer(request, body)
+        response.headers["Date"] = format_datetime(clock.now(), usegmt=True)
+        return response
+
+    def _answer(self, request: httpx.Request, body: Any) -> httpx.Response:
+        path, params = request.url.path, dict(request.url.params)
+        parts = path.strip("/").split("/")
+        kind = next((part for part in parts if part in PLURALS), "")
+        name = parts[parts.index(kind) + 1] if kind and parts[-1] != kind else None
+        if params.get("watch"):
+            self.watched.append(f"{kind} {params['resourceVersion']}")
+            if int(params["resourceVersion"]) < self.oldest:
+                return status(410, "too old resource version", "Expired")
+            return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"])))
+        self.asked.append(f"{request.method} {kind or path}{' ' + name if name else ''}")
+        if (told := self.answers.get(f"{request.method} {kind}")) is not None:
+            return told
+        if path == "/version":
+            return httpx.Response(200, json={"gitVersion": "v1.34.4"})
+        if name is None and request.method == "GET":
+            items = [item for item in self.objects[kind].values() if self._matches(item, params)]
+            return httpx.Response(200, json={"metadata": {"resourceVersion": str(self.version)}, "items": items})
+        if request.method == "POST":
+            uid = OURS.uid if kind == "jobs" else body["metadata"]["name"]
+            body["metadata"] |= {"uid": uid, "creationTimestamp": at(clock.to_seconds(clock.now()))}
+            return httpx.Response(201, json=self.put(kind, body))
+        there = self.objects[kind].get(name or "")
+        if there is None:
+            return status(404, "not found", "NotFound")
+        return self._change(request.method, kind, there, body)
+
+    def _change(self, method: str, kind: str, there: dict[str, Any], body: Any) -> httpx.Response:
+        if method == "GET":
+            return httpx.Response(200, json=there)
+        meta = there["metadata"]
+        wanted = body["metadata"] if method == "PATCH" else body["preconditions"]
+        if any(wanted.get(name, meta[name]) != meta[name] for name in ("uid", "resourceVersion")):
+            return status(422, "field is immutable") if method == "PATCH" else status(409, "precondition", "Conflict")
+        if method == "DELETE":
+            self.remove(kind, meta["name"])
+            return status(200)
+        labels = {**meta["labels"], **body["metadata"].get("labels", {})}
+        kept = {name: value for name, value in labels.items() if value is not None}
+        changed = {"metadata": meta | {"labels": kept}, "spec": there["spec"] | body.get("spec", {})}
+        return httpx.Response(200, json=self.put(kind, there | changed))
+
+    def _matches(self, item: dict[str, Any], params: dict[str, str]) -> bool:
+        key, _, value = params.get("labelSelector", "").partition("=")
+        return not key or item["metadata"].get("labels", {}).get(key) == value
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, server: ApiServer, kind: str, version: int) -> None:
+        self.server, self.kind, self.version, self.cuts = server, kind, version, server.cuts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        told = 0
+        while True:
+            for version, kind, event in self.server.history[told:]:
+                told += 1
+                if kind == self.kind and version > self.version - (event["type"] == "BOOKMARK"):
+                    yield json.dumps(event).encode() + b"\n"
+            if self.server.down or self.cuts != self.server.cuts:
+                raise httpx.RemoteProtocolError("incomplete chunked read")
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def opened(server: ApiServer, **settings: Any) -> AsyncIterator[KubernetesBackend]:
+    """A backend on it, whose watches run."""
+    rest = Rest(httpx.AsyncClient(transport=server, base_url="https://cluster"))
+    backend = KubernetesBackend(
+        MARK, Settings.model_validate(SITE_SETTINGS | settings), Devices({}, MODEL_LABELS, {}), rest
+    )
+    try:
+        async with backend.watching():
+            yield backend
+    finally:
+        await rest.close()

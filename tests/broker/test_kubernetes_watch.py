@@ -1,0 +1,298 @@
+"""How the Kubernetes adapter looks at a cluster and acts on it: what it asks the API server, and that it misses nothing."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from caravan.contracts.jobs import Outcome
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes import adapter, watch
+from services.broker.adapters.kubernetes.backend import KubernetesBackend
+from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.port import NotSeen, OutcomeUnknown, Rejected, Seen, SiteContext, SiteRefused, Unavailable
+from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, ended, job, pod, running, submission, waiting
+from tests.broker.kubernetes_double import ApiServer, opened, status
+
+REFERENCE = str(OURS)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE_SOONEST_SECONDS", 0.01)
+
+
+@pytest.fixture
+def server() -> ApiServer:
+    return ApiServer()
+
+
+async def until(true: Callable[[], Any], seconds: float = 10) -> Any:
+    deadline = clock.monotonic() + seconds
+    while True:
+        found = true()
+        found = await found if asyncio.iscoroutine(found) else found
+        if found:
+            return found
+        assert clock.monotonic() < deadline, "it didn't become so"
+        await asyncio.sleep(0.01)
+
+
+async def look(backend: KubernetesBackend, reference: str = REFERENCE) -> Seen:
+    found = (await backend.observe([reference]))[reference]
+    assert isinstance(found, Seen), found
+    return found
+
+
+async def has_ended(backend: KubernetesBackend) -> Seen | None:
+    seen = await look(backend)
+    return seen if seen.ended else None
+
+
+def finish(server: ApiServer) -> None:
+    server.put("pods", pod(ended()))
+    server.put("jobs", job(finished="Complete", status={"succeeded": 1}))
+
+
+async def test_while_nothing_changes_nothing_is_asked(server: ApiServer) -> None:
+    server.put("jobs", job())
+    server.put("pods", pod(running()))
+    async with opened(server) as backend:
+        await look(backend)
+        await backend.changed(None)
+        asked = len(server.asked)
+        for _ in range(20):
+            assert (await look(backend)).runs[0].outcome is None
+            assert await backend.changed(0.0) == []
+        assert len(server.asked) == asked
+        finish(server)
+        await until(lambda: has_ended(backend))
+        assert await backend.changed(0.0) == [REFERENCE]
+        assert len(server.asked) == asked
+
+
+async def test_a_watch_that_was_cut_goes_on_from_what_came_last(server: ApiServer) -> None:
+    server.put("jobs", job())
+    async with opened(server) as backend:
+        await look(backend)
+        await until(lambda: len(server.watched) == 3)
+        listed = sum(asked == "GET jobs" for asked in server.asked)
+        server.put("pods", pod(running()))
+        await until(lambda: backend.changed(0.0))
+        last = server.version
+        server.down = True
+        server.cut()
+        await until(lambda: backend._pods.fault)
+        server.down = False
+        finish(server)
+        seen = await until(lambda: has_ended(backend))
+        assert seen.runs[0].outcome is Outcome.SUCCEEDED
+        assert f"pods {last}" in server.watched
+        assert sum(asked == "GET jobs" for asked in server.asked) == listed
+
+
+async def test_after_a_bookmark_an_old_version_is_not_needed_any_more(server: ApiServer) -> None:
+    server.put("jobs", job())
+    async with opened(server) as backend:
+        await look(backend)
+        await until(lambda: len(server.watched) == 3)
+        server.put("nodes", {"metadata": {"name": "other"}})
+        server.bookmark()
+        watches = (backend._jobs, backend._pods, backend._events)
+        await until(lambda: {watch._version for watch in watches} == {str(server.version)})
+        server.oldest = server.version
+        listed = len(server.asked)
+        server.cut()
+        finish(server)
+        await until(lambda: has_ended(backend))
+        assert len(server.asked) == listed
+
+
+async def test_what_went_while_the_watch_was_too_old_is_found_gone(server: ApiServer) -> None:
+    server.put("jobs", job())
+    server.put("pods", pod(running()))
+    async with opened(server) as backend:
+        await look(backend)
+        await until(lambda: len(server.watched) == 3)
+        server.down = True
+        server.cut()
+        await until(lambda: backend._pods.fault)
+        server.remove("jobs", OURS.name)
+        server.remove("pods", pod()["metadata"]["name"])
+        server.version += 1
+        server.oldest, server.history = server.version, []
+        server.down = False
+        seen = await until(lambda: has_ended(backend))
+        assert [run.outcome for run in seen.runs] == [Outcome.CANCELLED]
+
+
+async def test_an_error_in_the_stream_that_says_expired_has_all_listed_anew(server: ApiServer) -> None:
+    server.put("jobs", job())
+    async with opened(server) as backend:
+        await look(backend)
+        await until(lambda: len(server.watched) == 3)
+        listed = sum(asked == "GET pods" for asked in server.asked)
+        server._tell("pods", "ERROR", {"kind": "Status", "code": 410, "reason": "Expired"})
+        server.history.clear()
+        await until(lambda: sum(asked == "GET pods" for asked in server.asked) == listed)
+        server.put("pods", pod(running()))
+        await until(lambda: backend.changed(0.0))
+
+
+async def test_one_object_that_cannot_be_read_hides_no_other(server: ApiServer) -> None:
+    server.put("jobs", {"metadata": {"name": "strange", "labels": job()["metadata"]["labels"]}})
+    server.put("jobs", job())
+    server.put("pods", pod(running()))
+    async with opened(server) as backend:
+        assert (await look(backend)).runs
+
+
+async def test_what_another_agent_has_just_staged_is_read_once(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await backend.observe([])
+        server.objects["jobs"][OURS.name] = job(suspended=True, released=False)
+        assert not (await look(backend)).released
+        asked = len(server.asked)
+        await look(backend)
+        assert len(server.asked) == asked
+
+
+async def test_of_a_job_that_is_gone_its_pods_are_still_told(server: ApiServer) -> None:
+    """A new agent finds only them: their finalizer has kept them."""
+    server.put("pods", pod(ended(7), deleted=clock.to_seconds(clock.now())))
+    async with opened(server) as backend:
+        seen = await look(backend)
+        assert (seen.ended, [run.exit_code for run in seen.runs]) == (True, [7])
+        await backend.forget(REFERENCE)
+        assert isinstance((await backend.observe([REFERENCE]))[REFERENCE], NotSeen)
+        (kept,) = server.objects["pods"].values()
+        assert "caravan/site" not in kept["metadata"]["labels"]
+
+
+async def test_a_pod_whose_event_is_late_is_looked_for_when_the_job_has_ended(server: ApiServer) -> None:
+    server.put("jobs", job())
+    async with opened(server) as backend:
+        await look(backend)
+        server.objects["pods"]["late"] = pod(ended())
+        server.put("jobs", job(finished="Complete", status={"succeeded": 1}))
+        seen = await until(lambda: has_ended(backend))
+        assert [run.outcome for run in seen.runs] == [Outcome.SUCCEEDED]
+
+
+async def test_a_stage_leaves_a_job_that_owns_its_script_and_a_release_means_that_job_alone(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        reference = await backend.stage(submission())
+        ours = Reference.parse(reference)
+        assert ours is not None
+        files = server.objects["configmaps"][ours.name]
+        assert files["metadata"]["ownerReferences"][0]["uid"] == ours.uid
+        assert files["data"]["script"] == submission().script
+        assert [staged.reference for staged in await backend.staged()] == [reference]
+        with pytest.raises(Rejected):
+            await backend.release(str(Reference(ours.namespace, ours.name, "another")))
+        assert server.objects["jobs"][ours.name]["spec"]["suspend"]
+        await backend.release(reference)
+        assert not server.objects["jobs"][ours.name]["spec"]["suspend"]
+        assert await backend.staged() == []
+        server.asked.clear()
+        await backend.release(reference)
+        assert server.asked == []
+
+
+async def test_what_is_released_while_it_is_being_discarded_stays(server: ApiServer) -> None:
+    server.put("jobs", job(suspended=True, released=False))
+    async with opened(server) as backend:
+        await look(backend)
+        server.answers["DELETE jobs"] = status(409, "the object has been modified", "Conflict")
+        with pytest.raises(OutcomeUnknown):
+            await backend.discard(REFERENCE)
+        assert not (await look(backend)).released
+        del server.answers["DELETE jobs"]
+        server.put("jobs", job())
+        await backend.discard(REFERENCE)
+        assert OURS.name in server.objects["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (status(404, 'namespaces "acme" not found', "NotFound"), Rejected), (status(401, "Unauthorized"), Unavailable),
+        (status(422, "Job is invalid: spec"), Rejected), (status(500, "etcdserver: timed out"), OutcomeUnknown),
+        (httpx.Response(201, text="<html>"), OutcomeUnknown),
+    ],
+)  # fmt: skip
+async def test_a_stage_that_fails_says_whether_it_may_be_there(
+    server: ApiServer, answer: httpx.Response, error: type[Exception]
+) -> None:
+    async with opened(server) as backend:
+        server.answers["POST jobs"] = answer
+        with pytest.raises(error):
+            await backend.stage(submission())
+
+
+async def test_a_server_that_is_away_is_unavailable_and_said_to_be(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await backend.observe([])
+        server.down = True
+        server.cut()
+        for asked in (backend.now(), backend.inventory(), backend.probe(), backend.stage(submission())):
+            with pytest.raises(Unavailable, match="reached"):
+                await asked
+        server.down = False
+        server.answers["GET events"] = status(403, 'cannot list resource "events"')
+    async with opened(server) as backend:
+        await backend.observe([])
+        (fault,) = await until(backend.probe)
+        assert "events" in fault
+
+
+async def test_a_pod_that_waits_for_what_it_will_never_get_is_ended_after_a_while(server: ApiServer) -> None:
+    server.put("jobs", job())
+    server.put("pods", pod(waiting("ImagePullBackOff", "no such image")))
+    name = pod()["metadata"]["name"]
+    async with opened(server, image_seconds=1) as backend:
+        assert "can't be pulled" in (await look(backend)).detail
+        await until(lambda: server.objects["pods"][name]["spec"].get("activeDeadlineSeconds") == 1)
+    server.put("pods", pod(waiting("ContainerCreating")))
+    async with opened(server, image_seconds=1) as backend:
+        await look(backend)
+        assert backend._submissions.stuck() == []
+
+
+KUBECONFIG = """
+clusters: [{name: c, cluster: {server: SERVER}}]
+users: [{name: u, user: {token: secret-token}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (KUBECONFIG.replace("SERVER", "http://cluster"), "isn't https"),
+        (KUBECONFIG.replace("SERVER", "https://cluster, insecure-skip-tls-verify: true"), "insecure"),
+        (KUBECONFIG.replace("user: u", "user: secret-token"), "can't be read: KeyError"), ("[secret-token", "can't be read"),
+        ("secret-token", "can't be read"), (KUBECONFIG.replace(", user: u", ""), "names no user"),
+        (KUBECONFIG.replace("SERVER", "https://cluster, certificate-authority: gone.crt"), "No such file"), (None, "isn't in"),
+    ],
+)  # fmt: skip
+async def test_a_way_to_the_server_that_cannot_be_used_or_is_not_safe_is_refused(
+    tmp_path: Path, written: str | None, why: str
+) -> None:
+    if written is not None:
+        (tmp_path / "kubeconfig").write_text(written)
+    with pytest.raises(SiteRefused, match=why) as refused:
+        async with adapter.open(SiteContext(site=MARK, settings=SITE_SETTINGS, secrets=tmp_path)):
+            pass
+    assert "secret-token" not in str(refused.value)
+
+
+async def test_the_platforms_own_cluster_takes_jobs_only_if_its_operator_agrees() -> None:
+    context = SiteContext(site=MARK, settings=SITE_SETTINGS | {"api": {"by": "in-cluster"}}, jobs_on_this_machine=False)
+    with pytest.raises(SiteRefused, match="has not agreed"):
+        async with adapter.open(context):
+            pass
