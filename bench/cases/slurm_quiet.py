@@ -80,7 +80,7 @@ async def _long(trial: Trial) -> dict[str, Cost]:
     costs = {}
     for release in RELEASES[:2]:
         with running(release, {"MaxJobCount": "20000"}) as cluster:
-            harness = HARNESSES[f"slurm-{release.name}"][0](Path("/"), lambda cluster=cluster: lambda _: cluster)  # type: ignore[misc]
+            harness = HARNESSES[f"slurm-{release.name}"][0](Path("/"), lambda _, cluster=cluster: lambda _: cluster)  # type: ignore[misc]
             async with _opened(harness.context) as (backend, sizes):
                 references = await _staged(harness, backend, 5000)
                 trial.say(f"{release.name}: {len(references)} are staged")

@@ -23,7 +23,7 @@ MODELS = {"acc_nvidia-h100": "gres/gpu:h100", "acc_ascend-910b": "gres/npu"}
 
 
 def on(cluster: Cluster) -> Harness:
-    harness = HARNESSES[f"slurm-{cluster.release}"][0](Path("/"), lambda: lambda _: cluster)
+    harness = HARNESSES[f"slurm-{cluster.release}"][0](Path("/"), lambda _: lambda _: cluster)
     return replace(harness, context=replace(harness.context, accelerators=MODELS))
 
 

@@ -87,7 +87,7 @@ def configure(cluster: Cluster, change: Callable[[str], str]) -> None:
 
 @pytest.fixture
 def harness(cluster: Cluster) -> Harness:
-    return HARNESSES[f"slurm-{cluster.release}"][0](Path("/"), lambda: lambda _: cluster)
+    return HARNESSES[f"slurm-{cluster.release}"][0](Path("/"), lambda _: lambda _: cluster)
 
 
 @pytest.fixture

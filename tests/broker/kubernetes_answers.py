@@ -70,6 +70,20 @@ def ended(code: int = 0, reason: str = "", message: str = "", started: str = at(
     return {"terminated": told | ({"message": message} if message else {})}
 
 
+def unknown() -> dict[str, Any]:
+    """What the kubelet says of a container that it never made, or has lost, as it ends the pod."""
+    said = "The container could not be located when the pod was terminated"
+    return {
+        "terminated": {
+            "exitCode": 137,
+            "reason": "ContainerStatusUnknown",
+            "message": said,
+            "startedAt": None,
+            "finishedAt": None,
+        }
+    }
+
+
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"waiting": {"reason": reason, "message": message}}
 
@@ -88,6 +102,7 @@ def pod(
     selector: dict[str, str] | None = None,
     node: str = "n0",
     script: bool = True,
+    given_up: str = "",
     **status: Any,
 ) -> dict[str, Any]:
     """`state`: of its container; its phase follows from it where nothing else is said."""
@@ -98,7 +113,8 @@ def pod(
     told = [{"type": name, **condition} for name, condition in (ready | (conditions or {})).items()]
     meta = {
         "name": f"{OURS.name}-{place}-abcde", "namespace": OURS.namespace, "uid": uid, "resourceVersion": str(version),
-        "creationTimestamp": at(CREATED), "annotations": {INDICES: indices}, "finalizers": [KEPT],
+        "creationTimestamp": at(CREATED),
+        "annotations": {INDICES: indices, **({"caravan/ended": given_up} if given_up else {})}, "finalizers": [KEPT],
         "labels": {TAG: ATTEMPT, SITE: MARK, JOB_UID: OURS.uid, JOB_NAME: OURS.name, INDEX: str(place)},
     }  # fmt: skip
     return {

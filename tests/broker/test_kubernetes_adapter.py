@@ -36,6 +36,7 @@ from tests.broker.kubernetes_answers import (
     pod,
     running,
     submission,
+    unknown,
     waiting,
 )
 
@@ -198,7 +199,7 @@ def test_every_task_of_an_array_has_its_own_index(indices: set[int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "../../etc", "nothing-1", f"{OURS}/x", "a/b/c", f"acme/{OURS.name}/../x", f"Acme/{OURS.name}/{OURS.uid}"],
+    ["", "../../etc", "nothing-1", f"{OURS}.x", "a.b.c", f"acme.{OURS.name}/../x", f"Acme.{OURS.name}.{OURS.uid}"],
 )
 def test_nothing_but_a_reference_is_taken_for_one(text: str) -> None:
     assert Reference.parse(text) is None
@@ -265,6 +266,8 @@ ENDS = [
     (pod(ended(9), deleted=ENDED + 300), Outcome.USER, 9, None, "exit code 9"),
     (pod(ended(0), deleted=ENDED + 2), Outcome.SUCCEEDED, 0, None, ""),
     (pod(running(), "Failed", deleted=ENDED), Outcome.CANCELLED, None, None, "deleted"),
+    (pod(unknown(), "Failed", script=False), Outcome.SITE, None, None, "lost it"),
+    (pod(unknown(), "Failed", reason="DeadlineExceeded"), Outcome.SITE, None, None, "didn't start within"),
     (pod(running(), "Failed", reason="UnexpectedAdmissionError", message="no device"), Outcome.SITE, None, None, "no device"),
     *(
         (pod(ended(137), conditions={"DisruptionTarget": {"status": "True", "reason": reason, "lastTransitionTime": at(ENDED)}}),
@@ -289,8 +292,8 @@ def test_each_end_that_the_cluster_tells_means_one_thing(
 
 @pytest.mark.parametrize(("script", "outcome"), [(True, Outcome.SITE), (False, Outcome.USER)])
 def test_an_image_that_never_came_is_the_fault_of_who_named_it(script: bool, outcome: Outcome) -> None:
-    late = pod(waiting("ImagePullBackOff", "no such image"), "Failed", reason="DeadlineExceeded", script=script)
-    found = run(late)
+    why = "its image can't be pulled: no such image"
+    found = run(pod(unknown(), "Failed", reason="DeadlineExceeded", script=script, given_up=why))
     assert (found.outcome, found.spans, found.started_at) == (outcome, (), found.ended_at)
     assert "no such image" in found.detail
 
@@ -386,7 +389,7 @@ def test_who_suspends_what_was_released_does_not_make_it_staged_again() -> None:
     [
         (pod(node="", conditions={"PodScheduled": {"status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}}),
          "等待空闲资源 waiting for free resources (0/1 nodes are available)"),
-        (pod(waiting("ErrImagePull", "no such host")), "its image can't be pulled, and is tried again (no such host)"),
+        (pod(waiting("ErrImagePull", "no such host")), "无法拉取镜像 its image can't be pulled (no such host)"),
         (pod(waiting("ContainerCreating")), "正在启动 starting"),
     ],
 )  # fmt: skip
@@ -431,6 +434,15 @@ def test_what_had_ended_by_itself_was_not_ended_by_its_deletion() -> None:
     found.take_pod(records.pod(pod(ended(5), version=22, deleted=ENDED + 1)), gone=True)
     (told,) = seen(found).runs
     assert (told.outcome, told.exit_code) == (Outcome.USER, 5)
+
+
+def test_a_start_that_was_seen_is_not_forgotten_with_the_kubelets_memory() -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_pod(records.pod(pod(running(), version=21)))
+    found.take_pod(records.pod(pod(unknown(), "Failed", version=22)))
+    (told,) = seen(found).runs
+    assert (told.outcome, clock.to_seconds(told.started_at)) == (Outcome.SITE, STARTED)
 
 
 def test_a_list_tells_what_is_gone_but_not_of_what_is_newer() -> None:

@@ -37,7 +37,7 @@ DAEMON = (
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
-    return HARNESSES["local"][0](tmp_path, lambda: pytest.fail("it needs no cluster"))
+    return HARNESSES["local"][0](tmp_path, lambda _: pytest.fail("it needs no cluster"))
 
 
 @pytest.fixture

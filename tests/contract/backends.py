@@ -19,9 +19,14 @@ import pytest
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.spec import Resources
 from caravan.kernel import ids
-from services.broker.adapters import fake, local, slurm
+from services.broker.adapters import fake, kubernetes, local, slurm
 from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext
-from tests.backends.slurm import RELEASES, Cluster, Release
+from tests.backends.kubernetes import Cluster as KubernetesCluster
+from tests.backends.kubernetes.configuration import ADMIN
+from tests.backends.kubernetes.image import BUSYBOX
+from tests.backends.slurm import RELEASES, Release
+from tests.backends.slurm import Cluster as SlurmCluster
+from tests.broker.kubernetes_tenants import tenant
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 30.0
@@ -51,6 +56,8 @@ class Harness:
     """What tenants are at the site, where it needs to be told."""
     deadline_seconds: float = DEADLINE_SECONDS
     """For whatever happens there."""
+    noticed_seconds: float = 0.5
+    """What runs for so long is surely seen running."""
 
     def open(self) -> AbstractAsyncContextManager[Backend]:
         return self.adapter.open(self.context)
@@ -156,22 +163,22 @@ class Site:
         return answer
 
 
-Clusters = Callable[[], Callable[[Release], Cluster]]
-"""Gives the fixture `slurm_cluster`: only what asks for it starts one."""
+Fixture = Callable[[str], Any]
+"""Gives a fixture by its name: only what asks for a cluster starts one."""
 
 
-def _fake(folder: Path, clusters: Clusters) -> Harness:
+def _fake(folder: Path, fixture: Fixture) -> Harness:
     return Harness(fake.adapter, SiteContext(site=ids.new("sit"), settings={}))
 
 
-def _local(folder: Path, clusters: Clusters) -> Harness:
+def _local(folder: Path, fixture: Fixture) -> Harness:
     settings = {"folder": str(folder / "site"), "i_accept_jobs_on_this_machine": True, "kill_grace_seconds": 1}
     return Harness(local.adapter, SiteContext(site=ids.new("sit"), settings=settings))
 
 
-def _slurm(release: Release) -> Callable[[Path, Clusters], Harness]:
-    def harness(folder: Path, clusters: Clusters) -> Harness:
-        cluster = clusters()(release)
+def _slurm(release: Release) -> Callable[[Path, Fixture], Harness]:
+    def harness(folder: Path, fixture: Fixture) -> Harness:
+        cluster: SlurmCluster = fixture("slurm_cluster")(release)
         site = tempfile.mkdtemp(dir=cluster.work)
         os.chmod(site, 0o755)
         for user, uid in USERS.items():
@@ -194,10 +201,25 @@ def _slurm(release: Release) -> Callable[[Path, Clusters], Harness]:
     return harness
 
 
+def _kubernetes(folder: Path, fixture: Fixture) -> Harness:
+    cluster: KubernetesCluster = fixture("kubernetes")
+    settings = {
+        "api": {"by": "kubeconfig", "file": ADMIN},
+        "image": BUSYBOX,
+        "start_seconds": 2,
+        "grace_seconds": 2,
+    }
+    tenants = {ids.new("ten"): tenant(cluster, user) for user in USERS}
+    context = SiteContext(site=ids.new("sit"), settings=settings, secrets=Path(cluster.folder, "users"))
+    # the kubelet looks at its containers once a second, and at more of them at once later
+    return Harness(kubernetes.adapter, context, next(iter(tenants)), tenants, deadline_seconds=60, noticed_seconds=3)
+
+
 USERS = {"alice": 47001, "bob": 47002}
-HARNESSES: dict[str, tuple[Callable[[Path, Clusters], Harness], frozenset[str]]] = {
+HARNESSES: dict[str, tuple[Callable[[Path, Fixture], Harness], frozenset[str]]] = {
     "fake": (_fake, frozenset()),
     "local": (_local, frozenset({"executes", "here", "outlives"})),
+    "kubernetes": (_kubernetes, frozenset({"executes", "outlives"})),
     **{f"slurm-{one.name}": (_slurm(one), frozenset({"executes", "outlives"})) for one in RELEASES},
 }
 

@@ -10,7 +10,7 @@ from tests.contract.backends import HARNESSES, Harness, Site
 
 @pytest.fixture
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
-    return HARNESSES[request.param][0](tmp_path, lambda: request.getfixturevalue("slurm_cluster"))
+    return HARNESSES[request.param][0](tmp_path, request.getfixturevalue)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from tests.contract.backends import Harness, Site, every
 
 QUICK = "#!/bin/sh\n#fake run=0.05\nexit 0\n"
 LONG = "#!/bin/sh\n#fake run=600\nexec sleep 600\n"
-A_SECOND = "#!/bin/sh\n#fake run=1.1\nsleep 1.1\n"
 
 
 @every
@@ -143,7 +142,9 @@ async def test_a_task_over_its_walltime_is_ended_by_the_limit(site: Site) -> Non
 
 @every
 async def test_an_array_runs_each_index_once_and_never_more_than_its_throttle(site: Site) -> None:
-    reference = await site.start("#!/bin/sh\n#fake run=0.5\nsleep 0.5\n", indices=(7, 1, 30, 4), max_parallel=2)
+    noticed = site.harness.noticed_seconds
+    script = f"#!/bin/sh\n#fake run={noticed}\nsleep {noticed}\n"
+    reference = await site.start(script, indices=(7, 1, 30, 4), max_parallel=2)
     most = 0
     while not (seen := await site.seen(reference)).ended:
         most = max(most, sum(run.ended_at is None for run in seen.runs))
@@ -155,7 +156,9 @@ async def test_an_array_runs_each_index_once_and_never_more_than_its_throttle(si
 
 @every
 async def test_usage_is_the_grant_for_whole_seconds_and_stays_within_what_was_seen(site: Site) -> None:
-    reference = await site.start(A_SECOND)
+    seconds = max(1.1, site.harness.noticed_seconds)
+    script = f"#!/bin/sh\n#fake run={seconds}\nsleep {seconds}\n"
+    reference = await site.start(script)
     seen = await site.running(reference)
     while not seen.ended:
         for run in seen.runs:
@@ -165,7 +168,7 @@ async def test_usage_is_the_grant_for_whole_seconds_and_stays_within_what_was_se
         await asyncio.sleep(0.05)
     (run,) = (await site.ended(reference)).runs
     (span,) = run.spans
-    grant = site.harness.submission(A_SECOND).grant
+    grant = site.harness.submission(script).grant
     assert (span.start, span.end) == (run.started_at, run.ended_at)
     assert (span.nodes, span.cpus, span.memory_mib) == (grant.nodes, grant.cpus, grant.memory_mib)
     assert run.started_at.microsecond == 0

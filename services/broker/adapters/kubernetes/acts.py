@@ -6,7 +6,7 @@ Each names the uid of what it means: who bears its name by then isn't touched. W
 
 from typing import Any
 
-from services.broker.adapters.kubernetes.reference import KEPT, RELEASED, SITE, Reference
+from services.broker.adapters.kubernetes.reference import ENDED, KEPT, RELEASED, SITE, Reference
 
 
 def release(reference: Reference) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def forget_pod(uid: str) -> dict[str, Any]:
     return {"metadata": {"uid": uid, "labels": {SITE: None}, "$deleteFromPrimitiveList/finalizers": [KEPT]}}
 
 
-def end_pod(uid: str) -> dict[str, Any]:
-    """A merge patch of a pod that waits for what it will never get: the kubelet ends it, and it stays with what it waited for. Of a
-    pod's spec nothing but its time limit can be changed, and that only be lowered."""
-    return {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}}
+def end_pod(uid: str, why: str) -> dict[str, Any]:
+    """A merge patch of a pod that waits for what it will never get: the kubelet ends it, and it stays. Of a pod's spec nothing but its
+    time limit can be changed, and that only be lowered."""
+    return {"metadata": {"uid": uid, "annotations": {ENDED: why}}, "spec": {"activeDeadlineSeconds": 1}}

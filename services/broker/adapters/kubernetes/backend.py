@@ -13,7 +13,7 @@ from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
-from services.broker.adapters.kubernetes import acts, health, inventory, manifest, records
+from services.broker.adapters.kubernetes import acts, health, inventory, manifest, reasons, records
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
@@ -99,7 +99,7 @@ class KubernetesBackend:
             for uid, pod in stuck.items():
                 if at - since[uid] >= self._settings.image_seconds:
                     try:
-                        await self._patch_pod(pod, acts.end_pod(uid), MERGE)
+                        await self._patch_pod(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
                     except BackendError as error:
                         log.warning("kubernetes_pod_not_ended", site=self._site, pod=pod.name, reason=str(error))
             await asyncio.sleep(STUCK_SECONDS)

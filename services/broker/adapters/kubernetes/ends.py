@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from caravan.contracts.jobs import Outcome
-from services.broker.adapters.kubernetes.reasons import BROKEN, WORDS
 from services.broker.adapters.kubernetes.records import Pod
 
 DISRUPTIONS: Final[dict[str, str]] = {
@@ -50,8 +49,8 @@ def end(pod: Pod, grace_seconds: int) -> End:
         return End(Outcome.SITE, DISRUPTIONS.get(pod.disrupted, pod.disrupted))
     if _was_deleted(pod, grace_seconds):
         return End(Outcome.CANCELLED, "its pod was deleted")
-    if pod.exit_code is None:
-        return End(Outcome.SITE, _words(pod.reason or "its pod failed", pod.message))
+    if pod.exit_code is None or pod.end == "ContainerStatusUnknown":
+        return End(Outcome.SITE, _words(pod.reason or "its node lost it", pod.message))
     if pod.started is None:
         return _not_started(pod)
     return _failed(pod, pod.exit_code)
@@ -61,8 +60,8 @@ def _over_time(pod: Pod) -> End:
     """A pod's time limit also ends what never started."""
     if pod.started is not None:
         return End(Outcome.LIMIT, "walltime: the time limit was reached")
-    if pod.waits in BROKEN:
-        return End(_whose(pod), _words(WORDS[pod.waits][1], pod.said))
+    if pod.given_up:
+        return End(_whose(pod), pod.given_up)
     return End(Outcome.SITE, "it didn't start within its time limit")
 
 

@@ -67,15 +67,16 @@ class Known:
 
     def _why(self) -> str:
         """Why nothing of it runs."""
-        for pod in self.pods.values():
+        if self.job is not None and self.job.released and self.job.suspended:
+            return reasons.plain("Suspended")
+        waiting = [pod for pod in self.pods.values() if not pod.ended]
+        for pod in waiting:
             if pod.unschedulable:
                 return reasons.plain("Unschedulable", pod.unschedulable)
             if pod.waits in reasons.BROKEN:
                 return reasons.plain(pod.waits, pod.said)
-        if self.pods:
+        if waiting:
             return reasons.plain("Starting")
-        if self.job is not None and self.job.released and self.job.suspended:
-            return reasons.plain("Suspended")
         return reasons.refused(self.complaint) if self.complaint else ""
 
 
@@ -165,6 +166,9 @@ class Submissions:
         if before is not None and before.ended and before.deleted is None:
             # what had ended by itself wasn't ended by its deletion
             pod = replace(pod, deleted=None)
+        if before is not None and pod.started is None:
+            # a kubelet that was started anew may have lost sight of it
+            pod = replace(pod, started=before.started)
         if gone and not pod.ended:
             pod = replace(pod, placed=False, deleted=second if pod.deleted is None else min(pod.deleted, second))
         known.pods[pod.uid] = pod

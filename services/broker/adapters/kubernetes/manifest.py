@@ -119,7 +119,7 @@ def _container(
     resources = _resources(submission, devices)
     mounts = [{"name": "work", "mountPath": script.WORK}]
     environment = [
-        *_where(submission, f"{tenant.namespace}/{_name(submission, nonce)}"),
+        *_where(submission, f"{tenant.namespace}.{_name(submission, nonce)}"),
         *({"name": name, "value": escaped(value)} for name, value in _environment(submission).items()),
     ]
     shared = {
@@ -147,7 +147,7 @@ def _where(submission: Submission, job: str) -> list[dict[str, Any]]:
     """Which task this is. The wrapper of a script says itself which index of the array it has; a container has no wrapper."""
     told: list[dict[str, Any]] = [
         {"name": "CARAVAN_JOB_UID", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID}']"}}},
-        {"name": "CARAVAN_SUBMISSION", "value": f"{job}/$(CARAVAN_JOB_UID)"},
+        {"name": "CARAVAN_SUBMISSION", "value": f"{job}.$(CARAVAN_JOB_UID)"},
     ]
     if submission.container is None:
         return told

@@ -8,8 +8,8 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "FailedCreate": ("集群暂不接受该作业的容器组", "the cluster takes no pods of this job for now"),
     "Suspended": ("被算力中心暂停", "suspended by the centre"),
     "Starting": ("正在启动", "starting"),
-    "ErrImagePull": ("无法拉取镜像，正在重试", "its image can't be pulled, and is tried again"),
-    "ImagePullBackOff": ("无法拉取镜像，正在重试", "its image can't be pulled, and is tried again"),
+    "ErrImagePull": ("无法拉取镜像", "its image can't be pulled"),
+    "ImagePullBackOff": ("无法拉取镜像", "its image can't be pulled"),
     "ErrImageNeverPull": ("节点上没有该镜像", "its image isn't on the node, and must not be pulled"),
     "InvalidImageName": ("镜像名称无效", "the name of its image is not valid"),
     "CreateContainerConfigError": ("容器配置有误", "its container is configured wrongly"),
@@ -26,6 +26,11 @@ def plain(word: str, said: str = "") -> str:
     """`等待空闲资源 waiting for free resources (0/1 nodes are available…)`."""
     chinese, english = WORDS[word]
     return f"{chinese} {english} ({said})" if said else f"{chinese} {english}"
+
+
+def given_up(word: str, said: str) -> str:
+    """What a pod waited for in vain. What a registry says may be long, and an annotation has its end."""
+    return f"{WORDS[word][1]}: {said[:1000]}"
 
 
 def refused(said: str) -> str:

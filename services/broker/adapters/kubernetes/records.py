@@ -14,6 +14,7 @@ from lightkube.utils.quantity import parse_quantity
 
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes.reference import (
+    ENDED,
     INDEX,
     INDICES,
     JOB_NAME,
@@ -79,6 +80,8 @@ class Pod:
     """The kubelet's word for the container's end: `OOMKilled`."""
     said: str
     """Of the container that waits or has ended."""
+    given_up: str
+    """What it waited for in vain, by our own note: the kubelet forgets that as it ends a pod."""
     lost: int | None
     """When its node or the cluster took it for lost, where nobody says when its container ended."""
     script: bool
@@ -147,6 +150,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         exit_code=ended.get("exitCode"),
         end=ended.get("reason") or "",
         said=(waiting.get("message") or ended.get("message") or "").strip(),
+        given_up=meta["annotations"].get(ENDED, ""),
         lost=_lost(conditions),
         script=any(volume["name"] == "job" for volume in spec.get("volumes") or ()),
         requests=tuple(sorted(asked(spec["containers"][0]["resources"].get("requests") or {}).items())),

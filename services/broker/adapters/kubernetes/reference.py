@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?"
-_FORM = re.compile(rf"({_LABEL})/([a-z0-9]{{1,64}}-[0-9a-f]{{8}})/([0-9a-f\-]{{1,36}})")
+_FORM = re.compile(rf"({_LABEL})\.([a-z0-9]{{1,64}}-[0-9a-f]{{8}})\.([0-9a-f\-]{{1,36}})")
 
 SITE: Final = "caravan/site"
 """A label of all our Jobs and pods while somebody asks for them: its value is the site's id."""
@@ -14,6 +14,8 @@ RELEASED: Final = "caravan/released"
 """A label that the Job gets as it is released. Who suspends it later doesn't make it staged again."""
 INDICES: Final = "caravan/indices"
 """An annotation of Jobs and pods: the array's indexes, `0-3,7`."""
+ENDED: Final = "caravan/ended"
+"""An annotation of pods that we had the kubelet end, since they waited for what they would never get: what that was."""
 KEPT: Final = "caravan/usage"
 """The finalizer on our pods."""
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
@@ -23,7 +25,7 @@ INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`<namespace>/<Job>/<uid of the Job>`. The Job's name is the tag with a word of each staging's own: a Job of that name that
+    """`<namespace>.<Job>.<uid of the Job>`. The Job's name is the tag with a word of each staging's own: a Job of that name that
     somebody makes again, from a backup perhaps, has another uid, and isn't ours."""
 
     namespace: str
@@ -31,7 +33,7 @@ class Reference:
     uid: str
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}/{self.uid}"
+        return f"{self.namespace}.{self.name}.{self.uid}"
 
     @classmethod
     def parse(cls, text: str) -> "Reference | None":

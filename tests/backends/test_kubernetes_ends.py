@@ -1,0 +1,304 @@
+"""How jobs end at a real cluster, and what it says of those that wait: by its kubelet, its scheduler, and who has rights there."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from caravan.contracts.dispatch import Submission
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Container, Resources
+from caravan.kernel import ids
+from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.port import NotSeen, RunSeen, Seen
+from tests.backends.kubernetes import Cluster
+from tests.backends.kubernetes.configuration import GPU, H100
+from tests.backends.kubernetes.image import BUSYBOX
+from tests.broker.kubernetes_tenants import namespace
+from tests.contract.backends import HARNESSES, Harness, Site, eventually
+
+pytestmark = pytest.mark.slow
+
+MODEL = "acc_nvidia-h100"
+LONG = "#!/bin/sh\necho begun\nexec sleep 600\n"
+ODD = "".join(
+    f"{odd}\n"
+    for odd in ("$(HOME) $$ ${X}", "`x` 'y' \"z\" \\", "核时 🚀\t\x85\u2028", "\x01\x1b[1m", "  ", "%s {0} #")
+)
+
+
+@pytest.fixture
+def harness(kubernetes: Cluster) -> Harness:
+    """Of images that don't come it is known after three seconds."""
+    made = HARNESSES["kubernetes"][0](Path("/"), lambda _: kubernetes)
+    settings = {**made.context.settings, "image_seconds": 3, "images": ["docker://caravan.test"]}
+    return replace(made, context=replace(made.context, settings=settings, accelerators={MODEL: f"{GPU}:{H100}"}))
+
+
+@pytest.fixture
+async def site(harness: Harness) -> AsyncIterator[Site]:
+    async with harness.open() as backend:
+        site = Site(harness, backend)
+        yield site
+        await site.clear()
+
+
+def asked(site: Site, script: str | None = LONG, **changes: Any) -> Submission:
+    """A submission with these fields changed; `resources` by what differs from one CPU, 256 MiB and a minute."""
+    made = site.harness.submission(LONG)
+    wanted = Resources.model_validate(
+        {"walltime_seconds": 60, "memory_mib_per_node": 256} | changes.pop("resources", {})
+    )
+    grant = site.harness.adapter.grant(wanted, changes.get("target", {}), site.harness.context.settings)
+    return made.model_copy(update={"script": script, "resources": wanted, "grant": grant} | changes)
+
+
+async def start(site: Site, submission: Submission) -> str:
+    reference = await site.backend.stage(submission)
+    site.staged.append(reference)
+    await site.backend.release(reference)
+    return reference
+
+
+async def alone(site: Site, reference: str) -> RunSeen:
+    (run,) = (await site.ended(reference)).runs
+    return run
+
+
+async def waits(site: Site, reference: str, words: str) -> Seen:
+    """Once it waits, and says why in these words."""
+
+    async def look() -> Seen | None:
+        seen = await site.seen(reference)
+        return seen if words in seen.detail else None
+
+    found = await eventually(look, f"{reference} says {words}", site.harness.deadline_seconds)
+    assert isinstance(found, Seen) and found.queued
+    return found
+
+
+def pods(cluster: Cluster, reference: str) -> list[dict[str, Any]]:
+    ours = Reference.parse(reference)
+    assert ours is not None
+    selector = f"labelSelector=batch.kubernetes.io/controller-uid={ours.uid}"
+    found = cluster.ask("GET", f"/api/v1/namespaces/{ours.namespace}/pods?{selector}")["items"]
+    assert isinstance(found, list)
+    return found
+
+
+def path(pod: dict[str, Any]) -> str:
+    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+
+
+def job(reference: str) -> str:
+    ours = Reference.parse(reference)
+    assert ours is not None
+    return f"/apis/batch/v1/namespaces/{ours.namespace}/jobs/{ours.name}"
+
+
+async def test_more_memory_than_was_asked_for_ends_a_task(site: Site) -> None:
+    greedy = '#!/bin/sh\nx=$(head -c 200000000 /dev/zero | tr "\\0" x)\necho "${#x}"\nexec sleep 600\n'
+    run = await alone(site, await start(site, asked(site, greedy, resources={"memory_mib_per_node": 32})))
+    assert (run.outcome, run.exit_code) == (Outcome.LIMIT, None)
+    assert "memory" in run.detail
+
+
+async def test_an_image_that_does_not_come_ends_a_task_with_the_words_of_the_kubelet(site: Site) -> None:
+    missing = "caravan.test/missing:1"
+    scripted = await start(site, asked(site, target={"image": missing}))
+    own = await start(site, asked(site, script=None, container=Container(image=f"docker://{missing}")))
+    await waits(site, scripted, "its image can't be pulled")
+    ends = [await alone(site, scripted), await alone(site, own)]
+    assert [(run.outcome, run.spans) for run in ends] == [(Outcome.SITE, ()), (Outcome.USER, ())]
+    assert all("missing" in run.detail for run in ends)
+
+
+async def test_a_command_that_is_not_in_its_image_never_starts(site: Site) -> None:
+    wrong = Container(image=f"docker://{BUSYBOX}", command=("/no/such/program",))
+    run = await alone(site, await start(site, asked(site, script=None, container=wrong)))
+    assert (run.outcome, run.exit_code, run.spans) == (Outcome.USER, 128, ())
+    assert "no such file" in run.detail
+    assert run.started_at.year > 2000
+
+
+async def test_words_variables_and_scripts_arrive_byte_by_byte(site: Site) -> None:
+    words = ODD.splitlines()
+    program = Container(
+        image=f"docker://{BUSYBOX}", command=("sh", "-c", 'printf "%s\\n" "$@" "$TRIED"', "sh"), args=tuple(words)
+    )
+    reference = await start(site, asked(site, script=None, container=program, environment={"TRIED": ODD}))
+    assert (await alone(site, reference)).outcome is Outcome.SUCCEEDED
+    assert await site.text(reference) == "".join(f"{word}\n" for word in words) + ODD + "\n"
+    script = f"#!/bin/sh\ncat <<'THE END'\n{ODD}THE END\n"
+    reference = await start(site, asked(site, script))
+    await site.ended(reference)
+    assert await site.text(reference) == ODD
+
+
+async def test_a_megabyte_of_output_is_read_by_parts(site: Site) -> None:
+    """Of what is written in a container's last moment containerd 1.6.20 may lose up to 64 KiB for good, so it ends a moment later."""
+    line = "0123456789abcde"
+    reference = await start(site, asked(site, f"#!/bin/sh\nyes {line} | head -n 65536\nsleep 1\n"))
+    await site.ended(reference)
+    read, said = site.backend.read_log, b""
+    for _ in range(4):
+        part = await read(reference, 0, "stdout", len(said), 300_000)
+        said += part.data
+    assert part.complete
+    assert said == f"{line}\n".encode() * 65536
+    assert (await read(reference, 0, "stdout", -32, 100)).data == f"{line}\n".encode() * 2
+
+
+async def test_accelerators_are_allocated_on_nodes_of_their_model_and_metered_by_it(site: Site) -> None:
+    two = {"accelerators_per_node": 2, "accelerator": MODEL, "cpus_per_task": 1, "memory_mib_per_node": 100}
+    reference = await start(site, asked(site, "#!/bin/sh\nsleep 2\n", resources=two))
+    run = await alone(site, reference)
+    (span,) = run.spans
+    assert (span.accelerators, span.accelerator, span.cpus, span.memory_mib) == (2, MODEL, 1, 100)
+    (part,) = await site.backend.inventory()
+    assert (part.accelerator_backend_name, part.accelerators_per_node) == (f"{GPU}:{H100}", 8)
+
+
+async def test_what_finds_no_room_waits_with_the_schedulers_words(site: Site) -> None:
+    all_of_them = {"accelerators_per_node": 8, "accelerator": MODEL}
+    first = await start(site, asked(site, resources=all_of_them))
+    await site.running(first)
+    second = await start(site, asked(site, resources=all_of_them))
+    await waits(site, second, f"waiting for free resources (0/1 nodes are available: 1 Insufficient {GPU}")
+    await site.backend.cancel(second)
+    assert (await site.ended(second)).runs == ()
+    await site.backend.cancel(first)
+    assert (await alone(site, first)).outcome is Outcome.CANCELLED
+
+
+async def test_a_quota_that_is_reached_is_said_to_be(site: Site, kubernetes: Cluster) -> None:
+    small = namespace(kubernetes, f"small-{ids.new('own')[-6:]}")
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+    kubernetes.ask("POST", f"/api/v1/namespaces/{small}/resourcequotas", quota)
+    await eventually(
+        lambda: kubernetes.ask("GET", f"/api/v1/namespaces/{small}/resourcequotas/few").get("status", {}).get("hard"),
+        "it counts",
+    )
+    reference = await start(site, asked(site, tenant_settings={"namespace": small}))
+    await waits(site, reference, "the namespace's quota is reached (Error creating: pods")
+
+
+async def test_a_namespace_that_is_not_there_is_rejected(site: Site) -> None:
+    with pytest.raises(Exception, match="nowhere isn't there"):
+        await site.backend.stage(asked(site, tenant_settings={"namespace": "nowhere"}))
+
+
+@pytest.mark.parametrize("what", ["its pod", "its Job", "its pod, by force"])
+async def test_what_others_delete_ends_and_its_record_is_kept_until_it_was_read(
+    site: Site, kubernetes: Cluster, what: str
+) -> None:
+    """No agent is there while it happens: a new one comes later."""
+    reference = await start(site, asked(site))
+    (before,) = (await site.running(reference)).runs
+    (pod,) = pods(kubernetes, reference)
+    site.staged.clear()
+    later = replace(site.harness, context=site.harness.context)
+    if what == "its Job":
+        kubernetes.ask("DELETE", f"{job(reference)}?propagationPolicy=Background")
+    else:
+        kubernetes.ask("DELETE", path(pod) + ("?gracePeriodSeconds=0" if "force" in what else ""))
+    await eventually(
+        lambda: "terminated" in kubernetes.ask("GET", path(pod))["status"]["containerStatuses"][0]["state"],
+        "it has ended",
+    )
+    async with later.open() as backend:
+        another = Site(later, backend)
+        run = await alone(another, reference)
+        assert (run.identity, run.outcome, run.started_at) == (before.identity, Outcome.CANCELLED, before.started_at)
+        assert run.spans or run.ended_at == run.started_at
+        await backend.forget(reference)
+        assert isinstance((await backend.observe([reference]))[reference], NotSeen)
+    await eventually(lambda: pods(kubernetes, reference) == [], "nothing of it is left")
+
+
+async def test_a_namespace_is_gone_once_its_last_run_was_read(site: Site, kubernetes: Cluster) -> None:
+    name = namespace(kubernetes, f"short-{ids.new('own')[-6:]}")
+    reference = await start(site, asked(site, tenant_settings={"namespace": name}))
+    await site.running(reference)
+    kubernetes.ask("DELETE", f"/api/v1/namespaces/{name}")
+    assert (await alone(site, reference)).outcome is Outcome.CANCELLED
+    await site.backend.forget(reference)
+
+    def gone() -> bool:
+        try:
+            kubernetes.ask("GET", f"/api/v1/namespaces/{name}")
+        except HTTPError as error:
+            return error.code == 404
+        return False
+
+    await eventually(gone, "the namespace is gone", 60)
+
+
+async def test_what_was_forgotten_is_left_to_kubernetes_to_remove(site: Site, kubernetes: Cluster) -> None:
+    settings = {**site.harness.context.settings, "keep_output_seconds": 1}
+    quick = replace(site.harness, context=replace(site.harness.context, settings=settings))
+    async with quick.open() as backend:
+        another = Site(quick, backend)
+        reference = await start(another, asked(another, "#!/bin/sh\necho kept\n"))
+        await another.ended(reference)
+        await backend.forget(reference)
+    ours = Reference.parse(reference)
+    assert ours is not None
+
+    def left() -> list[str]:
+        kinds = ("/apis/batch/v1/namespaces/{}/jobs", "/api/v1/namespaces/{}/pods", "/api/v1/namespaces/{}/configmaps")
+        found = [kubernetes.ask("GET", kind.format(ours.namespace))["items"] for kind in kinds]
+        return [item["metadata"]["name"] for items in found for item in items if ours.name in item["metadata"]["name"]]
+
+    await eventually(lambda: left() == [], "nothing of it is left", 60)
+
+
+async def test_a_task_that_ends_by_itself_when_it_is_told_to_was_cancelled_all_the_same(site: Site) -> None:
+    reference = await start(
+        site, asked(site, "#!/bin/sh\ntrap 'echo told; exit 9' TERM\necho begun\nwhile :; do sleep 0.1; done\n")
+    )
+    await site.has_said(reference, "begun")
+    await site.backend.cancel(reference)
+    run = await alone(site, reference)
+    assert (run.outcome, run.exit_code) == (Outcome.CANCELLED, None)
+
+
+async def test_one_failing_task_of_an_array_ends_no_other(site: Site, kubernetes: Cluster) -> None:
+    script = '#!/bin/sh\ntest "$CARAVAN_ARRAY_INDEX" = 7 && exit 4\nexit 0\n'
+    reference = await site.start(script, indices=(5, 7, 8, 9), max_parallel=2)
+    runs = (await site.ended(reference)).runs
+    assert [(run.index, run.exit_code) for run in runs] == [(5, 0), (7, 4), (8, 0), (9, 0)]
+    assert len(pods(kubernetes, reference)) == 4
+
+
+async def test_a_pod_has_no_token_of_the_clusters(site: Site) -> None:
+    reference = await start(site, asked(site, "#!/bin/sh\nls /var/run/secrets/kubernetes.io 2>&1; id -u\n"))
+    await site.ended(reference)
+    text = await site.text(reference)
+    assert "No such file" in text
+    assert text.endswith("65534\n")
+
+
+async def test_who_suspends_a_job_and_resumes_it_gives_its_task_a_second_run(site: Site, kubernetes: Cluster) -> None:
+    reference = await start(site, asked(site))
+    (first,) = (await site.running(reference)).runs
+    patch: Callable[[bool], Any] = lambda suspend: kubernetes.ask(  # noqa: E731
+        "PATCH", job(reference), {"spec": {"suspend": suspend}}, "application/merge-patch+json"
+    )
+    patch(True)
+    await waits(site, reference, "suspended by the centre")
+    await site.backend.release(reference)
+    assert kubernetes.ask("GET", job(reference))["spec"]["suspend"]
+    patch(False)
+
+    async def look() -> Seen | None:
+        seen = await site.seen(reference)
+        return seen if len(seen.runs) == 2 and seen.runs[1].ended_at is None else None
+
+    seen = await eventually(look, "it runs again", 60)
+    assert [run.index for run in seen.runs] == [0, 0]
+    assert seen.runs[0].identity == first.identity
+    assert seen.runs[0].outcome is Outcome.CANCELLED
