@@ -13,7 +13,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container, Resources
 from caravan.kernel import ids
 from services.broker.adapters.kubernetes.reference import Reference
-from services.broker.adapters.port import NotSeen, RunSeen, Seen
+from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.configuration import GPU, H100
 from tests.backends.kubernetes.image import BUSYBOX
@@ -186,8 +186,8 @@ async def test_a_quota_that_is_reached_is_said_to_be(site: Site, kubernetes: Clu
     await waits(site, reference, "the namespace's quota is reached (Error creating: pods")
 
 
-async def test_a_namespace_that_is_not_there_is_rejected(site: Site) -> None:
-    with pytest.raises(Exception, match="nowhere isn't there"):
+async def test_a_namespace_that_the_centre_has_not_opened_is_rejected(site: Site) -> None:
+    with pytest.raises(Rejected, match="may make no Jobs in the tenant's namespace nowhere"):
         await site.backend.stage(asked(site, tenant_settings={"namespace": "nowhere"}))
 
 

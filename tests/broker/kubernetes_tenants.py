@@ -1,4 +1,4 @@
-"""A centre's part of what a tenant needs at a cluster: a namespace, and a volume that all its pods may write to."""
+"""A centre's part at a test cluster: the agent's rights and its token, and for each tenant a namespace and a volume for all its pods."""
 
 import tempfile
 import time
@@ -8,17 +8,40 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError
 
+import yaml
+
 from caravan.kernel import ids
 from tests.backends.kubernetes import Cluster
 
 READY_SECONDS: Final = 30
-RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+RIGHTS: Final = Path(__file__).parents[2] / "deploy/kubernetes-site/rights.yaml"
+AGENT: Final = "alice"
+"""As whom the agent comes: with the rights of RIGHTS, and no others."""
+
+
+def server(cluster: Cluster) -> dict[str, Any]:
+    """How a site's settings name the API server; the token and the authority lie in `secrets`."""
+    return {"by": "server", "server": cluster.url, "ca": "ca.crt", "token": "token"}
+
+
+def secrets(cluster: Cluster) -> Path:
+    """The agent's folder of secrets. It has its rights at the cluster from now on."""
+    folder = Path(cluster.folder, "agent")
+    if not folder.exists():
+        for document in _documents():
+            if document["metadata"].get("namespace") != "acme":
+                _apply(cluster, document)
+        folder.mkdir()
+        (folder / "token").write_text(cluster.token(AGENT))
+        (folder / "ca.crt").write_bytes(cluster.authority.read_bytes())
+    return folder
 
 
 def namespace(cluster: Cluster, name: str) -> str:
-    """A namespace that takes pods of the profile `restricted` alone, and is ready for them. It may be there already."""
-    with suppress(HTTPError):
-        cluster.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": RESTRICTED}})
+    """A tenant's namespace as RIGHTS has it, ready for pods. It may be there already."""
+    for document in _documents():
+        if "acme" in (document["metadata"]["name"], document["metadata"].get("namespace")):
+            _apply(cluster, _named(document, name))
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     _until(lambda: cluster.ask("GET", account), f"{account} is there")
     return name
@@ -41,6 +64,31 @@ def tenant(cluster: Cluster, name: str) -> dict[str, Any]:
     cluster.ask("POST", claims, {"metadata": {"name": claim}, "spec": asked})
     _until(lambda: _bound(cluster, f"{claims}/{claim}"), f"the claim {claim} is bound")
     return {"namespace": name, "claim": claim}
+
+
+def _documents() -> list[dict[str, Any]]:
+    return [*yaml.safe_load_all(RIGHTS.read_text())]
+
+
+def _named(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Of another tenant than acme."""
+    meta = {key: name if value == "acme" else value for key, value in document["metadata"].items()}
+    return document | {"metadata": meta}
+
+
+def _apply(cluster: Cluster, document: dict[str, Any]) -> None:
+    """Where it isn't there yet. What the agent's service account may do, AGENT may."""
+    group = document["apiVersion"]
+    if "subjects" in document:
+        document = document | {"subjects": [{"kind": "User", "name": AGENT}]}
+    base = f"/api/{group}" if "/" not in group else f"/apis/{group}"
+    inside = document["metadata"].get("namespace")
+    path = f"{base}/namespaces/{inside}" if inside else base
+    try:
+        cluster.ask("POST", f"{path}/{document['kind'].lower()}s", document)
+    except HTTPError as error:
+        if error.code != 409:
+            raise
 
 
 def _bound(cluster: Cluster, claim: str) -> bool:

@@ -220,6 +220,7 @@ async def test_what_is_released_while_it_is_being_discarded_stays(server: ApiSer
     ("answer", "error"),
     [
         (status(404, 'namespaces "acme" not found', "NotFound"), Rejected), (status(401, "Unauthorized"), Unavailable),
+        (status(403, 'User "alice" cannot create resource "jobs"'), Rejected), (status(403, "exceeded quota: q"), Unavailable),
         (status(422, "Job is invalid: spec"), Rejected), (status(500, "etcdserver: timed out"), OutcomeUnknown),
         (httpx.Response(201, text="<html>"), OutcomeUnknown),
     ],
@@ -229,8 +230,9 @@ async def test_a_stage_that_fails_says_whether_it_may_be_there(
 ) -> None:
     async with opened(server) as backend:
         server.answers["POST jobs"] = answer
-        with pytest.raises(error):
+        with pytest.raises(error) as failed:
             await backend.stage(submission())
+        assert "alice" not in str(failed.value)
 
 
 async def test_a_server_that_is_away_is_unavailable_and_said_to_be(server: ApiServer) -> None:

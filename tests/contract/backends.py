@@ -22,11 +22,10 @@ from caravan.kernel import ids
 from services.broker.adapters import fake, kubernetes, local, slurm
 from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext
 from tests.backends.kubernetes import Cluster as KubernetesCluster
-from tests.backends.kubernetes.configuration import ADMIN
 from tests.backends.kubernetes.image import BUSYBOX
 from tests.backends.slurm import RELEASES, Release
 from tests.backends.slurm import Cluster as SlurmCluster
-from tests.broker.kubernetes_tenants import tenant
+from tests.broker.kubernetes_tenants import secrets, server, tenant
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 30.0
@@ -204,13 +203,13 @@ def _slurm(release: Release) -> Callable[[Path, Fixture], Harness]:
 def _kubernetes(folder: Path, fixture: Fixture) -> Harness:
     cluster: KubernetesCluster = fixture("kubernetes")
     settings = {
-        "api": {"by": "kubeconfig", "file": ADMIN},
+        "api": server(cluster),
         "image": BUSYBOX,
         "start_seconds": 2,
         "grace_seconds": 2,
     }
     tenants = {ids.new("ten"): tenant(cluster, user) for user in USERS}
-    context = SiteContext(site=ids.new("sit"), settings=settings, secrets=Path(cluster.folder, "users"))
+    context = SiteContext(site=ids.new("sit"), settings=settings, secrets=secrets(cluster))
     # the kubelet looks at its containers once a second, and at more of them at once later
     return Harness(kubernetes.adapter, context, next(iter(tenants)), tenants, deadline_seconds=60, noticed_seconds=3)
 

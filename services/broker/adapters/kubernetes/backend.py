@@ -146,6 +146,10 @@ class KubernetesBackend:
         answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
         if answer.is_a(GONE):
             raise Rejected(f"the tenant's namespace {tenant.namespace} isn't there: the centre has to make it")
+        if answer.failed is not None and answer.failed.lacks_rights:
+            raise Rejected(
+                f"the platform may make no Jobs in the tenant's namespace {tenant.namespace}: the centre has to allow it"
+            )
         if answer.failed is not None:
             raise answer.failed.of_act()
         with _readable():

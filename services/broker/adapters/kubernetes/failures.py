@@ -36,14 +36,23 @@ class Failure:
             return Unavailable(self._said)
         return OutcomeUnknown(self._said)
 
+    @property
+    def lacks_rights(self) -> bool:
+        """It is about our own rights, which the centre can grant, and not about the job. The words name its users."""
+        return self.status == 403 and not self._over_quota and not self._denied
+
     def _forbidden(self) -> BackendError:
-        """By a webhook or another admission plugin it is about the job. A quota may have room later. What is left is about our own
-        rights: the centre can grant them, and the words name its users."""
-        if "exceeded quota" in self.words:
-            return Unavailable(self.words)
-        if "denied the request" in self.words or "violates PodSecurity" in self.words:
-            return Rejected(self.words)
-        return Unavailable(self._said)
+        """A quota may have room later."""
+        return Rejected(self.words) if self._denied else Unavailable(self._said)
+
+    @property
+    def _over_quota(self) -> bool:
+        return "exceeded quota" in self.words
+
+    @property
+    def _denied(self) -> bool:
+        """By a webhook or another admission plugin."""
+        return "denied the request" in self.words or "violates PodSecurity" in self.words
 
     @property
     def _said(self) -> str:
