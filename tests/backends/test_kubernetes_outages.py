@@ -1,0 +1,77 @@
+"""What the Kubernetes adapter sees of jobs while parts of the cluster itself fail: each test has some of them ended, on a cluster apart."""
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from caravan.contracts.jobs import Outcome
+from services.broker.adapters.port import Seen, Unavailable
+from tests.backends.kubernetes import Cluster, running
+from tests.backends.kubernetes.configuration import NODE
+from tests.backends.kubernetes.fixtures import or_left_out
+from tests.contract.backends import HARNESSES, Site, eventually
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with or_left_out(), running() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def site(cluster: Cluster) -> AsyncIterator[Site]:
+    harness = HARNESSES["kubernetes"][0](Path("/"), lambda _: cluster)
+    async with harness.open() as backend:
+        yield Site(harness, backend)
+
+
+async def ended(site: Site, reference: str, seconds: float) -> Seen:
+    """As `Site.ended`, of a cluster that can't be asked at times."""
+
+    async def look() -> Seen | None:
+        try:
+            seen = await site.seen(reference)
+        except Unavailable:
+            return None
+        return seen if seen.ended and all(run.final for run in seen.runs) else None
+
+    found = await eventually(look, f"{reference} ends", seconds)
+    assert isinstance(found, Seen)
+    return found
+
+
+async def test_what_ends_while_the_api_server_is_away_and_etcd_forgets_is_seen_once_with_its_times(
+    site: Site, cluster: Cluster
+) -> None:
+    reference = await site.start("#!/bin/sh\nsleep 4\nexit 3\n")
+    (before,) = (await site.running(reference)).runs
+    cluster.stop("kube-apiserver", signal.SIGKILL)
+    with pytest.raises(Unavailable):
+        await site.backend.now()
+    (container,) = [one for one in cluster.containers() if one.pod_uid == before.identity]
+    await eventually(lambda: cluster.containers()[-1].ended, "it ends all the same")
+    cluster.compact()
+    cluster.start("kube-apiserver")
+    (run,) = (await ended(site, reference, 120)).runs
+    assert (run.identity, run.outcome, run.exit_code, run.started_at) == (
+        before.identity, Outcome.USER, 3, before.started_at,
+    )  # fmt: skip
+    (container,) = [one for one in cluster.containers() if one.pod_uid == run.identity]
+    assert run.ended_at is not None and container.ended is not None
+    assert abs((run.ended_at - container.ended).total_seconds()) <= 1
+    assert (await site.ended(await site.start("#!/bin/sh\nexit 0\n"))).runs[0].outcome is Outcome.SUCCEEDED
+
+
+async def test_of_a_node_that_is_gone_its_runs_end_as_the_sites_doing(site: Site, cluster: Cluster) -> None:
+    reference = await site.start("#!/bin/sh\nexec sleep 600\n")
+    (before,) = (await site.running(reference)).runs
+    cluster.stop("node", signal.SIGKILL)
+    cluster.ask("DELETE", f"/api/v1/nodes/{NODE}")
+    (run,) = (await ended(site, reference, 240)).runs
+    assert (run.identity, run.outcome, run.started_at) == (before.identity, Outcome.SITE, before.started_at)
+    assert "node is gone" in run.detail
+    await site.backend.forget(reference)
