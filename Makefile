@@ -12,7 +12,7 @@ RUN := .venv-run/bin/python
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test prove bench demo demo-slurm serve openapi backends clean runtime
+.PHONY: help setup check test prove bench demo demo-slurm demo-kubernetes serve openapi backends clean runtime
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ demo: runtime ## the story on this machine, in under 90 s after set-up; ARGS=--k
 
 demo-slurm: runtime ## the same story on a real Slurm, installed into the cache as root; ARGS="--slurm 22.05" for another release
 	@$(RUN) -m bench.demo --slurm 24.11 $(ARGS)
+
+demo-kubernetes: runtime ## the same story on a real Kubernetes, built into the cache from its Go modules, as root
+	@$(RUN) -m bench.demo --kubernetes $(ARGS)
 
 serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
 	CARAVAN_MODE=development CARAVAN_DATA_DIR=data .venv-run/bin/caravan serve

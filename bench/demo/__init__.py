@@ -1,4 +1,4 @@
-"""The story that a newcomer watches: `make demo`, or `python -m bench.demo [--slurm 24.11] [--split] [--keep] [--folder demo-out]`.
+"""The story that a newcomer watches: `make demo`, or `python -m bench.demo [--slurm 24.11 | --kubernetes] [--split] [--keep]`.
 
 A centre sells, an enterprise computes, finance closes the books: on a platform started for it, by its public HTTP API alone. Open
 `__main__.py` first: the chapters in their order. `centre.py`, `enterprise.py` and `finance.py` are the three audiences, `world.py` who

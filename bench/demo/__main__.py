@@ -14,14 +14,15 @@ from typing import Final
 from rich.panel import Panel
 
 from bench.demo import centre, enterprise, finance
-from bench.demo.stages import Local, Slurm, Stage
+from bench.demo.stages import Kubernetes, Local, Slurm, Stage
 from bench.demo.telling import Teller, TookTooLong, WentWrong
 from bench.demo.world import World
 from bench.platform import SERVICES, Platform
 from caravan.client import ServiceUnavailable
 from caravan.kernel.problems import Problem
-from tests.backends.slurm import RELEASES, LeftOut
-from tests.backends.slurm.cluster import running
+from tests.backends import kubernetes, slurm
+from tests.backends.shelf import LeftOut
+from tests.backends.slurm.cluster import running as running_slurm
 
 MARKER: Final = ".made-by-the-demo"
 
@@ -33,9 +34,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo-out"), help="for all that it makes; emptied first")
     parser.add_argument("--split", action="store_true", help="one process per service, over real HTTP between them")
     parser.add_argument("--keep", action="store_true", help="leave the platform running at the end, until Ctrl-C")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--kubernetes", action="store_true", help="on a Kubernetes cluster, started for it")
+    where.add_argument(
         "--slurm",
-        choices=[release.name for release in RELEASES],
+        choices=[release.name for release in slurm.RELEASES],
         help="on a Slurm cluster of this release, started for it; else on this machine itself",
     )
     asked = parser.parse_args()
@@ -46,7 +49,7 @@ def main() -> int:
     teller = Teller()
     platform = Platform(folder / "platform", split=asked.split)
     try:
-        with _stage(asked.slurm, folder) as stage:
+        with _stage(asked, folder) as stage:
             asyncio.run(_play(teller, platform, stage, folder, keep=asked.keep))
             if asked.keep:
                 _until_interrupted()
@@ -64,14 +67,16 @@ def main() -> int:
 
 
 @contextmanager
-def _stage(slurm: str | None, folder: Path) -> Iterator[Stage]:
+def _stage(asked: argparse.Namespace, folder: Path) -> Iterator[Stage]:
     """Raises LeftOut."""
-    if slurm is None:
-        yield Local(folder / "site")
-        return
-    (release,) = [release for release in RELEASES if release.name == slurm]
     with ExitStack() as ends:
-        yield Slurm(ends.enter_context(running(release)), ends)
+        if asked.kubernetes:
+            yield Kubernetes(ends.enter_context(kubernetes.running()), ends)
+        elif asked.slurm is not None:
+            (release,) = [release for release in slurm.RELEASES if release.name == asked.slurm]
+            yield Slurm(ends.enter_context(running_slurm(release)), ends)
+        else:
+            yield Local(folder / "site")
 
 
 def _until_interrupted() -> None:

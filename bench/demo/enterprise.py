@@ -255,7 +255,7 @@ async def sees_the_others_end(world: World) -> None:
     teller.table(
         ("作业 job", ">序号 index", "状态 state", "结局 outcome", ">退出码 exit", "!开始 started", "!结束 ended"), rows
     )
-    said = (await _log(world, FAILING, "stderr")).splitlines()
+    said = (await _log(world, FAILING, world.stage.errors)).splitlines()
     if not said or "no volume" not in said[-1]:
         raise WentWrong(f"{FAILING} said {said}")
     teller.say(f"The last words of {FAILING}: [dim]{said[-1]}[/]")

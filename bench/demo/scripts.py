@@ -10,7 +10,11 @@ throw() {
         date = "date +%s"
         date | getline began
         do {
-            for (i = 0; i < 200000; i++) inside += rand() ^ 2 + rand() ^ 2 < 1
+            for (i = 0; i < 200000; i++) {
+                x = rand()
+                y = rand()
+                inside += x * x + y * y < 1
+            }
             thrown += i
             close(date)
             date | getline now

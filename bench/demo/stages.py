@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from bench.agents import Agents
 from bench.platform import Platform
 from caravan.contracts.offerings import AgentPlace, Offering
-from tests.backends.slurm import Cluster
+from tests.backends.kubernetes import Cluster as KubernetesCluster
+from tests.backends.kubernetes.image import BUSYBOX
+from tests.backends.kubernetes_site import namespace, secrets, server
+from tests.backends.slurm import Cluster as SlurmCluster
 
 CORES: Final = 8
 """What the local site sells. On a smaller machine it oversells, so that the jobs of the story run beside each other."""
@@ -28,6 +31,8 @@ class Stage(Protocol):
     """What a job may run on for after its walltime."""
     patience_seconds: float
     """Within it, all usage has been stated after a job's end."""
+    errors: Literal["stdout", "stderr"]
+    """Where what a job writes to its stderr is read."""
 
     def sold(self, drafted: Sequence[Offering]) -> Offering:
         """Which of the drafted offerings the story is about."""
@@ -55,6 +60,7 @@ class Local:
     target: Mapping[str, Any] = {}
     grace = "of grace before the kill"
     patience_seconds: float = 30
+    errors: Literal["stdout", "stderr"] = "stderr"
 
     def __init__(self, folder: Path) -> None:
         self.settings: Mapping[str, Any] = {"folder": str(folder), "cpus": CORES, "memory_mib": MEMORY_MIB}
@@ -85,8 +91,9 @@ class Slurm:
     target: Mapping[str, Any] = {"partition": "short"}
     grace = "for slurmctld to look at limits, and for KillWait,"
     patience_seconds: float = 300
+    errors: Literal["stdout", "stderr"] = "stderr"
 
-    def __init__(self, cluster: Cluster, ends: ExitStack) -> None:
+    def __init__(self, cluster: SlurmCluster, ends: ExitStack) -> None:
         self._cluster, self._ends = cluster, ends
         folder = cluster.work / "caravan"
         cluster.run("install", "-d", "-m", "755", str(folder))
@@ -117,3 +124,40 @@ class Slurm:
     def alive(self, identity: str) -> bool:
         job = identity.split(":")[1]
         return bool(self._cluster.run("squeue", "--noheader", "--states=RUNNING", f"--jobs={job}").strip())
+
+
+class Kubernetes:
+    """A test cluster's one real node. The enterprise is its namespace `alice`; the agent has the rights that a centre gives it.
+
+    What it starts ends with `ends`.
+    """
+
+    adapter = "kubernetes"
+    agent = AgentPlace.CENTRE
+    target: Mapping[str, Any] = {}
+    grace = "for the image to come, and from SIGTERM to SIGKILL,"
+    patience_seconds: float = 300
+    errors: Literal["stdout", "stderr"] = "stdout"
+
+    def __init__(self, cluster: KubernetesCluster, ends: ExitStack) -> None:
+        self._cluster, self._ends = cluster, ends
+        self._secrets = secrets(cluster)
+        self.tenant: Mapping[str, Any] = {"namespace": namespace(cluster, "alice")}
+        self.settings: Mapping[str, Any] = {
+            "api": server(cluster), "image": BUSYBOX, "start_seconds": 10, "grace_seconds": 2,
+        }  # fmt: skip
+
+    def sold(self, drafted: Sequence[Offering]) -> Offering:
+        (one,) = drafted
+        return one
+
+    def run_agent(self, site: str, platform: Platform) -> None:
+        agents = Agents(platform, "kubernetes", {"CARAVAN_AGENT_SECRETS": str(self._secrets)})
+        self._ends.enter_context(agents).start(site)
+
+    def named(self, identity: str) -> str:
+        return f"pod {identity[:8]}"
+
+    def alive(self, identity: str) -> bool:
+        pods = self._cluster.ask("GET", f"/api/v1/namespaces/{self.tenant['namespace']}/pods")["items"]
+        return any((pod["metadata"]["uid"], pod["status"]["phase"]) == (identity, "Running") for pod in pods)

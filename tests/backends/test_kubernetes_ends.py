@@ -17,7 +17,7 @@ from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.configuration import GPU, H100
 from tests.backends.kubernetes.image import BUSYBOX
-from tests.broker.kubernetes_tenants import namespace
+from tests.backends.kubernetes_site import namespace
 from tests.contract.backends import HARNESSES, Harness, Site, eventually
 
 pytestmark = pytest.mark.slow

@@ -23,9 +23,9 @@ from services.broker.adapters import fake, kubernetes, local, slurm
 from services.broker.adapters.port import Adapter, Backend, RunSeen, Seen, SiteContext
 from tests.backends.kubernetes import Cluster as KubernetesCluster
 from tests.backends.kubernetes.image import BUSYBOX
+from tests.backends.kubernetes_site import secrets, server, tenant
 from tests.backends.slurm import RELEASES, Release
 from tests.backends.slurm import Cluster as SlurmCluster
-from tests.broker.kubernetes_tenants import secrets, server, tenant
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 30.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import InventoryItem
+from caravan.contracts.offerings import InventoryItem, PartLimits
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.records import had
 
@@ -66,6 +66,7 @@ def items(nodes: Iterable[Node]) -> tuple[InventoryItem, ...]:
             memory_mib_per_node=memory_mib,
             accelerators_per_node=accelerators,
             accelerator_backend_name=device or None,
+            limits=PartLimits(nodes=1),
             nodes_out=sum(one.out for one in there),
         )
         for (device, accelerators, cpus, memory_mib, taints), there in sorted(parts.items())
