@@ -537,6 +537,27 @@ def test_a_window_of_a_log_is_what_a_file_would_give(text: bytes, offset: int, l
     assert found.complete == (start + len(found.data) == len(text))
 
 
+def test_what_a_real_cluster_said_is_read_as_it_was_meant() -> None:
+    """An array of the indexes 7 and 9 of which each task exited with 3, and the node that it ran on: 1.34.4, all fields."""
+    told = json.loads((Path(__file__).parent / "kubernetes_seen.json").read_text())
+    reference, found = Reference.parse(told["reference"]), Submissions()
+    assert reference is not None
+    found.take_job(records.job(told["job"]))
+    for one in told["pods"]:
+        found.take_pod(records.pod(one))
+    shown = found.of(reference).seen(reference, NOW, DEVICES, GRACE)
+    assert isinstance(shown, Seen) and shown.ended and shown.released
+    assert [(run.index, run.outcome, run.exit_code) for run in shown.runs] == [
+        (7, Outcome.USER, 3),
+        (9, Outcome.USER, 3),
+    ]
+    assert all(run.started_at <= (run.ended_at or run.started_at) for run in shown.runs)
+    (part,) = inventory.items([inventory.node(told["node"], DEVICES)])
+    assert (part.accelerator_backend_name, part.accelerators_per_node, part.nodes_out) == (
+        "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3", 8, 0,
+    )  # fmt: skip
+
+
 def test_what_the_adapter_announces_is_a_schema() -> None:
     assert json.dumps(adapter.descriptor.site_settings)
     assert "api" in adapter.descriptor.site_settings["required"]

@@ -150,6 +150,17 @@ async def test_one_object_that_cannot_be_read_hides_no_other(server: ApiServer) 
         assert (await look(backend)).runs
 
 
+async def test_what_no_api_server_would_say_does_not_end_the_watch(server: ApiServer) -> None:
+    server.put("jobs", job())
+    server.answers["GET jobs"] = httpx.Response(200, json={"from": "a proxy"})
+    async with opened(server) as backend:
+        await until(lambda: backend._jobs.fault)
+        del server.answers["GET jobs"]
+        await look(backend)
+        finish(server)
+        await until(lambda: has_ended(backend))
+
+
 async def test_what_another_agent_has_just_staged_is_read_once(server: ApiServer) -> None:
     async with opened(server) as backend:
         await backend.observe([])

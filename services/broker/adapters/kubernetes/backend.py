@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.logs import Window
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, SITE, Reference
-from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest
+from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest, readable
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
 from services.broker.adapters.kubernetes.watch import Watch
 from services.broker.adapters.port import (
@@ -152,7 +152,7 @@ class KubernetesBackend:
             )
         if answer.failed is not None:
             raise answer.failed.of_act()
-        with _readable():
+        with readable():
             job = records.job(answer.content)
         await self._write_files(submission, job.reference)
         self._submissions.take_job(job)
@@ -179,7 +179,7 @@ class KubernetesBackend:
 
     async def _read_nodes(self) -> tuple[Node, ...]:
         content = (await self._rest.read("api/v1/nodes")).read()
-        with _readable():
+        with readable():
             self._nodes = tuple(inventory.node(item, self._devices) for item in content["items"])
         self._nodes_at = clock.monotonic()
         return self._nodes
@@ -199,7 +199,7 @@ class KubernetesBackend:
             raise Rejected("there is no such submission, or it was cancelled before it was released")
         if answer.failed is not None:
             raise answer.failed.of_act()
-        with _readable():
+        with readable():
             self._submissions.take_job(records.job(answer.content))
 
     async def cancel(self, reference: str) -> None:
@@ -260,7 +260,7 @@ class KubernetesBackend:
         answer = await self._in_turn(self._rest.read(_job(ours)))
         if not answer.is_a(GONE):
             content = answer.read()
-            with _readable():
+            with readable():
                 job = records.job(content)
             if job.reference == ours and job.site == self._site:
                 self._submissions.take_job(job)
@@ -282,7 +282,7 @@ class KubernetesBackend:
         path = f"api/v1/namespaces/{ours.namespace}/pods"
         answer = await self._in_turn(self._rest.read(path, labelSelector=f"{JOB_UID}={ours.uid}"))
         content = answer.read()
-        with _readable():
+        with readable():
             return [records.pod(item) for item in content["items"]]
 
     async def changed(self, since: float | None) -> Sequence[str] | None:
@@ -353,15 +353,6 @@ def _done(answer: Answer, *fine: int) -> None:
     if answer.failed is not None and not answer.is_a(*fine):
         error = answer.failed.of_act()
         raise Unavailable(str(error)) if isinstance(error, Rejected) else error
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Inside, what an answer holds is read. Raises Unavailable: it has another form than Kubernetes gives it."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise Unavailable(f"the API server's answer can't be read: {type(error).__name__}") from error
 
 
 @asynccontextmanager

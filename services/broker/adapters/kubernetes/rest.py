@@ -5,8 +5,8 @@ watch, and makes an object of each field of what it reads. Everything that goes 
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -57,7 +57,7 @@ class Rest:
     async def now(self) -> int:
         """The server's clock, asked now. Raises Unavailable."""
         (await self.read("version")).read()
-        return self._second
+        return self.second
 
     async def read(self, path: str, **params: str) -> Answer:
         """Raises Unavailable."""
@@ -126,6 +126,15 @@ class Refusal(Unavailable):
     def __init__(self, failed: Failure) -> None:
         super().__init__(str(failed.of_read()))
         self.failed = failed
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Inside, what an answer holds is read. Raises Unavailable: it has another form than Kubernetes gives it."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"the API server's answer can't be read: {type(error).__name__}") from error
 
 
 def _json(content: bytes) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.kubernetes.failures import EXPIRED
-from services.broker.adapters.kubernetes.rest import Refusal, Rest
+from services.broker.adapters.kubernetes.rest import Refusal, Rest, readable
 from services.broker.adapters.port import Unavailable
 
 log = get_logger(__name__)
@@ -86,14 +86,16 @@ class Watch:
             if answer.is_a(EXPIRED):
                 raise Expired
             second, content = self._rest.second, answer.read()
-            for item in content["items"]:
-                self._one("ADDED", item)
-                uids.add(item["metadata"]["uid"])
-            if not content["metadata"].get("continue"):
-                break
-            page = {"continue": content["metadata"]["continue"]}
-        self._version, self.second, self.fault = content["metadata"]["resourceVersion"], second, None
-        self._keep(uids, int(self._version))
+            with readable():
+                for item in content["items"]:
+                    self._one("ADDED", item)
+                    uids.add(item["metadata"]["uid"])
+                version, more = content["metadata"]["resourceVersion"], content["metadata"].get("continue")
+                if not more:
+                    self._keep(uids, int(version))
+                    break
+            page = {"continue": more}
+        self._version, self.second, self.fault = version, second, None
         self._listed.set()
 
     async def _follow(self) -> None:
@@ -110,13 +112,12 @@ class Watch:
                 async for chunk in response.aiter_bytes():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
-                        self._hear(json.loads(line))
+                        with readable():
+                            self._hear(json.loads(line))
         except Refusal as refusal:
             if refusal.failed.status == EXPIRED:
                 raise Expired from refusal
             raise
-        except ValueError as error:
-            raise Unavailable(f"a watch says what can't be read: {type(error).__name__}") from error
         self.second = self._rest.second
 
     def _hear(self, event: Mapping[str, Any]) -> None:
