@@ -82,7 +82,7 @@ def test_what_begins_as_an_image_does_may_be_another_port_or_folder(image: str, 
 def test_an_adapter_has_the_capability_when_it_says_which_images_run() -> None:
     takes = {name for name, adapter in installed().items() if isinstance(adapter, TakesContainers)}
     told = {name for name, adapter in installed().items() if "container" in adapter.descriptor.capabilities}
-    assert takes == told == {"slurm"}
+    assert takes == told == {"kubernetes", "slurm"}
 
 
 def test_a_slurm_site_runs_containers_where_its_settings_say_how() -> None:
