@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from typing import Any
@@ -39,6 +39,8 @@ class ApiServer(httpx.AsyncBaseTransport):
         """From which version each watch went on."""
         self.answers: dict[str, httpx.Response] = {}
         """Instead of what else would come: method and path -> that."""
+        self.before: dict[str, Callable[[], object]] = {}
+        """What happens just before this method and path is looked at."""
         self.down = False
         self.cuts = 0
         self.put("nodes", node())
@@ -88,8 +90,10 @@ class ApiServer(httpx.AsyncBaseTransport):
             self.watched.append(f"{kind} {params['resourceVersion']}")
             if int(params["resourceVersion"]) < self.oldest:
                 return status(410, "too old resource version", "Expired")
-            return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"])))
+            bookmarks = params.get("allowWatchBookmarks") == "true"
+            return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"]), bookmarks))
         self.asked.append(f"{request.method} {kind or path}{' ' + name if name else ''}")
+        self.before.get(f"{request.method} {kind}", str)()
         if (told := self.answers.get(f"{request.method} {kind}")) is not None:
             return told
         if path == "/version":
@@ -127,15 +131,17 @@ class ApiServer(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, server: ApiServer, kind: str, version: int) -> None:
+    def __init__(self, server: ApiServer, kind: str, version: int, bookmarks: bool) -> None:
         self.server, self.kind, self.version, self.cuts = server, kind, version, server.cuts
+        self.bookmarks = bookmarks
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         told = 0
         while True:
             for version, kind, event in self.server.history[told:]:
                 told += 1
-                if kind == self.kind and version > self.version - (event["type"] == "BOOKMARK"):
+                marks = event["type"] == "BOOKMARK"
+                if kind == self.kind and version > self.version - marks and (self.bookmarks or not marks):
                     yield json.dumps(event).encode() + b"\n"
             if self.server.down or self.cuts != self.server.cuts:
                 raise httpx.RemoteProtocolError("incomplete chunked read")

@@ -265,6 +265,8 @@ ENDS = [
     (pod(ended(143), deleted=ENDED + 2), Outcome.CANCELLED, None, None, "deleted"),
     (pod(ended(9), deleted=ENDED + 300), Outcome.USER, 9, None, "exit code 9"),
     (pod(ended(0), deleted=ENDED + 2), Outcome.SUCCEEDED, 0, None, ""),
+    (pod(ended(137), reason="Evicted", conditions={"DisruptionTarget": {"status": "True", "reason": "TerminationByKubelet"}}),
+     Outcome.SITE, None, None, "short of resources"),
     (pod(running(), "Failed", deleted=ENDED), Outcome.CANCELLED, None, None, "deleted"),
     (pod(unknown(), "Failed", script=False), Outcome.SITE, None, None, "lost it"),
     (pod(unknown(), "Failed", reason="DeadlineExceeded"), Outcome.SITE, None, None, "didn't start within"),
@@ -440,7 +442,8 @@ def test_a_start_that_was_seen_is_not_forgotten_with_the_kubelets_memory() -> No
     found = Submissions()
     found.take_job(records.job(job()))
     found.take_pod(records.pod(pod(running(), version=21)))
-    found.take_pod(records.pod(pod(unknown(), "Failed", version=22)))
+    silence = {"Ready": {"status": "False", "lastTransitionTime": at(ENDED)}}
+    found.take_pod(records.pod(pod(unknown(), "Failed", version=22, conditions=silence)))
     (told,) = seen(found).runs
     assert (told.outcome, clock.to_seconds(told.started_at)) == (Outcome.SITE, STARTED)
 
@@ -451,7 +454,8 @@ def test_a_list_tells_what_is_gone_but_not_of_what_is_newer() -> None:
     found.take_pod(records.pod(pod(running(), version=22)))
     found.keep_jobs((), 11)
     found.keep_pods((), 21, NOW)
-    assert not seen(found).ended
+    assert not found.of(OURS).gone
+    assert seen(found).runs[0].ended_at is None
     found.keep_jobs((), 12)
     found.keep_pods((), 22, NOW)
     (told,) = seen(found).runs
