@@ -219,11 +219,23 @@ async def test_what_is_released_while_it_is_being_discarded_stays(server: ApiSer
     async with opened(server) as backend:
         await look(backend)
         server.before["DELETE jobs"] = lambda: server.put("jobs", job())
-        with pytest.raises(OutcomeUnknown):
-            await backend.discard(REFERENCE)
         await backend.discard(REFERENCE)
         assert OURS.name in server.objects["jobs"]
         assert (await look(backend)).released
+
+
+async def test_what_the_job_controller_writes_meanwhile_keeps_nothing_from_being_discarded(server: ApiServer) -> None:
+    staged = server.put("jobs", job(suspended=True, released=False))
+    async with opened(server) as backend:
+        await look(backend)
+
+        def write_status_once() -> None:
+            del server.before["DELETE jobs"]
+            server.put("jobs", staged)
+
+        server.before["DELETE jobs"] = write_status_once
+        await backend.discard(REFERENCE)
+        assert server.objects["jobs"] == {}
 
 
 @pytest.mark.parametrize(

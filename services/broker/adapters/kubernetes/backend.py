@@ -49,6 +49,8 @@ NODES_SECONDS: Final = 60.0
 """How long the site's nodes are believed when a job is checked against them."""
 STUCK_SECONDS: Final = 1.0
 """Between looks for pods that wait for what they will never get."""
+DISCARD_TRIES: Final = 5
+"""The Job controller writes a Job's status a moment after it was staged."""
 AT_ONCE: Final = 8
 
 
@@ -211,32 +213,32 @@ class KubernetesBackend:
             known = await self._read(ours)
         if known.over:
             return
-        await self._delete(ours, None)
+        if not await self._delete(ours, None):
+            await self._read(ours)
 
     async def discard(self, reference: str) -> None:
-        """Nobody releases what wasn't committed. What is staged by a look at it is deleted only if nothing of it has changed since."""
+        """Nobody releases what wasn't committed. What is staged by a look at it is deleted only if nothing of it has changed since: where
+        something has, it's looked at again."""
         ours = Reference.parse(reference)
         if ours is None or self._submissions.dropped(ours):
             return
-        known = await self._read(ours)
-        if known.job is not None and not known.gone:
+        for _ in range(DISCARD_TRIES):
+            known = await self._read(ours)
             if known.released:
                 return
-            await self._delete(ours, known.job.version)
-        elif known.released:
-            return
-        self._submissions.drop(ours)
+            if known.gone or known.job is None or await self._delete(ours, known.job.version):
+                self._submissions.drop(ours)
+                return
+        raise OutcomeUnknown("the Job changed each time that it was to be deleted")
 
-    async def _delete(self, ours: Reference, version: int | None) -> None:
-        """Raises Unavailable, OutcomeUnknown: also where it has changed, or has another's uid."""
+    async def _delete(self, ours: Reference, version: int | None) -> bool:
+        """False: it has changed since it had this version, or another Job has its name. Raises Unavailable, OutcomeUnknown."""
         answer = await self._rest.act("DELETE", _job(ours), acts.delete(ours, version))
         if answer.is_a(CONFLICT):
-            known = await self._read(ours)
-            if not known.gone:
-                raise OutcomeUnknown("the Job changed while it was being deleted")
-        else:
-            _done(answer, GONE)
+            return False
+        _done(answer, GONE)
         self._submissions.lose_job(ours)
+        return True
 
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
         if self._watching is None or self._watching.done():
