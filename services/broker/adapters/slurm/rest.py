@@ -19,7 +19,7 @@ from caravan.kernel import clock
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Unavailable
 from services.broker.adapters.slurm.dialect import Dialect, dialects
 from services.broker.adapters.slurm.errors import Answer, faults
-from services.broker.adapters.slurm.threads import Threads
+from services.broker.adapters.slurm.threads import NotCalled, Threads
 from services.broker.adapters.slurm.tokens import Tokens
 
 CONNECT_SECONDS: Final = 5.0
@@ -77,7 +77,7 @@ class Rest:
             **({"ssl_context": httpx.create_ssl_context()} if at.scheme == "https" else {}),
         )
         self._pool.ConnectionCls = _Secure if at.scheme == "https" else _Connection
-        self._threads = Threads(CONNECTIONS, "slurmrestd")
+        self._threads = Threads(CONNECTIONS, "slurmrestd", timeout_seconds)
 
     async def close(self) -> None:
         self._threads.close()
@@ -149,6 +149,10 @@ class Rest:
         ask = partial(self._pool.urlopen, method, self._path + path, content, headers)
         try:
             return await self._threads.run(ask)
+        except NotCalled as error:
+            raise Unavailable(
+                "slurmrestd doesn't answer: nothing was sent, since what was sent before still waits"
+            ) from error
         except NOT_SENT as error:
             raise Unavailable(f"slurmrestd can't be reached: {type(error).__name__}") from error
         except HTTPError as error:

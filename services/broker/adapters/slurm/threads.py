@@ -7,25 +7,36 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
+from caravan.kernel import clock
+
 T = TypeVar("T")
 
 
-class Threads:
-    """So many threads. Unlike those of `concurrent.futures` they keep no process from its end."""
+class NotCalled(Exception):
+    """No thread was free in time."""
 
-    def __init__(self, count: int, name: str) -> None:
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+
+class Threads:
+    """So many threads. Unlike those of `concurrent.futures` they keep no process from its end.
+
+    What has waited for `patience_seconds` as a thread becomes free isn't called any more: of a frozen server all that waits learns as
+    the first calls do, and doesn't wait behind each other.
+    """
+
+    def __init__(self, count: int, name: str, patience_seconds: float) -> None:
+        self._patience = patience_seconds
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any], float] | None] = SimpleQueue()
         self._all = [Thread(target=self._work, name=name, daemon=True) for _ in range(count)]
         self._closed = False
         for thread in self._all:
             thread.start()
 
     async def run(self, call: Callable[[], T]) -> T:
-        """What `call` returns or raises. Where the caller is cancelled before a thread is free, nothing is called."""
+        """What `call` returns or raises. Where the caller is cancelled before a thread is free, nothing is called. Raises NotCalled."""
         if self._closed:
             raise RuntimeError("the threads were closed")
         future: Future[T] = Future()
-        self._calls.put((future, call))
+        self._calls.put((future, call, clock.monotonic() + self._patience))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
@@ -36,10 +47,12 @@ class Threads:
 
     def _work(self) -> None:
         while (given := self._calls.get()) is not None:
-            future, call = given
+            future, call, latest = given
             if not future.set_running_or_notify_cancel():
                 continue
             try:
+                if clock.monotonic() > latest:
+                    raise NotCalled
                 future.set_result(call())
             except BaseException as error:  # It is the caller's, and is raised there.
                 future.set_exception(error)
