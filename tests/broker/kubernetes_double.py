@@ -42,6 +42,8 @@ class ApiServer(httpx.AsyncBaseTransport):
         self.before: dict[str, Callable[[], object]] = {}
         """What happens just before this method and path is looked at."""
         self.down = False
+        self.ready = True
+        """Whether it says so. It knows nobody's rights before."""
         self.cuts = 0
         self.put("nodes", node())
 
@@ -96,6 +98,8 @@ class ApiServer(httpx.AsyncBaseTransport):
         self.before.get(f"{request.method} {kind}", str)()
         if (told := self.answers.get(f"{request.method} {kind}")) is not None:
             return told
+        if path == "/readyz":
+            return httpx.Response(200 if self.ready else 403, text="ok" if self.ready else "forbidden")
         if path == "/version":
             return httpx.Response(200, json={"gitVersion": "v1.34.4"})
         if name is None and request.method == "GET":

@@ -273,6 +273,20 @@ async def test_a_server_that_is_away_is_unavailable_and_said_to_be(server: ApiSe
         assert "events" in fault
 
 
+async def test_whether_the_platform_may_make_jobs_is_asked_of_a_server_that_is_ready(server: ApiServer) -> None:
+    """One that has just started refuses everybody."""
+    refused = status(403, 'jobs.batch is forbidden: User "agent" cannot create resource "jobs"')
+    async with opened(server) as backend:
+        server.answers["POST jobs"], server.ready = refused, False
+        with pytest.raises(Unavailable, match="not ready"):
+            await backend.stage(submission())
+        server.ready = True
+        with pytest.raises(Rejected, match="may make no Jobs"):
+            await backend.stage(submission())
+        server.before["GET "] = server.answers.clear
+        assert await backend.stage(submission())
+
+
 async def test_a_pod_that_waits_for_what_it_will_never_get_is_ended_after_a_while(server: ApiServer) -> None:
     server.put("jobs", job())
     server.put("pods", pod(waiting("ImagePullBackOff", "no such image")))

@@ -146,6 +146,11 @@ class KubernetesBackend:
         await self._check(submission, target)
         path = f"apis/batch/v1/namespaces/{tenant.namespace}/jobs"
         answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
+        if answer.failed is not None and answer.failed.lacks_rights:
+            # seen on 1.34: so says an API server, too, that has just started and hasn't read who may do what
+            if not await self._rest.ready():
+                raise Unavailable("the API server is not ready yet")
+            answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
         if answer.is_a(GONE):
             raise Rejected(f"the tenant's namespace {tenant.namespace} isn't there: the centre has to make it")
         if answer.failed is not None and answer.failed.lacks_rights:

@@ -59,6 +59,13 @@ class Rest:
         (await self.read("version")).read()
         return self.second
 
+    async def ready(self) -> bool:
+        """Whether the server says that it is. One that has just started knows nobody's rights yet. Raises Unavailable."""
+        try:
+            return (await self._request("GET", "readyz", {}, None, None)).is_success
+        except OutcomeUnknown as error:
+            raise Unavailable(str(error)) from error
+
     async def read(self, path: str, **params: str) -> Answer:
         """Raises Unavailable."""
         try:
@@ -92,6 +99,17 @@ class Rest:
     async def _send(
         self, method: str, path: str, params: Mapping[str, str], body: Mapping[str, Any] | None, kind: str | None
     ) -> Answer:
+        response = await self._request(method, path, params, body, kind)
+        found = _json(response.content)
+        if not response.is_success:
+            return Answer(None, failure(response.status_code, found))
+        if found is None:
+            raise OutcomeUnknown("the API server answers with nothing that Kubernetes would say")
+        return Answer(found)
+
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, str], body: Mapping[str, Any] | None, kind: str | None
+    ) -> httpx.Response:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {} if kind is None else {"Content-Type": kind}
         try:
@@ -103,12 +121,7 @@ class Rest:
         except httpx.HTTPError as error:
             raise OutcomeUnknown(f"the API server's answer was lost: {type(error).__name__}") from error
         self._hear(response)
-        found = _json(response.content)
-        if not response.is_success:
-            return Answer(None, failure(response.status_code, found))
-        if found is None:
-            raise OutcomeUnknown("the API server answers with nothing that Kubernetes would say")
-        return Answer(found)
+        return response
 
     def _hear(self, response: httpx.Response) -> None:
         """Answers may overtake each other."""
