@@ -191,6 +191,29 @@ async def test_where_nothing_changes_nothing_is_looked_at(broker: Dispatch, site
         assert set(backend.at) == {other.reference}
 
 
+class Newsy(Asked):
+    """That hears of changes by itself."""
+
+    def __init__(self, site: FakeSite) -> None:
+        super().__init__(site)
+        self.heard = asyncio.Event()
+
+    async def news(self) -> None:
+        await self.heard.wait()
+        self.heard.clear()
+
+
+async def test_what_a_backend_hears_of_is_looked_at_at_once(broker: Dispatch, site: FakeSite, time: HandClock) -> None:
+    """Between looks, and until all is looked at once more, an hour passes else."""
+    placed = broker.attempts[broker.place("#fake run=60")]
+    backend, settings = Newsy(site), QUICK.model_copy(update={"full_pass_seconds": 3600, "observe_seconds": 3600})
+    async with running(Agent(broker.site, DispatchApi(broker), {"fake": Only(backend)}, "fake", settings=settings)):
+        await until(lambda: placed.state == "running")
+        time.advance(60)
+        backend.heard.set()
+        await until(lambda: placed.state == "ended")
+
+
 async def test_what_the_backend_rejects_is_told_in_its_words(broker: Dispatch, site: FakeSite) -> None:
     placed = broker.attempts[broker.place("#fake bogus=1")]
     async with running(an_agent(broker)):

@@ -68,7 +68,12 @@ async def test_while_nothing_changes_nothing_is_asked(server: ApiServer) -> None
             assert (await look(backend)).runs[0].outcome is None
             assert await backend.changed(0.0) == []
         assert len(server.asked) == asked
+        await backend.news()
+        heard = asyncio.create_task(backend.news())
+        await asyncio.sleep(0)
+        assert not heard.done()
         server.put("pods", pod(ended()))
+        await heard
         assert await until(lambda: backend.changed(0.0)) == [REFERENCE]
         server.put("jobs", job(finished="Complete", status={"succeeded": 1}))
         assert await until(lambda: backend.changed(0.0)) == [REFERENCE]

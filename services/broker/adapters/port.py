@@ -175,6 +175,14 @@ class Backend(Protocol):
         """The books of this submission are closed and charged; what was kept only for them may go. Output stays."""
 
 
+@runtime_checkable
+class TellsNews(Protocol):
+    """What a backend has besides that hears of changes by itself."""
+
+    async def news(self) -> None:
+        """Return once something has changed since the last call: `changed` knows what."""
+
+
 class Adapter(Protocol):
     """A kind of backend. Found by entry point; the object is `adapter` in the adapter's package."""
 
@@ -213,5 +221,5 @@ def installed() -> dict[str, Adapter]:
 
 __all__ = [
     "Adapter", "Backend", "BackendError", "LogBytes", "NotSeen", "OutcomeUnknown", "Rejected", "RunSeen",
-    "Seen", "SiteContext", "SiteRefused", "Staged", "TakesContainers", "Unavailable", "installed", "script_of",
+    "Seen", "SiteContext", "SiteRefused", "Staged", "TakesContainers", "TellsNews", "Unavailable", "installed", "script_of",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ from caravan.kernel.logs import get_logger
 from caravan.kernel.loops import Loops
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import NotFound, Unauthenticated
-from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, installed
+from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, TellsNews, installed
 from services.broker.agent.chores import Inventory, LogReads, Probe, Sweeper
 from services.broker.agent.driver import Driver
 from services.broker.agent.observer import Observer
@@ -29,6 +30,8 @@ LEAVE_SECONDS = 3.0
 """How long an agent that leaves tries to say so."""
 UNKNOWN_SECONDS = 10.0
 """How long a site may be unknown: the broker hears of a new one a moment after the catalog."""
+NEWS_SECONDS = 0.05
+"""How long news of a backend wait for company, once one was looked at."""
 READ_AGAIN_SECONDS = 0.05
 """Until work is asked for again while the broker has nothing new but reads that are being answered."""
 
@@ -234,9 +237,16 @@ class Agent:
             except LeaseGone:
                 return self._settings.sweep_seconds
 
+        async def listen(backend: TellsNews) -> float:
+            await backend.news()
+            loops.kick("observe")
+            return NEWS_SECONDS
+
         loops.start("work", work)
         loops.start("report", report)
         loops.start("observe", observer.iteration)
+        if isinstance(backend, TellsNews):
+            loops.start("listen", partial(listen, backend))
         loops.start("sweep", sweep)
         loops.start("probe", Probe(tenure, backend, self._metrics).iteration)
         loops.start("inventory", Inventory(tenure, backend, self._metrics).iteration)

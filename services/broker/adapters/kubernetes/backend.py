@@ -296,6 +296,10 @@ class KubernetesBackend:
         changed = self._submissions.changed()
         return None if since is None else changed
 
+    async def news(self) -> None:
+        await self._submissions.news.wait()
+        self._submissions.news.clear()
+
     async def staged(self) -> Sequence[Staged]:
         await self._jobs.ready()
         return self._submissions.staged()

@@ -1,5 +1,6 @@
 """What is known of the site's submissions, and how each stands by that. Decisions only: what asks the API server is `watch.py`."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -91,6 +92,8 @@ class Submissions:
         self._known: dict[str, Known] = {}
         self._references: dict[str, Reference] = {}
         self._changed: set[str] = set()
+        self.news = asyncio.Event()
+        """Set whenever something changes. Whoever waits for it clears it."""
         self._dropped: dict[str, None] = {}
         """In the order in which they went."""
 
@@ -118,6 +121,10 @@ class Submissions:
         told, self._changed = self._changed, set()
         return [*told]
 
+    def _change(self, reference: Reference) -> None:
+        self._changed.add(str(reference))
+        self.news.set()
+
     def staged(self) -> list[Staged]:
         """What waits to be released."""
         jobs = [known.job for known in self._known.values() if known.job is not None and not known.released]
@@ -138,7 +145,7 @@ class Submissions:
         if before is None or job.version > before.version:
             known.job = job
             if before is None or replace(before, version=job.version) != job:
-                self._changed.add(str(job.reference))
+                self._change(job.reference)
         if gone:
             self.lose_job(job.reference)
 
@@ -147,7 +154,7 @@ class Submissions:
         known = self.of(reference)
         if not known.gone:
             known.gone = True
-            self._changed.add(str(reference))
+            self._change(reference)
 
     def keep_jobs(self, uids: Collection[str], version: int) -> None:
         """These are all that there were at this version: what is older and isn't among them is gone."""
@@ -173,7 +180,7 @@ class Submissions:
             pod = replace(pod, placed=False, deleted=second if pod.deleted is None else min(pod.deleted, second))
         known.pods[pod.uid] = pod
         if before is None or replace(before, version=pod.version) != pod:
-            self._changed.add(str(pod.job))
+            self._change(pod.job)
 
     def keep_pods(self, uids: Collection[str], version: int, second: int) -> None:
         """As `keep_jobs`."""
@@ -190,4 +197,4 @@ class Submissions:
         known = self._known.get(complaint.job)
         if known is not None and known.complaint != complaint.words:
             known.complaint = complaint.words
-            self._changed.add(str(self._references[complaint.job]))
+            self._change(self._references[complaint.job])
