@@ -85,7 +85,7 @@ class Resources(Model):
 
 
 class Container(Model):
-    """A program in an image. It runs once, on the first node, where a script would."""
+    """A program in an image. It runs where a script would: at Slurm once, on the first node; at Kubernetes on each node."""
 
     image: Image = Field(
         description="`docker://…` or `oras://…`, or the path of a `.sif` file or an unpacked image at the site.",

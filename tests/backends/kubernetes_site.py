@@ -14,7 +14,11 @@ from caravan.kernel import ids
 from tests.backends.kubernetes import Cluster
 
 READY_SECONDS: Final = 30
-RIGHTS: Final = Path(__file__).parents[2] / "deploy/kubernetes-site/rights.yaml"
+MANIFESTS: Final = Path(__file__).parents[2] / "deploy/kubernetes-site"
+RIGHTS: Final = MANIFESTS / "rights.yaml"
+TENANT: Final = MANIFESTS / "tenant.yaml"
+PLURALS: Final = {"NetworkPolicy": "networkpolicies"}
+"""Where an `s` isn't all."""
 AGENT: Final = "alice"
 """As whom the agent comes: with the rights of RIGHTS, and no others."""
 
@@ -28,9 +32,8 @@ def secrets(cluster: Cluster) -> Path:
     """The agent's folder of secrets. It has its rights at the cluster from now on."""
     folder = Path(cluster.folder, "agent")
     if not folder.exists():
-        for document in _documents():
-            if document["metadata"].get("namespace") != "acme":
-                _apply(cluster, document)
+        for document in _documents(RIGHTS):
+            _apply(cluster, document)
         folder.mkdir()
         (folder / "token").write_text(cluster.token(AGENT))
         (folder / "ca.crt").write_bytes(cluster.authority.read_bytes())
@@ -38,10 +41,9 @@ def secrets(cluster: Cluster) -> Path:
 
 
 def namespace(cluster: Cluster, name: str) -> str:
-    """A tenant's namespace as RIGHTS has it, ready for pods. It may be there already."""
-    for document in _documents():
-        if "acme" in (document["metadata"]["name"], document["metadata"].get("namespace")):
-            _apply(cluster, _named(document, name))
+    """A tenant's namespace as TENANT has it, ready for pods. It may be there already."""
+    for document in _documents(TENANT):
+        _apply(cluster, _named(document, name))
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     _until(lambda: cluster.ask("GET", account), f"{account} is there")
     return name
@@ -66,8 +68,8 @@ def tenant(cluster: Cluster, name: str) -> dict[str, Any]:
     return {"namespace": name, "claim": claim}
 
 
-def _documents() -> list[dict[str, Any]]:
-    return [*yaml.safe_load_all(RIGHTS.read_text())]
+def _documents(manifest: Path) -> list[dict[str, Any]]:
+    return [*yaml.safe_load_all(manifest.read_text())]
 
 
 def _named(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -85,7 +87,8 @@ def _apply(cluster: Cluster, document: dict[str, Any]) -> None:
     inside = document["metadata"].get("namespace")
     path = f"{base}/namespaces/{inside}" if inside else base
     try:
-        cluster.ask("POST", f"{path}/{document['kind'].lower()}s", document)
+        kind = document["kind"]
+        cluster.ask("POST", f"{path}/{PLURALS.get(kind, f'{kind.lower()}s')}", document)
     except HTTPError as error:
         if error.code != 409:
             raise

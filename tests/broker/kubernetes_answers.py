@@ -12,6 +12,7 @@ from services.broker.adapters.kubernetes.reference import (
     JOB_NAME,
     JOB_UID,
     KEPT,
+    NODES,
     RELEASED,
     SITE,
     TAG,
@@ -56,16 +57,18 @@ def job(
     }  # fmt: skip
 
 
-def running() -> dict[str, Any]:
-    return {"running": {"startedAt": at(STARTED)}}
+def running(started: int = STARTED) -> dict[str, Any]:
+    return {"running": {"startedAt": at(started)}}
 
 
-def ended(code: int = 0, reason: str = "", message: str = "", started: str = at(STARTED)) -> dict[str, Any]:
+def ended(
+    code: int = 0, reason: str = "", message: str = "", started: str = at(STARTED), finished: int = ENDED
+) -> dict[str, Any]:
     told = {
         "exitCode": code,
         "reason": reason or ("Error" if code else "Completed"),
         "startedAt": started,
-        "finishedAt": at(ENDED),
+        "finishedAt": at(finished),
     }
     return {"terminated": told | ({"message": message} if message else {})}
 
@@ -96,6 +99,8 @@ def pod(
     version: int = 20,
     place: int = 0,
     indices: str = "0",
+    nodes: int = 1,
+    created: int = CREATED,
     deleted: int | None = None,
     conditions: dict[str, dict[str, str]] | None = None,
     requests: dict[str, str] | None = None,
@@ -113,9 +118,10 @@ def pod(
     told = [{"type": name, **condition} for name, condition in (ready | (conditions or {})).items()]
     meta = {
         "name": f"{OURS.name}-{place}-abcde", "namespace": OURS.namespace, "uid": uid, "resourceVersion": str(version),
-        "creationTimestamp": at(CREATED),
+        "creationTimestamp": at(created),
         "annotations": {INDICES: indices, **({"caravan/ended": given_up} if given_up else {})}, "finalizers": [KEPT],
-        "labels": {TAG: ATTEMPT, SITE: MARK, JOB_UID: OURS.uid, JOB_NAME: OURS.name, INDEX: str(place)},
+        "labels": {TAG: ATTEMPT, SITE: MARK, JOB_UID: OURS.uid, JOB_NAME: OURS.name, INDEX: str(place)}
+        | ({NODES: str(nodes)} if nodes > 1 else {}),
     }  # fmt: skip
     return {
         "metadata": meta | ({"deletionTimestamp": at(deleted)} if deleted is not None else {}),

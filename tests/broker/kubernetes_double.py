@@ -17,7 +17,14 @@ from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings
 from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, at, node
 
-PLURALS = {"jobs": "Job", "pods": "Pod", "events": "Event", "configmaps": "ConfigMap", "nodes": "Node"}
+PLURALS = {
+    "jobs": "Job",
+    "pods": "Pod",
+    "events": "Event",
+    "configmaps": "ConfigMap",
+    "nodes": "Node",
+    "services": "Service",
+}
 
 
 def status(code: int, message: str = "", reason: str = "") -> httpx.Response:

@@ -288,6 +288,19 @@ def test_what_the_backend_would_reject_is_a_reason(world: World) -> None:
     assert (reason.field, sold.site.adapter) == ("/resources", "local")
 
 
+def test_an_array_of_several_nodes_goes_where_they_can_be_had(world: World) -> None:
+    sold = world.add()
+    several = spec(resources={"nodes": 2}, array={"indices": [3, 4]})
+    assert not world.decide(several).refused
+    here = world.adapters["fake"]
+    world.adapters = {"fake": replace(here, capabilities=())}
+    reason = world.reasons(several)["array_of_nodes"]
+    assert (reason.field, reason.asked, reason.limit) == ("/array/indices", "2", "1")
+    assert not world.decide(spec(resources={"nodes": 2})).refused
+    assert not world.decide(spec(array={"indices": [3, 4]})).refused
+    assert sold.offering.limits.nodes == 2
+
+
 def test_every_reason_is_given_at_once(world: World) -> None:
     sold = world.add(adapter="local")
     del world.tenants[sold.site.id, ORGANIZATION, None]

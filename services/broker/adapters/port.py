@@ -195,6 +195,8 @@ class Adapter(Protocol):
         """Connect to the site; entering raises SiteRefused when it can't be operated as it is set up."""
 
 
+# A descriptor's capabilities that placement goes by: `container` (then it is TakesContainers, too), `arrays_of_nodes` (tasks of an array
+# may have several nodes each).
 @runtime_checkable
 class TakesContainers(Protocol):
     """What an adapter with the capability `container` has besides."""

@@ -119,6 +119,8 @@ def _look(
             refusals.reason("no_tenant", "The centre has not set your organization up at this site; ask it for access")
         )
     reasons += refusals.inoperable(sold, adapter, site)
+    if adapter is not None:
+        reasons += refusals.array_not_run(spec, adapter)
     if adapter is not None and spec.container is not None:
         reasons += refusals.image_not_run(spec.container, adapter, sold)
     priced = sold.prices is not None and refusals.priced_through(sold.prices, question)

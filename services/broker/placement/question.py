@@ -1,6 +1,6 @@
 """What the placement decision is asked, and what it is given to know: adapters, sites, and how occupied offerings are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -25,11 +25,12 @@ class AdapterHere:
     grant: GrantOf
     images: ImagesOf | None = None
     """None: it runs no containers."""
+    capabilities: Collection[str] = ()
 
     @classmethod
     def of(cls, adapter: Adapter) -> Self:
         images = adapter.images if isinstance(adapter, TakesContainers) else None
-        return cls(adapter.descriptor.version, adapter.grant, images)
+        return cls(adapter.descriptor.version, adapter.grant, images, adapter.descriptor.capabilities)
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,13 @@ def image_not_run(container: Container, adapter: AdapterHere, sold: Sold) -> lis
     return [reason("container_image", detail, field="/container/image", asked=container.image, limit=", ".join(images))]
 
 
+def array_not_run(spec: JobSpec, adapter: AdapterHere) -> list[Reason]:
+    if spec.resources.nodes == 1 or len(spec.indices) == 1 or "arrays_of_nodes" in adapter.capabilities:
+        return []
+    detail = "Its backend gives each task of an array one node; submit tasks of several nodes as jobs of their own"
+    return [reason("array_of_nodes", detail, field="/array/indices", asked=str(spec.resources.nodes), limit="1")]
+
+
 def priced_through(prices: PriceList, question: Question) -> bool:
     start = clock.to_seconds(question.now)
     covered = windows(prices.tariffs, start, start + question.spec.resources.walltime_seconds)

@@ -54,7 +54,7 @@ class FakeAdapter:
         site_settings=Settings.model_json_schema(),
         tenant_settings={"type": "object"},
         target={"type": "object"},
-        capabilities=("accelerators", "arrays", "logs", "memory_limit", "several_nodes"),
+        capabilities=("accelerators", "arrays", "arrays_of_nodes", "logs", "memory_limit", "several_nodes"),
         books_lag_seconds=0,
     )
 

@@ -11,8 +11,16 @@ platform go for good takes them off itself:
 `kubectl get pods -A -l caravan/site -o name` says where, and
 `kubectl patch POD -n NAMESPACE --type=json -p '[{"op": "remove", "path": "/metadata/finalizers"}]'` frees each one.
 
+**Tasks of several nodes** are a Job of their own, with a pod for each node that knows its rank, and a Service without an address by which
+they find each other (`nodes.py`). **Containers of an array that doesn't count from 0** can't know their index from Kubernetes, and have no
+wrapper that could say it: their pods are made with a scheduling gate, and the agent writes the index to each and opens it. While no
+agent is there these wait; nothing is billed for that.
+
+**A tenant** is a namespace: deploy/kubernetes-site/tenant.yaml makes one, with policies that let nothing in or out but between nodes of
+jobs. No pod has a token of the cluster's, whatever its service account may do.
+
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
-looked at), `known.py`, `ends.py` and `runs.py` (what that means).
+looked at), `known.py`, `ends.py`, `runs.py` and `nodes.py` (what that means).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +45,7 @@ class KubernetesAdapter:
         site_settings=Settings.model_json_schema(),
         tenant_settings=Tenant.model_json_schema(),
         target=Target.model_json_schema(),
-        capabilities=("accelerators", "arrays", "container", "logs", "memory_limit"),
+        capabilities=("accelerators", "arrays", "container", "logs", "memory_limit", "several_nodes"),
         books_lag_seconds=120,
     )
 

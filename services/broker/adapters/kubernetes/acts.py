@@ -6,7 +6,7 @@ Each names the uid of what it means: who bears its name by then isn't touched. W
 
 from typing import Any
 
-from services.broker.adapters.kubernetes.reference import ENDED, KEPT, RELEASED, SITE, Reference
+from services.broker.adapters.kubernetes.reference import ENDED, KEPT, OWN_INDEX, RELEASED, SITE, Reference
 
 
 def release(reference: Reference) -> dict[str, Any]:
@@ -32,6 +32,13 @@ def forget(reference: Reference, seconds: int) -> dict[str, Any]:
 def forget_pod(uid: str) -> dict[str, Any]:
     """A strategic merge patch of a pod: its record may go. Other finalizers stay."""
     return {"metadata": {"uid": uid, "labels": {SITE: None}, "$deleteFromPrimitiveList/finalizers": [KEPT]}}
+
+
+def number_pod(uid: str, index: int) -> dict[str, Any]:
+    """A strategic merge patch of a pod that waits for it: it is told its index of the array, and may be scheduled. In one write: who
+    schedules and starts it has seen both."""
+    gate = {"name": OWN_INDEX, "$patch": "delete"}
+    return {"metadata": {"uid": uid, "annotations": {OWN_INDEX: str(index)}}, "spec": {"schedulingGates": [gate]}}
 
 
 def end_pod(uid: str, why: str) -> dict[str, Any]:

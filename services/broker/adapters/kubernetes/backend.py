@@ -47,8 +47,8 @@ NO_PODS: Final = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"
 """Events by which the Job controller says that it can't make pods: nothing else does."""
 NODES_SECONDS: Final = 60.0
 """How long the site's nodes are believed when a job is checked against them."""
-STUCK_SECONDS: Final = 1.0
-"""Between looks for pods that wait for what they will never get."""
+TEND_SECONDS: Final = 1.0
+"""Between looks for pods that wait for their index, or for what they will never get."""
 DISCARD_TRIES: Final = 5
 """The Job controller writes a Job's status a moment after it was staged."""
 AT_ONCE: Final = 8
@@ -89,22 +89,33 @@ class KubernetesBackend:
         async with asyncio.TaskGroup() as tasks:
             for one in (self._jobs, self._pods, self._events):
                 tasks.create_task(one.run())
-            tasks.create_task(self._end_stuck())
+            tasks.create_task(self._tend())
 
-    async def _end_stuck(self) -> None:
-        """End pods whose image can't be had, or whose container can't be made, once they have waited for that long enough."""
+    async def _tend(self) -> None:
+        """Tell pods their index where they wait for that. End those whose image can't be had, or whose container can't be made, once they
+        have waited for that long enough."""
         since: dict[str, float] = {}
         while True:
             at = clock.monotonic()
+            await asyncio.gather(
+                *(
+                    self._try_on(pod, acts.number_pod(pod.uid, pod.index), STRATEGIC)
+                    for pod in self._submissions.gated()
+                )
+            )
             stuck = {pod.uid: pod for pod in self._submissions.stuck()}
             since = {uid: since.get(uid, at) for uid in stuck}
             for uid, pod in stuck.items():
                 if at - since[uid] >= self._settings.image_seconds:
-                    try:
-                        await self._patch_pod(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
-                    except BackendError as error:
-                        log.warning("kubernetes_pod_not_ended", site=self._site, pod=pod.name, reason=str(error))
-            await asyncio.sleep(STUCK_SECONDS)
+                    await self._try_on(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
+            await asyncio.sleep(TEND_SECONDS)
+
+    async def _try_on(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
+        """What doesn't come about now does the next time."""
+        try:
+            await self._patch_pod(pod, patch, kind)
+        except BackendError as error:
+            log.warning("kubernetes_pod_not_changed", site=self._site, pod=pod.name, reason=str(error))
 
     def _take_job(self, kind: str, content: Mapping[str, Any]) -> None:
         self._submissions.take_job(records.job(content), gone=kind == "DELETED")
@@ -135,7 +146,7 @@ class KubernetesBackend:
         return clock.from_seconds(await self._rest.now())
 
     async def stage(self, submission: Submission) -> str:
-        """The Job first, which owns the ConfigMap: whatever is left behind goes with it."""
+        """The Job first, which owns all else: whatever is left behind goes with it."""
         try:
             tenant = Tenant.model_validate(submission.tenant_settings)
             target = Target.model_validate(submission.target)
@@ -161,15 +172,16 @@ class KubernetesBackend:
             raise answer.failed.of_act()
         with readable():
             job = records.job(answer.content)
-        await self._write_files(submission, job.reference)
+        await self._add("configmaps", job.reference, manifest.files(submission, job.reference))
+        await self._add("services", job.reference, manifest.service(submission, job.reference))
         self._submissions.take_job(job)
         return str(job.reference)
 
-    async def _write_files(self, submission: Submission, reference: Reference) -> None:
-        files = manifest.files(submission, reference)
-        if files is None:
+    async def _add(self, kind: str, reference: Reference, body: Mapping[str, Any] | None) -> None:
+        """What the Job owns, if there is any. Raises Rejected, Unavailable, OutcomeUnknown."""
+        if body is None:
             return
-        answer = await self._rest.act("POST", f"api/v1/namespaces/{reference.namespace}/configmaps", files)
+        answer = await self._rest.act("POST", f"api/v1/namespaces/{reference.namespace}/{kind}", body)
         if answer.failed is not None and not answer.is_a(CONFLICT):
             raise answer.failed.of_act()
 
@@ -305,13 +317,13 @@ class KubernetesBackend:
         return self._submissions.staged()
 
     async def read_log(self, reference: str, index: int, stream: str, offset: int, limit: int) -> LogBytes:
-        """The kubelet keeps one log of both: all of it is stdout here, and stderr is empty."""
+        """The kubelet keeps one log of both: all of it is stdout here, and stderr is empty. Of several nodes it is that of the first."""
         ours = Reference.parse(reference)
         if ours is None or stream not in ("stdout", "stderr"):
             raise FileNotFoundError(f"no {stream} of {reference}")
         known = self._submissions.get(ours)
         pods = [*known.pods.values()] if known is not None else await self._list_pods(ours)
-        mine = [pod for pod in pods if pod.index == index and pod.started is not None]
+        mine = [pod for pod in pods if pod.index == index and pod.rank == 0 and pod.started is not None]
         if not mine:
             raise FileNotFoundError(f"no output of {reference} yet")
         last = max(mine, key=lambda pod: pod.started or 0)

@@ -15,23 +15,21 @@ LIMIT_CHECK_SECONDS: Final = 10
 
 
 def grant(resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:
-    """One pod with just what was asked: its requests are its limits. It may run for all of the time limit that wasn't spent on its
-    image, and for the grace after it.
+    """A pod for each node, with just what was asked: its requests are its limits. It may run for all of the time limit that wasn't spent
+    on its image, and for the grace after it.
 
-    Raises Rejected: it asks for several nodes; or what the centre wrote is wrong.
+    Raises Rejected: what the centre wrote is wrong.
     """
     try:
         site = Settings.model_validate(dict(settings))
         Target.model_validate(dict(target))
     except ValidationError as error:
         raise Rejected(f"the site's settings or the offering's target are wrong: {said(error)}") from error
-    if resources.nodes != 1:
-        raise Rejected(f"a job has one node here: {resources.nodes} can't be had")
     return Grant(
-        nodes=1,
-        cpus=resources.cpus_per_node,
-        memory_mib=resources.memory_mib_per_node,
-        accelerators=resources.accelerators_per_node,
+        nodes=resources.nodes,
+        cpus=resources.nodes * resources.cpus_per_node,
+        memory_mib=resources.nodes * resources.memory_mib_per_node,
+        accelerators=resources.nodes * resources.accelerators_per_node,
         accelerator=resources.accelerator,
         max_seconds=limit_seconds(resources, site) + LIMIT_CHECK_SECONDS + site.grace_seconds,
     )

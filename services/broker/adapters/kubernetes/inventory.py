@@ -66,7 +66,7 @@ def items(nodes: Iterable[Node]) -> tuple[InventoryItem, ...]:
             memory_mib_per_node=memory_mib,
             accelerators_per_node=accelerators,
             accelerator_backend_name=device or None,
-            limits=PartLimits(nodes=1),
+            limits=PartLimits(nodes=len(there)),
             nodes_out=sum(one.out for one in there),
         )
         for (device, accelerators, cpus, memory_mib, taints), there in sorted(parts.items())
@@ -83,14 +83,16 @@ def why_not(grant: Grant, device: str | None, selector: Mapping[str, str], nodes
 
     `device`: what the site calls the grant's accelerator. `selector`: of the offering.
     """
-    fitting = [
-        one
+    cpus, memory_mib = grant.cpus // grant.nodes, grant.memory_mib // grant.nodes
+    accelerators = grant.accelerators // grant.nodes
+    places = sum(
+        min(one.cpus // cpus, one.memory_mib // memory_mib, *((one.accelerators // accelerators,) if device else ()))
         for one in nodes
-        if grant.cpus <= one.cpus
-        and grant.memory_mib <= one.memory_mib
-        and (device is None or (one.device == device and grant.accelerators <= one.accelerators))
-        and selector.items() <= dict(one.labels).items()
-    ]
-    if fitting:
+        if (device is None or one.device == device) and selector.items() <= dict(one.labels).items()
+    )
+    if places >= grant.nodes:
         return None
-    return f"a node with {grant.cpus} CPUs, {grant.memory_mib} MiB and {grant.accelerators} accelerators can't be had"
+    shape = f"{cpus} CPUs, {memory_mib} MiB and {accelerators} accelerators"
+    if grant.nodes == 1:
+        return f"a node with {shape} can't be had"
+    return f"there is room for {places} of {grant.nodes} nodes with {shape}"

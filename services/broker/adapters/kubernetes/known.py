@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import reasons
+from services.broker.adapters.kubernetes import nodes, reasons
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.records import Complaint, Job, Pod
 from services.broker.adapters.kubernetes.reference import Reference
@@ -63,6 +63,8 @@ class Known:
         )
 
     def _runs(self, second: int, devices: Devices, grace_seconds: int) -> Iterable[RunSeen]:
+        if any(pod.nodes > 1 for pod in self.pods.values()):
+            return nodes.runs_seen(self.pods.values(), self.over, second, devices, grace_seconds)
         told = (run_seen(pod, second, devices, grace_seconds) for pod in self.pods.values())
         return (run for run in told if run is not None)
 
@@ -192,6 +194,11 @@ class Submissions:
         """Pods that may wait for ever."""
         pods = (pod for known in self._known.values() for pod in known.pods.values())
         return [pod for pod in pods if pod.waits in reasons.BROKEN and not pod.ended and pod.deleted is None]
+
+    def gated(self) -> list[Pod]:
+        """Pods that wait to be told their index."""
+        pods = (pod for known in self._known.values() for pod in known.pods.values())
+        return [pod for pod in pods if pod.gated and not pod.ended and pod.deleted is None]
 
     def take_complaint(self, complaint: Complaint) -> None:
         known = self._known.get(complaint.job)

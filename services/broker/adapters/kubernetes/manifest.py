@@ -7,11 +7,27 @@ from caravan.contracts.dispatch import Submission
 from services.broker.adapters.kubernetes import script
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.grant import limit_seconds
-from services.broker.adapters.kubernetes.reference import INDEX, INDICES, JOB_UID, KEPT, SITE, TAG, Reference, ranges
+from services.broker.adapters.kubernetes.reference import (
+    INDEX,
+    INDICES,
+    JOB_UID,
+    KEPT,
+    NODES,
+    OWN_INDEX,
+    SITE,
+    TAG,
+    Reference,
+    ranges,
+)
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, Toleration
 from services.broker.adapters.port import Rejected
 
-RESERVED: Final = frozenset({"CARAVAN_ARRAY_INDEX", "CARAVAN_JOB_UID", "CARAVAN_SUBMISSION", "JOB_COMPLETION_INDEX"})
+RESERVED: Final = frozenset(
+    {
+        "CARAVAN_ARRAY_INDEX", "CARAVAN_FIRST_NODE", "CARAVAN_JOB_UID", "CARAVAN_NODES", "CARAVAN_NODE_RANK", "CARAVAN_SUBMISSION",
+        "JOB_COMPLETION_INDEX",
+    }
+)  # fmt: skip
 """Variables that say which task it is, whatever the job itself says of them."""
 INDICES_BYTES: Final = 65_536
 """Each pod of an array carries them in an annotation; all annotations of an object have 256 KiB together."""
@@ -23,7 +39,8 @@ def job(
     """The body of `POST jobs`. `nonce`: 8 hexadecimal digits of this staging's own.
 
     One pod for each index at a time: one that fails ends its index and no other (`backoffLimitPerIndex`), and is only replaced, if
-    somebody resumes what was suspended, once it has ended. The time limit is the pod's and not the Job's, which would delete the pod
+    somebody resumes what was suspended, once it has ended. Of a task with several nodes each is a pod, all at once, and one that fails
+    ends the others (`backoffLimit`). The time limit is the pod's and not the Job's, which would delete the pod
     with its log. Raises Rejected.
     """
     target = Target.model_validate(submission.target)
@@ -31,6 +48,9 @@ def job(
     indices = ranges(submission.indices)
     if len(indices) > INDICES_BYTES:
         raise Rejected("the array's indexes lie too far apart: as ranges they have more than 65,536 characters")
+    nodes, tasks = submission.resources.nodes, len(submission.indices)
+    if nodes > 1 < tasks:
+        raise Rejected("tasks of an array have one node each here")
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": limit_seconds(submission.resources, settings),
@@ -44,6 +64,10 @@ def job(
     if submission.script is not None:
         files = {"name": _name(submission, nonce), "defaultMode": 0o444}
         spec["volumes"].append({"name": "job", "configMap": files})
+    if nodes > 1:
+        spec["subdomain"] = _service(_name(submission, nonce))
+    if _gated(submission):
+        spec["schedulingGates"] = [{"name": OWN_INDEX}]
     selector = target.node_selector | _selector(submission, devices)
     wanted = {
         "nodeSelector": selector,
@@ -54,6 +78,7 @@ def job(
         "imagePullSecrets": [{"name": name} for name in target.image_pull_secrets],
     }
     spec |= {name: value for name, value in wanted.items() if value}
+    failures = {"backoffLimit": 0} if nodes > 1 else {"backoffLimitPerIndex": 0}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -66,12 +91,16 @@ def job(
         "spec": {
             "suspend": True,
             "completionMode": "Indexed",
-            "completions": len(submission.indices),
-            "parallelism": min(submission.max_parallel, len(submission.indices)),
-            "backoffLimitPerIndex": 0,
+            "completions": nodes * tasks,
+            "parallelism": nodes * min(submission.max_parallel, tasks),
+            **failures,
             "podReplacementPolicy": "Failed",
             "template": {
-                "metadata": {"labels": marks, "annotations": {INDICES: indices}, "finalizers": [KEPT]},
+                "metadata": {
+                    "labels": marks | ({NODES: str(nodes)} if nodes > 1 else {}),
+                    "annotations": {INDICES: indices},
+                    "finalizers": [KEPT],
+                },
                 "spec": spec,
             },
         },
@@ -82,16 +111,33 @@ def files(submission: Submission, reference: Reference) -> dict[str, Any] | None
     """The body of `POST configmaps`: the script of a Job that is there already, and goes with it. None: it has none."""
     if submission.script is None:
         return None
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": reference.name, "uid": reference.uid}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": reference.name, "namespace": reference.namespace, "ownerReferences": [owner]},
+        "metadata": _of(reference, reference.name),
         "data": {
             "run": script.wrapper(submission.script, ranges(submission.indices)),
             "script": submission.script,
         },
     }
+
+
+def service(submission: Submission, reference: Reference) -> dict[str, Any] | None:
+    """The body of `POST services`: by it the nodes of one task find each other, ready or not. Also the Job's. None: it has one node."""
+    if submission.resources.nodes == 1:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _of(reference, _service(reference.name)),
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {JOB_UID: reference.uid}},
+    }
+
+
+def _of(reference: Reference, name: str) -> dict[str, Any]:
+    """The metadata of what goes with the Job."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": reference.name, "uid": reference.uid}
+    return {"name": name, "namespace": reference.namespace, "ownerReferences": [owner]}
 
 
 def toleration(asked: Toleration) -> dict[str, str]:
@@ -107,6 +153,17 @@ def _name(submission: Submission, nonce: str) -> str:
     return f"{submission.tag}-{nonce}"
 
 
+def _service(job: str) -> str:
+    """Unlike a Job's, its name begins with a letter."""
+    return f"nodes-{job}"
+
+
+def _gated(submission: Submission) -> bool:
+    """Each pod has to be told its index of the array: Kubernetes only counts from 0, and there is no wrapper in a container."""
+    indices = tuple(sorted(submission.indices))
+    return submission.container is not None and len(indices) > 1 and indices != tuple(range(len(indices)))
+
+
 def _work(tenant: Tenant) -> dict[str, Any]:
     if tenant.claim is None:
         return {"name": "work", "emptyDir": {}}
@@ -119,7 +176,7 @@ def _container(
     resources = _resources(submission, devices)
     mounts = [{"name": "work", "mountPath": script.WORK}]
     environment = [
-        *_where(submission, f"{tenant.namespace}.{_name(submission, nonce)}"),
+        *_where(submission, tenant.namespace, _name(submission, nonce)),
         *({"name": name, "value": escaped(value)} for name, value in _environment(submission).items()),
     ]
     shared = {
@@ -143,21 +200,31 @@ def _container(
     return {**shared, "image": image, **said, "volumeMounts": mounts}
 
 
-def _where(submission: Submission, job: str) -> list[dict[str, Any]]:
-    """Which task this is. The wrapper of a script says itself which index of the array it has; a container has no wrapper."""
+def _where(submission: Submission, namespace: str, job: str) -> list[dict[str, Any]]:
+    """Which task this is, and which of its nodes. The wrapper of a script says itself which index of the array it has; a container has no
+    wrapper."""
+    nodes = submission.resources.nodes
     told: list[dict[str, Any]] = [
-        {"name": "CARAVAN_JOB_UID", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID}']"}}},
-        {"name": "CARAVAN_SUBMISSION", "value": f"{job}.$(CARAVAN_JOB_UID)"},
+        _field("CARAVAN_JOB_UID", "labels", JOB_UID),
+        {"name": "CARAVAN_SUBMISSION", "value": f"{namespace}.{job}.$(CARAVAN_JOB_UID)"},
+        {"name": "CARAVAN_NODES", "value": str(nodes)},
     ]
+    if nodes == 1:
+        told += [{"name": "CARAVAN_NODE_RANK", "value": "0"}, {"name": "CARAVAN_FIRST_NODE", "value": "localhost"}]
+    else:
+        first = {"name": "CARAVAN_FIRST_NODE", "value": f"{job}-0.{_service(job)}"}
+        told += [_field("CARAVAN_NODE_RANK", "labels", INDEX), first]
     if submission.container is None:
         return told
-    indices = tuple(sorted(submission.indices))
-    if len(indices) == 1:
-        return [*told, {"name": "CARAVAN_ARRAY_INDEX", "value": str(indices[0])}]
-    if indices != tuple(range(len(indices))):
-        raise Rejected("an array of containers begins at 0 and leaves no index out here")
-    place = {"fieldRef": {"fieldPath": f"metadata.labels['{INDEX}']"}}
-    return [*told, {"name": "CARAVAN_ARRAY_INDEX", "valueFrom": place}]
+    if len(submission.indices) == 1:
+        return [*told, {"name": "CARAVAN_ARRAY_INDEX", "value": str(submission.indices[0])}]
+    place = ("annotations", OWN_INDEX) if _gated(submission) else ("labels", INDEX)
+    return [*told, _field("CARAVAN_ARRAY_INDEX", *place)]
+
+
+def _field(name: str, where: str, key: str) -> dict[str, Any]:
+    """A variable that has what the pod is marked with."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.{where}['{key}']"}}}
 
 
 def _environment(submission: Submission) -> Mapping[str, str]:
@@ -175,15 +242,17 @@ def _environment(submission: Submission) -> Mapping[str, str]:
 
 
 def _resources(submission: Submission, devices: Devices) -> dict[str, str]:
-    """What is asked for is what is allowed: nothing is shared with others, and nothing is billed that wasn't held."""
+    """Of one node. What is asked for is what is allowed: nothing is shared with others, and nothing is billed that wasn't held."""
     grant = submission.grant
-    asked = {"cpu": str(grant.cpus), "memory": f"{grant.memory_mib}Mi"}
+    asked = {"cpu": str(grant.cpus // grant.nodes), "memory": f"{grant.memory_mib // grant.nodes}Mi"}
     if not grant.accelerators:
         return asked
     kind = grant.accelerator
     if kind is None or devices.get(kind) is None:
         raise Rejected(f"the site doesn't say what its cluster calls the accelerator {kind}")
-    return asked | {name: str(count) for name, count in devices.resources(kind, grant.accelerators).items()}
+    return asked | {
+        name: str(count) for name, count in devices.resources(kind, grant.accelerators // grant.nodes).items()
+    }
 
 
 def _selector(submission: Submission, devices: Devices) -> dict[str, str]:

@@ -19,6 +19,8 @@ from services.broker.adapters.kubernetes.reference import (
     INDICES,
     JOB_NAME,
     JOB_UID,
+    NODES,
+    OWN_INDEX,
     RELEASED,
     SITE,
     TAG,
@@ -59,6 +61,13 @@ class Pod:
     site: str
     index: int
     """Of the array."""
+    rank: int
+    """Which of the task's nodes it is, from 0."""
+    nodes: int
+    """How many the task has."""
+    created: int
+    gated: bool
+    """It waits to be told its index."""
     placed: bool
     """On a node."""
     phase: str
@@ -127,6 +136,8 @@ def pod(content: Mapping[str, Any]) -> Pod:
     labels, conditions = meta["labels"], {one["type"]: one for one in status.get("conditions") or ()}
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
     state = container.get("state") or {}
+    nodes = int(labels.get(NODES, 1))
+    place, rank = divmod(int(labels[INDEX]), nodes)
     waiting, running, ended = state.get("waiting") or {}, state.get("running") or {}, state.get("terminated") or {}
     started = _known(running.get("startedAt") or ended.get("startedAt"))
     scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
@@ -136,7 +147,11 @@ def pod(content: Mapping[str, Any]) -> Pod:
         version=int(meta["resourceVersion"]),
         job=Reference(meta["namespace"], labels[JOB_NAME], labels[JOB_UID]),
         site=labels.get(SITE, ""),
-        index=index_at(int(labels[INDEX]), meta["annotations"][INDICES]),
+        index=index_at(place, meta["annotations"][INDICES]),
+        rank=rank,
+        nodes=nodes,
+        created=_second(meta["creationTimestamp"]),
+        gated=any(gate["name"] == OWN_INDEX for gate in spec.get("schedulingGates") or ()),
         placed=bool(spec.get("nodeName")),
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",

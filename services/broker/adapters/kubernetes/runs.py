@@ -1,7 +1,7 @@
 """From a pod to a run as the port has it, and what it held when. Pure.
 
 Billed is what the pod asked for, from its container's start to its end as the kubelet has them: waiting, pulling the image and what
-comes after are not. A second pod of an index is a second run.
+comes after are not. A second pod of an index is a second run. Of several nodes: `nodes.py`.
 """
 
 from caravan.contracts.jobs import Outcome, RunState

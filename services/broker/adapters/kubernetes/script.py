@@ -12,7 +12,7 @@ _WRAPPER: Final = r"""# Runs the tenant's program, as the first process of its c
 at=0
 for part in @RANGES@; do
     first=${part%-*} last=${part#*-}
-    CARAVAN_ARRAY_INDEX=$((first + JOB_COMPLETION_INDEX - at))
+    CARAVAN_ARRAY_INDEX=$((first + JOB_COMPLETION_INDEX / CARAVAN_NODES - at))
     test "$CARAVAN_ARRAY_INDEX" -le "$last" && break
     at=$((at + last - first + 1))
 done

@@ -31,7 +31,15 @@ class SlurmAdapter:
         site_settings=Settings.model_json_schema(),
         tenant_settings=Tenant.model_json_schema(),
         target=Target.model_json_schema(),
-        capabilities=("accelerators", "arrays", "container", "logs", "memory_limit", "several_nodes"),
+        capabilities=(
+            "accelerators",
+            "arrays",
+            "arrays_of_nodes",
+            "container",
+            "logs",
+            "memory_limit",
+            "several_nodes",
+        ),
         books_lag_seconds=120,
     )
 
