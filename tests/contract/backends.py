@@ -1,7 +1,8 @@
 """The backends that the contract suite runs over, and what each of them can show.
 
 A new backend adds a harness to HARNESSES, and is in every test whose capabilities it has: `executes` (scripts really run), `here` (they
-run on this machine, where tests see their processes), `outlives` (the backend goes on without the process that opened it).
+run on this machine, where tests see their processes), `outlives` (the backend goes on without the process that opened it), `nodes` (a
+task may have several).
 """
 
 import asyncio
@@ -70,9 +71,10 @@ class Harness:
         environment: dict[str, str] | None = None,
         walltime_seconds: int = 60,
         memory_mib: int = 256,
+        nodes: int = 1,
         tenant: str | None = None,
     ) -> Submission:
-        resources = Resources(walltime_seconds=walltime_seconds, memory_mib_per_node=memory_mib)
+        resources = Resources(walltime_seconds=walltime_seconds, memory_mib_per_node=memory_mib, nodes=nodes)
         attempt = ids.new("att")
         return Submission(
             tag=ids.bare(attempt),
@@ -216,10 +218,10 @@ def _kubernetes(folder: Path, fixture: Fixture) -> Harness:
 
 USERS = {"alice": 47001, "bob": 47002}
 HARNESSES: dict[str, tuple[Callable[[Path, Fixture], Harness], frozenset[str]]] = {
-    "fake": (_fake, frozenset()),
+    "fake": (_fake, frozenset({"nodes"})),
     "local": (_local, frozenset({"executes", "here", "outlives"})),
-    "kubernetes": (_kubernetes, frozenset({"executes", "outlives"})),
-    **{f"slurm-{one.name}": (_slurm(one), frozenset({"executes", "outlives"})) for one in RELEASES},
+    "kubernetes": (_kubernetes, frozenset({"executes", "outlives", "nodes"})),
+    **{f"slurm-{one.name}": (_slurm(one), frozenset({"executes", "outlives", "nodes"})) for one in RELEASES},
 }
 
 

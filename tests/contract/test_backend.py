@@ -7,7 +7,7 @@ import pytest
 
 from caravan.contracts.jobs import Outcome, RunState
 from services.broker.adapters.port import NotSeen, Rejected
-from tests.contract.backends import Harness, Site, every
+from tests.contract.backends import Harness, Site, every, having
 
 QUICK = "#!/bin/sh\n#fake run=0.05\nexit 0\n"
 LONG = "#!/bin/sh\n#fake run=600\nexec sleep 600\n"
@@ -173,6 +173,21 @@ async def test_usage_is_the_grant_for_whole_seconds_and_stays_within_what_was_se
     assert (span.nodes, span.cpus, span.memory_mib) == (grant.nodes, grant.cpus, grant.memory_mib)
     assert run.started_at.microsecond == 0
     assert run.final
+
+
+@having("nodes")
+async def test_a_task_of_several_nodes_is_one_run_that_holds_what_all_of_them_do(site: Site) -> None:
+    seconds = max(2.1, site.harness.noticed_seconds)
+    script = f"#!/bin/sh\n#fake run={seconds}\nsleep {seconds}\n"
+    run = await site.run(script, nodes=2)
+    grant = site.harness.submission(script, nodes=2).grant
+    assert (run.outcome, grant.nodes) == (Outcome.SUCCEEDED, 2)
+    for span in run.spans:
+        assert (span.cpus * 2, span.memory_mib * 2) == (span.nodes * grant.cpus, span.nodes * grant.memory_mib)
+    held = sum((span.end - span.start).total_seconds() * span.nodes for span in run.spans)
+    # whole seconds of each node
+    assert held >= 2 * (int(seconds) - 1)
+    assert (run.spans[0].start, run.spans[-1].end) == (run.started_at, run.ended_at)
 
 
 @every
