@@ -137,6 +137,36 @@ def pod(
     }  # fmt: skip
 
 
+def workload(
+    *,
+    version: int = 30,
+    quota: tuple[str, str] | None = ("False", "insufficient unused quota for cpu in flavor plain, 1 more needed"),
+    admitted: bool = False,
+    evicted: str = "",
+    past: tuple[str, ...] = (),
+    active: bool = True,
+    name: str = OURS.name,
+) -> dict[str, Any]:
+    """Kueue's of OURS. `quota`: whether it has it, and what is said of that; `evicted`: the reason why it is, `past`: why it ever was."""
+    told = {
+        "QuotaReserved": {"status": quota[0], "message": quota[1]} if quota else None,
+        "Admitted": {"status": "True" if admitted else "False"},
+        "Evicted": {"status": "True", "reason": evicted, "message": "Preempted to accommodate a workload"} if evicted else None,
+    }  # fmt: skip
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": OURS.uid, "controller": True}
+    return {
+        "metadata": {
+            "name": f"job-{name}-ae105", "namespace": OURS.namespace, "uid": "workload-1", "resourceVersion": str(version),
+            "ownerReferences": [owner],
+        },
+        "spec": {"active": active, "queueName": "here"},
+        "status": {
+            "conditions": [{"type": name, **one} for name, one in told.items() if one],
+            "schedulingStats": {"evictions": [{"reason": reason, "underlyingCause": "", "count": 1} for reason in past]},
+        },
+    }  # fmt: skip
+
+
 def node(
     name: str = "n0",
     *,

@@ -13,6 +13,7 @@ import httpx
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.reference import QUEUE
 from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings
 from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, at, node
@@ -24,6 +25,7 @@ PLURALS = {
     "configmaps": "ConfigMap",
     "nodes": "Node",
     "services": "Service",
+    "workloads": "Workload",
 }
 
 
@@ -48,6 +50,8 @@ class ApiServer(httpx.AsyncBaseTransport):
         """Instead of what else would come: method and path -> that."""
         self.before: dict[str, Callable[[], object]] = {}
         """What happens just before this method and path is looked at."""
+        self.default_queue = False
+        """Kueue is there, and all namespaces have a queue named `default`."""
         self.down = False
         self.ready = True
         """Whether it says so. It knows nobody's rights before."""
@@ -114,7 +118,11 @@ class ApiServer(httpx.AsyncBaseTransport):
             return httpx.Response(200, json={"metadata": {"resourceVersion": str(self.version)}, "items": items})
         if request.method == "POST":
             uid = OURS.uid if kind == "jobs" else body["metadata"]["name"]
+            if kind == "jobs" and self.default_queue:
+                body["metadata"]["labels"][QUEUE] = "default"
             body["metadata"] |= {"uid": uid, "creationTimestamp": at(clock.to_seconds(clock.now()))}
+            if params.get("dryRun"):
+                return httpx.Response(201, json=body)
             return httpx.Response(201, json=self.put(kind, body))
         there = self.objects[kind].get(name or "")
         if there is None:

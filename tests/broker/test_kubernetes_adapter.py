@@ -470,7 +470,7 @@ def test_what_was_forgotten_elsewhere_is_dropped_here_and_stays_so() -> None:
 
 
 def test_each_change_names_the_uid_of_what_it_means() -> None:
-    patches = (acts.release(OURS), acts.forget(OURS, 60))
+    patches = (acts.release(OURS, ""), acts.release(OURS, "here"), acts.forget(OURS, 60))
     assert {patch["metadata"]["uid"] for patch in patches} == {OURS.uid}
     assert acts.delete(OURS)["preconditions"] == {"uid": OURS.uid}
     assert acts.delete(OURS, 12)["preconditions"] == {"uid": OURS.uid, "resourceVersion": "12"}

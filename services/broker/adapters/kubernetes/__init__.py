@@ -19,8 +19,14 @@ agent is there these wait; nothing is billed for that.
 **A tenant** is a namespace: deploy/kubernetes-site/tenant.yaml makes one, with policies that let nothing in or out but between nodes of
 jobs. No pod has a token of the cluster's, whatever its service account may do.
 
+**Where Kueue decides what may start** (the site's settings name a queue) a submission is staged without the label of a queue, and
+released by adding it: so Kueue hears of nothing that was only staged, and from then on alone suspends and resumes it. Its words are the
+reason for which a job waits. What it preempts ends as that, which the provider bears, and is a new run when it's admitted again. No
+LocalQueue of a tenant's namespace may be called `default`: Kueue gives it each Job that names none, so it would start what is staged.
+Such a namespace is refused. A job's position isn't told: for that each queue would have to be asked again and again.
+
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
-looked at), `known.py`, `ends.py`, `runs.py` and `nodes.py` (what that means).
+looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means).
 """
 
 from collections.abc import Mapping, Sequence

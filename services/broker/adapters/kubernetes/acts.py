@@ -1,17 +1,20 @@
 """What is asked of the API server to change a Job and its pods. Pure.
 
-Each names the uid of what it means: who bears its name by then isn't touched. Where a site's queue decides what may start (Kueue owns
-`suspend`), `release` is what differs.
+Each names the uid of what it means: who bears its name by then isn't touched.
 """
 
 from typing import Any
 
-from services.broker.adapters.kubernetes.reference import ENDED, KEPT, OWN_INDEX, RELEASED, SITE, Reference
+from services.broker.adapters.kubernetes.reference import ENDED, KEPT, OWN_INDEX, QUEUE, RELEASED, SITE, Reference
 
 
-def release(reference: Reference) -> dict[str, Any]:
-    """A merge patch of the Job. It changes nothing of what was released before."""
-    return {"metadata": {"uid": reference.uid, "labels": {RELEASED: "true"}}, "spec": {"suspend": False}}
+def release(reference: Reference, queue: str) -> dict[str, Any]:
+    """A merge patch of the Job. It changes nothing of what was released before. `queue`: of Kueue, which from now on decides when the Job
+    starts; empty without."""
+    labels = {RELEASED: "true"}
+    if queue:
+        return {"metadata": {"uid": reference.uid, "labels": labels | {QUEUE: queue}}}
+    return {"metadata": {"uid": reference.uid, "labels": labels}, "spec": {"suspend": False}}
 
 
 def delete(reference: Reference, version: int | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
-from services.broker.adapters.kubernetes import acts, health, inventory, manifest, reasons, records
+from services.broker.adapters.kubernetes import acts, health, inventory, manifest, queues, reasons, records
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
@@ -21,7 +21,7 @@ from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.logs import Window
 from services.broker.adapters.kubernetes.records import Pod
-from services.broker.adapters.kubernetes.reference import JOB_UID, SITE, Reference
+from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, Reference
 from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest, readable
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
 from services.broker.adapters.kubernetes.watch import Watch
@@ -52,6 +52,10 @@ TEND_SECONDS: Final = 1.0
 DISCARD_TRIES: Final = 5
 """The Job controller writes a Job's status a moment after it was staged."""
 AT_ONCE: Final = 8
+DEFAULTED: Final = (
+    "the tenant's namespace has a queue of Kueue's named `default`, which takes Jobs before they are released: the centre has to name it "
+    "otherwise"
+)
 
 
 class KubernetesBackend:
@@ -67,6 +71,12 @@ class KubernetesBackend:
         self._jobs = Watch(rest, JOBS, ours, self._take_job, self._submissions.keep_jobs)
         self._pods = Watch(rest, PODS, ours, self._take_pod, self._keep_pods)
         self._events = Watch(rest, EVENTS, NO_PODS, self._take_event, lambda uids, version: None)
+        self._watches = [self._jobs, self._pods, self._events]
+        if settings.queue is not None:
+            keep = self._submissions.keep_workloads
+            self._watches.append(Watch(rest, queues.WORKLOADS, {}, self._take_workload, keep))
+        self._tried: dict[str, float] = {}
+        """Namespaces in which a Job stays as it is staged, and when that was seen."""
         self._nodes: tuple[Node, ...] = ()
         self._nodes_at = float("-inf")
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -87,7 +97,7 @@ class KubernetesBackend:
     async def _watch(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for one in (self._jobs, self._pods, self._events):
+            for one in self._watches:
                 tasks.create_task(one.run())
             tasks.create_task(self._tend())
 
@@ -130,6 +140,11 @@ class KubernetesBackend:
         if kind != "DELETED":
             self._submissions.take_complaint(records.complaint(content))
 
+    def _take_workload(self, kind: str, content: Mapping[str, Any]) -> None:
+        workload = queues.workload(content)
+        if workload is not None:
+            self._submissions.take_workload(workload, gone=kind == "DELETED")
+
     async def inventory(self) -> tuple[InventoryItem, ...]:
         return inventory.items(await self._read_nodes())
 
@@ -139,7 +154,7 @@ class KubernetesBackend:
         took, after = clock.monotonic() - asked_at, clock.to_seconds(clock.now())
         # how long the answer took is no skew
         ahead = second - min(max(second, before), after)
-        watches = (one.fault for one in (self._jobs, self._pods, self._events))
+        watches = (one.fault for one in self._watches)
         return health.faults(took, ahead, await self._read_nodes(), watches)
 
     async def now(self) -> datetime:
@@ -156,6 +171,7 @@ class KubernetesBackend:
         body = manifest.job(submission, nonce, self._site, self._settings, tenant, self._devices)
         await self._check(submission, target)
         path = f"apis/batch/v1/namespaces/{tenant.namespace}/jobs"
+        await self._try(path, body)
         answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
         if answer.failed is not None and answer.failed.lacks_rights:
             # seen on 1.34: so says an API server, too, that has just started and hasn't read who may do what
@@ -172,10 +188,28 @@ class KubernetesBackend:
             raise answer.failed.of_act()
         with readable():
             job = records.job(answer.content)
+        if job.queue:
+            await self._delete(job.reference, None)
+            raise Rejected(DEFAULTED)
         await self._add("configmaps", job.reference, manifest.files(submission, job.reference))
         await self._add("services", job.reference, manifest.service(submission, job.reference))
         self._submissions.take_job(job)
         return str(job.reference)
+
+    async def _try(self, path: str, body: Mapping[str, Any]) -> None:
+        """Kueue gives Jobs that name no queue the one named `default`, where a namespace has it, and then might start what is staged
+        before anybody could delete it: so each namespace is tried now and then by what stays a trial. Raises Rejected, Unavailable,
+        OutcomeUnknown; whatever else is wrong is for who stages in earnest to find."""
+        if clock.monotonic() - self._tried.get(path, float("-inf")) < NODES_SECONDS:
+            return
+        answer = await self._rest.act("POST", path, body, dryRun="All")
+        if answer.failed is not None:
+            return
+        with readable():
+            defaulted = QUEUE in answer.content["metadata"]["labels"]
+        if defaulted:
+            raise Rejected(DEFAULTED)
+        self._tried[path] = clock.monotonic()
 
     async def _add(self, kind: str, reference: Reference, body: Mapping[str, Any] | None) -> None:
         """What the Job owns, if there is any. Raises Rejected, Unavailable, OutcomeUnknown."""
@@ -208,11 +242,13 @@ class KubernetesBackend:
         if ours is None or self._submissions.dropped(ours):
             raise Rejected("there is no such submission, or it was discarded")
         known = self._submissions.get(ours)
-        if known is not None and known.gone:
-            raise Rejected("it was cancelled before it was released")
-        if known is not None and known.job is not None and known.job.released:
+        if known is None or (known.job is None and not known.gone):
+            known = await self._read(ours)
+        if known.gone or known.job is None:
+            raise Rejected("there is no such submission, or it was cancelled before it was released")
+        if known.job.released:
             return
-        answer = await self._rest.act("PATCH", _job(ours), acts.release(ours), MERGE)
+        answer = await self._rest.act("PATCH", _job(ours), acts.release(ours, known.job.wanted), MERGE)
         # 422: another Job has its name
         if answer.is_a(GONE, INVALID, CONFLICT):
             raise Rejected("there is no such submission, or it was cancelled before it was released")

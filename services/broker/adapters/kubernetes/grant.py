@@ -22,9 +22,13 @@ def grant(resources: Resources, target: Mapping[str, Any], settings: Mapping[str
     """
     try:
         site = Settings.model_validate(dict(settings))
-        Target.model_validate(dict(target))
+        asked = Target.model_validate(dict(target))
     except ValidationError as error:
         raise Rejected(f"the site's settings or the offering's target are wrong: {said(error)}") from error
+    if asked.queue is not None and site.queue is None:
+        raise Rejected(
+            "the offering names a queue, and the site's settings don't say that it has Kueue: they name none"
+        )
     return Grant(
         nodes=resources.nodes,
         cpus=resources.nodes * resources.cpus_per_node,

@@ -8,6 +8,7 @@ from typing import Final
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import nodes, reasons
 from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.queues import TAKEN_BACK, Workload
 from services.broker.adapters.kubernetes.records import Complaint, Job, Pod
 from services.broker.adapters.kubernetes.reference import Reference
 from services.broker.adapters.kubernetes.runs import run_seen
@@ -24,6 +25,8 @@ class Known:
     pods: dict[str, Pod] = field(default_factory=dict)
     complaint: str = ""
     """Why no pods of it are made."""
+    workload: Workload | None = None
+    """What Kueue said of it last."""
     pods_read: bool = False
     """Since no more of them can come, all were read."""
 
@@ -63,15 +66,29 @@ class Known:
         )
 
     def _runs(self, second: int, devices: Devices, grace_seconds: int) -> Iterable[RunSeen]:
+        back = self._taken_back()
         if any(pod.nodes > 1 for pod in self.pods.values()):
-            return nodes.runs_seen(self.pods.values(), self.over, second, devices, grace_seconds)
-        told = (run_seen(pod, second, devices, grace_seconds) for pod in self.pods.values())
+            return nodes.runs_seen(self.pods.values(), self.over, second, devices, grace_seconds, back)
+        told = (run_seen(pod, second, devices, grace_seconds, back.get(pod.uid, "")) for pod in self.pods.values())
         return (run for run in told if run is not None)
+
+    def _taken_back(self) -> dict[str, str]:
+        """Why Kueue took its Job back, by the pods that may have ended by that: another one in their place follows, or will."""
+        if self.job is None or not self.job.queue:
+            return {}
+        last: dict[tuple[int, int], int] = {}
+        for pod in self.pods.values():
+            last[pod.index, pod.rank] = max(pod.created, last.get((pod.index, pod.rank), 0))
+        words = (self.workload.taken_back if self.workload is not None else "") or TAKEN_BACK
+        pods = self.pods.values()
+        return {pod.uid: words for pod in pods if self.job.suspended or pod.created < last[pod.index, pod.rank]}
 
     def _why(self) -> str:
         """Why nothing of it runs."""
         if self.job is not None and self.job.released and self.job.suspended:
-            return reasons.plain("Suspended")
+            if not self.job.queue:
+                return reasons.plain("Suspended")
+            return self.workload.waits if self.workload is not None else reasons.plain("Queued")
         waiting = [pod for pod in self.pods.values() if not pod.ended]
         for pod in waiting:
             if pod.unschedulable:
@@ -98,13 +115,15 @@ class Submissions:
         """Set whenever something changes. Whoever waits for it clears it."""
         self._dropped: dict[str, None] = {}
         """In the order in which they went."""
+        self._unclaimed: dict[str, Workload] = {}
+        """Of Jobs that were not heard of yet."""
 
     def get(self, reference: Reference) -> Known | None:
         return self._known.get(reference.uid)
 
     def of(self, reference: Reference) -> Known:
         self._references[reference.uid] = reference
-        return self._known.setdefault(reference.uid, Known())
+        return self._known.setdefault(reference.uid, Known(workload=self._unclaimed.pop(reference.uid, None)))
 
     def dropped(self, reference: Reference) -> bool:
         return reference.uid in self._dropped
@@ -199,6 +218,26 @@ class Submissions:
         """Pods that wait to be told their index."""
         pods = (pod for known in self._known.values() for pod in known.pods.values())
         return [pod for pod in pods if pod.gated and not pod.ended and pod.deleted is None]
+
+    def take_workload(self, workload: Workload, *, gone: bool = False) -> None:
+        """What Kueue said of a Job outlives its Workload."""
+        uid = workload.job.uid
+        known = self._known.get(uid)
+        if known is None:
+            self._unclaimed.pop(uid, None)
+            if not gone and not self.dropped(workload.job):
+                self._unclaimed[uid] = workload
+            return
+        before = known.workload
+        if before is None or workload.version > before.version:
+            known.workload = workload
+            if before is None or replace(before, version=workload.version) != workload:
+                self._change(workload.job)
+
+    def keep_workloads(self, uids: Collection[str], version: int) -> None:
+        """As `keep_jobs`."""
+        there = {job: one for job, one in self._unclaimed.items() if one.uid in uids or one.version > version}
+        self._unclaimed = there
 
     def take_complaint(self, complaint: Complaint) -> None:
         known = self._known.get(complaint.job)

@@ -16,6 +16,7 @@ from services.broker.adapters.kubernetes.reference import (
     OWN_INDEX,
     SITE,
     TAG,
+    WANTED,
     Reference,
     ranges,
 )
@@ -37,6 +38,8 @@ def job(
     submission: Submission, nonce: str, site: str, settings: Settings, tenant: Tenant, devices: Devices
 ) -> dict[str, Any]:
     """The body of `POST jobs`. `nonce`: 8 hexadecimal digits of this staging's own.
+
+    The queue that it is for stands in an annotation: had it the label, Kueue might start it before it is released.
 
     One pod for each index at a time: one that fails ends its index and no other (`backoffLimitPerIndex`), and is only replaced, if
     somebody resumes what was suspended, once it has ended. Of a task with several nodes each is a pod, all at once, and one that fails
@@ -79,6 +82,8 @@ def job(
     }
     spec |= {name: value for name, value in wanted.items() if value}
     failures = {"backoffLimit": 0} if nodes > 1 else {"backoffLimitPerIndex": 0}
+    queue = target.queue or settings.queue
+    notes = {INDICES: indices, "caravan/job": submission.job, "caravan/name": submission.name}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -86,7 +91,7 @@ def job(
             "name": _name(submission, nonce),
             "namespace": tenant.namespace,
             "labels": marks,
-            "annotations": {INDICES: indices, "caravan/job": submission.job, "caravan/name": submission.name},
+            "annotations": notes | ({WANTED: queue} if queue else {}),
         },
         "spec": {
             "suspend": True,

@@ -5,7 +5,7 @@ all, too, and who resumes it has them start anew: that is a second run. What a r
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -22,12 +22,14 @@ Started = list[tuple[Pod, RunSeen]]
 """Pods, each with the run that it would be by itself."""
 
 
-def runs_seen(pods: Iterable[Pod], over: bool, until: int, devices: Devices, grace_seconds: int) -> Iterator[RunSeen]:
-    """Of a task's pods. `over`: no more of them can come. All else is as `run_seen` has it.
+def runs_seen(
+    pods: Iterable[Pod], over: bool, until: int, devices: Devices, grace_seconds: int, taken_back: Mapping[str, str]
+) -> Iterator[RunSeen]:
+    """Of a task's pods. `over`: no more of them can come. `taken_back`: by the pod's uid. All else is as `run_seen` has it.
 
     A run's identity is its Job's uid with its number.
     """
-    alone = {pod: run_seen(pod, until, devices, grace_seconds) for pod in pods}
+    alone = {pod: run_seen(pod, until, devices, grace_seconds, taken_back.get(pod.uid, "")) for pod in pods}
     # what was deleted before it started is of no run
     groups = [*_apart([pod for pod, seen in alone.items() if seen is not None or not pod.ended])]
     succeeded: set[int] = set()

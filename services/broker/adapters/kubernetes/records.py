@@ -21,9 +21,11 @@ from services.broker.adapters.kubernetes.reference import (
     JOB_UID,
     NODES,
     OWN_INDEX,
+    QUEUE,
     RELEASED,
     SITE,
     TAG,
+    WANTED,
     Reference,
     index_at,
 )
@@ -43,6 +45,10 @@ class Job:
     created: int
     suspended: bool
     released: bool
+    wanted: str
+    """The queue that it is for, empty without."""
+    queue: str
+    """The queue that has it, empty without."""
     finished: str | None
     """`Complete` or `Failed`. FailureTarget and SuccessCriteriaMet come before these, while pods still end."""
     reason: str
@@ -124,6 +130,8 @@ def job(content: Mapping[str, Any]) -> Job:
         created=_second(meta["creationTimestamp"]),
         suspended=bool(spec.get("suspend")),
         released=RELEASED in labels,
+        wanted=(meta.get("annotations") or {}).get(WANTED, ""),
+        queue=labels.get(QUEUE, ""),
         finished=finished[0]["type"] if finished else None,
         reason=finished[0].get("reason") or "" if finished else "",
         deleted="deletionTimestamp" in meta,

@@ -8,17 +8,21 @@ from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.ends import end
+from services.broker.adapters.kubernetes.ends import End, end
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.port import RunSeen
 
 
-def run_seen(pod: Pod, until: int, devices: Devices, grace_seconds: int) -> RunSeen | None:
-    """`until`: the cluster's clock in epoch seconds, where what runs is cut. None: it never ran, and nothing is to be said of that."""
+def run_seen(pod: Pod, until: int, devices: Devices, grace_seconds: int, taken_back: str) -> RunSeen | None:
+    """`until`: the cluster's clock in epoch seconds, where what runs is cut. `taken_back`: why the site's queue deleted the pod, if it did;
+    another one follows. None: it never ran, and nothing is to be said of that.
+    """
     ended = pod.ended
     found = end(pod, grace_seconds) if ended else None
     if pod.started is None and (found is None or found.outcome is Outcome.CANCELLED):
         return None
+    if found is not None and found.outcome is Outcome.CANCELLED and taken_back:
+        found = End(Outcome.SITE, taken_back)
     stopped = _stopped(pod) if ended else None
     started = pod.started if pod.started is not None else stopped or until
     return RunSeen(

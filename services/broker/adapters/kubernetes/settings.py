@@ -15,6 +15,8 @@ DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9\-]{0,61}
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
 Qualified = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.\-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
 """The name of a label or of a resource."""
+QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?$")]
+"""As long as the value of a label may be."""
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?)?$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+\-]*$", max_length=500)]
 ImagePrefix = Annotated[str, StringConstraints(pattern=r"^docker://[^\x00,]*$", max_length=500)]
@@ -89,6 +91,10 @@ class Settings(Model):
         description="The images that jobs may name: these, and what is below them. Without it jobs with a container are refused.",
         examples=[["docker://registry.example/lab"]],
     )
+    queue: QueueName | None = Field(
+        default=None,
+        description="Where the site has Kueue: the LocalQueue in each tenant's namespace at which released jobs wait to be admitted.",
+    )
     model_labels: dict[Qualified, Qualified] = Field(
         default_factory=lambda: dict(MODEL_LABELS),
         description="Resource of an accelerator -> the label of a node that names its model. The site's accelerators are then called "
@@ -136,6 +142,7 @@ class Target(Model):
     """What an offering fixes of its jobs."""
 
     image: Image | None = Field(default=None, description="What scripts run in.")
+    queue: QueueName | None = Field(default=None, description="A LocalQueue of Kueue's other than the site's.")
     node_selector: dict[Qualified, LabelValue] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     priority_class: DnsName | None = None
