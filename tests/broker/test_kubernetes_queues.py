@@ -158,8 +158,7 @@ def test_nodes_of_one_task_are_taken_back_together_and_start_anew_together() -> 
     (run,) = waits.runs
     assert (run.outcome, run.detail) == (Outcome.SITE, "node 0: preempted by another job")
     assert waits.queued and not waits.ended
-    later = {"nodes": 2, "created": ENDED + 1}
-    again = [pod(running(), uid=f"again-{rank}", place=rank, **later) for rank in range(2)]
+    again = [pod(running(), uid=f"again-{rank}", place=rank, nodes=2, created=ENDED + 1) for rank in range(2)]
     shown = look(*first, *again, of=queued(), said={"quota": ("True", ""), "admitted": True, "past": ("Preempted",)})
     assert [run.outcome for run in shown.runs] == [Outcome.SITE, None]
 

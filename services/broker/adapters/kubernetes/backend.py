@@ -422,7 +422,7 @@ async def open_site(context: SiteContext) -> AsyncIterator[KubernetesBackend]:
     except ValidationError as error:
         raise SiteRefused(f"the site's settings are wrong: {said(error)}") from error
     rest = Rest(await asyncio.to_thread(connect, settings, context))
-    devices = Devices(context.accelerators, settings.model_labels, settings.slices)
+    devices = Devices(context.accelerators, settings.labels, settings.slices)
     backend = KubernetesBackend(context.site, settings, devices, rest)
     try:
         async with backend.watching():

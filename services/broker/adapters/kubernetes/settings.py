@@ -96,9 +96,10 @@ class Settings(Model):
         description="Where the site has Kueue: the LocalQueue in each tenant's namespace at which released jobs wait to be admitted.",
     )
     model_labels: dict[Qualified, Qualified] = Field(
-        default_factory=lambda: dict(MODEL_LABELS),
-        description="Resource of an accelerator -> the label of a node that names its model. The site's accelerators are then called "
-        "`<resource>:<model>`, and `<resource>` alone where there is one kind of it.",
+        default_factory=dict,
+        description="Resource of an accelerator -> the label of a node that names its model, beside NVIDIA's and Ascend's, which are known. "
+        "The site's accelerators are then called `<resource>:<model>`, and `<resource>` alone where there is one kind of it.",
+        examples=[{"hygon.com/dcu": "hygon.com/dcu.name"}],
     )
     slices: dict[AcceleratorId, Slice] = Field(default_factory=dict)
     start_seconds: Count = Field(
@@ -118,6 +119,11 @@ class Settings(Model):
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
         default=30, description="How long the API server may be silent."
     )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of all accelerators whose model a label names."""
+        return MODEL_LABELS | self.model_labels
 
 
 class Tenant(Model):

@@ -1,0 +1,30 @@
+"""What the guide for Kubernetes sites shows is what the adapter takes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Target
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def shown(guide: str, what: str) -> str:
+    found = re.search(rf"<!-- {what}: .*?-->\n```json\n(.*?)```", (DOCS / guide).read_text(), re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("guide", ["kubernetes.md", "kubernetes.zh.md"])
+def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
+    site = Settings.model_validate_json(shown(guide, "site"))
+    assert site.images and site.slices
+    assert site.labels == {**MODEL_LABELS, "hygon.com/dcu": "hygon.com/dcu.name"}
+    target = Target.model_validate_json(shown(guide, "target"))
+    assert target.node_selector and target.tolerations and target.image_pull_secrets
+    text = (DOCS / guide).read_text()
+    for way in ("server", "kubeconfig", "in-cluster"):
+        assert f'"by": "{way}"' in text
+    assert Settings.model_fields["keep_output_seconds"].default == 7 * 86_400 and "`keep_output_seconds`" in text
+    assert Settings.model_validate_json(shown(guide, "site")[:-2] + ', "queue": "caravan"}').queue == "caravan"
