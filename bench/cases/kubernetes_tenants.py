@@ -37,7 +37,9 @@ def kubernetes_tenants(trial: Trial) -> Verdict:
 
 async def _tried(trial: Trial, cluster: Cluster) -> tuple[list[Row], list[str], dict[str, bool]]:
     """All ways while both jobs run, in the long form also once they have ended."""
+    trial.say("the cluster runs")
     async with Stand(trial, cluster) as stand:
+        trial.say("both jobs run")
         rows = [*await by_kubernetes(stand), *await by_caravan(stand)]
         gaps = [
             fault for one in stand.tenants for look in (walls, tokens) for fault in await look(stand, one.namespace)

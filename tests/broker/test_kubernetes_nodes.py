@@ -4,6 +4,7 @@ from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.nodes import summed
 from services.broker.adapters.kubernetes.reference import JOB_UID, NODES, OWN_INDEX
 from services.broker.adapters.port import Rejected, Seen
+from tests.backends.kubernetes_site import TENANT
 from tests.broker.kubernetes_answers import (
     CREATED,
     ENDED,
@@ -201,3 +203,13 @@ def test_a_pod_is_told_its_index_once() -> None:
     assert patch["metadata"] == {"uid": "pod-1", "annotations": {OWN_INDEX: "3"}}
     found.take_pod(records.pod(pod(place=1, indices="1,3", version=21)))
     assert found.gated() == []
+
+
+def test_what_a_centre_lets_nodes_reach_each_other_by_is_what_they_are_marked_with() -> None:
+    documents = [*yaml.safe_load_all(TENANT.read_text())]
+    deny, allow = [one["spec"] for one in documents if one["kind"] == "NetworkPolicy"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    nodes = {"matchExpressions": [{"key": NODES, "operator": "Exists"}]}
+    assert allow["podSelector"] == nodes
+    assert [one["from"] for one in allow["ingress"]] == [[{"podSelector": nodes}]]
+    assert allow["egress"][0]["to"] == [{"podSelector": nodes}]
