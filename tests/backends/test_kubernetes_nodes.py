@@ -7,9 +7,10 @@ import pytest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
 from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.port import Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.image import BUSYBOX
-from tests.backends.test_kubernetes_ends import alone, asked, harness, job, pods, site, start
+from tests.backends.test_kubernetes_ends import alone, asked, harness, job, pods, site, start, waits
 from tests.contract.backends import Site, eventually
 
 __all__ = ["harness", "site"]
@@ -92,3 +93,29 @@ async def test_each_container_of_an_array_with_gaps_knows_its_index(site: Site) 
     seen = await site.ended(reference)
     assert [(run.index, run.outcome) for run in seen.runs] == [(index, Outcome.SUCCEEDED) for index in (3, 8, 11)]
     assert [await site.text(reference, index) for index in (3, 8, 11)] == ["I am 3\n", "I am 8\n", "I am 11\n"]
+
+
+async def test_who_suspends_a_task_and_resumes_it_has_all_of_its_nodes_run_again(
+    site: Site, kubernetes: Cluster
+) -> None:
+    reference = await start(site, asked(site, "#!/bin/sh\nexec sleep 600\n", **TWO))
+
+    async def both_of(number: int) -> Seen | None:
+        """Once both nodes run, for the first or the second time."""
+        seen = await site.seen(reference)
+        return seen if len(seen.runs) == number and [span.nodes for span in seen.runs[-1].spans][-1:] == [2] else None
+
+    def suspend(yes: bool) -> None:
+        kubernetes.ask("PATCH", job(reference), {"spec": {"suspend": yes}}, "application/merge-patch+json")
+
+    await eventually(lambda: both_of(1), "both nodes run", site.harness.deadline_seconds)
+    suspend(True)
+    await waits(site, reference, "suspended by the centre")
+    suspend(False)
+    await eventually(lambda: both_of(2), "both nodes run again", site.harness.deadline_seconds)
+    await site.backend.cancel(reference)
+    first, second = (await site.ended(reference)).runs
+    assert (first.outcome, second.outcome) == (Outcome.CANCELLED, Outcome.CANCELLED)
+    assert first.identity.endswith(".1") and second.identity.endswith(".2")
+    assert first.ended_at is not None and first.ended_at <= second.started_at
+    assert len(pods(kubernetes, reference)) == 4
