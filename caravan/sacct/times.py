@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from caravan.kernel import clock
@@ -11,6 +11,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)?")
 _EPOCH: Final = re.compile(r"\d{9,11}")
 """`%s`: 22.05 cuts a time after 19 characters, and with it the offset that another format may have."""
 _DURATION: Final = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)(?:\.\d+)?")
+_LAST: Final = clock.to_seconds(datetime.max.replace(tzinfo=UTC))
 _NONE: Final = ("", "Unknown", "None")
 
 
@@ -27,7 +28,7 @@ class Times:
     def read(self, text: str) -> int | None:
         """Epoch seconds; None where sacct knows none.
 
-        Raises ZoneNeeded, and ValueError where the text is no time, or is one that its zone has never or twice.
+        Raises ZoneNeeded, and ValueError where the text is no time, is out of range, or is one that its zone has never or twice.
         """
         if text in _NONE:
             return None
@@ -37,7 +38,10 @@ class Times:
         if not told:
             raise ValueError(f"{text!r} is no time like 2026-01-31T08:00:00")
         found = datetime.fromisoformat(text)
-        return clock.to_seconds(found if told[1] else self._located(found))
+        seconds = clock.to_seconds(found if told[1] else self._located(found))
+        if not 0 <= seconds <= _LAST:
+            raise ValueError(f"{text!r} is not between 1970 and 9999")
+        return seconds
 
     def _located(self, local: datetime) -> datetime:
         if self.zone is None:
@@ -58,4 +62,4 @@ def duration(text: str) -> int:
     if not told:
         raise ValueError(f"{text!r} is no duration like 1-02:03:04")
     days, hours, minutes, seconds = (int(part or 0) for part in told.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds) // timedelta(seconds=1)
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -172,6 +172,16 @@ def test_an_unreadable_time_is_a_fault_of_its_field(field: str) -> None:
     assert found.field == field
 
 
+@pytest.mark.parametrize("field", ["start", "end", "submit"])
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_no_clock_has_is_a_fault_of_its_field(field: str, told: str) -> None:
+    assert only(row(**{field: told, "elapsed": ""})) == Fault(1, field, f"{told!r} is not between 1970 and 9999")
+
+
+def test_a_duration_longer_than_any_is_a_fault() -> None:
+    assert fault(elapsed="99999999999999-00:00:00").field == "elapsed"
+
+
 @pytest.mark.parametrize(
     "tres", ["cpu", "cpu=", "cpu=x", "cpu=1,cpu=2", "cpu=1,mem=much", "cpu=1,gres/gpu=y", "cpu=1,node=z"]
 )
