@@ -5,6 +5,7 @@ unreachable, 2 used wrongly, 3 the job that was waited for did not succeed.
 """
 
 import asyncio
+import codecs
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -203,10 +204,10 @@ def wrong_input(error: ValidationError) -> NoReturn:
 
 
 def text_of(path: Path) -> str:
-    """A file's text, `-` for stdin; ends the command when it can't be read."""
+    """A file's text without a byte order mark, `-` for stdin; ends the command when it can't be read."""
     try:
         raw = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
-        return raw.decode()
+        return raw.removeprefix(codecs.BOM_UTF8).decode()
     except OSError as error:
         misused(f"{path}: {error.strerror}")
     except UnicodeDecodeError as error:

@@ -514,3 +514,24 @@ def test_a_script_that_is_not_meant_so_is_said(
     (tmp_path / "job.sh").write_text("#!/bin/sh\n")
     done = submit(*arguments)
     assert done.exit_code == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("#!/bin/sh\r\necho\r\n", "line 1: #!/bin/sh: the lines end in CR LF"),
+        ("#!/bin/sh\n#SBATCH -t 5\nif true\nthen\r\necho\r\nfi\r\n", "line 4: then: the lines end in CR LF"),
+        ("#!/bin/sh\n\r\necho\n", "line 2: an empty line: the lines end in CR LF"),
+    ],
+)
+def test_a_script_with_crlf_is_an_error_wherever_it_begins(script: str, why: str) -> None:
+    (error,) = sbatch.read(script, {}, {}).errors
+    assert str(error).startswith(why)
+
+
+def test_a_byte_order_mark_hides_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "wing.sh"
+    file.write_text("#!/bin/sh\n#SBATCH -t 5 --mem=1G\ntrue\n", encoding="utf-8-sig")
+    made = Wanted(**(NOTHING | {"script": file})).job_spec(list)
+    assert made.resources.walltime_seconds == 300
+    assert made.script == "#!/bin/sh\n#SBATCH -t 5 --mem=1G\ntrue\n"

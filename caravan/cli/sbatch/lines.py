@@ -11,20 +11,19 @@ MARK: Final = "#SBATCH"
 
 
 def written(script: str, request: Request) -> Iterator[Written]:
-    """The options in their order. A line is a comment, empty, or the first command."""
+    """The options in their order. A line is a comment, empty, or the first command. As by sbatch, a script with CR LF is refused."""
     command = False
     for number, text in enumerate(script.split("\n"), 1):
+        if text.endswith("\r"):
+            why = "the lines end in CR LF, which no shell takes; convert the file (dos2unix)"
+            request.errors.append(Note(number, text.strip()[:80] or "an empty line", why))
+            return
         if not text.startswith(MARK):
             command = command or text.strip()[:1] not in ("", "#")
         elif command:
             request.warnings.append(
                 Note(number, text.strip(), "it stands after the first command, where sbatch doesn't read it")
             )
-        elif text.endswith("\r"):
-            request.errors.append(
-                Note(number, text.strip(), "the lines end in CR LF, which no shell takes; convert the file (dos2unix)")
-            )
-            return
         else:
             try:
                 yield from _options(number, text[len(MARK) :])
