@@ -48,6 +48,8 @@ def sacct(
     except ValidationError:
         misused("site: give its id, sit_…")
     times = Times(None if zone is None else zone_of(zone))
+    if file.is_fifo():
+        misused(f"{file}: a dump is read twice, which a pipe can't be; write it to a file first")
     with readable():
         mapped = Owners() if owners is None else Owners.read(lines_of(owners))
         first = Summary()

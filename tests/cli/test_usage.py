@@ -1,5 +1,6 @@
 """`caravan usage …` as far as it needs no platform: what is read, refused and shown."""
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -112,6 +113,13 @@ def test_local_times_without_a_zone_say_what_to_do(tmp_path: Path) -> None:
     dump = written(tmp_path / "dump", [one.replace("Z", "") for one in DUMP])
     done = caravan("import", "sacct", dump, "--site", SITE)
     assert done.exit_code == 2 and "--zone" in done.stderr
+
+
+def test_a_pipe_that_can_not_be_read_twice_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dump")
+    done = caravan("import", "sacct", str(tmp_path / "dump"), "--site", SITE)
+    assert done.exit_code == 2
+    assert "read twice" in done.stderr
 
 
 @pytest.mark.parametrize("wrong", [("--from", "March"), ("--component", "gold")])
