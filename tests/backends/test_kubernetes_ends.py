@@ -10,6 +10,7 @@ import pytest
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Capacity
 from caravan.contracts.spec import Container, Resources
 from caravan.kernel import ids
 from services.broker.adapters.kubernetes.reference import Reference
@@ -184,6 +185,38 @@ async def test_a_quota_that_is_reached_is_said_to_be(site: Site, kubernetes: Clu
     )
     reference = await start(site, asked(site, tenant_settings={"namespace": small}))
     await waits(site, reference, "the namespace's quota is reached (Error creating: pods")
+
+
+async def test_what_the_namespace_can_never_have_is_rejected(site: Site, kubernetes: Cluster) -> None:
+    small = namespace(kubernetes, f"small-{ids.new('own')[-6:]}")
+    most = {"limits": [{"type": "Container", "max": {"memory": "300Mi"}}]}
+    for kind, spec in (("limitranges", most), ("resourcequotas", {"hard": {"requests.cpu": "1"}})):
+        kubernetes.ask("POST", f"/api/v1/namespaces/{small}/{kind}", {"metadata": {"name": "few"}, "spec": spec})
+    space = {"namespace": small}
+    with pytest.raises(Rejected, match="at most 300Mi of memory in the tenant's namespace: 301Mi"):
+        await site.backend.stage(asked(site, tenant_settings=space, resources={"memory_mib_per_node": 301}))
+    with pytest.raises(Rejected, match="may have 1 of cpu: 2"):
+        await site.backend.stage(asked(site, tenant_settings=space, resources={"cpus_per_task": 2}))
+    run = await alone(site, await start(site, asked(site, "#!/bin/sh\nexit 0\n", tenant_settings=space)))
+    assert run.outcome is Outcome.SUCCEEDED
+
+
+async def test_what_pods_asked_for_is_not_free(site: Site) -> None:
+    async def free() -> Capacity:
+        (part,) = [part for part in await site.backend.inventory() if not part.target]
+        assert part.free is not None
+        return part.free
+
+    before = await free()
+    three = {"accelerators_per_node": 3, "accelerator": MODEL, "memory_mib_per_node": 100}
+    reference = await start(site, asked(site, resources=three))
+    await site.running(reference)
+    assert await free() == Capacity(
+        cpus=before.cpus - 1, memory_mib=before.memory_mib - 100, accelerators=before.accelerators - 3
+    )
+    await site.backend.cancel(reference)
+    await site.ended(reference)
+    assert await free() == before
 
 
 async def test_a_namespace_that_the_centre_has_not_opened_is_rejected(site: Site) -> None:

@@ -16,7 +16,7 @@ from services.broker.adapters.port import Rejected, Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.fixtures import or_left_out
 from tests.backends.kubernetes_site import namespace
-from tests.contract.backends import HARNESSES, Harness, Site, eventually
+from tests.contract.backends import HARNESSES, Site, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -27,18 +27,16 @@ SHORT = "#!/bin/sh\nexit 0\n"
 
 @dataclass(frozen=True)
 class Queued:
-    """A site whose tenant has a queue named `here` with a quota of one CPU, where a higher priority preempts a lower one."""
+    """A site with a queue for one tenant, with a quota of one CPU. A higher priority preempts a lower one there."""
 
     cluster: Cluster
     site: Site
-    namespace: str
     name: str
-    """Of the cluster's queue."""
+    """Of the queue, its namespace, and all else of it."""
 
     def submission(self, script: str, priority: str) -> Submission:
-        """By default of the tenant's own queue."""
         made = self.site.harness.submission(script)
-        settings, target = {"namespace": self.namespace}, {"priority_class": f"{self.name}-{priority}"}
+        settings, target = {"namespace": self.name}, {"priority_class": f"{self.name}-{priority}"}
         return made.model_copy(update={"tenant_settings": settings, "target": target})
 
     async def stage(self, script: str = LONG, priority: str = "low") -> str:
@@ -62,20 +60,19 @@ class Queued:
 
     def workloads(self) -> dict[str, Any]:
         """By the names of their Jobs."""
-        items = self.cluster.ask("GET", f"{KUEUE}/namespaces/{self.namespace}/workloads")["items"]
+        items = self.cluster.ask("GET", f"{KUEUE}/namespaces/{self.name}/workloads")["items"]
         return {item["metadata"]["ownerReferences"][0]["name"]: item for item in items}
 
 
-def queue(cluster: Cluster, name: str, spaces: tuple[str, ...], local: str) -> None:
-    """One CPU for these namespaces."""
+def queue(cluster: Cluster, name: str) -> None:
+    """One CPU for the namespace of this name."""
     quota = [{"name": "cpu", "nominalQuota": "1"}, {"name": "memory", "nominalQuota": "1Gi"}]
     group = {"coveredResources": ["cpu", "memory"], "flavors": [{"name": name, "resources": quota}]}
     preempts = {"withinClusterQueue": "LowerPriority"}
     spec = {"namespaceSelector": {}, "preemption": preempts, "resourceGroups": [group]}
     make(cluster, "resourceflavors", "ResourceFlavor", name, {})
     make(cluster, "clusterqueues", "ClusterQueue", name, spec)
-    for space in spaces:
-        make(cluster, f"namespaces/{space}/localqueues", "LocalQueue", local, {"clusterQueue": name})
+    make(cluster, f"namespaces/{name}/localqueues", "LocalQueue", name, {"clusterQueue": name})
 
 
 def make(cluster: Cluster, path: str, kind: str, name: str, spec: dict[str, Any]) -> None:
@@ -84,24 +81,20 @@ def make(cluster: Cluster, path: str, kind: str, name: str, spec: dict[str, Any]
 
 
 @pytest.fixture
-def harness(kubernetes: Cluster) -> Harness:
-    made = HARNESSES["kubernetes"][0](Path("/"), lambda _: kubernetes)
-    return replace(made, context=replace(made.context, settings={**made.context.settings, "queue": "here"}))
-
-
-@pytest.fixture
-async def queued(harness: Harness, kubernetes: Cluster) -> AsyncIterator[Queued]:
+async def queued(kubernetes: Cluster) -> AsyncIterator[Queued]:
     with or_left_out():
         await asyncio.to_thread(kubernetes.kueue)
     name = f"queued-{ids.new('own')[-8:]}"
-    space = namespace(kubernetes, name)
-    queue(kubernetes, name, (space,), "here")
+    namespace(kubernetes, name)
+    queue(kubernetes, name)
     for word, value in (("low", 1), ("high", 1000)):
         priority = {"metadata": {"name": f"{name}-{word}"}, "value": value}
         kubernetes.ask("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", priority)
+    made = HARNESSES["kubernetes"][0](Path("/"), lambda _: kubernetes)
+    harness = replace(made, context=replace(made.context, settings={**made.context.settings, "queue": name}))
     async with harness.open() as backend:
         site = Site(harness, backend)
-        yield Queued(kubernetes, site, space, name)
+        yield Queued(kubernetes, site, name)
         await site.clear()
 
 
@@ -165,10 +158,24 @@ async def test_who_is_preempted_ends_as_that_and_runs_again(queued: Queued) -> N
     assert ends[0].detail == "preempted by another job"
 
 
+async def test_what_the_queue_may_have_is_in_the_inventory_and_what_it_holds_is_not_free(queued: Queued) -> None:
+    (part,) = [part for part in await queued.site.backend.inventory() if not part.target]
+    assert (part.limits.cpus_per_node, part.limits.memory_mib_per_node) == (1, 1024)
+    assert part.free is not None and (part.free.cpus, part.free.memory_mib) == (1, 1024)
+    reference = await queued.start()
+    await queued.site.running(reference)
+
+    async def held() -> bool:
+        (part,) = [part for part in await queued.site.backend.inventory() if not part.target]
+        return part.free is not None and part.free.cpus == 0
+
+    await eventually(held, "the quota is used")
+
+
 async def test_a_queue_that_would_take_what_is_only_staged_is_refused(queued: Queued) -> None:
     make(
         queued.cluster,
-        f"namespaces/{queued.namespace}/localqueues",
+        f"namespaces/{queued.name}/localqueues",
         "LocalQueue",
         "default",
         {"clusterQueue": queued.name},

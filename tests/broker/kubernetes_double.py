@@ -26,6 +26,11 @@ PLURALS = {
     "nodes": "Node",
     "services": "Service",
     "workloads": "Workload",
+    "localqueues": "LocalQueue",
+    "clusterqueues": "ClusterQueue",
+    "resourceflavors": "ResourceFlavor",
+    "limitranges": "LimitRange",
+    "resourcequotas": "ResourceQuota",
 }
 
 

@@ -509,7 +509,7 @@ def test_nodes_of_one_shape_are_a_part_and_an_offering_on_it_tolerates_their_tai
         node("n5", extra={"hygon.com/dcu": "4"}),
     ]  # fmt: skip
     nodes = [inventory.node(one, DEVICES) for one in seen]
-    parts = {item.name: item for item in inventory.items(nodes)}
+    parts = {item.name: item for item in inventory.items(nodes, {}, ())}
     assert parts.keys() == {
         "cpu",
         "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3",
@@ -554,10 +554,15 @@ def test_what_a_real_cluster_said_is_read_as_it_was_meant() -> None:
         (9, Outcome.USER, 3),
     ]
     assert all(run.started_at <= (run.ended_at or run.started_at) for run in shown.runs)
-    (part,) = inventory.items([inventory.node(told["node"], DEVICES)])
+    (part,) = inventory.items([inventory.node(told["node"], DEVICES)], {}, ())
     assert (part.accelerator_backend_name, part.accelerators_per_node, part.nodes_out) == (
         "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3", 8, 0,
     )  # fmt: skip
+
+
+def test_a_job_may_have_all_nodes_of_a_part() -> None:
+    (part,) = inventory.items([inventory.node(node(str(number)), DEVICES) for number in range(3)], {}, ())
+    assert part.nodes == part.limits.nodes == 3
 
 
 def test_what_the_adapter_announces_is_a_schema() -> None:

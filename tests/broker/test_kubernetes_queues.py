@@ -169,6 +169,11 @@ def test_nodes_made_one_after_another_and_then_cancelled_were_not_taken_back() -
     assert run.outcome is Outcome.CANCELLED
 
 
+def test_what_the_centre_suspends_without_a_queue_is_not_preempted() -> None:
+    (run,) = look(killed(), of=job(suspended=True)).runs
+    assert (run.outcome, run.detail) == (Outcome.CANCELLED, "its pod was deleted")
+
+
 def test_what_ended_by_itself_was_not_taken_back() -> None:
     runs = look(
         pod(ended(5)), pod(ended(0), uid="pod-2", place=1, indices="0-1", deleted=ENDED + 1), of=queued(suspended=True)

@@ -86,6 +86,7 @@ async def test_a_watch_that_was_cut_goes_on_from_what_came_last(server: ApiServe
     async with opened(server) as backend:
         await look(backend)
         await until(lambda: len(server.watched) == 3)
+        await backend.changed(0.0)  # of the Job
         server.put("pods", pod(running()))
         await until(lambda: backend.changed(0.0))
         last = server.version

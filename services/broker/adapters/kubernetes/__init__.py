@@ -25,8 +25,13 @@ reason for which a job waits. What it preempts ends as that, which the provider 
 LocalQueue of a tenant's namespace may be called `default`: Kueue gives it each Job that names none, so it would start what is staged.
 Such a namespace is refused. A job's position isn't told: for that each queue would have to be asked again and again.
 
+**What the inventory knows** besides its nodes: what all pods of the cluster asked for isn't free, and where there is a queue, neither is
+what its quotas don't have left; none of its jobs may have more than the largest of them. A tenant's LimitRanges and ResourceQuotas are
+no part of it, since a part of a site is for all tenants: a job that they can never let have its pod is rejected as it is staged.
+
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
-looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means).
+looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and
+`allowances.py` (what there is).
 """
 
 from collections.abc import Mapping, Sequence

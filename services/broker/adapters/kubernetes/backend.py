@@ -20,6 +20,7 @@ from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
 from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.logs import Window
+from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, Reference
 from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest, readable
@@ -45,8 +46,6 @@ PODS: Final = "api/v1/pods"
 EVENTS: Final = "api/v1/events"
 NO_PODS: Final = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"}
 """Events by which the Job controller says that it can't make pods: nothing else does."""
-NODES_SECONDS: Final = 60.0
-"""How long the site's nodes are believed when a job is checked against them."""
 TEND_SECONDS: Final = 1.0
 """Between looks for pods that wait for their index, or for what they will never get."""
 DISCARD_TRIES: Final = 5
@@ -66,6 +65,7 @@ class KubernetesBackend:
         self._settings = settings
         self._devices = devices
         self._rest = rest
+        self._reads = Reads(rest)
         self._submissions = Submissions()
         ours = {"labelSelector": f"{SITE}={site}"}
         self._jobs = Watch(rest, JOBS, ours, self._take_job, self._submissions.keep_jobs)
@@ -146,7 +146,8 @@ class KubernetesBackend:
             self._submissions.take_workload(workload, gone=kind == "DELETED")
 
     async def inventory(self) -> tuple[InventoryItem, ...]:
-        return inventory.items(await self._read_nodes())
+        nodes, limits = await self._read_nodes(), await self._reads.quotas(self._settings.queue)
+        return inventory.items(nodes, await self._reads.used(), limits)
 
     async def probe(self) -> tuple[str, ...]:
         asked_at, before = clock.monotonic(), clock.to_seconds(clock.now())
@@ -169,7 +170,7 @@ class KubernetesBackend:
             raise Rejected(f"the mapping of the tenant or the offering's target is wrong: {said(error)}") from error
         nonce = secrets.token_hex(4)
         body = manifest.job(submission, nonce, self._site, self._settings, tenant, self._devices)
-        await self._check(submission, target)
+        await self._check(submission, target, tenant.namespace, body)
         path = f"apis/batch/v1/namespaces/{tenant.namespace}/jobs"
         await self._try(path, body)
         answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
@@ -200,7 +201,7 @@ class KubernetesBackend:
         """Kueue gives Jobs that name no queue the one named `default`, where a namespace has it, and then might start what is staged
         before anybody could delete it: so each namespace is tried now and then by what stays a trial. Raises Rejected, Unavailable,
         OutcomeUnknown; whatever else is wrong is for who stages in earnest to find."""
-        if clock.monotonic() - self._tried.get(path, float("-inf")) < NODES_SECONDS:
+        if clock.monotonic() - self._tried.get(path, float("-inf")) < BELIEVED_SECONDS:
             return
         answer = await self._rest.act("POST", path, body, dryRun="All")
         if answer.failed is not None:
@@ -219,14 +220,16 @@ class KubernetesBackend:
         if answer.failed is not None and not answer.is_a(CONFLICT):
             raise answer.failed.of_act()
 
-    async def _check(self, submission: Submission, target: Target) -> None:
+    async def _check(self, submission: Submission, target: Target, namespace: str, body: Mapping[str, Any]) -> None:
         """What Kubernetes would take now and never start. Raises Rejected, Unavailable."""
-        if clock.monotonic() - self._nodes_at >= NODES_SECONDS:
+        if clock.monotonic() - self._nodes_at >= BELIEVED_SECONDS:
             await self._read_nodes()
         grant = submission.grant
         device = self._devices.get(grant.accelerator) if grant.accelerator and grant.accelerators else None
         named = str(device) if device is not None else None
+        (container,) = body["spec"]["template"]["spec"]["containers"]
         reason = inventory.why_not(grant, named, target.node_selector, self._nodes)
+        reason = reason or await self._reads.why_not(namespace, container["resources"]["requests"])
         if reason is not None:
             raise Rejected(reason)
 

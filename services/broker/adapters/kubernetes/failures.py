@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from services.broker.adapters.port import BackendError, OutcomeUnknown, Rejected, Unavailable
 
+FORBIDDEN: Final = 403
 GONE: Final = 404
 CONFLICT: Final = 409
 EXPIRED: Final = 410
@@ -28,7 +29,7 @@ class Failure:
 
     def of_act(self) -> BackendError:
         """For what may have changed something. 404 and 409 mean something else to each act, and are for it to read first."""
-        if self.status == 403:
+        if self.status == FORBIDDEN:
             return self._forbidden()
         if self.status in REFUSED:
             return Rejected(self.words)
@@ -39,7 +40,7 @@ class Failure:
     @property
     def lacks_rights(self) -> bool:
         """It is about our own rights, which the centre can grant, and not about the job. The words name its users."""
-        return self.status == 403 and not self._over_quota and not self._denied
+        return self.status == FORBIDDEN and not self._over_quota and not self._denied
 
     def _forbidden(self) -> BackendError:
         """A quota may have room later."""

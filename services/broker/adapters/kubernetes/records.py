@@ -187,12 +187,17 @@ def complaint(content: Mapping[str, Any]) -> Complaint:
 
 def asked(resources: Mapping[str, str]) -> dict[str, int]:
     """Of a pod: CPUs and memory, in MiB, rounded up, and whole numbers of all else."""
-    return {name: math.ceil(_amount(name, text)) for name, text in resources.items()}
+    return {name: math.ceil(amount) for name, amount in amounts(resources).items()}
 
 
 def had(resources: Mapping[str, str]) -> dict[str, int]:
     """Of a node: the same rounded down."""
-    return {name: math.floor(_amount(name, text)) for name, text in resources.items()}
+    return {name: math.floor(amount) for name, amount in amounts(resources).items()}
+
+
+def amounts(resources: Mapping[str, str]) -> dict[str, Decimal]:
+    """CPUs, memory in MiB, and all else in its own unit."""
+    return {name: _amount(name, text) for name, text in resources.items()}
 
 
 def _amount(name: str, text: str) -> Decimal:

@@ -97,8 +97,8 @@ class Settings(Model):
     )
     model_labels: dict[Qualified, Qualified] = Field(
         default_factory=dict,
-        description="Resource of an accelerator -> the label of a node that names its model, beside NVIDIA's and Ascend's, which are known. "
-        "The site's accelerators are then called `<resource>:<model>`, and `<resource>` alone where there is one kind of it.",
+        description="Resource of an accelerator -> the label of a node that names its model, beside NVIDIA's and Ascend's, which are "
+        "known. The site's accelerators are then called `<resource>:<model>`, and `<resource>` alone where there is one kind of it.",
         examples=[{"hygon.com/dcu": "hygon.com/dcu.name"}],
     )
     slices: dict[AcceleratorId, Slice] = Field(default_factory=dict)

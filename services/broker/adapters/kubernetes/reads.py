@@ -1,0 +1,74 @@
+"""What is asked of the API server now and then: what is free at the site, and what its queue and its tenants may have."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes import allowances, inventory, quotas
+from services.broker.adapters.kubernetes.failures import FORBIDDEN, GONE
+from services.broker.adapters.kubernetes.inventory import Placed, Used
+from services.broker.adapters.kubernetes.quotas import Quota
+from services.broker.adapters.kubernetes.rest import Rest, readable
+from services.broker.adapters.kubernetes.watch import PAGE
+
+BELIEVED_SECONDS: Final = 60.0
+"""How long what a job is checked against is believed."""
+NOT_ENDED: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+
+Items = Sequence[Mapping[str, Any]]
+
+
+class Reads:
+    """Of one site. All raise Unavailable."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self._allowances: dict[str, tuple[float, Items, Items]] = {}
+        """Of a namespace its LimitRanges and ResourceQuotas, and when they were read."""
+
+    async def used(self) -> Used:
+        """By all pods of the cluster, page by page: of each one little is kept."""
+        found: list[Placed] = []
+        async for pods in self._pages("api/v1/pods", **NOT_ENDED):
+            with readable():
+                found += [inventory.placed(pod) for pod in pods]
+        return inventory.used(found)
+
+    async def quotas(self, queue: str | None) -> tuple[Quota, ...]:
+        """Of the queue of this name; nothing without one."""
+        if queue is None:
+            return ()
+        kinds = ("localqueues", "clusterqueues", "resourceflavors")
+        local_queues, cluster_queues, flavors = [await self._allowed(f"{quotas.KUEUE}/{kind}") for kind in kinds]
+        with readable():
+            return quotas.quotas(queue, local_queues, cluster_queues, flavors)
+
+    async def why_not(self, namespace: str, asked: Mapping[str, str]) -> str | None:
+        """Why the namespace can never have a pod that asks for this."""
+        at, limits, hard = self._allowances.get(namespace, (float("-inf"), (), ()))
+        if clock.monotonic() - at >= BELIEVED_SECONDS:
+            limits = await self._allowed(f"api/v1/namespaces/{namespace}/limitranges")
+            hard = await self._allowed(f"api/v1/namespaces/{namespace}/resourcequotas")
+            self._allowances[namespace] = (clock.monotonic(), limits, hard)
+        with readable():
+            return allowances.why_not(asked, limits, hard)
+
+    async def _allowed(self, path: str) -> Items:
+        """All that is there; nothing where we may not look, or there is no such kind of things."""
+        answer = await self._rest.read(path)
+        if answer.is_a(GONE, FORBIDDEN):
+            return ()
+        content = answer.read()
+        with readable():
+            return tuple(content["items"])
+
+    async def _pages(self, path: str, **params: str) -> AsyncIterator[Items]:
+        page: dict[str, str] = {}
+        while True:
+            content = (await self._rest.read(path, **params, limit=PAGE, **page)).read()
+            with readable():
+                items, more = content["items"], content["metadata"].get("continue")
+            yield items
+            if not more:
+                return
+            page = {"continue": more}
