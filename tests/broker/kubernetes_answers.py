@@ -108,6 +108,7 @@ def pod(
     node: str = "n0",
     script: bool = True,
     given_up: str = "",
+    made: bool = False,
     **status: Any,
 ) -> dict[str, Any]:
     """`state`: of its container; its phase follows from it where nothing else is said."""
@@ -115,6 +116,7 @@ def pod(
     code = (state or {}).get("terminated", {}).get("exitCode")
     follows = {"running": "Running", "waiting": "Pending"}.get(kind, "Failed" if code else "Succeeded")
     ready = {"Ready": {"status": "True" if kind == "running" else "False", "lastTransitionTime": at(STARTED)}}
+    container = {"name": "task", "state": state, **({"containerID": "containerd://1"} if made else {})}
     told = [{"type": name, **condition} for name, condition in (ready | (conditions or {})).items()]
     meta = {
         "name": f"{OURS.name}-{place}-abcde", "namespace": OURS.namespace, "uid": uid, "resourceVersion": str(version),
@@ -132,7 +134,7 @@ def pod(
         },
         "status": {
             "phase": phase or follows, "conditions": told,
-            **({"containerStatuses": [{"name": "task", "state": state}]} if state else {}), **status,
+            **({"containerStatuses": [container]} if state else {}), **status,
         },
     }  # fmt: skip
 

@@ -267,6 +267,7 @@ ENDS = [
      Outcome.SITE, None, None, "short of resources"),
     (pod(running(), "Failed", deleted=ENDED), Outcome.CANCELLED, None, None, "deleted"),
     (pod(unknown(), "Failed", script=False), Outcome.SITE, None, None, "lost it"),
+    (pod(ended(255, "Unknown")), Outcome.SITE, None, None, "lost it"),
     (pod(unknown(), "Failed", reason="DeadlineExceeded"), Outcome.SITE, None, None, "didn't start within"),
     (pod(running(), "Failed", reason="UnexpectedAdmissionError", message="no device"), Outcome.SITE, None, None, "no device"),
     *(
@@ -391,6 +392,7 @@ def test_who_suspends_what_was_released_does_not_make_it_staged_again() -> None:
          "等待空闲资源 waiting for free resources (0/1 nodes are available)"),
         (pod(waiting("ErrImagePull", "no such host")), "无法拉取镜像 its image can't be pulled (no such host)"),
         (pod(waiting("ContainerCreating")), "正在启动 starting"),
+        (pod({"waiting": {}}, made=True), "容器未能启动 its container was made, and isn't started"),
     ],
 )  # fmt: skip
 def test_why_a_job_waits_is_said_in_both_languages(one: dict[str, Any], words: str) -> None:

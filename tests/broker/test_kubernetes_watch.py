@@ -293,12 +293,18 @@ async def test_whether_the_platform_may_make_jobs_is_asked_of_a_server_that_is_r
         assert await backend.stage(submission())
 
 
-async def test_a_pod_that_waits_for_what_it_will_never_get_is_ended_after_a_while(server: ApiServer) -> None:
+@pytest.mark.parametrize(
+    ("waits", "said"),
+    [(pod(waiting("ImagePullBackOff", "no such image")), "can't be pulled"), (pod({"waiting": {}}, made=True), "isn't started")],
+)  # fmt: skip
+async def test_a_pod_that_waits_for_what_it_will_never_get_is_ended_after_a_while(
+    server: ApiServer, waits: dict[str, Any], said: str
+) -> None:
     server.put("jobs", job())
-    server.put("pods", pod(waiting("ImagePullBackOff", "no such image")))
+    server.put("pods", waits)
     name = pod()["metadata"]["name"]
     async with opened(server, image_seconds=1) as backend:
-        assert "can't be pulled" in (await look(backend)).detail
+        assert said in (await look(backend)).detail
         await until(lambda: server.objects["pods"][name]["spec"].get("activeDeadlineSeconds") == 1)
     server.put("pods", pod(waiting("ContainerCreating")))
     async with opened(server, image_seconds=1) as backend:

@@ -21,6 +21,9 @@ NOT_EXECUTED: Final = {
     126: ": the script, or a command in it, can't be executed",
     127: ": the script can't be executed, or a command in it was not found",
 }
+NOBODY_KNOWS: Final = frozenset({"ContainerStatusUnknown", "Unknown"})
+"""How a container ended that was lost with its node, by the kubelet's and by containerd's word: the exit code beside it (137, 255) is
+made up."""
 SIGNAL_BASE: Final = 128
 """What a shell adds to a signal's number."""
 
@@ -49,7 +52,7 @@ def end(pod: Pod, grace_seconds: int) -> End:
         return End(Outcome.SITE, DISRUPTIONS.get(pod.disrupted, pod.disrupted))
     if _was_deleted(pod, grace_seconds):
         return End(Outcome.CANCELLED, "its pod was deleted")
-    if pod.exit_code is None or pod.end == "ContainerStatusUnknown":
+    if pod.exit_code is None or pod.end in NOBODY_KNOWS:
         return End(Outcome.SITE, _words(pod.reason or "its node lost it", pod.message))
     if pod.started is None:
         return _not_started(pod)

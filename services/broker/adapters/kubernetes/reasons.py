@@ -2,6 +2,8 @@
 
 from typing import Final
 
+MADE: Final = "Made"
+"""A container that a node had made, and not started yet, when it failed: it has no word of Kubernetes' own, and waits for ever."""
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "Unschedulable": ("等待空闲资源", "waiting for free resources"),
     "Quota": ("已达到命名空间的资源配额", "the namespace's quota is reached"),
@@ -19,10 +21,12 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "InvalidImageName": ("镜像名称无效", "the name of its image is not valid"),
     "CreateContainerConfigError": ("容器配置有误", "its container is configured wrongly"),
     "CreateContainerError": ("无法创建容器", "its container can't be made"),
+    MADE: ("容器未能启动", "its container was made, and isn't started"),
 }
 """A word of Kubernetes', or ours for a case without one -> Chinese, English."""
 BROKEN: Final = frozenset({
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError",
+    MADE,
 })  # fmt: skip
 """Why a container that waits may do so for ever."""
 
@@ -34,7 +38,9 @@ def plain(word: str, said: str = "") -> str:
 
 
 def given_up(word: str, said: str) -> str:
-    """What a pod waited for in vain. What a registry says may be long, and an annotation has its end."""
+    """What a pod waited for in vain; nothing where that is its node's fault. What a registry says may be long, an annotation may not."""
+    if word == MADE:
+        return ""
     return f"{WORDS[word][1]}: {said[:1000]}"
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from lightkube.utils.quantity import parse_quantity
 
 from caravan.kernel import clock
+from services.broker.adapters.kubernetes.reasons import MADE
 from services.broker.adapters.kubernetes.reference import (
     ENDED,
     INDEX,
@@ -167,7 +168,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         disrupted=disrupted.get("reason") or "" if _true(disrupted) else "",
         unschedulable=scheduled.get("message") or "" if scheduled.get("reason") == "Unschedulable" else "",
         deleted=_second(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
-        waits=waiting.get("reason") or "",
+        waits=waiting.get("reason") or (MADE if "waiting" in state and container.get("containerID") else ""),
         started=started,
         finished=_known(ended.get("finishedAt")),
         exit_code=ended.get("exitCode"),
