@@ -5,23 +5,22 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from bench.books import PRICES, paid_by_job
 from bench.independent import slurm_runs
 from bench.independent.slurm_runs import Row
 from bench.platform import Market, Platform, until
 from caravan.client import each
 from caravan.contracts.jobs import ArrayTask, Job, JobState
 from caravan.contracts.spec import Array, JobSpec, Resources
-from caravan.contracts.statements import EntryKind, Line
+from caravan.contracts.statements import Line
 from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 
-PRICES: Final = {"cpu_core_hour": "36.00", "memory_gib_hour": "0.72", "node_hour": "1.08", "job": "0.01"}
 LEFT_SECONDS: Final = 150
 """A site is searched for litter once a minute."""
 
@@ -71,14 +70,7 @@ async def read_books(platform: Platform, market: Market, cluster: Cluster, found
     }
     rows = slurm_runs.rows(await asyncio.to_thread(cluster.run, *slurm_runs.COMMAND))
     lines = [line async for line in each(money.list_lines, organization=market.organization)]
-    paid = Counter[str]()
-    for kind in (EntryKind.CHARGE, EntryKind.REVERSAL):
-        async for entry in each(money.list_ledger_entries, organization=market.organization, kind=kind):
-            paid[entry.reference] += sum(
-                posting.amount.fen
-                for posting in entry.postings
-                if posting.account.startswith(("prepaid:", "receivable:"))
-            )
+    paid = await paid_by_job(money, market.organization)
     return Books(
         tasks={job.name: [task async for task in each(broker.list_job_tasks, job.id)] for job in found},
         runs={job.name: [row for row in rows if row.started and names.get(row.name) == job.name] for job in found},

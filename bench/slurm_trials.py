@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from typing import Any, Final
 
+from bench.books import PRICES
 from bench.case import Trial, Verdict
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market
-from bench.slurm_jobs import PRICES
 from tests.backends.slurm import RELEASES, Cluster, LeftOut, Release, must_run
 from tests.backends.slurm.cluster import running
 

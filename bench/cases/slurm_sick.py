@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.books import PRICES
 from bench.case import Trial, Verdict, case
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
 from bench.sick_proxy import KINDS, SICKNESSES, SickProxy
-from bench.slurm_jobs import PRICES, Books, all_billed_otherwise, left, read_books
+from bench.slurm_jobs import Books, all_billed_otherwise, left, read_books
 from caravan.client import BrokerClient
 from caravan.contracts.jobs import Job, JobState
 from caravan.contracts.spec import JobSpec, Resources

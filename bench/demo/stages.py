@@ -152,8 +152,11 @@ class Kubernetes:
         return one
 
     def run_agent(self, site: str, platform: Platform) -> None:
-        agents = Agents(platform, "kubernetes", {"CARAVAN_AGENT_SECRETS": str(self._secrets)})
-        self._ends.enter_context(agents).start(site)
+        self._ends.enter_context(self.agents(platform)).start(site)
+
+    def agents(self, platform: Platform, environment: Mapping[str, str] | None = None) -> Agents:
+        """Those of a site here."""
+        return Agents(platform, "kubernetes", {"CARAVAN_AGENT_SECRETS": str(self._secrets), **(environment or {})})
 
     def named(self, identity: str) -> str:
         return f"pod {identity[:8]}"
