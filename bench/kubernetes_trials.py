@@ -1,0 +1,39 @@
+"""A claim about Kubernetes, tried on a real cluster, with a platform and the site's agents as processes of their own."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from typing import Any, Final
+
+from bench.books import PRICES
+from bench.case import Trial, Verdict
+from bench.demo.stages import Kubernetes
+from bench.platform import Market, Platform, open_market
+from tests.backends.kubernetes import Cluster, LeftOut, must_run, running
+
+CPUS: Final = 16
+"""More than the node has: what finds no room waits there."""
+Claim = Callable[[Trial, Cluster, Kubernetes], Coroutine[Any, Any, Verdict]]
+
+
+def on_cluster(trial: Trial, claim: Claim) -> Verdict:
+    """On a cluster of its own. The short form passes where that can't be set up."""
+    try:
+        with ExitStack() as ends:
+            cluster = ends.enter_context(running())
+            return asyncio.run(claim(trial, cluster, Kubernetes(cluster, ends)))
+    except LeftOut as left_out:
+        return Verdict(not must_run() and not trial.long, f"left out: {left_out}")
+
+
+async def open_kubernetes_market(
+    platform: Platform,
+    stage: Kubernetes,
+    start_agent: Callable[[str], object],
+    settings: Mapping[str, Any] | None = None,
+) -> Market:
+    """As `open_market`, of the cluster's one real node. `settings` change the stage's."""
+    return await open_market(
+        platform, cpus=CPUS, prices=PRICES, adapter=stage.adapter, tenant=stage.tenant, queue_ahead=CPUS,
+        site_settings={**stage.settings, "image_seconds": 5, **(settings or {})}, target=stage.target, start_agent=start_agent,
+    )  # fmt: skip
