@@ -12,7 +12,7 @@ RUN := .venv-run/bin/python
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test prove bench demo demo-slurm demo-kubernetes serve openapi backends clean runtime
+.PHONY: help setup check test prove bench bench-kubernetes demo demo-slurm demo-kubernetes serve openapi backends clean runtime
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ prove: setup ## every claim with its figure; CASE=name for one; results in bench
 
 bench: setup ## requests a second on this machine, and what the local backend costs (installs wrk as root)
 	$(DEV) -m bench.bench
+
+bench-kubernetes: setup ## how fast jobs come to a real Kubernetes beside a plain script, and what many cost, as root
+	$(DEV) -m bench.prove kubernetes-rate
 
 demo: runtime ## the story on this machine, in under 90 s after set-up; ARGS=--keep leaves it running
 	@$(RUN) -m bench.demo $(ARGS)
