@@ -40,6 +40,8 @@ USUAL: Final = {"CARAVAN_AGENT_OBSERVE_SECONDS": "0.5", "CARAVAN_AGENT_PROGRESS_
 CONTROLLERS: Final = "kube-controller-manager"
 SCHEDULER: Final = "kube-scheduler"
 LATEST_SECONDS: Final = 600
+RESTS_SHARE: Final = 0.1
+"""Of a core: an agent that takes no more has nothing to do."""
 
 
 @case(
@@ -70,7 +72,7 @@ async def _kubernetes_rate(trial: Trial, cluster: Cluster, stage: Kubernetes) ->
             broker = await platform.broker(f"org/{market.organization}:member")
             waits = await _known(cluster, broker, market, ends)
             trial.say(f"end at the API to succeeded: p50 {median(waits) * 1000:.0f} ms")
-            rates = await _rates(trial, cluster, stage, broker, market, many, rounds)
+            rates = await _rates(trial, cluster, stage, broker, market, agent, many, rounds)
             megabytes, share = await _many(trial, cluster, broker, market, agent, held, quiet)
     ratios = {
         name: median(one / direct for one, direct in zip(rates[name], rates["direct"], strict=True))
@@ -132,7 +134,14 @@ async def _shown(http: httpx.AsyncClient, job: str) -> datetime:
 
 
 async def _rates(
-    trial: Trial, cluster: Cluster, stage: Kubernetes, broker: BrokerClient, market: Market, many: int, rounds: int
+    trial: Trial,
+    cluster: Cluster,
+    stage: Kubernetes,
+    broker: BrokerClient,
+    market: Market,
+    agent: int,
+    many: int,
+    rounds: int,
 ) -> dict[str, list[float]]:
     """Jobs a second until all are released, of each way in turn. No controller takes a share of the machine meanwhile."""
     rates: dict[str, list[float]] = {"direct": [], "batch": [], "single": []}
@@ -148,7 +157,7 @@ async def _rates(
             rate, jobs = await _rate(cluster, namespace, send, many)
             rates[name].append(rate)
             trial.say(f"round {number}: {name} {rate:.0f} jobs/s")
-            await _clear(cluster, namespace, broker, jobs)
+            await _clear(cluster, namespace, broker, agent, jobs)
     await asyncio.to_thread(cluster.start, CONTROLLERS)
     return rates
 
@@ -178,7 +187,7 @@ async def _released(http: httpx.AsyncClient, namespace: str, count: int) -> floa
     raise RuntimeError("the watch ended before all were released")
 
 
-async def _clear(cluster: Cluster, namespace: str, broker: BrokerClient, jobs: Sequence[str]) -> None:
+async def _clear(cluster: Cluster, namespace: str, broker: BrokerClient, agent: int, jobs: Sequence[str]) -> None:
     """Leave nothing for the next way to find."""
     left = iter(jobs)
 
@@ -190,6 +199,13 @@ async def _clear(cluster: Cluster, namespace: str, broker: BrokerClient, jobs: S
     await _all_final(broker)
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     await asyncio.to_thread(cluster.ask, "DELETE", path, {"propagationPolicy": "Background"})
+
+    async def rests() -> bool:
+        before = cpu_seconds(agent)
+        await asyncio.sleep(1)
+        return cpu_seconds(agent) - before < RESTS_SHARE
+
+    await until(rests, "the agent to have let go of them", LATEST_SECONDS)
 
 
 async def _all_final(broker: BrokerClient) -> None:
