@@ -59,7 +59,7 @@ def kubernetes_rate(trial: Trial) -> Verdict:
 async def _kubernetes_rate(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
     nodes, many, rounds, ends, held, quiet = (100, 600, 3, 20, 2000, 30) if trial.long else (4, 16, 1, 2, 16, 1)
     await asyncio.to_thread(cluster.kwok, nodes)
-    async with Platform(trial.folder).start(CARAVAN_LOG_LEVEL="warning") as platform:
+    async with Platform(trial.folder).start(CARAVAN_LOG_LEVEL="warning", CARAVAN_LEASE_SECONDS="15") as platform:
         with stage.agents(platform, USUAL) as agents:
             started: list[int] = []
             market = await open_market(
