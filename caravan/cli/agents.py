@@ -32,6 +32,13 @@ def agent(
         Path | None,
         typer.Option(envvar="CARAVAN_AGENT_SECRETS", help="Folder of the credentials that the site's settings name."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CARAVAN_AGENT_OUTPUT",
+            help="Folder in which output is kept that the site's backend won't keep (Kubernetes). Without: it stays there for a while.",
+        ),
+    ] = None,
     mode: Annotated[Literal["production", "development"], typer.Option(envvar="CARAVAN_MODE")] = "production",
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(envvar="CARAVAN_LOG_LEVEL")
@@ -67,7 +74,8 @@ def agent(
                     adapter=adapter,
                     production=mode == "production",
                     secrets=secrets,
-                    private=tuple(path.absolute() for path in (token_file, secrets) if path is not None),
+                    output=output,
+                    private=tuple(path.absolute() for path in (token_file, secrets, output) if path is not None),
                 )
             )
             stopping = asyncio.create_task(stopped.wait())

@@ -94,6 +94,11 @@ def path(pod: dict[str, Any]) -> str:
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
 
 
+def begun(cluster: Cluster, reference: str) -> bool:
+    (pod,) = pods(cluster, reference)
+    return any(one.pod_uid == pod["metadata"]["uid"] for one in cluster.containers())
+
+
 def job(reference: str) -> str:
     ours = Reference.parse(reference)
     assert ours is not None
@@ -151,6 +156,56 @@ async def test_a_megabyte_of_output_is_read_by_parts(site: Site) -> None:
     assert part.complete
     assert said == f"{line}\n".encode() * 65536
     assert (await read(reference, 0, "stdout", -32, 100)).data == f"{line}\n".encode() * 2
+
+
+async def test_a_log_is_followed_while_it_is_written(site: Site, kubernetes: Cluster) -> None:
+    reference = await start(site, asked(site, "#!/bin/sh\nfor n in $(seq 40); do echo $n; sleep 0.1; done\n"))
+    await site.has_said(reference, "1\n")
+    said, sizes = b"", set()
+    while True:
+        part = await site.backend.read_log(reference, 0, "stdout", len(said), 1000)
+        said += part.data
+        sizes.add(len(said))
+        if part.complete:
+            break
+    assert said == b"".join(b"%d\n" % n for n in range(1, 41))
+    assert len(sizes) > 10
+
+
+async def test_what_was_cancelled_leaves_its_output_and_so_does_what_others_delete(
+    site: Site, kubernetes: Cluster
+) -> None:
+    """What it says as it's told to end, too, if it doesn't end at once: see the test of a megabyte."""
+    script = "#!/bin/sh\ntrap 'echo told; sleep 0.5; exit 0' TERM\necho begun\nwhile :; do sleep 0.1; done\n"
+    ours, others = await start(site, asked(site, script)), await start(site, asked(site, script))
+    for reference in (ours, others):
+        await site.running(reference)
+    await site.has_said(ours, "begun")
+    await eventually(lambda: begun(kubernetes, others), "it has begun")
+    await site.backend.cancel(ours)
+    (pod,) = pods(kubernetes, others)
+    kubernetes.ask("DELETE", path(pod))
+    for reference in (ours, others):
+        await site.ended(reference)
+        text = await site.text(reference)
+        # of the two streams either may come first
+        assert sorted(text.splitlines()) in (["begun", "told"], ["Terminated", "begun", "told"])
+
+
+async def test_output_is_there_when_nothing_is_left_at_the_cluster(
+    site: Site, kubernetes: Cluster, tmp_path: Path
+) -> None:
+    context = replace(
+        site.harness.context, output=tmp_path, settings={**site.harness.context.settings, "keep_jobs_seconds": 1}
+    )
+    keeping = replace(site.harness, context=context)
+    async with keeping.open() as backend:
+        reference = await start(Site(keeping, backend), asked(site, "#!/bin/sh\necho kept\n"))
+        await Site(keeping, backend).ended(reference)
+        await backend.forget(reference)
+    await eventually(lambda: pods(kubernetes, reference) == [], "nothing of it is left", 60)
+    async with keeping.open() as backend:
+        assert (await backend.read_log(reference, 0, "stdout", 0, 100)).data == b"kept\n"
 
 
 async def test_accelerators_are_allocated_on_nodes_of_their_model_and_metered_by_it(site: Site) -> None:
@@ -271,7 +326,7 @@ async def test_a_namespace_is_gone_once_its_last_run_was_read(site: Site, kubern
 
 
 async def test_what_was_forgotten_is_left_to_kubernetes_to_remove(site: Site, kubernetes: Cluster) -> None:
-    settings = {**site.harness.context.settings, "keep_output_seconds": 1}
+    settings = {**site.harness.context.settings, "keep_output_seconds": 1, "keep_jobs_seconds": 1}
     quick = replace(site.harness, context=replace(site.harness.context, settings=settings))
     async with quick.open() as backend:
         another = Site(quick, backend)

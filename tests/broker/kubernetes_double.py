@@ -1,11 +1,13 @@
-"""An API server over objects in memory, as far as the adapter looks at it: lists, watches, patches and deletions, and faults on demand."""
+"""An API server over objects in memory, as far as the adapter looks at it: lists, watches, changes, logs, and faults on demand."""
 
 import asyncio
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -61,6 +63,14 @@ class ApiServer(httpx.AsyncBaseTransport):
         self.ready = True
         """Whether it says so. It knows nobody's rights before."""
         self.cuts = 0
+        self.logs: dict[str, bytes] = {}
+        """What pods have written: by name."""
+        self.running: set[str] = set()
+        """Pods whose log may go on."""
+        self.streams = 0
+        """Of logs that go on."""
+        self.given: list[str] = []
+        """Logs that were asked for: `follow` before those that go on."""
         self.put("nodes", node())
 
     def put(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
@@ -110,6 +120,8 @@ class ApiServer(httpx.AsyncBaseTransport):
                 return status(410, "too old resource version", "Expired")
             bookmarks = params.get("allowWatchBookmarks") == "true"
             return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"]), bookmarks))
+        if parts[-1] == "log":
+            return self._log(parts[-2], follow=params.get("follow") == "true")
         self.asked.append(f"{request.method} {kind or path}{' ' + name if name else ''}")
         self.before.get(f"{request.method} {kind}", str)()
         if (told := self.answers.get(f"{request.method} {kind}")) is not None:
@@ -133,6 +145,16 @@ class ApiServer(httpx.AsyncBaseTransport):
         if there is None:
             return status(404, "not found", "NotFound")
         return self._change(request.method, kind, there, body)
+
+    def _log(self, name: str, *, follow: bool) -> httpx.Response:
+        self.given.append(f"follow {name}" if follow else name)
+        if (told := self.answers.get("GET log")) is not None:
+            return told
+        if name not in self.logs:
+            return status(404, "not found", "NotFound")
+        if follow:
+            return httpx.Response(200, stream=_Log(self, name))
+        return httpx.Response(200, content=self.logs[name])
 
     def _change(self, method: str, kind: str, there: dict[str, Any], body: Any) -> httpx.Response:
         if method == "GET":
@@ -172,15 +194,45 @@ class _Stream(httpx.AsyncByteStream):
             await asyncio.sleep(0.005)
 
 
+class _Log(httpx.AsyncByteStream):
+    """In small pieces, until the pod ends."""
+
+    def __init__(self, server: ApiServer, name: str) -> None:
+        self.server, self.name, self.cuts = server, name, server.cuts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.server.streams += 1
+        try:
+            async for piece in self._pieces():
+                yield piece
+        finally:
+            self.server.streams -= 1
+
+    def _text(self) -> bytes:
+        return self.server.logs.get(self.name, b"")
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        at = 0
+        while at < len(self._text()) or self.name in self.server.running:
+            piece = self._text()[at : at + 5]
+            at += len(piece)
+            if piece:
+                yield piece
+            if self.server.down or self.cuts != self.server.cuts:
+                raise httpx.RemoteProtocolError("incomplete chunked read")
+            await asyncio.sleep(0 if piece else 0.005)
+
+
 @asynccontextmanager
-async def opened(server: ApiServer, **settings: Any) -> AsyncIterator[KubernetesBackend]:
+async def opened(server: ApiServer, output: Path | None = None, **settings: Any) -> AsyncIterator[KubernetesBackend]:
     """A backend on it, whose watches run."""
     rest = Rest(httpx.AsyncClient(transport=server, base_url="https://cluster"))
-    backend = KubernetesBackend(
-        MARK, Settings.model_validate(SITE_SETTINGS | settings), Devices({}, MODEL_LABELS, {}), rest
-    )
+    chosen, devices = Settings.model_validate(SITE_SETTINGS | settings), Devices({}, MODEL_LABELS, {})
     try:
-        async with backend.watching():
-            yield backend
+        with tempfile.TemporaryDirectory() as folder:
+            lasting = output is not None
+            backend = KubernetesBackend(MARK, chosen, devices, rest, output or Path(folder), lasting=lasting)
+            async with backend.watching():
+                yield backend
     finally:
         await rest.close()

@@ -16,7 +16,6 @@ from services.broker.adapters.kubernetes import acts, adapter, inventory, manife
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
-from services.broker.adapters.kubernetes.logs import Window
 from services.broker.adapters.kubernetes.reference import Reference, index_at, ranges
 from services.broker.adapters.kubernetes.script import FOLDER, wrapper
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
@@ -528,17 +527,6 @@ def test_nodes_of_one_shape_are_a_part_and_an_offering_on_it_tolerates_their_tai
     assert inventory.why_not(some, "nvidia.com/gpu:NVIDIA-H100-80GB-HBM3", {}, nodes) is None
     assert inventory.why_not(some, "nvidia.com/gpu:A100", {}, nodes)
     assert inventory.why_not(submission().grant, None, {"zone": "a"}, nodes)
-
-
-@given(st.binary(max_size=60), st.integers(-70, 70), st.integers(0, 70), st.integers(1, 9))
-def test_a_window_of_a_log_is_what_a_file_would_give(text: bytes, offset: int, limit: int, step: int) -> None:
-    window = Window(offset, limit)
-    for start in range(0, len(text), step):
-        window.feed(text[start : start + step])
-    found = window.read(ended=True)
-    start = max(0, len(text) + offset) if offset < 0 else min(offset, len(text))
-    assert (found.offset, found.data, found.size) == (start, text[start:][:limit], len(text))
-    assert found.complete == (start + len(found.data) == len(text))
 
 
 def test_what_a_real_cluster_said_is_read_as_it_was_meant() -> None:

@@ -112,6 +112,8 @@ class SiteContext:
     """Accelerator id -> the backend's own name."""
     secrets: Path | None = None
     """Folder with the agent's secrets; the settings name files in it."""
+    output: Path | None = None
+    """Folder in which the agent keeps output that its backend won't. It outlives the agent."""
     production: bool = True
     jobs_on_this_machine: bool = True
     """Whether the operator of the agent's machine lets jobs run on it."""

@@ -60,6 +60,7 @@ class Agent:
         production: bool = True,
         jobs_on_this_machine: bool = True,
         secrets: Path | None = None,
+        output: Path | None = None,
         private: tuple[Path, ...] = (),
     ) -> None:
         self.site = site
@@ -72,6 +73,7 @@ class Agent:
         self._production = production
         self._jobs_on_this_machine = jobs_on_this_machine
         self._secrets = secrets
+        self._output = output
         self._private = private
         self._tries = {
             step: Tries(self._settings, self._metrics, step, site=site)
@@ -172,6 +174,7 @@ class Agent:
             settings=tenure.lease.settings,
             accelerators=tenure.lease.accelerators,
             secrets=self._secrets,
+            output=self._output,
             production=self._production,
             jobs_on_this_machine=self._jobs_on_this_machine,
             private=self._private,
@@ -313,6 +316,7 @@ async def run_agent(
     metrics: Metrics | None = None,
     production: bool = True,
     secrets: Path | None = None,
+    output: Path | None = None,
     private: tuple[Path, ...] = (),
 ) -> None:
     """Be a site's agent until cancelled, with the adapters that are installed here.
@@ -334,5 +338,6 @@ async def run_agent(
         metrics=AgentMetrics(metrics or Metrics()),
         production=production,
         secrets=secrets,
+        output=output,
         private=private,
     ).run()

@@ -2,11 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from pydantic import ValidationError
 
 from caravan.contracts.dispatch import Submission
@@ -19,11 +22,11 @@ from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
 from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
-from services.broker.adapters.kubernetes.logs import Window
+from services.broker.adapters.kubernetes.outputs import Outputs
 from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, Reference
-from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Refusal, Rest, readable
+from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Rest, readable
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
 from services.broker.adapters.kubernetes.watch import Watch
 from services.broker.adapters.port import (
@@ -51,6 +54,10 @@ TEND_SECONDS: Final = 1.0
 DISCARD_TRIES: Final = 5
 """The Job controller writes a Job's status a moment after it was staged."""
 AT_ONCE: Final = 8
+HOLD_SECONDS: Final = 2.0
+"""A cancel waits so long for the output of what runs, which ends with its pods."""
+QUIET_SECONDS: Final = 600.0
+"""A program may write nothing for so long, and its log is still followed by the same request."""
 DEFAULTED: Final = (
     "the tenant's namespace has a queue of Kueue's named `default`, which takes Jobs before they are released: the centre has to name it "
     "otherwise"
@@ -60,13 +67,17 @@ DEFAULTED: Final = (
 class KubernetesBackend:
     """One cluster. Several of them, also in several processes, may work on it at once."""
 
-    def __init__(self, site: str, settings: Settings, devices: Devices, rest: Rest) -> None:
+    def __init__(
+        self, site: str, settings: Settings, devices: Devices, rest: Rest, folder: Path, *, lasting: bool = False
+    ) -> None:
+        """`folder`: for copies of output. `lasting`: the site's next agent finds them there."""
         self._site = site
         self._settings = settings
         self._devices = devices
         self._rest = rest
         self._reads = Reads(rest)
         self._submissions = Submissions()
+        self._outputs = Outputs(folder, self._stream_log, settings.keep_output_mib, lasting=lasting)
         ours = {"labelSelector": f"{SITE}={site}"}
         self._jobs = Watch(rest, JOBS, ours, self._take_job, self._submissions.keep_jobs)
         self._pods = Watch(rest, PODS, ours, self._take_pod, self._keep_pods)
@@ -93,6 +104,7 @@ class KubernetesBackend:
             await asyncio.wait({task})
             if not task.cancelled() and task.exception() is not None:
                 log.error("kubernetes_watch_failed", site=self._site, error=repr(task.exception()))
+            await self._outputs.close()
 
     async def _watch(self) -> None:
         """Until cancelled."""
@@ -100,6 +112,7 @@ class KubernetesBackend:
             for one in self._watches:
                 tasks.create_task(one.run())
             tasks.create_task(self._tend())
+            tasks.create_task(self._outputs.sweep(self._settings.keep_output_seconds))
 
     async def _tend(self) -> None:
         """Tell pods their index where they wait for that. End those whose image can't be had, or whose container can't be made, once they
@@ -131,7 +144,10 @@ class KubernetesBackend:
         self._submissions.take_job(records.job(content), gone=kind == "DELETED")
 
     def _take_pod(self, kind: str, content: Mapping[str, Any]) -> None:
-        self._submissions.take_pod(records.pod(content), gone=kind == "DELETED", second=self._rest.second)
+        pod = records.pod(content)
+        self._submissions.take_pod(pod, gone=kind == "DELETED", second=self._rest.second)
+        if pod.site:
+            self._outputs.see(pod)
 
     def _keep_pods(self, uids: Collection[str], version: int) -> None:
         self._submissions.keep_pods(uids, version, self._rest.second)
@@ -269,6 +285,7 @@ class KubernetesBackend:
             known = await self._read(ours)
         if known.over:
             return
+        await self._outputs.hold(known.pods.values(), HOLD_SECONDS)
         if not await self._delete(ours, None):
             await self._read(ours)
 
@@ -361,34 +378,35 @@ class KubernetesBackend:
         if ours is None or stream not in ("stdout", "stderr"):
             raise FileNotFoundError(f"no {stream} of {reference}")
         known = self._submissions.get(ours)
+        if known is None and stream == "stdout":
+            with suppress(FileNotFoundError):
+                return await self._outputs.read_kept(ours, index, offset, limit)
         pods = [*known.pods.values()] if known is not None else await self._list_pods(ours)
-        mine = [pod for pod in pods if pod.index == index and pod.rank == 0 and pod.started is not None]
+        mine = [pod for pod in pods if pod.index == index and pod.speaks and pod.started is not None]
         if not mine:
             raise FileNotFoundError(f"no output of {reference} yet")
         last = max(mine, key=lambda pod: pod.started or 0)
         if stream == "stderr":
             return LogBytes(b"", 0, 0, last.ended)
-        window = Window(offset, limit)
-        try:
-            async with self._rest.stream(f"{_pod(last)}/log", self._settings.timeout_seconds) as response:
-                async for chunk in response.aiter_bytes():
-                    window.feed(chunk)
-        except Refusal as refusal:
-            # 400: its container is still being made; 404: the pod is gone, and its output with it
-            if refusal.failed.status in (400, GONE):
-                raise FileNotFoundError(f"no output of {reference}") from refusal
-            raise
-        return window.read(ended=last.ended)
+        return await self._outputs.read(last, offset, limit)
+
+    def _stream_log(self, pod: Pod, follow: bool) -> AbstractAsyncContextManager[httpx.Response]:
+        path = f"{_pod(pod)}/log"
+        if follow:
+            return self._rest.stream(path, QUIET_SECONDS, follow="true")
+        return self._rest.stream(path, self._settings.timeout_seconds)
 
     async def forget(self, reference: str) -> None:
-        """The finalizers of its pods go. What has ended by itself stays, unwatched, with its output for a while, and what was cancelled
-        goes at once."""
+        """The finalizers of its pods go. What has ended by itself stays at the cluster for a while, unwatched, and what was cancelled goes
+        at once. The output of both is kept before, where the agent has a folder for it."""
         ours = Reference.parse(reference)
         if ours is None or self._submissions.dropped(ours):
             return
-        answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, self._settings.keep_output_seconds), MERGE)
-        _done(answer, GONE, INVALID, CONFLICT)
         pods = await self._list_pods(ours)
+        kept = self._outputs.lasting and await self._outputs.keep(pods)
+        stays = self._settings.keep_jobs_seconds if kept else self._settings.stays_seconds
+        answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, stays), MERGE)
+        _done(answer, GONE, INVALID, CONFLICT)
         await asyncio.gather(*(self._patch_pod(pod, acts.forget_pod(pod.uid), STRATEGIC) for pod in pods))
         self._submissions.drop(ours)
 
@@ -426,9 +444,27 @@ async def open_site(context: SiteContext) -> AsyncIterator[KubernetesBackend]:
         raise SiteRefused(f"the site's settings are wrong: {said(error)}") from error
     rest = Rest(await asyncio.to_thread(connect, settings, context))
     devices = Devices(context.accelerators, settings.labels, settings.slices)
-    backend = KubernetesBackend(context.site, settings, devices, rest)
     try:
-        async with backend.watching():
-            yield backend
+        with _folder(context) as folder:
+            backend = KubernetesBackend(
+                context.site, settings, devices, rest, folder, lasting=context.output is not None
+            )
+            async with backend.watching():
+                yield backend
     finally:
         await rest.close()
+
+
+@contextmanager
+def _folder(context: SiteContext) -> Iterator[Path]:
+    """For the site's output; without one of the agent's, for as long as it acts. Raises SiteRefused."""
+    if context.output is None:
+        with tempfile.TemporaryDirectory(prefix="caravan-output-") as folder:
+            yield Path(folder)
+        return
+    folder_of_site = context.output / context.site
+    try:
+        folder_of_site.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SiteRefused(f"the agent's folder for output can't be used: {error.strerror}") from error
+    yield folder_of_site

@@ -105,6 +105,11 @@ class Pod:
     selector: tuple[tuple[str, str], ...]
 
     @property
+    def speaks(self) -> bool:
+        """Its output is that of the task: of several nodes, the first one's is."""
+        return self.rank == 0
+
+    @property
     def ended(self) -> bool:
         """Nothing of it runs or will run."""
         over = self.finished is not None or self.phase in ("Succeeded", "Failed")

@@ -114,7 +114,16 @@ class Settings(Model):
         default=30, description="From SIGTERM to SIGKILL."
     )
     keep_output_seconds: Positive = Field(
-        default=7 * 86_400, description="How long a Job and its output stay at the site after all of it was billed."
+        default=7 * 86_400,
+        description="How long output is kept: in the agent's folder for it (CARAVAN_AGENT_OUTPUT), without one at the cluster.",
+    )
+    keep_output_mib: Positive = Field(
+        default=64,
+        description="Of a run's output so much is kept, from its beginning; its last line says that it was cut.",
+    )
+    keep_jobs_seconds: Positive = Field(
+        default=86_400,
+        description="How long a Job stays at the cluster after all of it was billed and its output kept.",
     )
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = Field(
         default=30, description="How long the API server may be silent."
@@ -124,6 +133,11 @@ class Settings(Model):
     def labels(self) -> dict[str, str]:
         """Of all accelerators whose model a label names."""
         return MODEL_LABELS | self.model_labels
+
+    @property
+    def stays_seconds(self) -> int:
+        """How long a Job stays at the cluster whose output isn't kept anywhere else."""
+        return max(self.keep_output_seconds, self.keep_jobs_seconds)
 
 
 class Tenant(Model):

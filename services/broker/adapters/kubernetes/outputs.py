@@ -1,0 +1,401 @@
+"""Pods' output, copied to the agent's machine: each once, however many ask for it, and kept when its pod is gone.
+
+The kubelet gives a log from its beginning or by whole seconds, never from a byte. So a pod's output is copied when somebody asks for it,
+when the pod is to be deleted, and when it has ended. While somebody asks, what comes is followed by one request: a copy of a pod that
+runs costs its log twice and of one that has ended once more, whatever is read of it. What has ended stays in the folder.
+"""
+
+import asyncio
+import os
+import re
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from caravan.kernel import clock
+from caravan.kernel.logs import get_logger
+from services.broker.adapters.kubernetes.failures import GONE
+from services.broker.adapters.kubernetes.records import Pod
+from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.kubernetes.rest import Refusal
+from services.broker.adapters.port import LogBytes, Unavailable
+
+log = get_logger(__name__)
+
+IDLE_SECONDS: Final = 30.0
+"""A copy that nobody has asked for so long is not gone on with."""
+DRAIN_SECONDS: Final = 5.0
+"""How long a stream may go on when its container has ended."""
+AGAIN_SECONDS: Final = 1.0
+"""Before a stream that broke off is begun again."""
+FOLLOWED: Final = 32
+"""Of more pods at once, what comes is copied when it's asked for. Each holds a connection."""
+AT_ONCE: Final = 4
+"""Copies of what has ended."""
+SWEEP_SECONDS: Final = 3600.0
+PARTIAL: Final = ".partial-"
+LOST: Final = re.compile(
+    rb"unable to retrieve container logs for \w+://[0-9a-f]{64}"
+    rb'|failed to try resolving symlinks in path "[^"\n]*": lstat [^\n]*: no such file or directory'
+)
+"""What the kubelet (1.34) gives with status 200 instead of a log that is gone: by its first look and by its second."""
+LOST_BEGIN: Final = (b"unable to retrieve container logs for ", b"failed to try resolving symlinks in path ")
+LOST_BYTES: Final = 1024
+NO_LOG: Final = frozenset({400, GONE})
+"""400: its container is still being made, or isn't there any more; 404: its pod isn't."""
+
+Stream = Callable[[Pod, bool], AbstractAsyncContextManager[httpx.Response]]
+"""A pod's log, and whether it's to go on until its container ends. Raises Unavailable; Refusal before it begins."""
+
+
+class Copy:
+    """Of one pod's output. `there`: so much of it as there was when the copy began. `ended`: its container is known to have."""
+
+    def __init__(self, pod: Pod, folder: Path, limit_mib: int) -> None:
+        self.pod = pod
+        self.size = 0
+        self.full = False
+        self.whole = False
+        """A stream of it ended with its container."""
+        self.there, self.ended = asyncio.Event(), asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._limit_mib = limit_mib
+        self._until = clock.monotonic() + IDLE_SECONDS
+        self._patience: asyncio.Timeout | None = None
+        self._folder = folder
+        self._file: int | None = None
+        self._path = ""
+
+    def open(self) -> None:
+        """Raises Unavailable."""
+        try:
+            self._file, self._path = tempfile.mkstemp(prefix=PARTIAL, dir=self._folder)
+        except OSError as error:
+            raise _unwritten(error) from error
+
+    def __del__(self) -> None:
+        """Who still reads it has it open."""
+        if self._file is not None:
+            os.close(self._file)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still asks for it, or will in vain."""
+        return clock.monotonic() < self._until or self.pod.deleted is not None
+
+    def ask(self) -> None:
+        self._wait_until(clock.monotonic() + IDLE_SECONDS)
+
+    def end(self) -> None:
+        """Its container has ended: what still comes of it comes soon."""
+        if not self.ended.is_set():
+            self.ended.set()
+            self._wait_until(clock.monotonic() + DRAIN_SECONDS)
+
+    def _wait_until(self, at: float) -> None:
+        self._until = at
+        if self._patience is not None and not self._patience.expired():
+            left = at - clock.monotonic()
+            endless = self.pod.deleted is not None and not self.ended.is_set()
+            self._patience.reschedule(None if endless else asyncio.get_running_loop().time() + left)
+
+    async def follow(self, stream: Stream) -> None:
+        """Until its container has ended, or nobody asks for it any more."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                try:
+                    self._wait_until(self._until)
+                    await self.take(stream, follow=True)
+                    await self.ended.wait()
+                finally:
+                    self._patience = None
+        except TimeoutError:
+            return
+        except (Unavailable, FileNotFoundError) as error:
+            log.info("kubernetes_log_cut", pod=self.pod.name, reason=str(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), AGAIN_SECONDS)
+
+    async def take(self, stream: Stream, *, follow: bool) -> None:
+        """Go on with it: of what comes, which always begins at the start, only what isn't there yet.
+
+        Raises Unavailable, FileNotFoundError, OSError.
+        """
+        at = 0
+        try:
+            async with stream(self.pod, follow) as response:
+                async for chunk in _written(response):
+                    self.whole = False
+                    self._add(chunk[max(0, self.size - at) :])
+                    at += len(chunk)
+                    if self.full:
+                        break
+        except Refusal as refusal:
+            if refusal.failed.status in NO_LOG:
+                raise FileNotFoundError(f"no output of {self.pod.name}") from refusal
+            raise
+        self.whole = follow
+
+    def _add(self, data: bytes) -> None:
+        left = self._limit_mib * 2**20 - self.size
+        if len(data) > left:
+            self.full = True
+            data = data[:left]
+        self._write(data)
+        if self.full:
+            self._say(
+                f"输出超过 {self._limit_mib} MiB，其余未保留 more than {self._limit_mib} MiB were written, the rest is not kept"
+            )
+
+    def lose(self) -> None:
+        """Its pod is gone, and what it had not given yet with it."""
+        if not (self.full or self.whole):
+            self._say("输出的末尾未能读到 the end of the output could not be read")
+
+    def _say(self, words: str) -> None:
+        self._write(f"\n[caravan: {words}]\n".encode())
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None, "it was opened"
+        while data:
+            written = os.write(self._file, data)
+            self.size, data = self.size + written, data[written:]
+
+    def read(self, offset: int, limit: int) -> LogBytes:
+        assert self._file is not None, "it was opened"
+        return _read(self._file, offset, limit, ended=False)
+
+    def keep(self, path: Path) -> None:
+        """Blocking. Raises OSError."""
+        assert self._file is not None, "it was opened"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        os.fsync(self._file)
+        os.rename(self._path, path)
+
+    def remove(self) -> None:
+        """What wasn't kept."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+class Outputs:
+    """Of one site, in a folder of its own. `lasting`: what is there will be found by whoever is the site's agent later."""
+
+    def __init__(self, folder: Path, stream: Stream, limit_mib: int, *, lasting: bool) -> None:
+        self._folder = folder
+        self._stream = stream
+        self._limit_mib = limit_mib
+        self.lasting = lasting
+        self._copies: dict[str, Copy] = {}
+        self._following = 0
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def see(self, pod: Pod) -> None:
+        """What the watch says of it. What is being deleted is copied while it can be, what has ended where it's kept."""
+        copy = self._copies.get(pod.uid)
+        if copy is not None:
+            copy.pod = pod
+            if pod.ended:
+                copy.end()
+            return
+        due = self.lasting if pod.ended else pod.deleted is not None
+        if due and pod.speaks and pod.started is not None and not self._path(pod).exists():
+            self._begin(pod)
+
+    async def read(self, pod: Pod, offset: int, limit: int) -> LogBytes:
+        """Of a pod that has started. Raises FileNotFoundError, Unavailable."""
+        with suppress(FileNotFoundError):
+            return await asyncio.to_thread(_read_kept, self._path(pod), offset, limit)
+        copy = await self._copied(pod)
+        if copy.ended.is_set():
+            return await asyncio.to_thread(_read_kept, self._path(pod), offset, limit)
+        return copy.read(offset, limit)
+
+    async def read_kept(self, reference: Reference, index: int, offset: int, limit: int) -> LogBytes:
+        """Of the last run of a task, where none of its pods is known any more. Raises FileNotFoundError."""
+
+        def read() -> LogBytes:
+            names = (name.partition(".") for name in os.listdir(self._folder / reference.uid))
+            starts = [int(started) for of, _, started in names if of == str(index)]
+            if not starts:
+                raise FileNotFoundError(f"no output of {reference}")
+            return _read_kept(self._folder / reference.uid / f"{index}.{max(starts)}", offset, limit)
+
+        return await asyncio.to_thread(read)
+
+    async def hold(self, pods: Iterable[Pod], seconds: float) -> None:
+        """Copy what there is of pods that run and are to be deleted; for so long at most."""
+        copies = [self._begin(pod) for pod in pods if pod.speaks and pod.started is not None and not pod.ended]
+        waits = [asyncio.ensure_future(self._wait(copy, copy.there)) for copy in copies]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=seconds)
+            for one in late:
+                one.cancel()
+
+    async def keep(self, pods: Iterable[Pod]) -> bool:
+        """Of pods that have ended. False: of some there is output that can't be had now."""
+        return all(await asyncio.gather(*(self._keep(pod) for pod in pods if pod.speaks and pod.started is not None)))
+
+    async def _keep(self, pod: Pod) -> bool:
+        if self._path(pod).exists():
+            return True
+        try:
+            await self._copied(pod)
+        except FileNotFoundError:
+            return True
+        except Unavailable as error:
+            log.warning("kubernetes_log_not_kept", pod=pod.name, reason=str(error))
+            return False
+        return self._path(pod).exists()
+
+    async def _copied(self, pod: Pod) -> Copy:
+        """So far as there is something; of what has ended, all. Raises FileNotFoundError, Unavailable."""
+        copy = self._begin(pod)
+        copy.ask()
+        if pod.ended:
+            copy.end()
+        await self._wait(copy, copy.there)
+        if copy.ended.is_set() and copy.task is not None:
+            await asyncio.shield(copy.task)
+        return copy
+
+    async def _wait(self, copy: Copy, event: asyncio.Event) -> None:
+        """Raises what ended the copy."""
+        assert copy.task is not None, "it was begun"
+        waiting = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait({waiting, copy.task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if copy.task.done():
+            copy.task.result()
+
+    def _begin(self, pod: Pod) -> Copy:
+        """The copy that goes on, or else a new one."""
+        copy = self._copies.get(pod.uid)
+        if copy is None:
+            copy = self._copies[pod.uid] = Copy(pod, self._folder, self._limit_mib)
+            copy.task = asyncio.create_task(self._run(copy), name=f"log:{pod.name}")
+            copy.task.add_done_callback(_heard)
+        if pod.ended:
+            copy.end()
+        return copy
+
+    async def _run(self, copy: Copy) -> None:
+        """Raises FileNotFoundError: there is no output; Unavailable."""
+        try:
+            copy.open()
+            if not copy.ended.is_set():
+                await copy.take(self._stream, follow=False)
+                copy.there.set()
+                await self._follow(copy)
+            if copy.ended.is_set():
+                async with self._slots:
+                    await self._finish(copy)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _unwritten(error) from error
+        finally:
+            copy.remove()
+            del self._copies[copy.pod.uid]
+
+    async def _follow(self, copy: Copy) -> None:
+        if self._following >= FOLLOWED:
+            if copy.pod.deleted is not None:
+                await copy.ended.wait()
+            return
+        self._following += 1
+        try:
+            while copy.wanted and not copy.ended.is_set():
+                await copy.follow(self._stream)
+        finally:
+            self._following -= 1
+
+    async def _finish(self, copy: Copy) -> None:
+        """What came last, and then it's kept."""
+        try:
+            if not copy.full:
+                await copy.take(self._stream, follow=False)
+        except FileNotFoundError:
+            if not copy.there.is_set():
+                raise
+            copy.lose()
+        await asyncio.to_thread(copy.keep, self._path(copy.pod))
+
+    def _path(self, pod: Pod) -> Path:
+        return self._folder / pod.job.uid / f"{pod.index}.{pod.started}"
+
+    async def sweep(self, seconds: float) -> None:
+        """Until cancelled: remove what has been kept for so long."""
+        while True:
+            try:
+                await asyncio.to_thread(_remove_before, self._folder, clock.now().timestamp() - seconds)
+            except OSError as error:
+                log.error("kubernetes_output_not_removed", reason=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def close(self) -> None:
+        tasks = [copy.task for copy in self._copies.values() if copy.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def _written(response: httpx.Response) -> AsyncIterator[bytes]:
+    """What a pod's container has written. Raises FileNotFoundError: the kubelet has nothing of it any more."""
+    head: bytes | None = b""
+    async for chunk in response.aiter_bytes():
+        if head is None:
+            yield chunk
+            continue
+        head += chunk
+        begins = any(head.startswith(begin) or begin.startswith(head) for begin in LOST_BEGIN)
+        if not begins or len(head) > LOST_BYTES:
+            yield head
+            head = None
+    if head and LOST.fullmatch(head):
+        raise FileNotFoundError("the kubelet has no log of it any more")
+    if head:
+        yield head
+
+
+def _unwritten(error: OSError) -> Unavailable:
+    return Unavailable(f"the output can't be copied: {error.strerror or error}")
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Nobody may have waited for what it raises."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _read_kept(path: Path, offset: int, limit: int) -> LogBytes:
+    """Blocking. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        return _read(file.fileno(), offset, limit, ended=True)
+
+
+def _read(file: int, offset: int, limit: int, *, ended: bool) -> LogBytes:
+    """`offset` bytes from the start, or from the end where it is negative."""
+    size = os.fstat(file).st_size
+    at = max(0, size + offset) if offset < 0 else min(offset, size)
+    data = os.pread(file, min(limit, size - at), at)
+    return LogBytes(data, at, size, ended and at + len(data) == size)
+
+
+def _remove_before(folder: Path, second: float) -> None:
+    """Also what a killed process has left half copied. Blocking."""
+    for path in [*folder.glob("*/*"), *folder.glob(f"{PARTIAL}*")]:
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < second:
+                path.unlink()
+    for path in folder.iterdir():
+        if path.is_dir():
+            with suppress(OSError):
+                path.rmdir()

@@ -1,0 +1,282 @@
+"""Pods' output: copied once, followed by one request while somebody asks, and kept when its pod is gone."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from caravan.kernel import clock
+from services.broker.adapters.kubernetes import outputs
+from services.broker.adapters.kubernetes.backend import KubernetesBackend
+from services.broker.adapters.port import LogBytes, Unavailable
+from tests.broker.kubernetes_answers import ENDED, OURS, ended, job, pod, running
+from tests.broker.kubernetes_double import ApiServer, opened, status
+from tests.broker.test_kubernetes_watch import REFERENCE, finish, has_ended, look, until
+
+NAME = f"{OURS.name}-0-abcde"
+FOLLOW = f"follow {NAME}"
+GONE = b"unable to retrieve container logs for containerd://" + b"0f" * 32
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 0.01)
+
+
+@pytest.fixture
+def server() -> ApiServer:
+    """A task of it runs and has written ten bytes."""
+    made = ApiServer()
+    made.put("jobs", job())
+    made.put("pods", pod(running()))
+    made.logs[NAME] = b"0123456789"
+    made.running.add(NAME)
+    return made
+
+
+def end(server: ApiServer) -> None:
+    server.running.discard(NAME)
+    finish(server)
+
+
+async def read(backend: KubernetesBackend, offset: int = 0, limit: int = 10_000) -> LogBytes:
+    return await backend.read_log(REFERENCE, 0, "stdout", offset, limit)
+
+
+def kept(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in folder.glob("*/*")]
+
+
+async def test_a_log_that_is_followed_is_given_twice_however_often_it_is_read(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        assert (await read(backend)).data == b"0123456789"
+        await until(lambda: FOLLOW in server.given)
+        for number in range(200):
+            server.logs[NAME] += b"%07d\n" % number
+            size = len(server.logs[NAME])
+
+            async def caught_up(size: int = size) -> bool:
+                return (await read(backend)).size == size
+
+            await until(caught_up)
+        found = await read(backend, 500, 100)
+        assert (found.data, found.offset, found.complete) == (server.logs[NAME][500:600], 500, False)
+        assert (await read(backend, -9, 5)).data == server.logs[NAME][-9:-4]
+        assert (await read(backend, 10**6)).offset == len(server.logs[NAME])
+        assert server.given == [NAME, FOLLOW]
+        server.logs[NAME] += b"last"
+        end(server)
+        await until(lambda: has_ended(backend))
+        whole = await read(backend)
+        assert (whole.data, whole.complete) == (server.logs[NAME], True)
+        assert (await read(backend, 3, 4)).data == server.logs[NAME][3:7]
+        assert server.given == [NAME, FOLLOW, NAME]
+
+
+async def test_a_stream_that_broke_off_goes_on_where_it_was(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        for _ in range(3):
+            follows = server.given.count(FOLLOW)
+            server.cut()
+            server.logs[NAME] += b"after a cut\n"
+            await until(lambda follows=follows: server.given.count(FOLLOW) > follows)  # type: ignore[misc]
+
+        async def caught_up() -> bool:
+            return (await read(backend)).data == server.logs[NAME]
+
+        await until(caught_up)
+
+
+async def test_a_log_may_be_asked_for_before_its_stream_is_begun_again(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 60)
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: server.streams)
+        server.cut()
+        await until(lambda: not server.streams)
+        for _ in range(5):
+            assert (await read(backend)).data == b"0123456789"
+            await asyncio.sleep(0.01)
+
+
+async def test_what_nobody_asks_for_is_followed_no_more(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "IDLE_SECONDS", 0.05)
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: not asyncio_tasks("log:"))
+        server.logs[NAME] += b" and more"
+        assert (await read(backend)).data == b"0123456789 and more"
+
+
+async def test_of_more_than_can_be_followed_each_read_gives_what_there_is(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "FOLLOWED", 0)
+    async with opened(server) as backend:
+        await look(backend)
+        for _ in range(3):
+            assert (await read(backend)).data == server.logs[NAME]
+            server.logs[NAME] += b"more"
+        assert server.given == [NAME] * 3
+
+
+async def test_output_is_kept_when_its_job_is_gone_and_also_found_by_another_agent(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    async with opened(server, tmp_path) as backend:
+        await look(backend)
+        end(server)
+        await until(lambda: kept(tmp_path) == [b"0123456789"])
+        await backend.forget(REFERENCE)
+    assert server.objects["jobs"][OURS.name]["spec"]["ttlSecondsAfterFinished"] == 86_400
+    server.remove("pods", NAME)
+    server.remove("jobs", OURS.name)
+    server.logs.clear()
+    async with opened(server, tmp_path) as backend:
+        found = await read(backend, -4)
+        assert (found.data, found.offset, found.size, found.complete) == (b"6789", 6, 10, True)
+        with pytest.raises(FileNotFoundError):
+            await backend.read_log(REFERENCE, 1, "stdout", 0, 10)
+
+
+async def test_a_log_that_the_kubelet_has_no_more_leaves_what_was_read(server: ApiServer) -> None:
+    """It answers 200, and says so in words."""
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: FOLLOW in server.given)
+        server.running.discard(NAME)
+        await until(lambda: not server.streams)
+        server.logs[NAME] = GONE
+        finish(server)
+        await until(lambda: has_ended(backend))
+        assert (await read(backend)).data == b"0123456789"
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+async def test_a_job_whose_output_is_kept_nowhere_else_stays_as_long_as_it(
+    server: ApiServer, tmp_path: Path, *, lasting: bool
+) -> None:
+    """The kubelet can't be asked, or the agent has no folder."""
+    async with opened(server, tmp_path if lasting else None) as backend:
+        await look(backend)
+        if lasting:
+            server.answers["GET log"] = status(500, "dial tcp: connection refused")
+        end(server)
+        await until(lambda: has_ended(backend))
+        await backend.forget(REFERENCE)
+    assert server.objects["jobs"][OURS.name]["spec"]["ttlSecondsAfterFinished"] == 7 * 86_400
+
+
+async def test_what_is_cancelled_leaves_what_it_wrote_until_its_end(server: ApiServer) -> None:
+    """Its log goes with its pod."""
+    server.before["DELETE jobs"] = lambda: server.put("pods", pod(running(), deleted=ENDED))
+    async with opened(server) as backend:
+        await look(backend)
+        await backend.cancel(REFERENCE)
+        assert server.given[0] == NAME
+        await until(lambda: FOLLOW in server.given)
+        server.logs[NAME] += b" told to end"
+        server.running.discard(NAME)
+        await until(lambda: not server.streams)
+        text = server.logs.pop(NAME)
+        server.put("pods", pod(ended(137), deleted=ENDED))
+        await until(lambda: has_ended(backend))
+        assert (await read(backend)).data == text
+
+
+async def test_what_could_not_be_read_to_its_end_says_so(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: FOLLOW in server.given)
+        server.cut()
+        del server.logs[NAME]
+        server.put("pods", pod(ended(137), deleted=ENDED))
+        server.remove("jobs", OURS.name)
+        await until(lambda: has_ended(backend))
+        text = (await read(backend)).data.decode()
+        assert text.startswith("0123456789\n[caravan: ")
+        assert "the end of the output could not be read" in text
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 500])
+async def test_what_the_kubelet_says_of_a_log_that_is_gone_is_no_output(pieces: int) -> None:
+    folder = b"/var/log/pods/acme_a-0_1/task/0.log"
+
+    async def read(text: bytes) -> bytes:
+        content = [text[at : at + pieces] for at in range(0, len(text), pieces)]
+
+        async def come() -> AsyncIterator[bytes]:
+            for piece in content:
+                yield piece
+
+        response = httpx.Response(200, content=come())
+        return b"".join([chunk async for chunk in outputs._written(response)])
+
+    for lost in (
+        GONE,
+        b'failed to try resolving symlinks in path "%s": lstat %s: no such file or directory' % (folder, folder),
+    ):
+        with pytest.raises(FileNotFoundError):
+            await read(lost)
+    notes = b"unable to retrieve my notes"
+    for text in (b"", b"unable", notes, GONE + b"\n", GONE + b" and more" * 200, b"\n" + GONE):
+        assert await read(text) == text
+
+
+async def test_more_than_is_kept_is_cut_and_said_to_be(server: ApiServer, tmp_path: Path) -> None:
+    server.logs[NAME] = bytes(range(256)) * 4096 + b"x"
+    async with opened(server, tmp_path, keep_output_mib=1) as backend:
+        end(server)
+        await until(lambda: kept(tmp_path))
+        found = await read(backend, 0, 2**21)
+        assert found.data[: 2**20] == bytes(range(256)) * 4096
+        assert "more than 1 MiB were written" in found.data[2**20 :].decode()
+        assert found.complete
+
+
+async def test_exactly_as_much_as_is_kept_is_not_cut(server: ApiServer, tmp_path: Path) -> None:
+    server.logs[NAME] = bytes(2**20)
+    async with opened(server, tmp_path, keep_output_mib=1):
+        end(server)
+        await until(lambda: kept(tmp_path) == [bytes(2**20)])
+
+
+async def test_a_folder_that_is_full_is_no_end_of_the_watch(server: ApiServer, tmp_path: Path) -> None:
+    async with opened(server, tmp_path / "not there") as backend:
+        await look(backend)
+        with pytest.raises(Unavailable, match="can't be copied"):
+            await read(backend)
+        end(server)
+        await until(lambda: has_ended(backend))
+        await backend.forget(REFERENCE)
+    assert server.objects["jobs"][OURS.name]["spec"]["ttlSecondsAfterFinished"] == 7 * 86_400
+
+
+async def test_what_was_kept_for_long_enough_is_removed(server: ApiServer, tmp_path: Path) -> None:
+    """Also what was half copied by who was killed."""
+    old, half = tmp_path / "job-1" / "0.1", tmp_path / f"{outputs.PARTIAL}abc"
+    new = tmp_path / "job-2" / "0.1"
+    for path in (old, half, new):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("text")
+    for path in (old, half):
+        os.utime(path, (clock.now().timestamp() - 100,) * 2)
+    async with opened(server, tmp_path, keep_output_seconds=50):
+        await until(lambda: not old.parent.exists() and not half.exists())
+    assert new.exists()
+
+
+def asyncio_tasks(name: str) -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(name)]
