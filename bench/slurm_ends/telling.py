@@ -67,11 +67,16 @@ async def _task(broker: BrokerClient, job: str, task: ArrayTask) -> Task:
 
 
 async def _log(broker: BrokerClient, job: str, index: int) -> str | None:
-    """A task's standard output; None when it has none."""
-    try:
-        return (await broker.read_job_log(job, index=index, stream="stdout")).text
-    except NoLogYet:
-        return None
+    """A task's standard output, by all its pieces; None when it has none."""
+    text, at = "", 0
+    while True:
+        try:
+            piece = await broker.read_job_log(job, index=index, stream="stdout", offset=at)
+        except NoLogYet:
+            return None
+        text, at = text + piece.text, piece.next_offset
+        if at >= piece.size:
+            return text
 
 
 def _epoch(at: datetime | None) -> int | None:

@@ -25,6 +25,9 @@ class Container:
     name: str
     argv: tuple[str, ...]
     environment: dict[str, str]
+    cpus: float
+    memory_mib: float
+    """What its control group allows it."""
     started: datetime
     ended: datetime | None = None
     """None while it runs."""
@@ -73,7 +76,10 @@ def _started(made_of: Path, at: datetime) -> Container | None:
     if says["container-type"] != "container":
         return None
     (pod_uid,) = re.findall(r"/pod([^/]+)/", spec["linux"]["cgroupsPath"])
+    allowed = spec["linux"]["resources"]
     return Container(
+        cpus=allowed.get("cpu", {}).get("quota", 0) / allowed.get("cpu", {}).get("period", 1),
+        memory_mib=allowed.get("memory", {}).get("limit", 0) / 2**20,
         pod_uid=pod_uid,
         pod=says["sandbox-name"],
         namespace=says["sandbox-namespace"],
