@@ -26,5 +26,7 @@ def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
     text = (DOCS / guide).read_text()
     for way in ("server", "kubeconfig", "in-cluster"):
         assert f'"by": "{way}"' in text
-    assert Settings.model_fields["keep_output_seconds"].default == 7 * 86_400 and "`keep_output_seconds`" in text
+    told = {"keep_output_seconds": 7 * 86_400, "keep_output_mib": 64, "keep_jobs_seconds": 86_400}
+    for name, value in told.items():
+        assert Settings.model_fields[name].default == value and f"`{name}`" in text
     assert Settings.model_validate_json(shown(guide, "site")[:-2] + ', "queue": "caravan"}').queue == "caravan"

@@ -10,8 +10,6 @@ import os
 import sys
 from typing import Any
 
-import pytest
-
 from services.broker.adapters import local
 from services.broker.adapters.local import linux
 from services.broker.adapters.port import SiteContext, SiteRefused
@@ -47,16 +45,15 @@ async def open_site(settings: dict[str, Any]) -> None:
 
 def main(what: str, *rest: str) -> int:
     if what == "suite":
-        again("tests")
+        become(USER)
+        tests = ["tests/contract/test_backend_executing.py", "tests/broker/test_local_adapter.py"]
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", *tests, "-q", "-p", "no:cacheprovider", "-k", WANTED])
     if what == "refused":
         again("open", *rest)
     if what == "unmounted":
         if os.getuid() == 0:
             linux.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN)
         os.execv(sys.executable, [sys.executable, "-m", "tests.broker.without_root", "open", *rest])
-    if what == "tests":
-        tests = ["tests/contract/test_backend_executing.py", "tests/broker/test_local_adapter.py"]
-        return pytest.main([*tests, "-q", "-p", "no:cacheprovider", "-k", WANTED])
     if what == "open":
         asyncio.run(open_site(json.loads(rest[0])))
     return 0
@@ -65,9 +62,8 @@ def main(what: str, *rest: str) -> int:
 def again(what: str, *rest: str) -> None:
     """Execute this anew as the user: only that gives up the powers of the namespace's maker."""
     become(USER)
-    if what == "open":
-        with open("/proc/sys/user/max_user_namespaces", "w") as file:
-            file.write("0")
+    with open("/proc/sys/user/max_user_namespaces", "w") as file:
+        file.write("0")
     os.execv(sys.executable, [sys.executable, "-m", "tests.broker.without_root", what, *rest])
 
 

@@ -20,9 +20,8 @@ LINES = {"cpu_core_hour": (2, 2), "memory_gib_hour": (128, 0), "node_hour": (2, 
 
 def container(attempt: str = "att_1", place: int = 0, seconds: float = 2.4, **changed: Any) -> Container:
     environment = {"CARAVAN_ATTEMPT": attempt, "JOB_COMPLETION_INDEX": str(place)}
-    one = Container(
-        "uid-1", "pod", "alice", "task", ("run",), environment, BEGAN, BEGAN + timedelta(seconds=seconds), 0
-    )
+    ended = BEGAN + timedelta(seconds=seconds)
+    one = Container("uid-1", "pod", "alice", "task", ("run",), environment, 1.0, 64.0, BEGAN, ended, 0)
     return replace(one, **changed)
 
 
