@@ -293,6 +293,24 @@ def test_a_run_that_is_cancelled_in_the_second_of_its_start_still_ends() -> None
     assert (run.outcome, run.final, run.spans) == (Outcome.CANCELLED, True, ())
 
 
+@pytest.mark.parametrize("start", [0, 2**32 - 2])
+def test_the_books_of_a_run_whose_start_they_lack_are_waited_for_while_slurmctld_knows_it(start: int) -> None:
+    lacking = in_books(["COMPLETED"], exited(0)) | {
+        "time": {"submission": SUBMITTED, "start": start, "end": ENDED, "elapsed": 0},
+        "tres": {"requested": [], "allocated": []},
+    }
+    found = known(job_2411(["COMPLETED"]), books=(lacking,))
+    (run,) = seen(found).runs
+    assert (run.final, run.started_at, found.wants_books) == (False, clock.from_seconds(STARTED), True)
+    found.take_books([records.from_books(in_books(["COMPLETED"], exited(0)))], 0, codes_are_right=True)
+    (whole,) = seen(found).runs
+    assert (whole.final, whole.spans, found.wants_books) == (True, run.spans, False)
+    forgotten = known(job_2411(["COMPLETED"]), books=(lacking,))
+    forgotten.stands([], NOW + 400)
+    forgotten.take_books([records.from_books(lacking)], 0, codes_are_right=True)
+    assert seen(forgotten).runs == (whole,) and not forgotten.wants_books
+
+
 @pytest.mark.parametrize(("used_mib", "outcome", "signal"), [(101, Outcome.LIMIT, None), (100, Outcome.USER, 9)])
 def test_only_the_books_tell_a_kill_for_memory_from_another(
     used_mib: int, outcome: Outcome, signal: int | None

@@ -94,7 +94,11 @@ class Known:
             self.seen_at = second
 
     def take_books(self, records: Iterable[Record], at: float, *, codes_are_right: bool) -> None:
-        """Take in what slurmdbd has of it. `at`: on a clock that never jumps. Of signals it is always right."""
+        """Take in what slurmdbd has of it. `at`: on a clock that never jumps. Of signals it is always right.
+
+        Seen on 22.05: of a run that starts as slurmctld comes back it may have the end and not the start, which comes later. Should it
+        not have come when slurmctld forgets the run, what slurmctld said stands.
+        """
         self._view = None
         for record in records:
             if record.name != self.reference.tag:
@@ -102,7 +106,12 @@ class Known:
             self._submitted(record)
             if meaning(record.state)[0] is not Stage.ENDED or not record.ended:
                 continue
-            if is_run(record) or (record.job, record.submitted) in self.controller:
+            ran = self.controller.get((record.job, record.submitted))
+            if ran is not None and not 0 < record.started <= record.ended:
+                if self.present:
+                    continue
+                record = replace(ran, state=record.state, ended=record.ended, exit=record.exit)
+            if is_run(record) or ran is not None:
                 believed = codes_are_right or (record.exit is not None and record.exit.signal is not None)
                 self.books[record.job, record.submitted] = record if believed else replace(record, exit=None)
             else:
