@@ -69,8 +69,10 @@ class Summary(BaseModel):
     unchanged: int = 0
 
 
-def runs(read: Iterable[Allocation | Aside | Fault], owners: Owners, summary: Summary) -> Iterator[ImportedRun | Fault]:
-    """What is to be imported or can't be read; `summary` counts on as it goes."""
+def runs(
+    read: Iterable[Allocation | Aside | Fault], owners: Owners, summary: Summary, latest: int
+) -> Iterator[ImportedRun | Fault]:
+    """What is to be imported or can't be read; `summary` counts on as it goes. `latest`: epoch second after which nothing has ended."""
     for one in read:
         summary.rows += 1
         if one is Aside.STEP:
@@ -80,7 +82,9 @@ def runs(read: Iterable[Allocation | Aside | Fault], owners: Owners, summary: Su
         elif isinstance(one, Allocation) and one.end is None:
             summary.running += 1
         else:
-            found = _imported(one, one.end, owners) if isinstance(one, Allocation) and one.end is not None else one
+            found = (
+                _imported(one, one.end, owners, latest) if isinstance(one, Allocation) and one.end is not None else one
+            )
             if isinstance(found, ImportedRun):
                 summary.runs += 1
                 summary.unmapped += found.organization is None
@@ -90,8 +94,10 @@ def runs(read: Iterable[Allocation | Aside | Fault], owners: Owners, summary: Su
                 yield found
 
 
-def _imported(one: Allocation, end: int, owners: Owners) -> ImportedRun | Fault:
+def _imported(one: Allocation, end: int, owners: Owners, latest: int) -> ImportedRun | Fault:
     """Suspension is taken off at the end."""
+    if end > latest:
+        return Fault(one.line, "End", "is still to come: correct it, or the zone that times are read in")
     organization, project = owners.of(one.account, one.user)
     try:
         return ImportedRun(

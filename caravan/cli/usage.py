@@ -19,10 +19,13 @@ from caravan.client import Peers
 from caravan.contracts.ids import SiteId
 from caravan.contracts.imports import By, ImportBatch, ImportedRun
 from caravan.contracts.offerings import Component
+from caravan.kernel import clock
 from caravan.sacct import Fault, Times, UnreadableDump, ZoneNeeded, allocations
 
 BATCH: Final = 1000
 SHOWN_FAULTS: Final = 50
+AHEAD_SECONDS: Final = 3600
+"""So much may a centre's clock be ahead of this one."""
 SITE: Final[TypeAdapter[str]] = TypeAdapter(SiteId)
 group = typer.Typer(no_args_is_help=True, help="Usage: import a centre's own books, report sums.")
 imports = typer.Typer(no_args_is_help=True, help="Import a centre's own books. They are summed, never charged.")
@@ -59,7 +62,7 @@ def sacct(
         summary = Summary()
         found = (
             run
-            for run in runs(allocations(lines_of(file), times, cluster), mapped, summary)
+            for run in runs(allocations(lines_of(file), times, cluster), mapped, summary, _latest())
             if isinstance(run, ImportedRun)
         )
         with Progress(console=console(stderr=True), transient=True) as progress:
@@ -81,12 +84,17 @@ def sacct(
 
 def _check(file: Path, times: Times, cluster: str | None, owners: Owners, summary: Summary, skip_bad: bool) -> None:
     """Read all of it, and name what can't be read; ends the command when there is such a line."""
-    for one in runs(allocations(lines_of(file), times, cluster), owners, summary):
+    for one in runs(allocations(lines_of(file), times, cluster), owners, summary, _latest()):
         if isinstance(one, Fault) and summary.bad <= SHOWN_FAULTS:
             typer.echo(f"line {one.line}: {one.field}: {one.reason}", err=True)
     if summary.bad and not skip_bad:
         typer.echo(f"{summary.bad} lines can't be read. Nothing was imported; --skip-bad leaves them out.", err=True)
         raise typer.Exit(REFUSED)
+
+
+def _latest() -> int:
+    """After this nothing in a dump can have ended."""
+    return clock.to_seconds(clock.now()) + AHEAD_SECONDS
 
 
 def lines_of(path: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from caravan.contracts.jobs import Outcome
@@ -539,6 +540,14 @@ def test_grant_counts_whole_minutes_cores_nodes_and_what_memory_adds() -> None:
     assert slurm.adapter.grant(asked, {"partition": "thin"}, site).cpus == 12
     with pytest.raises(Rejected, match="64 CPUs"):
         slurm.adapter.grant(asked.model_copy(update={"cpus_per_task": 65}), {"partition": "big"}, site)
+
+
+@pytest.mark.parametrize("token", [{}, {"key_file": "a", "file": "b"}])
+def test_a_site_without_one_source_of_tokens_is_refused_by_the_schema(token: dict[str, str]) -> None:
+    schema = slurm.adapter.descriptor.site_settings
+    (fault,) = jsonschema.Draft202012Validator(schema).iter_errors({**SITE, "token": token})
+    assert [*fault.absolute_path] == ["token"]
+    assert not [*jsonschema.Draft202012Validator(schema).iter_errors(SITE)]
 
 
 def test_settings_that_only_the_adapter_sees_are_wrong_refuse_the_job_and_nothing_else() -> None:

@@ -13,11 +13,13 @@ from caravan.cli.asking import console
 from caravan.cli.importing import Owners, Summary, WrongMap, runs
 from caravan.contracts.imports import ImportedRun, UsageSum, UsageSums
 from caravan.contracts.offerings import Component
+from caravan.kernel import clock
 from caravan.sacct import Fault, Times, allocations
 
 SITE, ORGANIZATION, PROJECT = "sit_" + "1" * 32, "org_" + "2" * 32, "prj_" + "3" * 32
 OTHER = "prj_" + "4" * 32
 HEADER = "jobid|cluster|account|user|submit|start|end|state|alloctres"
+LATEST = 2**40
 TRES = "cpu=2,gres/gpu:h100=4,gres/gpu=4"
 
 
@@ -57,19 +59,28 @@ def test_runs_are_mapped_by_account_and_user_and_what_is_set_aside_is_counted() 
         ]
     )
     summary = Summary()
-    found = list(runs(allocations([*DUMP, line("6", end="soon")], Times()), owners, summary))
+    found = list(runs(allocations([*DUMP, line("6", end="soon")], Times()), owners, summary, LATEST))
     assert [one.project for one in found if isinstance(one, ImportedRun)] == [PROJECT, OTHER, None]
     assert isinstance(found[0], ImportedRun) and found[0].accelerators == {"gpu:h100": 4}
     assert summary == Summary(rows=7, steps=1, never_ran=1, running=1, bad=1, runs=3, unmapped=1)
 
 
 def test_the_seconds_of_a_suspension_are_not_imported() -> None:
-    [found] = runs(allocations([f"{HEADER}|Elapsed", f"{line()}|00:59:00"], Times()), Owners(), Summary())
+    [found] = runs(allocations([f"{HEADER}|Elapsed", f"{line()}|00:59:00"], Times()), Owners(), Summary(), LATEST)
     assert isinstance(found, ImportedRun) and found.end - found.start == timedelta(minutes=59)
 
 
+def test_what_ends_in_the_future_is_a_fault_of_its_line() -> None:
+    [found] = runs(allocations([HEADER, line()], Times()), Owners(), Summary(), LATEST)
+    assert isinstance(found, ImportedRun)
+    end = clock.to_seconds(found.end)
+    [still] = runs(allocations([HEADER, line()], Times()), Owners(), Summary(), end)
+    [fault] = runs(allocations([HEADER, line()], Times()), Owners(), Summary(), end - 1)
+    assert still == found and isinstance(fault, Fault) and (fault.line, fault.field) == (2, "End")
+
+
 def test_what_accounting_would_refuse_is_a_fault_of_its_line() -> None:
-    [found] = runs(allocations([HEADER, line(user="u" * 201)], Times()), Owners(), Summary())
+    [found] = runs(allocations([HEADER, line(user="u" * 201)], Times()), Owners(), Summary(), LATEST)
     assert isinstance(found, Fault) and (found.line, found.field) == (2, "user")
 
 

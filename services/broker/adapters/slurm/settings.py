@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
@@ -37,6 +37,8 @@ SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_{}][A-Za-z0-
 
 class TokenSource(Model):
     """Where tokens for slurmrestd come from: exactly one of these, each a file in the agent's secrets folder."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     key_file: SecretFile | None = Field(
         default=None, description="The cluster's HS256 key (jwt_hs256.key): tokens are signed with it for each user."
