@@ -535,3 +535,9 @@ def test_a_byte_order_mark_hides_no_line(tmp_path: Path) -> None:
     made = Wanted(**(NOTHING | {"script": file})).job_spec(list)
     assert made.resources.walltime_seconds == 300
     assert made.script == "#!/bin/sh\n#SBATCH -t 5 --mem=1G\ntrue\n"
+
+
+def test_a_line_that_is_too_long_to_be_read_is_named_by_its_beginning() -> None:
+    (error,) = errors("--comment=" + "x" * 10_000_000)
+    assert error.startswith("line 2: #SBATCH --comment=xxx") and "at most 16,384 characters" in error
+    assert len(error) < 300

@@ -8,6 +8,8 @@ from caravan.cli.sbatch.options import ALIAS, BARE, KNOWN, OPTIONAL, SHORT
 from caravan.cli.sbatch.request import Note, Request, Written
 
 MARK: Final = "#SBATCH"
+LINE_CHARACTERS: Final = 16_384
+"""To read a longer one takes time that grows with its square."""
 
 
 def written(script: str, request: Request) -> Iterator[Written]:
@@ -24,6 +26,9 @@ def written(script: str, request: Request) -> Iterator[Written]:
             request.warnings.append(
                 Note(number, text.strip(), "it stands after the first command, where sbatch doesn't read it")
             )
+        elif len(text) > LINE_CHARACTERS:
+            why = f"a line has at most {LINE_CHARACTERS:,} characters; put what is long into a file, or into the environment"
+            request.errors.append(Note(number, f"{text[:40]}…", why))
         else:
             try:
                 yield from _options(number, text[len(MARK) :])
