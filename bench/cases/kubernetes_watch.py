@@ -1,6 +1,7 @@
 """A Kubernetes whose every connection is cut again and again, and whose past is forgotten: what happens there is seen all the same."""
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 from bench.agents import SWEEP
@@ -9,7 +10,7 @@ from bench.cutting import cutter
 from bench.demo.stages import Kubernetes
 from bench.kubernetes_jobs import differences, job_spec
 from bench.kubernetes_trials import on_cluster, open_kubernetes_market
-from bench.platform import Platform
+from bench.platform import Platform, until
 from bench.submitter import Submitter, all_settled
 from tests.backends.kubernetes import Cluster
 
@@ -45,16 +46,27 @@ async def _watch(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
                 for number in range(forgotten):
                     submitter.submit(range(number * jobs // forgotten, (number + 1) * jobs // forgotten))
                     await submitter.all_answered()
+                    before = told_410(log)
                     await asyncio.to_thread(forget, cluster)
+
+                    async def told(before: int = before) -> bool:
+                        return told_410(log) > before
+
+                    await until(told, "a watch to be told 410", SETTLE_SECONDS)
                     trial.say(f"etcd has forgotten {number + 1} times, {relay.cut} connections are cut")
                 found = await all_settled(platform, market, SETTLE_SECONDS)
             faults = await differences(platform, market, cluster, found, jobs)
-    expired = log.read_text().count(EXPIRED)
+    expired = told_410(log)
     return Verdict(
         not any(faults.values()) and expired >= forgotten,
         f"{len(found)} jobs, {relay.cut} connections cut, {expired} watches told 410, {sum(map(len, faults.values()))} differences",
         {"faults": faults},
     )
+
+
+def told_410(log: Path) -> int:
+    """How often a watch of the agent with this log was."""
+    return log.read_text().count(EXPIRED)
 
 
 def forget(cluster: Cluster) -> None:

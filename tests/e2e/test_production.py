@@ -59,7 +59,7 @@ async def test_production_serves_once_it_is_migrated_and_trusts_only_the_keys_it
                 await eventually(centre.create_site, site)
             with pytest.raises(AdapterUnknown) as unknown:
                 await centre.create_site(site.model_copy(update={"adapter": "fake", "settings": {}}))
-            assert unknown.value.members["known"] == ("local", "slurm")
+            assert unknown.value.members["known"] == ("kubernetes", "local", "slurm")
             consenting = {**site.settings, "i_accept_jobs_on_this_machine": True}
             here = (await centre.create_site(site.model_copy(update={"settings": consenting}))).id
 
