@@ -14,12 +14,13 @@ import httpx
 
 from bench.backends import cpu_seconds
 from bench.case import Trial, Verdict, case
+from bench.clients import CLIENTS, in_batches, one_by_one
 from bench.demo.stages import Kubernetes
 from bench.kubernetes_trials import on_cluster
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
 from caravan.contracts.jobs import JobState
-from caravan.contracts.spec import Container, JobBatch, JobSpec, Resources
+from caravan.contracts.spec import Container, JobSpec, Resources
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes.reference import SITE
 from tests.backends.kubernetes import Cluster
@@ -28,8 +29,6 @@ from tests.backends.kubernetes.fakes import TAINT
 from tests.backends.kubernetes.image import BUSYBOX
 from tests.backends.kubernetes_site import AGENT
 
-CLIENTS: Final = 16
-PART: Final = 100
 BATCHED: Final = 0.8
 SINGLE: Final = 0.35
 SOON_MILLISECONDS: Final = 200.0
@@ -148,8 +147,8 @@ async def _rates(
     namespace = stage.tenant["namespace"]
     ways: dict[str, Callable[[], Awaitable[list[str]]]] = {
         "direct": lambda: _direct(cluster, namespace, many),
-        "batch": lambda: _batches(broker, market, many),
-        "single": lambda: _singles(broker, market, many),
+        "batch": lambda: in_batches(broker, _spec(market), many),
+        "single": lambda: one_by_one(broker, _spec(market), many),
     }
     await asyncio.to_thread(cluster.stop, CONTROLLERS)
     for number in range(rounds):
@@ -243,39 +242,12 @@ async def _direct(cluster: Cluster, namespace: str, count: int) -> list[str]:
     return []
 
 
-async def _batches(broker: BrokerClient, market: Market, count: int) -> list[str]:
-    left = iter([PART] * (count // PART) + ([count % PART] if count % PART else []))
-    jobs: list[str] = []
-
-    async def client() -> None:
-        for size in left:
-            for answer in (await broker.submit_jobs(JobBatch(jobs=(_spec(market),) * size))).items:
-                if answer.job is None:
-                    raise RuntimeError(f"not all jobs were taken: {answer}")
-                jobs.append(answer.job.id)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return jobs
-
-
-async def _singles(broker: BrokerClient, market: Market, count: int) -> list[str]:
-    left = iter(range(count))
-    jobs: list[str] = []
-
-    async def client() -> None:
-        for _ in left:
-            jobs.append((await broker.submit_job(_spec(market))).id)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return jobs
-
-
 async def _many(
     trial: Trial, cluster: Cluster, broker: BrokerClient, market: Market, agent: int, count: int, quiet: float
 ) -> tuple[float, float]:
     """The most memory that the agent had (MiB), and the share of a core that it took while all of them waited and nothing happened."""
     await asyncio.to_thread(cluster.stop, SCHEDULER)
-    await _batches(broker, market, count)
+    await in_batches(broker, _spec(market), count)
 
     await until(lambda: _there(cluster, count), f"{count} pods", LATEST_SECONDS)
     await asyncio.sleep(quiet / 4)

@@ -10,18 +10,17 @@ from typing import Any, Final
 import httpx
 
 from bench.case import Trial, Verdict, case
+from bench.clients import CLIENTS, in_batches, one_by_one
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
 from caravan.contracts.jobs import JobState
-from caravan.contracts.spec import JobBatch, JobSpec, Resources
+from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 from tests.backends.slurm.cluster import running
 from tests.backends.slurm.installed import RELEASES
 
-CLIENTS: Final = 16
-PART: Final = 100
 BATCHED: Final = 0.8
 SINGLE: Final = 0.35
 LIGHT_MILLISECONDS: Final = 200.0
@@ -58,8 +57,8 @@ async def _slurm_rate(trial: Trial) -> Verdict:
             cluster.run("scontrol", "update", f"PartitionName={PARTITION}", "State=DOWN")
             ways: dict[str, Callable[[], Awaitable[list[str]]]] = {
                 "direct": lambda: _direct(cluster, stage.settings["folder"], many),
-                "batch": lambda: _batches(broker, market, many),
-                "single": lambda: _singles(broker, market, many),
+                "batch": lambda: in_batches(broker, _spec(market), many),
+                "single": lambda: one_by_one(broker, _spec(market), many),
             }
             for number in range(rounds):
                 for name, send in ways.items():
@@ -168,31 +167,3 @@ async def _direct(cluster: Cluster, folder: str, count: int) -> list[str]:
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return []
-
-
-async def _batches(broker: BrokerClient, market: Market, count: int) -> list[str]:
-    sizes = [PART] * (count // PART) + ([count % PART] if count % PART else [])
-    left = iter(sizes)
-    jobs: list[str] = []
-
-    async def client() -> None:
-        for size in left:
-            for answer in (await broker.submit_jobs(JobBatch(jobs=(_spec(market),) * size))).items:
-                if answer.job is None:
-                    raise RuntimeError(f"not all jobs were taken: {answer}")
-                jobs.append(answer.job.id)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return jobs
-
-
-async def _singles(broker: BrokerClient, market: Market, count: int) -> list[str]:
-    left = iter(range(count))
-    jobs: list[str] = []
-
-    async def client() -> None:
-        for _ in left:
-            jobs.append((await broker.submit_job(_spec(market))).id)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return jobs
