@@ -253,6 +253,26 @@ async def test_exactly_as_much_as_is_kept_is_not_cut(server: ApiServer, tmp_path
         await until(lambda: kept(tmp_path) == [bytes(2**20)])
 
 
+async def test_a_folder_that_a_sweep_removes_before_anything_is_in_it_is_made_again(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+    swept: list[Path] = []
+
+    def sweep_first(source: str, target: Path) -> None:
+        if not swept:
+            swept.append(target.parent)
+            target.parent.rmdir()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", sweep_first)
+    async with opened(server, tmp_path) as backend:
+        await look(backend)
+        end(server)
+        await until(lambda: kept(tmp_path) == [b"0123456789"])
+    assert swept
+
+
 async def test_a_folder_that_is_full_is_no_end_of_the_watch(server: ApiServer, tmp_path: Path) -> None:
     async with opened(server, tmp_path / "not there") as backend:
         await look(backend)

@@ -172,9 +172,17 @@ class Copy:
     def keep(self, path: Path) -> None:
         """Blocking. Raises OSError."""
         assert self._file is not None, "it was opened"
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         os.fsync(self._file)
-        os.rename(self._path, path)
+        while True:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            try:
+                os.rename(self._path, path)
+            except FileNotFoundError:
+                # a sweep removes folders that are empty, as this one was
+                if path.parent.exists():
+                    raise
+            else:
+                return
 
     def remove(self) -> None:
         """What wasn't kept."""
