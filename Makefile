@@ -34,7 +34,7 @@ check: setup ## format, lint, types, imports, openapi/, migrations, the chart
 	$$($(DEV) -m scripts.tools helm) template caravan $(CHART) > /dev/null
 
 test: setup ## the whole suite, on SQLite and PostgreSQL (as root it installs PostgreSQL; else CARAVAN_TEST_PG=<dsn>)
-	$(DEV) -m pytest -n 3 $(ARGS)
+	$(DEV) -m pytest -n 4 $(ARGS)
 
 prove: setup ## every claim with its figure; CASE=name for one; results in bench/results/
 	$(DEV) -m bench.prove $(CASE)
