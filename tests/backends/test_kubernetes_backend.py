@@ -17,11 +17,12 @@ import pytest
 
 from tests.backends.kubernetes import Cluster, must_run, running
 from tests.backends.kubernetes.client import JOBS, PODS, client, job
-from tests.backends.kubernetes.cluster import CHECKOUT, down, up
+from tests.backends.kubernetes.cluster import down, up
 from tests.backends.kubernetes.configuration import GPU, NODE
 from tests.backends.kubernetes.fakes import EXIT, RUN, TAINT
 from tests.backends.kubernetes.fixtures import or_left_out
 from tests.backends.kubernetes.outside import groups
+from tests.backends.namespaces import CHECKOUT
 from tests.support import ok, until
 
 pytestmark = pytest.mark.slow

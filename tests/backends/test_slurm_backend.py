@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.backends.namespaces import CHECKOUT
 from tests.backends.slurm import RELEASES, Cluster, Release, must_run
-from tests.backends.slurm.cluster import CHECKOUT
 from tests.support import ok, until
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,6 @@ import shutil
 import signal
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -20,20 +19,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.backends import namespaces
 from tests.backends.kubernetes import configuration, fakes, outside, queueing
 from tests.backends.kubernetes.configuration import ADMIN
 from tests.backends.kubernetes.containers import Container, note_end, recorded
 from tests.backends.kubernetes.installed import KUBERNETES, KUEUE, KWOK, RUNTIME, Module, installed, version
 from tests.backends.shelf import LeftOut
 
-CHECKOUT = Path(__file__).parents[3]
 END_SECONDS = 90
 START_SECONDS = 60
 MOMENT_SECONDS = 5
 """Until then a daemon may still be on its way to be one."""
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """Of all that runs in a cluster, containers apart."""
-NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 ALWAYS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "node")
 BUSYBOX = "bin/busybox"
 """In a cluster's folder."""
@@ -242,15 +240,8 @@ def running() -> Iterator[Cluster]:
     parts = [installed(part) for part in (RUNTIME, KUBERNETES)]
     folder = tempfile.mkdtemp(prefix="caravan-kubernetes-")
     process = _supervise(parts, folder, stays=False)
-    try:
+    with namespaces.ending(process, folder, END_SECONDS):
         yield _started(process, folder)
-    finally:
-        try:
-            process.communicate(timeout=END_SECONDS)  # closes the pipe that the supervisor waits at
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        shutil.rmtree(folder, ignore_errors=True)  # what the supervisor couldn't
 
 
 def up(folder: str) -> Cluster:
@@ -270,15 +261,7 @@ def up(folder: str) -> Cluster:
 
 def down(folder: str) -> None:
     """End the cluster in `folder`, and remove the folder."""
-    pid = _supervisor(folder)
-    if pid:
-        supervisor = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-            if not select.select([supervisor], [], [], END_SECONDS)[0]:
-                raise TimeoutError(f"{folder}: process {pid} doesn't end")
-        finally:
-            os.close(supervisor)
+    namespaces.end(folder, END_SECONDS)
     if Path(folder, "pid").exists():  # what a killed one left
         if Path(folder, BUSYBOX).exists():
             outside.sweep(Path(folder, BUSYBOX))
@@ -288,7 +271,7 @@ def down(folder: str) -> None:
 def _found(folder: str) -> Cluster | None:
     """The cluster that runs in `folder`, when all of it has been started."""
     record = Path(folder, "cluster.json")
-    return _read(record.read_text()) if _supervisor(folder) and record.exists() else None
+    return _read(record.read_text()) if namespaces.supervisor(folder) and record.exists() else None
 
 
 def _read(record: str) -> Cluster:
@@ -296,29 +279,10 @@ def _read(record: str) -> Cluster:
     return Cluster(**{**found, "ports": configuration.Ports(**found["ports"])})
 
 
-def _supervisor(folder: str) -> int | None:
-    """The process that everything in `folder` ends with."""
-    try:
-        pid = int(Path(folder, "pid").read_text())
-        # the file can outlive its process, and the number be another's by then
-        return pid if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(folder) else None
-    except FileNotFoundError:
-        return None
-
-
 def _supervise(parts: list[Path], folder: str, *, stays: bool) -> subprocess.Popen[str]:
     programs = [str(program) for part in parts for program in part.iterdir()]
-    asked = {"folder": os.path.realpath(folder), "programs": programs, "stays": stays}
-    return subprocess.Popen(
-        [*NAMESPACES, sys.executable, "-m", "tests.backends.kubernetes.supervisor", json.dumps(asked)],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL if stays else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # who stays holds no pipe of the one who started it: `up | cat` ends
-        stderr=subprocess.DEVNULL if stays else None,
-        text=True,
-        start_new_session=True,  # an interrupt at the terminal is for pytest
-    )
+    asked = {"folder": os.path.realpath(folder), "programs": programs}
+    return namespaces.supervise("tests.backends.kubernetes.supervisor", asked, stays=stays)
 
 
 def _started(process: subprocess.Popen[str], folder: str) -> Cluster:

@@ -8,14 +8,13 @@ import os
 import secrets
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.backends import namespaces
 from tests.backends.kubernetes import configuration, outside
 from tests.backends.kubernetes.cluster import BUSYBOX, Cluster
 from tests.backends.kubernetes.image import image
@@ -63,39 +62,20 @@ def keep(*, stays: bool) -> None:
     """Return when the cluster isn't wanted any longer: its standard input has closed; or never, when it stays until a signal."""
     while stays or not select.select([sys.stdin], [], [], 0)[0]:
         time.sleep(0.2)
-        while children() and os.waitpid(-1, os.WNOHANG)[0]:  # what was orphaned is ours
-            pass
+        namespaces.reap()
 
 
 def end(folder: Path, number: int) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)  # every process of this namespace, and no other: we are its first
-    while children():
-        os.waitpid(-1, 0)
+    namespaces.kill_all()
     outside.remove(number, folder / BUSYBOX)
     os.chdir("/")
     shutil.rmtree(folder)
 
 
-def children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 def main() -> None:
-    if os.getpid() != 1:
-        sys.exit("only in namespaces of its own: see cluster.py")
     asked = json.loads(sys.argv[1])
-    pid = int(os.readlink("/proc/self"))  # our number on the machine: /proc is still the machine's
     folder = Path(asked["folder"])
-    os.umask(0o022)
-    os.chdir(folder)
-    Path("pid").write_text(str(pid))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    pid = namespaces.enter(folder)
     number, held = outside.take()
     try:
         ports = configuration.Ports.free()

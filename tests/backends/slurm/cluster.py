@@ -4,11 +4,9 @@ import base64
 import hmac
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,16 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.backends import namespaces
 from tests.backends.shelf import LeftOut
 from tests.backends.slurm import configuration
 from tests.backends.slurm.installed import Release, installed
 
-CHECKOUT = Path(__file__).parents[3]
 END_SECONDS = 30
 START_SECONDS = 60
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
 """Of all that runs in a cluster, jobs apart."""
-NAMESPACES = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +121,8 @@ def running(release: Release, changes: Mapping[str, str] | None = None) -> Itera
     root = installed(release)
     folder = tempfile.mkdtemp(prefix=f"caravan-slurm-{release.name}-")
     process = _supervise(release, root, folder, changes or {}, stays=False)
-    try:
+    with namespaces.ending(process, folder, END_SECONDS):
         yield _ready(release, process, folder)
-    finally:
-        try:
-            process.communicate(timeout=END_SECONDS)  # closes the pipe that the supervisor waits at
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        shutil.rmtree(folder, ignore_errors=True)  # what the supervisor couldn't
 
 
 def up(release: Release, folder: str) -> Cluster:
@@ -148,15 +138,7 @@ def up(release: Release, folder: str) -> Cluster:
 
 def down(folder: str) -> None:
     """End the cluster in `folder`, and remove the folder."""
-    pid = _supervisor(folder)
-    if pid:
-        supervisor = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-            if not select.select([supervisor], [], [], END_SECONDS)[0]:
-                raise TimeoutError(f"{folder}: process {pid} doesn't end")
-        finally:
-            os.close(supervisor)
+    namespaces.end(folder, END_SECONDS)
     if Path(folder, "pid").exists():  # what a killed one left
         shutil.rmtree(folder)
 
@@ -181,43 +163,22 @@ def _base64(content: bytes) -> bytes:
 def _found(folder: str) -> Cluster | None:
     """The cluster that runs in `folder`, when it's ready."""
     record = Path(folder, "cluster.json")
-    if not (_supervisor(folder) and record.exists()):
+    if not (namespaces.supervisor(folder) and record.exists()):
         return None
     found = json.loads(record.read_text())
     return Cluster(**{**found, "api_versions": tuple(found["api_versions"])})
 
 
-def _supervisor(folder: str) -> int | None:
-    """The process that everything in `folder` ends with."""
-    try:
-        pid = int(Path(folder, "pid").read_text())
-        # the file can outlive its process, and the number be another's by then
-        return pid if os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(folder) else None
-    except FileNotFoundError:
-        return None
-
-
 def _supervise(
     release: Release, root: Path, folder: str, changes: Mapping[str, str], *, stays: bool
 ) -> subprocess.Popen[str]:
-    folder = os.path.realpath(folder)
     asked = {
         "release": release.name,
         "installed": str(root),
-        "folder": folder,
+        "folder": os.path.realpath(folder),
         "changes": dict(changes),
-        "stays": stays,
     }
-    return subprocess.Popen(
-        [*NAMESPACES, sys.executable, "-m", "tests.backends.slurm.supervisor", json.dumps(asked)],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL if stays else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # who stays holds no pipe of the one who started it: `up | cat` ends
-        stderr=subprocess.DEVNULL if stays else None,
-        text=True,
-        start_new_session=True,  # an interrupt at the terminal is for pytest
-    )
+    return namespaces.supervise("tests.backends.slurm.supervisor", asked, "--uts", stays=stays)
 
 
 def _ready(release: Release, process: subprocess.Popen[str], folder: str) -> Cluster:

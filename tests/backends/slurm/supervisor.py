@@ -9,17 +9,16 @@ import os
 import secrets
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from tests.backends import namespaces
 from tests.backends.slurm import configuration
 from tests.backends.slurm.cluster import ENVIRONMENT, Cluster, record
 from tests.backends.slurm.installed import RELEASES, Release
@@ -87,15 +86,10 @@ class Supervisor:
         """Return when the cluster isn't wanted any longer."""
         while self._wanted():
             time.sleep(0.2)
-            while children() and os.waitpid(-1, os.WNOHANG)[0]:  # what jobs orphaned is ours
-                pass
+            namespaces.reap()
 
     def end(self) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        with suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # every process of this namespace, and no other: we are its first
-        while children():
-            os.waitpid(-1, 0)
+        namespaces.kill_all()
         os.chdir("/")
         if self.root.is_mount():
             subprocess.run(["umount", "--recursive", "--lazy", self.root], check=True)
@@ -232,14 +226,6 @@ def mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
 
-def children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 def listens(port: int) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
@@ -254,15 +240,9 @@ def api_versions(cluster: Cluster) -> tuple[str, ...]:
 
 
 def main() -> None:
-    if os.getpid() != 1:
-        sys.exit("only in namespaces of its own: see cluster.py")
     asked = json.loads(sys.argv[1])
-    pid = int(os.readlink("/proc/self"))  # our number on the machine: /proc is still the machine's
     folder = Path(asked["folder"])
-    os.umask(0o022)
-    os.chdir(folder)
-    Path("pid").write_text(str(pid))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    pid = namespaces.enter(folder)
     release = next(release for release in RELEASES if release.name == asked["release"])
     supervisor = Supervisor(release, Path(asked["installed"]), folder, stays=asked["stays"])
     try:
