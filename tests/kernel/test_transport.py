@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from caravan.kernel import clock
-from caravan.kernel.transport import Transport
+from caravan.kernel.transport import AS_IT_COMES, Transport
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Twice: a\r\nX-Twice: b\r\nSet-Cookie: a=b\r\n\r\nok"
@@ -182,12 +184,73 @@ async def test_a_connection_that_is_reset_in_the_middle_means_that_nobody_knows(
             await http.post("/", content=b"x")
 
 
+async def test_an_answer_may_be_read_as_it_comes() -> None:
+    heard = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+            await heard.wait()
+            writer.write(b"4\r\nlast\r\n0\r\n\r\n")
+
+    async with serving(handle) as url, client(url, connections=1) as http:
+        for _ in range(2):
+            heard.clear()
+            async with http.stream("GET", "/", extensions=AS_IT_COMES) as answer:
+                parts = []
+                async for part in answer.aiter_bytes():
+                    parts.append(part)
+                    heard.set()
+            assert parts == [b"first", b"last"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "error"),
+    [(b"5\r\ncut", httpx.RemoteProtocolError), (None, httpx.ReadTimeout)],
+    ids=["half a chunk", "silence"],
+)
+async def test_an_answer_that_breaks_off_as_it_comes_says_so(rest: bytes | None, error: type[Exception]) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        if rest is None:
+            await reader.read()
+        else:
+            writer.write(rest)
+
+    async with serving(handle) as url, client(url, seconds=0.2) as http:
+        with pytest.raises(error):
+            async with http.stream("GET", "/", extensions=AS_IT_COMES) as answer:
+                assert b"".join([part async for part in answer.aiter_bytes()])
+
+
+async def test_once_it_is_closed_no_connection_is_left_whatever_the_other_side_does(tmp_path: Path) -> None:
+    context, trusting = secured(tmp_path)
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def serve(listening: socket.socket) -> None:
+        """Hears a request, and says nothing any more, neither in HTTP nor in TLS. Raises TimeoutError: the connection stays."""
+        with listening.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as tls:
+            tls.recv(1_000)
+            loop.call_soon_threadsafe(asked.set)
+            with socket.socket(fileno=os.dup(tls.fileno())) as below:
+                below.settimeout(5)
+                while below.recv(1_000):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        served = asyncio.create_task(asyncio.to_thread(serve, listening))
+        async with httpx.AsyncClient(transport=Transport(1, trusting)) as http:
+            asking = asyncio.create_task(http.get(f"https://127.0.0.1:{listening.getsockname()[1]}"))
+            await asked.wait()
+            asking.cancel()
+            await asyncio.wait({asking})
+        await served
+
+
 async def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
-    certificate = tmp_path / "own.pem"
-    certificate.write_bytes(self_signed())
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    context, trusting = secured(tmp_path)
     async with serving(answering(OK), context) as plain:
         url = plain.replace("http:", "https:")
         async with client(url) as http:
@@ -195,6 +258,15 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) 
                 await http.get("/")
         async with httpx.AsyncClient(transport=Transport(1, trusting)) as http:
             assert (await http.get(url)).text == "ok"
+
+
+def secured(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For a server, and for those who trust it."""
+    certificate = folder / "own.pem"
+    certificate.write_bytes(self_signed())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context, ssl.create_default_context(cafile=str(certificate))
 
 
 def self_signed() -> bytes:
