@@ -118,6 +118,8 @@ class ApiServer(httpx.AsyncBaseTransport):
             self.watched.append(f"{kind} {params['resourceVersion']}")
             if int(params["resourceVersion"]) < self.oldest:
                 return status(410, "too old resource version", "Expired")
+            if (told := self.answers.get(f"WATCH {kind}")) is not None:
+                return told
             bookmarks = params.get("allowWatchBookmarks") == "true"
             return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"]), bookmarks))
         if parts[-1] == "log":

@@ -119,6 +119,34 @@ async def test_after_a_bookmark_an_old_version_is_not_needed_any_more(server: Ap
         assert server.asked.count("GET jobs") == 1
 
 
+async def test_a_watch_that_was_open_is_opened_again_soon_however_often_it_was_cut(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await backend.observe([])
+        for number in range(1, 13):
+            await until(lambda number=number: len(server.watched) >= 3 * number, seconds=3)
+            await asyncio.sleep(0.05)
+            server.cut()
+
+
+def test_a_server_that_ends_each_watch_at_once_is_asked_ever_less_often() -> None:
+    pauses = [0.0]
+    for open_seconds in (0.0, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0):
+        pauses.append(watch.pause_after(pauses[-1], open_seconds))
+    soonest, latest = watch.PAUSE_SOONEST_SECONDS, watch.PAUSE_LATEST_SECONDS
+    assert pauses[1:] == [min(soonest * 2**number, latest) for number in range(7)]
+    assert watch.pause_after(latest, latest) == soonest
+
+
+async def test_a_watch_that_ends_in_good_order_as_it_begins_is_a_fault(server: ApiServer) -> None:
+    server.put("jobs", job())
+    server.answers["WATCH jobs"] = httpx.Response(200, content=b"")
+    async with opened(server) as backend:
+        await until(lambda: backend._jobs.fault)
+        del server.answers["WATCH jobs"]
+        finish(server)
+        await until(lambda: has_ended(backend))
+
+
 async def test_what_went_while_the_watch_was_too_old_is_found_gone(server: ApiServer) -> None:
     server.put("jobs", job())
     server.put("pods", pod(running()))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.kubernetes.failures import EXPIRED
 from services.broker.adapters.kubernetes.rest import Refusal, Rest, readable
@@ -22,6 +23,7 @@ SILENT_SECONDS: Final = WATCH_SECONDS + 10.0
 """A watch that has neither said anything nor ended by then is dead."""
 PAUSE_SOONEST_SECONDS: Final = 0.2
 PAUSE_LATEST_SECONDS: Final = 5.0
+"""Between a watch that was cut, or couldn't be opened, and the next."""
 FIRST_LIST_SECONDS: Final = 10.0
 """How long a question waits for the first list."""
 
@@ -33,6 +35,12 @@ Keep = Callable[[Collection[str], int], None]
 
 class Expired(Exception):
     """What came last is too long ago to go on from there."""
+
+
+def pause_after(last: float, open_seconds: float) -> float:
+    """Seconds until a watch that was open for so long is opened again; `last`: how long was waited before it, 0 after one that ended in
+    good order. One that was open for longer than that begins again at once: who takes watches and ends each at once isn't hammered."""
+    return PAUSE_SOONEST_SECONDS if open_seconds >= last else min(last * 2, PAUSE_LATEST_SECONDS)
 
 
 class Watch:
@@ -50,6 +58,7 @@ class Watch:
         """The server's clock up to which all of it is known: when the watch last said something, or ended in good order."""
         self.fault: Unavailable | None = None
         """Why it isn't being watched now."""
+        self._opened_at: float | None = None
 
     async def ready(self) -> None:
         """Wait for the first list. Raises Unavailable: it doesn't come."""
@@ -60,13 +69,14 @@ class Watch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pause = PAUSE_SOONEST_SECONDS
+        pause = 0.0
         while True:
+            self._opened_at = None
             try:
                 if self._version is None:
                     await self._list()
                 await self._follow()
-                self.fault, pause = None, PAUSE_SOONEST_SECONDS
+                self.fault, pause = None, 0.0
             except Expired:
                 log.info("kubernetes_watch_expired", path=self._path)
                 self._version = None
@@ -74,8 +84,12 @@ class Watch:
                 if self.fault is None:
                     log.warning("kubernetes_watch_cut", path=self._path, reason=str(error))
                 self.fault = error
+                pause = pause_after(pause, self._open_seconds())
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE_LATEST_SECONDS)
+
+    def _open_seconds(self) -> float:
+        """For how long the present watch has been open; 0 where it wasn't."""
+        return 0.0 if self._opened_at is None else clock.monotonic() - self._opened_at
 
     async def _list(self) -> None:
         """All pages are of one version. Raises Unavailable, Expired."""
@@ -106,7 +120,7 @@ class Watch:
                 self._path, SILENT_SECONDS, **self._selector, **how, resourceVersion=self._version or ""
             )
             async with stream as response:
-                self.fault = None
+                self.fault, self._opened_at = None, clock.monotonic()
                 rest = b""
                 # httpx also ends lines where JSON doesn't: U+0085 stands in it as it is
                 async for chunk in response.aiter_bytes():
@@ -118,6 +132,8 @@ class Watch:
             if refusal.failed.status == EXPIRED:
                 raise Expired from refusal
             raise
+        if self._open_seconds() < PAUSE_SOONEST_SECONDS:
+            raise Unavailable("the API server ends a watch as it begins")
         self.second = self._rest.second
 
     def _hear(self, event: Mapping[str, Any]) -> None:
