@@ -117,6 +117,8 @@ class Submissions:
         """In the order in which they went."""
         self._unclaimed: dict[str, Workload] = {}
         """Of Jobs that were not heard of yet."""
+        self._waiting: dict[str, Pod] = {}
+        """Those of all pods that wait for their index, or for what they may never get: by uid."""
 
     def get(self, reference: Reference) -> Known | None:
         return self._known.get(reference.uid)
@@ -133,7 +135,9 @@ class Submissions:
         self._dropped[reference.uid] = None
         if len(self._dropped) > GONE_KEPT:
             del self._dropped[next(iter(self._dropped))]
-        self._known.pop(reference.uid, None)
+        known = self._known.pop(reference.uid, Known())
+        for uid in known.pods:
+            self._waiting.pop(uid, None)
         self._references.pop(reference.uid, None)
         self._changed.discard(str(reference))
 
@@ -200,6 +204,10 @@ class Submissions:
         if gone and not pod.ended:
             pod = replace(pod, placed=False, deleted=second if pod.deleted is None else min(pod.deleted, second))
         known.pods[pod.uid] = pod
+        if (pod.gated or pod.waits in reasons.BROKEN) and not pod.ended and pod.deleted is None:
+            self._waiting[pod.uid] = pod
+        else:
+            self._waiting.pop(pod.uid, None)
         if before is None or replace(before, version=pod.version) != pod:
             self._change(pod.job)
 
@@ -211,13 +219,11 @@ class Submissions:
 
     def stuck(self) -> list[Pod]:
         """Pods that may wait for ever."""
-        pods = (pod for known in self._known.values() for pod in known.pods.values())
-        return [pod for pod in pods if pod.waits in reasons.BROKEN and not pod.ended and pod.deleted is None]
+        return [pod for pod in self._waiting.values() if pod.waits in reasons.BROKEN]
 
     def gated(self) -> list[Pod]:
         """Pods that wait to be told their index."""
-        pods = (pod for known in self._known.values() for pod in known.pods.values())
-        return [pod for pod in pods if pod.gated and not pod.ended and pod.deleted is None]
+        return [pod for pod in self._waiting.values() if pod.gated]
 
     def take_workload(self, workload: Workload, *, gone: bool = False) -> None:
         """What Kueue said of a Job outlives its Workload."""
