@@ -122,9 +122,10 @@ async def test_after_a_bookmark_an_old_version_is_not_needed_any_more(server: Ap
 async def test_a_watch_that_was_open_is_opened_again_soon_however_often_it_was_cut(server: ApiServer) -> None:
     async with opened(server) as backend:
         await backend.observe([])
-        for number in range(1, 13):
-            await until(lambda number=number: len(server.watched) >= 3 * number, seconds=3)
+        for _ in range(12):
+            await until(lambda: len(server.watched) == 3, seconds=3)
             await asyncio.sleep(0.05)
+            server.watched.clear()
             server.cut()
 
 
@@ -218,6 +219,51 @@ async def test_of_a_job_that_is_gone_its_pods_are_still_told(server: ApiServer) 
         assert "caravan/site" not in kept["metadata"]["labels"]
 
 
+async def test_a_clock_that_was_told_a_moment_ago_is_not_asked_for(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await backend.observe([])
+        await until(lambda: all(one.well for one in backend._watches))
+        server.asked.clear()
+        assert 0 <= clock.to_seconds(clock.now()) - clock.to_seconds(await backend.now()) <= 2
+        assert server.asked == []
+        server.cut()
+        await until(lambda: backend._jobs.fault)
+        await backend.now()
+        assert server.asked == ["GET /version"]
+
+
+async def test_what_the_watches_have_told_whole_is_forgotten_by_a_patch_of_each(server: ApiServer) -> None:
+    finish(server)
+    async with opened(server) as backend:
+        await look(backend)
+        server.asked.clear()
+        await backend.forget(REFERENCE)
+        assert server.asked == [f"PATCH jobs {OURS.name}", f"PATCH pods {pod()['metadata']['name']}"]
+
+
+@pytest.mark.parametrize("told", ["more than its Job counts", "less than its Job counts", "nothing since a cut"])
+async def test_pods_are_looked_for_where_some_may_have_been_missed_so_that_no_finalizer_stays(
+    server: ApiServer, told: str
+) -> None:
+    finish(server)
+    if told == "more than its Job counts":
+        server.put("pods", pod(ended(), uid="before", place=1, indices="0-2"))
+    async with opened(server) as backend:
+        await look(backend)
+        await backend.changed(0.0)
+        late = pod(ended(), uid="late", place=2, indices="0-2")
+        server.objects["pods"][late["metadata"]["name"]] = late
+        if told == "less than its Job counts":
+            server.put("jobs", job(finished="Complete", status={"succeeded": 2}))
+            await until(lambda: backend.changed(0.0))
+        if told == "nothing since a cut":
+            server.answers["WATCH pods"] = status(500)
+            server.cut()
+            await until(lambda: backend._pods.fault)
+        await backend.forget(REFERENCE)
+        assert not any("caravan/site" in one["metadata"]["labels"] for one in server.objects["pods"].values())
+
+
 async def test_a_pod_whose_event_is_late_is_looked_for_when_the_job_has_ended(server: ApiServer) -> None:
     server.put("jobs", job())
     async with opened(server) as backend:
@@ -296,6 +342,7 @@ async def test_a_server_that_is_away_is_unavailable_and_said_to_be(server: ApiSe
         await backend.observe([])
         server.down = True
         server.cut()
+        await until(lambda: backend._jobs.fault)
         for asked in (backend.now(), backend.inventory(), backend.probe(), backend.stage(submission())):
             with pytest.raises(Unavailable, match="reached"):
                 await asked

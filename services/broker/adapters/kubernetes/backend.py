@@ -51,6 +51,8 @@ NO_PODS: Final = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"
 """Events by which the Job controller says that it can't make pods: nothing else does."""
 TEND_SECONDS: Final = 1.0
 """Between looks for pods that wait for their index, or for what they will never get."""
+CLOCK_SECONDS: Final = 5.0
+"""How long the server's clock is gone on with, from one answer to the next."""
 DISCARD_TRIES: Final = 5
 """The Job controller writes a Job's status a moment after it was staged."""
 AT_ONCE: Final = 8
@@ -175,6 +177,9 @@ class KubernetesBackend:
         return health.faults(took, ahead, await self._read_nodes(), watches)
 
     async def now(self) -> datetime:
+        """As it was told a moment ago, if the watches are well: agents ask all the time."""
+        if self._rest.silent_seconds < CLOCK_SECONDS and all(one.well for one in self._watches):
+            return clock.from_seconds(self._rest.second)
         return clock.from_seconds(await self._rest.now())
 
     async def stage(self, submission: Submission) -> str:
@@ -398,15 +403,20 @@ class KubernetesBackend:
 
     async def forget(self, reference: str) -> None:
         """The finalizers of its pods go. What has ended by itself stays at the cluster for a while, unwatched, and what was cancelled goes
-        at once. The output of both is kept before, where the agent has a folder for it."""
+        at once. The output of both is kept before, where the agent has a folder for it.
+
+        No finalizer may be left behind: where the watch may not have told of all its pods, they are listed."""
         ours = Reference.parse(reference)
         if ours is None or self._submissions.dropped(ours):
             return
-        pods = await self._list_pods(ours)
+        known = self._submissions.get(ours)
+        told = known is not None and known.complete and self._pods.well
+        pods = [*known.pods.values()] if known is not None and told else await self._list_pods(ours)
         kept = self._outputs.lasting and await self._outputs.keep(pods)
         stays = self._settings.keep_jobs_seconds if kept else self._settings.stays_seconds
-        answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, stays), MERGE)
-        _done(answer, GONE, INVALID, CONFLICT)
+        if known is None or not known.gone:
+            answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, stays), MERGE)
+            _done(answer, GONE, INVALID, CONFLICT)
         await asyncio.gather(*(self._patch_pod(pod, acts.forget_pod(pod.uid), STRATEGIC) for pod in pods))
         self._submissions.drop(ours)
 

@@ -9,14 +9,17 @@ from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import SingleConfig
 from lightkube.config.models import Cluster, User
 
+from caravan.kernel.transport import Transport
 from services.broker.adapters.kubernetes.settings import InCluster, Kubeconfig, Server, Settings
 from services.broker.adapters.port import SiteContext, SiteRefused
 
 CONNECT_SECONDS = 5.0
+CONNECTIONS = 100
+"""Of these the watches and what follows logs hold some."""
 
 
 def connect(settings: Settings, context: SiteContext) -> httpx.AsyncClient:
-    """Reads the site's secrets; nothing is sent. Blocking. Raises SiteRefused."""
+    """Reads the site's secrets; nothing is sent. It goes by no proxy. Blocking. Raises SiteRefused."""
     try:
         config = _config(settings.api, context)
         if not config.cluster.server.startswith("https://"):
@@ -24,7 +27,14 @@ def connect(settings: Settings, context: SiteContext) -> httpx.AsyncClient:
         if config.cluster.insecure:
             raise SiteRefused("the kubeconfig has insecure-skip-tls-verify: give the server's certificate authority")
         timeout = httpx.Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds))
-        client = client_adapter.AsyncClient(config, client_adapter.ConnectionParams(timeout=timeout))
+        assert config.user is not None, "one without a user isn't chosen"
+        verify = client_adapter.verify_cluster(config.cluster, config.user, config.abs_file)
+        client = httpx.AsyncClient(
+            base_url=config.cluster.server,
+            auth=client_adapter.user_auth(config.user),
+            timeout=timeout,
+            transport=Transport(CONNECTIONS, verify),
+        )
     except OSError as error:
         raise SiteRefused(f"a secret of the site can't be used: {error.strerror or type(error).__name__}") from None
     except (ConfigError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -48,6 +48,13 @@ class Known:
         complete = self.job is not None and not self.gone and self.job.finished is not None
         return not complete or sum(pod.ended for pod in self.pods.values()) < (self.job.pods if self.job else 0)
 
+    @property
+    def complete(self) -> bool:
+        """No more pods of it can come, and they are all known: as many as its Job counts, or they were read since."""
+        ended = sum(pod.ended for pod in self.pods.values())
+        counted = self.job is not None and self.job.finished is not None and ended == len(self.pods) == self.job.pods
+        return self.over and (self.pods_read or counted)
+
     def seen(self, reference: Reference, second: int, devices: Devices, grace_seconds: int) -> Seen | NotSeen:
         """`second`: the cluster's clock, up to which all of it is known."""
         if self.job is None and not self.pods:

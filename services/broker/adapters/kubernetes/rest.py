@@ -15,6 +15,7 @@ import httpx
 from lightkube import ConfigError
 
 from caravan.kernel import clock
+from caravan.kernel.transport import AS_IT_COMES
 from services.broker.adapters.kubernetes.failures import Failure, failure
 from services.broker.adapters.port import OutcomeUnknown, Unavailable
 
@@ -54,6 +55,11 @@ class Rest:
         """The server's clock in epoch seconds, never ahead of it, by the last answer; 0 before the first."""
         return self._second + int(clock.monotonic() - self._told_at) if self._second else 0
 
+    @property
+    def silent_seconds(self) -> float:
+        """Since its last answer."""
+        return clock.monotonic() - self._told_at
+
     async def now(self) -> int:
         """The server's clock, asked now. Raises Unavailable."""
         (await self.read("version")).read()
@@ -87,7 +93,8 @@ class Rest:
         """
         timeout = httpx.Timeout(**self._http.timeout.as_dict() | {"read": silent_seconds})
         try:
-            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
+            asked = self._http.stream("GET", path, params=params, timeout=timeout, extensions=AS_IT_COMES)
+            async with asked as response:
                 self._hear(response)
                 if response.status_code != 200:
                     await response.aread()

@@ -67,6 +67,11 @@ class Watch:
         except TimeoutError:
             raise self.fault or Unavailable(f"{self._path} was not listed yet") from None
 
+    @property
+    def well(self) -> bool:
+        """All was listed, and what has changed since is told."""
+        return self._listed.is_set() and self.fault is None
+
     async def run(self) -> None:
         """Until cancelled."""
         pause = 0.0
