@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from caravan.kernel.bodies import escape_pointer
@@ -24,6 +24,8 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "maxLength": lambda most: f"Give at most {most} characters.",
     "minItems": lambda least: f"Give at least {least} items.",
     "maxItems": lambda most: f"Give at most {most} items.",
+    "minProperties": lambda least: f"Give at least {least} of the fields here.",
+    "maxProperties": lambda most: f"Give at most {most} of the fields here.",
     "pattern": lambda pattern: f"This has to match {pattern}",
 }
 """The schema's keyword -> what to do. The validator's own words quote the input, which no answer may."""
@@ -39,12 +41,36 @@ def faults(schema: Mapping[str, Any], value: Any, pointer: str) -> list[FieldErr
     validator = Draft202012Validator(schema, registry=Registry())
     found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     # each missing field is an error that names them all
-    told = {(fault.pointer, fault.code): fault for error in found for fault in _told(error, pointer)}
+    told = {(f.pointer, f.code): f for error in found for meant in _meant(error) for f in _told(meant, pointer)}
     return list(told.values())[:MAX_ERRORS]
 
 
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """Where several forms are accepted, what is wrong with the one that was likely meant; else the error itself.
+
+    The field that tells the forms apart says which it is (pydantic and OpenAPI name it in `discriminator`). Without one it is a form of the
+    value's type with the fewest faults, the first of equal ones.
+    """
+    here = list(error.absolute_path)
+    telling: list[str | int] | None = None
+    match cast(Any, error.schema), cast(Any, error.instance):
+        case {"discriminator": {"propertyName": str(tag), "mapping": {**kinds}}}, {**given}:
+            if given.get(tag) not in list(kinds):
+                return [ValidationError("", "enum", (tag,), validator_value=list(kinds), parent=error)]
+            telling = [*here, tag]
+    forms: dict[str | int, list[ValidationError]] = {}
+    for inner in error.context or ():
+        forms.setdefault(inner.relative_schema_path[0], []).extend(_meant(inner))
+
+    def misfit(form: list[ValidationError]) -> tuple[bool, bool, int]:
+        of_another_type = any(one.validator == "type" and list(one.absolute_path) == here for one in form)
+        of_another_kind = any(list(one.absolute_path) == telling for one in form)
+        return of_another_type, of_another_kind, len(form)
+
+    return min(forms.values(), key=misfit, default=[error])
+
+
 def _told(error: ValidationError, pointer: str) -> Iterator[FieldError]:
-    error = best_match([error]) or error  # of several accepted forms, the one that was likely meant
     at = pointer + "".join(f"/{escape_pointer(str(part))}" for part in error.absolute_path)
     keyword, rule, instance = str(error.validator), cast(Any, error.validator_value), cast(Any, error.instance)
     if keyword == "required":

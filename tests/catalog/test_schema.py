@@ -1,0 +1,46 @@
+"""What a person reads of settings that aren't as an adapter's schema has them; on those of a Slurm site."""
+
+from typing import Any
+
+import pytest
+
+from services.broker.adapters.slurm.settings import Settings
+from services.catalog.sites.schema import faults
+
+RIGHT = {"url": "http://ctl:6820", "cluster": "c", "user": "slurm", "token": {"key_file": "k"}, "folder": "/work"}
+
+
+def told(**changed: Any) -> list[tuple[str, str, str]]:
+    found = faults(Settings.model_json_schema(), RIGHT | changed, "/settings")
+    return [(fault.pointer.removeprefix("/settings/"), fault.code, fault.detail) for fault in found]
+
+
+@pytest.mark.parametrize(
+    ("containers", "where", "code"),
+    [
+        ({"runtime": "apptainer", "images": ["/a", "docker://a,b"]}, "containers/images/1", "pattern"),
+        ({"runtime": "apptainer", "imges": []}, "containers/imges", "extra_forbidden"),
+        ({"runtime": "apptainer", "options": "--nv"}, "containers/options", "type"),
+        ({"runtime": "slurm", "program": "runc", "images": 1, "a": 1}, "containers/images", "type"),
+        ("apptainer", "containers", "type"),
+    ],
+)
+def test_of_several_forms_the_fault_is_that_of_the_one_which_was_meant(containers: Any, where: str, code: str) -> None:
+    assert (where, code) in [found[:2] for found in told(containers=containers)]
+    assert all(
+        found[0].startswith("containers") and found[1] not in ("const", "oneOf")
+        for found in told(containers=containers)
+    )
+
+
+@pytest.mark.parametrize("containers", [{}, {"runtime": "podman"}, {"runtime": ["slurm"], "program": "a"}])
+def test_what_tells_several_forms_apart_is_named_with_all_of_them(containers: Any) -> None:
+    assert told(containers=containers) == [("containers/runtime", "enum", "Give one of apptainer, slurm.")]
+
+
+def test_a_form_without_a_name_is_the_one_of_the_right_type() -> None:
+    assert told(qos=7) == [("qos", "type", "The type has to be string.")]
+    assert told(token={}) == [("token", "minProperties", "Give at least 1 of the fields here.")]
+    one_or_many = {"anyOf": [{"type": "array", "items": {"minimum": 1}}, {"type": "integer", "minimum": 1}]}
+    assert [fault.pointer for fault in faults(one_or_many, [1, 0], "/a")] == ["/a/1"]
+    assert [fault.code for fault in faults(one_or_many, 0, "/a")] == ["minimum"]
