@@ -79,3 +79,12 @@ def prose(text: str) -> str:
 def text(pattern: str) -> Any:
     """A string field that matches `pattern` (an id, mostly)."""
     return StringConstraints(pattern=pattern)
+
+
+PATTERN_WORDS: Final = "x-pattern-words"
+"""Beside `pattern` in a schema: what to give, for people. English, a whole sentence."""
+
+
+def like(pattern: str, words: str, max_length: int | None = None) -> Any:
+    """A string field that matches `pattern`; `words` say so to who gave something else."""
+    return Field(pattern=pattern, max_length=max_length, json_schema_extra={PATTERN_WORDS: words})

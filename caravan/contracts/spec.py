@@ -1,5 +1,6 @@
 """What an enterprise asks for: a script or a container, the resources of each task, and where it may run."""
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -18,6 +19,8 @@ VALUE_BYTES = 65_536
 WORDS_BYTES = 131_072
 """apptainer 1.4 hands words and variables on as JSON of at most 1 MiB, in which a byte may take six."""
 MAX_ARRAY_INDEX = 1_000_000
+
+_IMAGE = r"^(?:(?:docker|oras)://[A-Za-z0-9][A-Za-z0-9._/:@+-]*|/[A-Za-z0-9._/@+-]+)$"
 
 
 def _script(value: str) -> str:
@@ -43,6 +46,11 @@ def _environment_value(value: str) -> str:
 
 
 def _image(value: str) -> str:
+    if not re.fullmatch(_IMAGE, value):
+        raise PydanticCustomError(
+            "string_pattern_mismatch",
+            "Give docker:// or oras:// and an image's name, or its path at the site, from letters, digits and . _ - / @ +",
+        )
     if ".." in value.split("/"):
         raise PydanticCustomError("image", "An image's path has no `..`")
     return value
@@ -51,13 +59,7 @@ def _image(value: str) -> str:
 Script = Annotated[str, AfterValidator(_script)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, StringConstraints(max_length=VALUE_BYTES), AfterValidator(_environment_value)]
-Image = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(?:(?:docker|oras)://[A-Za-z0-9][A-Za-z0-9._/:@+-]*|/[A-Za-z0-9._/@+-]+)$", max_length=500
-    ),
-    AfterValidator(_image),
-]
+Image = Annotated[str, Field(max_length=500, json_schema_extra={"pattern": _IMAGE}), AfterValidator(_image)]
 Words = Annotated[tuple[EnvValue, ...], Field(max_length=1000)]
 Index = Annotated[int, Field(ge=0, le=MAX_ARRAY_INDEX, strict=True)]
 

@@ -1,12 +1,14 @@
 """How a failure becomes an `application/problem+json` answer. Nothing of refused input is in one, and no internals."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
+from caravan.kernel import ids
 from caravan.kernel.bodies import escape_pointer
 from caravan.kernel.logs import current_request_id
 from caravan.kernel.problems import FieldError, Invalid, Problem
@@ -67,6 +69,8 @@ def pointer(location: Sequence[str | int]) -> str:
     return "/".join([str(where), *map(escape_pointer, parts)])
 
 
+_ID: Final = re.compile(re.escape(ids.pattern("org")).replace("org", "([a-z]{3})"))
+"""The pattern of an id; finds its prefix."""
 _WORDS: Final[dict[str, str]] = {
     "missing": "This is required; give it.",
     "extra_forbidden": "There is no such field here; remove it.",
@@ -113,5 +117,7 @@ def words(error: Mapping[str, Any]) -> str:
         return f"Give at most {context['max_length']} of them."
     if kind == "union_tag_invalid":  # pydantic's words quote the tag
         return f"Give one of {context.get('expected_tags', 'the kinds that are known here')}."
+    if kind == "string_pattern_mismatch" and (of_id := _ID.fullmatch(context.get("pattern", ""))):
+        return f"Give an id: {of_id[1]}_ and 32 hexadecimal digits."
     message = str(error["msg"]).replace("Input should be", "This should be").replace("Input should", "This should")
     return message if message.endswith((".", "?", '"')) else message + "."

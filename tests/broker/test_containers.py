@@ -124,6 +124,7 @@ async def test_a_wrong_container_is_named(shop: Shop, path: str, run: Any, point
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (422, "invalid")
     assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, code)]
+    assert "^" not in problem["errors"][0]["detail"]
     if pointer == "":
         assert "script" in problem["errors"][0]["detail"] and "container" in problem["errors"][0]["detail"]
 

@@ -1,10 +1,12 @@
 """What a person reads of settings that aren't as an adapter's schema has them; on those of a Slurm site."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from services.broker.adapters.slurm.settings import Settings
+from caravan.contracts.base import PATTERN_WORDS, Model
+from services.broker.adapters.slurm.settings import Settings, Target, Tenant
 from services.catalog.sites.schema import faults
 
 RIGHT = {"url": "http://ctl:6820", "cluster": "c", "user": "slurm", "token": {"key_file": "k"}, "folder": "/work"}
@@ -44,3 +46,29 @@ def test_a_form_without_a_name_is_the_one_of_the_right_type() -> None:
     one_or_many = {"anyOf": [{"type": "array", "items": {"minimum": 1}}, {"type": "integer", "minimum": 1}]}
     assert [fault.pointer for fault in faults(one_or_many, [1, 0], "/a")] == ["/a/1"]
     assert [fault.code for fault in faults(one_or_many, 0, "/a")] == ["minimum"]
+
+
+def test_what_a_pattern_allows_is_said_in_words_where_the_schema_has_them() -> None:
+    ((where, code, words),) = told(user="Root")
+    assert (where, code) == ("user", "pattern")
+    assert words.startswith("Give the name of a Unix user: at most 32 of a-z, 0-9,") and "{0,31}" not in words
+    ((_, _, words),) = told(containers={"runtime": "slurm", "images": ["docker://a"]})
+    assert words == "Give a path that begins with / and has no comma."
+    (other,) = faults({"type": "string", "pattern": "^[a-z]+$"}, "A", "/a")
+    assert other.detail == "This has to match the regular expression ^[a-z]+$"
+
+
+@pytest.mark.parametrize("model", [Settings, Tenant, Target])
+def test_each_pattern_of_a_slurm_site_has_words(model: type[Model]) -> None:
+    found = list(patterns(model.model_json_schema()))
+    assert found
+    assert [one["pattern"] for one in found if PATTERN_WORDS not in one] == []
+
+
+def patterns(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema in it of a text that has to match something; not of ids, which the platform itself gives out."""
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    if isinstance(schema, dict) and not schema.get("pattern", "^acc_").startswith("^acc_"):
+        yield schema
+    for one in inner:
+        yield from patterns(one)

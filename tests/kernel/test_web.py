@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from structlog.testing import capture_logs
 
-from caravan.kernel import bodies
+from caravan.kernel import bodies, ids
 from caravan.kernel.problems import Problem
-from caravan.kernel.rendering import validation_problem
+from caravan.kernel.rendering import validation_problem, words
 from caravan.kernel.web import Public, Router, ServiceApp, create_service_app, started, unauthorized_routes
 from tests.kernel.webapp import Stable, client_of, create_app, router
 
@@ -179,6 +179,15 @@ def test_a_list_with_a_wrong_item_is_not_called_too_short_as_well() -> None:
     assert errors(["four"]) == [("/legs/0", "Give a whole number.")]
     assert errors([]) == [("/legs", "Give at least 1 of them.")]
     assert errors([4, 4, 4]) == [("/legs", "Give at most 2 of them.")]
+
+
+def test_of_an_id_is_said_what_it_is_made_of() -> None:
+    class Herd(BaseModel):
+        owner: Annotated[str, Field(pattern=ids.pattern("prj"))]
+
+    with pytest.raises(ValidationError) as refused:
+        Herd.model_validate({"owner": "me"})
+    assert words(refused.value.errors()[0]) == "Give an id: prj_ and 32 hexadecimal digits."
 
 
 async def test_a_refusal_leaves_a_line_with_what_was_asked_and_answered(client: httpx.AsyncClient) -> None:

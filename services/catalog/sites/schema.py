@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
+from caravan.contracts.base import PATTERN_WORDS
 from caravan.kernel.bodies import escape_pointer
 from caravan.kernel.problems import FieldError
 
@@ -26,7 +27,7 @@ _WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "maxItems": lambda most: f"Give at most {most} items.",
     "minProperties": lambda least: f"Give at least {least} of the fields here.",
     "maxProperties": lambda most: f"Give at most {most} of the fields here.",
-    "pattern": lambda pattern: f"This has to match {pattern}",
+    "pattern": lambda pattern: f"This has to match the regular expression {pattern}",
 }
 """The schema's keyword -> what to do. The validator's own words quote the input, which no answer may."""
 
@@ -80,6 +81,8 @@ def _told(error: ValidationError, pointer: str) -> Iterator[FieldError]:
         extra = [name for name in instance if not _described(name, cast(Any, error.schema))]
         detail = "There is no such field here; remove it."
         yield from (_fault(f"{at}/{escape_pointer(name)}", "extra_forbidden", detail) for name in extra)
+    elif keyword == "pattern" and PATTERN_WORDS in (schema := cast(Any, error.schema)):
+        yield _fault(at, keyword, str(schema[PATTERN_WORDS]))
     else:
         words = _WORDS.get(keyword)
         yield _fault(at, keyword, words(rule) if words else "This is not as the schema has it.")

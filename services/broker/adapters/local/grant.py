@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Model, Positive
+from caravan.contracts.base import Model, Positive, like
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.spec import Resources
 from services.broker.adapters.port import Rejected
 
 KILL_GRACE_SECONDS = 2
-Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4096)]
+Folder = Annotated[str, like(r"^/[^\x00]*$", "Give a path that begins with /.", 4096)]
 Uid = Annotated[int, Field(ge=1000, lt=2**31, strict=True)]
 
 

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from caravan.contracts.base import Count, Model, Positive
+from caravan.contracts.base import Count, Model, Positive, like
 from caravan.contracts.ids import AcceleratorId
 
 
@@ -21,18 +21,56 @@ def _reachable(address: str) -> str:
     raise PydanticCustomError("url", "An address is http:// or https://, a host and, if need be, a port up to 65535")
 
 
-Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00%]*$", max_length=2048)]
+Folder = Annotated[str, like(r"^/[^\x00%]*$", "Give a path that begins with / and has no %.", 2048)]
 """Slurm expands `%` in paths of output."""
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+/?$", max_length=500), AfterValidator(_reachable)]
-UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.\-]{0,31}$")]
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")]
+Url = Annotated[
+    str,
+    like(r"^https?://[^/?#@\s]+/?$", "Give http:// or https://, a host and, if need be, a port, and no more.", 500),
+    AfterValidator(_reachable),
+]
+UnixUser = Annotated[
+    str,
+    like(
+        r"^[a-z_][a-z0-9_.\-]{0,31}$",
+        "Give the name of a Unix user: at most 32 of a-z, 0-9, `_`, `.` and `-`, the first of them a letter or `_`.",
+    ),
+]
+Word = Annotated[
+    str,
+    like(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$",
+        "Give a name as Slurm has it: at most 100 letters, digits, `_`, `.` and `-`, the first of them no `.` or `-`.",
+    ),
+]
 """A name at Slurm: a partition, an account, a QOS, a reservation, a cluster."""
-Program = Annotated[str, StringConstraints(pattern=r"^(/[^\x00]+|[A-Za-z0-9_][A-Za-z0-9_.\-]*)$", max_length=2048)]
-Option = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=2048)]
+Program = Annotated[
+    str,
+    like(
+        r"^(/[^\x00]+|[A-Za-z0-9_][A-Za-z0-9_.\-]*)$",
+        "Give a program by its path, which begins with /, or by its name alone.",
+        2048,
+    ),
+]
+Option = Annotated[str, like(r"^[^\x00]+$", "Give at least one character, and no NUL.", 2048)]
 """A word of a command line."""
-ImagePrefix = Annotated[str, StringConstraints(pattern=r"^(docker://|oras://|/)[^\x00,]*$", max_length=500)]
-BundlePrefix = Annotated[str, StringConstraints(pattern=r"^/[^\x00,]*$", max_length=500)]
-SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_{}][A-Za-z0-9_.\-{}]{0,99}$")]
+ImagePrefix = Annotated[
+    str, like(r"^(docker://|oras://|/)[^\x00,]*$", "Begin with docker://, oras:// or /, and give no comma.", 500)
+]
+BundlePrefix = Annotated[str, like(r"^/[^\x00,]*$", "Give a path that begins with / and has no comma.", 500)]
+SecretFile = Annotated[
+    str,
+    like(
+        r"^[A-Za-z0-9_{}][A-Za-z0-9_.\-{}]{0,99}$",
+        "Give the name of a file, without a folder: at most 100 letters, digits, `_`, `.`, `-`, `{` and `}`.",
+    ),
+]
+Constraint = Annotated[
+    str,
+    like(
+        r"^[A-Za-z0-9_.,&|\[\]()*\-]{1,200}$",
+        "Give features of nodes as sbatch --constraint takes them: at most 200 letters, digits and _ . , & | [ ] ( ) * -",
+    ),
+]
 
 
 class TokenSource(Model):
@@ -179,7 +217,7 @@ class Target(Model):
     account: Word | None = Field(default=None, description="Of the offering; else the tenant's.")
     qos: Word | None = None
     reservation: Word | None = None
-    constraint: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,&|\[\]()*\-]{1,200}$")] | None = None
+    constraint: Constraint | None = None
     requeue: bool = Field(
         default=False,
         description="Slurm may start a job again by itself (a node failed, it was preempted, an operator requeued it). Each start is a "
