@@ -83,13 +83,19 @@ def sacct(
 
 
 def _check(file: Path, times: Times, cluster: str | None, owners: Owners, summary: Summary, skip_bad: bool) -> None:
-    """Read all of it, and name what can't be read; ends the command when there is such a line."""
+    """Read all of it, name what can't be read, and say so where there is nothing; ends the command when there is such a line."""
     for one in runs(allocations(lines_of(file), times, cluster), owners, summary, _latest()):
         if isinstance(one, Fault) and summary.bad <= SHOWN_FAULTS:
             typer.echo(f"line {one.line}: {one.field}: {one.reason}", err=True)
     if summary.bad and not skip_bad:
         typer.echo(f"{summary.bad} lines can't be read. Nothing was imported; --skip-bad leaves them out.", err=True)
         raise typer.Exit(REFUSED)
+    if not summary.rows:
+        typer.echo(
+            f"{file}: 0 rows, so there is nothing to import. Without --starttime and --endtime sacct lists today's jobs, "
+            "and without --allusers (-a) those of the user who runs it.",
+            err=True,
+        )
 
 
 def _latest() -> int:

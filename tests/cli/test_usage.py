@@ -126,6 +126,13 @@ def test_local_times_without_a_zone_say_what_to_do(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "--zone" in done.stderr
 
 
+@pytest.mark.parametrize("lines", [[], [HEADER]])
+def test_of_a_dump_without_a_row_is_said_what_sacct_was_not_asked_for(tmp_path: Path, lines: list[str]) -> None:
+    told = caravan("import", "sacct", written(tmp_path / "dump", lines), "--site", SITE).stderr
+    assert "0 rows" in told and "--starttime" in told and "--allusers" in told
+    assert "0 rows" not in caravan("import", "sacct", written(tmp_path / "dump", DUMP), "--site", SITE).stderr
+
+
 def test_a_pipe_that_can_not_be_read_twice_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dump")
     done = caravan("import", "sacct", str(tmp_path / "dump"), "--site", SITE)
