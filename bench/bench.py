@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench import backends
 from bench.cases.load import bare, occupy, spec
+from bench.ending import like_ctrl_c
 from bench.platform import Market, Platform, open_market
 from bench.wrk import GET, POST, load
 
@@ -71,4 +72,5 @@ def requests(platform: Platform, market: Market, root: str, job: str) -> list[tu
 
 
 if __name__ == "__main__":
+    like_ctrl_c()
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

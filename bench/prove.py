@@ -20,6 +20,7 @@ from rich.table import Table
 import bench.cases
 from bench import bytecode
 from bench.case import CASES, Case, Verdict, trial
+from bench.ending import like_ctrl_c
 from caravan.kernel import clock
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,4 +79,5 @@ def prove(case: Case, seed: int, table: Table) -> bool:
 
 
 if __name__ == "__main__":
+    like_ctrl_c()
     main()

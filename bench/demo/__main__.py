@@ -17,6 +17,7 @@ from bench.demo import centre, enterprise, finance
 from bench.demo.stages import Kubernetes, Local, Slurm, Stage
 from bench.demo.telling import Teller, TookTooLong, WentWrong
 from bench.demo.world import World
+from bench.ending import like_ctrl_c
 from bench.platform import SERVICES, Platform
 from caravan.client import ServiceUnavailable
 from caravan.kernel.problems import Problem
@@ -166,4 +167,5 @@ def _empty(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
+    like_ctrl_c()
     sys.exit(main())
