@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Resources
 from caravan.kernel import ids
-from services.broker.adapters.port import RunSeen, Seen
+from services.broker.adapters.port import Rejected, RunSeen, Seen
 from tests.backends.slurm import RELEASES, Cluster, Release
 from tests.backends.slurm.cluster import running
 from tests.contract.backends import HARNESSES, Harness, Site, eventually
@@ -191,3 +192,36 @@ async def test_a_script_whose_output_cannot_be_written_never_started_and_is_the_
     assert "never started" in run.detail
     own = await site.run('#!/bin/sh\nkill -53 "$$"\n')
     assert (own.outcome, own.exit_code, own.signal, own.detail) == (run.outcome, None, 53, run.detail)
+
+
+def of_a_stranger(harness: Harness, **account: str) -> Submission:
+    """A job of a user that the cluster doesn't have, whose folder the centre has made all the same."""
+    Path(harness.context.settings["folder"], "zora").mkdir(exist_ok=True)
+    return harness.submission("#!/bin/sh\ntrue\n").model_copy(update={"tenant_settings": {"user": "zora", **account}})
+
+
+async def test_a_job_of_a_user_whom_the_cluster_does_not_have_is_rejected_by_the_field_that_names_it(
+    site: Site,
+) -> None:
+    with pytest.raises(
+        Rejected, match=r"user zora \(`user` of the tenant's mapping\) with an account.*sacctmgr.*Slurm says"
+    ):
+        await site.backend.stage(of_a_stranger(site.harness))
+    with pytest.raises(Rejected, match=r"with the account proj1 \(`account` of the tenant's mapping\)"):
+        await site.backend.stage(of_a_stranger(site.harness, account="proj1"))
+
+
+@pytest.mark.parametrize("release", RELEASES[:2], ids=lambda release: str(release.name))
+async def test_where_nobody_has_to_be_associated_a_job_that_slurm_takes_for_nobodys_is_rejected_too(
+    release: Release,
+) -> None:
+    with running(release, {"AccountingStorageEnforce": "nosteps"}) as cluster:
+        harness = on(cluster)
+        async with harness.open() as backend:
+            for _ in range(2):
+                with pytest.raises(Rejected, match="`user` of the tenant's mapping"):
+                    await backend.stage(of_a_stranger(harness))
+            assert not await backend.staged()
+            assert not cluster.run("squeue", "-h").strip()
+            reference = await Site(harness, backend).stage("#!/bin/sh\ntrue\n")
+            assert [one.reference for one in await backend.staged()] == [reference]

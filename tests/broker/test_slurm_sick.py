@@ -252,9 +252,28 @@ async def test_slurms_error_numbers_become_the_ports_errors(
 async def test_a_job_id_means_that_it_was_taken_whatever_stands_beside_it(server: Server, tmp_path: Path) -> None:
     beside = [{"error_code": 2042, "error": "Job is in held state"}, {"error_code": 2015, "error": "not available now"}]
     server.answers["POST /job/submit"] = 500, {"job_id": 8, "errors": beside}
+    server.answers["GET /job/8"] = 200, {"jobs": [{"user_id": 47001}], "errors": []}
     async with opened(server.url, tmp_path) as backend:
         asked = submission()
         assert await backend.stage(asked) == f"8-0-{asked.tag}-alice"
+
+
+async def test_whose_the_first_job_of_a_user_is_is_looked_at_until_it_is_known(server: Server, tmp_path: Path) -> None:
+    server.answers["POST /job/submit"] = 200, {"job_id": 8, "errors": []}
+    server.answers["DELETE /job/8"] = 200, {"errors": []}
+    async with opened(server.url, tmp_path) as backend:
+        server.answers["GET /job/8"] = 200, {"errors": []}
+        with pytest.raises(OutcomeUnknown):
+            await backend.stage(submission())
+        server.answers["GET /job/8"] = 200, {"jobs": [{"user_id": 99}], "errors": []}
+        with pytest.raises(Rejected, match="doesn't know the Unix user alice"):
+            await backend.stage(submission())
+        assert [asked for asked in server.asked if asked.startswith("DELETE")]
+        server.answers["GET /job/8"] = 200, {"jobs": [{"user_id": 47001}], "errors": []}
+        await backend.stage(submission())
+        looked = len(server.asked)
+        await backend.stage(submission())
+        assert not [asked for asked in server.asked[looked:] if "/job/8" in asked]
 
 
 async def test_a_refused_token_is_fetched_anew(server: Server, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import (
     LogBytes,
     NotSeen,
+    OutcomeUnknown,
     Rejected,
     Seen,
     SiteContext,
@@ -24,7 +25,8 @@ from services.broker.adapters.port import (
     Unavailable,
 )
 from services.broker.adapters.slurm import health, inventory, output, tokens
-from services.broker.adapters.slurm.errors import GONE, OVER
+from services.broker.adapters.slurm.dialect import plain
+from services.broker.adapters.slurm.errors import GONE, NOBODY, OVER, STRANGER
 from services.broker.adapters.slurm.grant import limit_minutes
 from services.broker.adapters.slurm.inventory import Part
 from services.broker.adapters.slurm.reference import Reference
@@ -53,6 +55,8 @@ class SlurmBackend:
         self._clock = SiteClock(rest)
         self._watch = Watch(rest, self._clock, settings, accelerators)
         self._staged = StagedList(rest, site)
+        self._users: set[str] = set()
+        """Whom slurmctld was seen to know."""
         self._parts: tuple[Part, ...] = ()
         self._parts_at = float("-inf")
 
@@ -82,16 +86,50 @@ class SlurmBackend:
         job = answer.content.get("job_id")
         # a job id means that it was taken, whatever errors stand beside it (2042: held)
         if not isinstance(job, int) or job <= 0:
+            if answer.says(STRANGER):
+                raise Rejected(f"{self._stranger(tenant, target)}; Slurm says: {answer.error()}")
             raise answer.error()
         reference = Reference(job, array_tasks(submission.indices), submission.tag, tenant.user)
         self._staged.add(reference, second)
+        if tenant.user not in self._users:
+            if await self._is_nobodys(reference):
+                await self._end(reference)
+                raise Rejected(self._stranger(tenant, target))
+            self._users.add(tenant.user)
         return str(reference)
+
+    async def _is_nobodys(self, reference: Reference) -> bool:
+        """Without AccountingStorageEnforce 22.05 and 24.11 take a job of a user whom slurmctld doesn't know, and never start it.
+
+        Raises OutcomeUnknown.
+        """
+        try:
+            answer = await self._rest.read(f"job/{reference.job}")
+            with readable():
+                return any(plain(job["user_id"]) == NOBODY for job in answer.content["jobs"])
+        except Unavailable as error:
+            raise OutcomeUnknown(f"it was staged, and whose it is can't be read: {error}") from error
+
+    def _stranger(self, tenant: Tenant, target: Target) -> str:
+        """Whom Slurm doesn't know, which fields say so, and what the centre has to do."""
+        named = {
+            "the offering's target": target.account,
+            "the tenant's mapping": tenant.account,
+            "the site's settings": self._settings.account,
+        }
+        accounts = (f"the account {account} (`account` of {where})" for where, account in named.items() if account)
+        return (
+            f"Slurm doesn't know the Unix user {tenant.user} (`user` of the tenant's mapping) with {next(accounts, 'an account')}: the "
+            "centre has to make the user on slurmctld's machine and the nodes, and associate it by sacctmgr, or to correct the mapping"
+        )
 
     async def _check(self, submission: Submission, target: Target, tenant: Tenant) -> None:
         """What Slurm would take now and never start. Raises Rejected, Unavailable."""
         folder = Path(self._settings.folder, tenant.user)
         if not await asyncio.to_thread(folder.is_dir):
-            raise Rejected(f"the tenant's working folder {folder} isn't there: the centre has to make it")
+            raise Rejected(
+                f"the tenant's working folder {folder} isn't there: the centre has to make it, or to correct `user` of the tenant's mapping"
+            )
         if clock.monotonic() - self._parts_at >= PARTS_SECONDS:
             await self._read_parts()
         grant = submission.grant

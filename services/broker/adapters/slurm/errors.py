@@ -10,8 +10,14 @@ ACCESS_DENIED: Final = 2002
 INVALID_JOB_ID: Final = 2017
 ALREADY_DONE: Final = 2021
 JOB_FINISHED: Final = 2084
+INVALID_ACCOUNT: Final = 2045
+AUTH_NOBODY: Final = 6010
 
 GONE: Final = frozenset({INVALID_JOB_ID})
+STRANGER: Final = frozenset({INVALID_ACCOUNT, AUTH_NOBODY})
+"""There is no such user (26.05 calls it nobody), or none with this account. Without AccountingStorageEnforce older ones take the job."""
+NOBODY: Final = 99
+"""The uid that slurmctld gives who it doesn't know (SLURM_AUTH_NOBODY)."""
 OVER: Final = frozenset({ALREADY_DONE, JOB_FINISHED})
 
 NOT_TAKEN: Final = frozenset({
@@ -56,6 +62,8 @@ class Answer:
         )
         if self.says(LOST):
             return OutcomeUnknown(words)
+        if self.says(STRANGER):
+            return Rejected(words)
         if self.says(NOT_TAKEN) or any(6000 <= fault.number < 7000 for fault in self.faults):
             return Unavailable(words)
         return Rejected(words) if self.faults else OutcomeUnknown(words)
