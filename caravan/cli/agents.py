@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+import uvloop
 
 from caravan.cli.asking import Connection, misused
 from caravan.client import BrokerClient
@@ -88,7 +89,8 @@ def agent(
 
     gc.freeze()  # what was made so far stays: the collector need not go through it again and again
     try:
-        asyncio.run(act())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(act())
     except LookupError as error:
         misused(str(error))
     except (NotFound, Unauthenticated) as refused:
