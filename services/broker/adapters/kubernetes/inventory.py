@@ -161,13 +161,13 @@ def why_not(grant: Grant, device: str | None, selector: Mapping[str, str], nodes
     """
     cpus, memory_mib = grant.cpus // grant.nodes, grant.memory_mib // grant.nodes
     accelerators = grant.accelerators // grant.nodes
-    places = sum(
-        min(one.cpus // cpus, one.memory_mib // memory_mib, *((one.accelerators // accelerators,) if device else ()))
-        for one in nodes
-        if (device is None or one.device == device) and selector.items() <= dict(one.labels).items()
-    )
-    if places >= grant.nodes:
-        return None
+    places = 0
+    for one in nodes:
+        if (device is None or one.device == device) and selector.items() <= dict(one.labels).items():
+            parts = (one.accelerators // accelerators,) if device else ()
+            places += min(one.cpus // cpus, one.memory_mib // memory_mib, *parts)
+        if places >= grant.nodes:
+            return None
     shape = f"{cpus} CPUs, {memory_mib} MiB and {accelerators} accelerators"
     if grant.nodes == 1:
         return f"a node with {shape} can't be had"

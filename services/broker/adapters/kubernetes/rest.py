@@ -45,6 +45,8 @@ class Rest:
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
+        self._root = str(http.base_url).rstrip("/") + "/"
+        """httpx takes a whole URL and no parameters in half the time that it takes to put the same together."""
         self._second, self._told_at = 0, float("-inf")
 
     async def close(self) -> None:
@@ -120,7 +122,8 @@ class Rest:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {} if kind is None else {"Content-Type": kind}
         try:
-            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+            url = f"{self._root}{path}"
+            response = await self._http.request(method, url, params=params or None, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unavailable(f"the API server can't be reached: {type(error).__name__}") from error
         except ConfigError as error:
