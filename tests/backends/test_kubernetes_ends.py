@@ -13,7 +13,9 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Capacity
 from caravan.contracts.spec import Container, Resources
 from caravan.kernel import ids
+from services.broker.adapters.kubernetes import acts
 from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.kubernetes.rest import MERGE
 from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.configuration import GPU, H100
@@ -342,6 +344,20 @@ async def test_what_was_forgotten_is_left_to_kubernetes_to_remove(site: Site, ku
         return [item["metadata"]["name"] for items in found for item in items if ours.name in item["metadata"]["name"]]
 
     await eventually(lambda: left() == [], "nothing of it is left", 60)
+
+
+async def test_who_wrote_what_of_a_released_job_is_not_kept_and_releasing_it_once_more_writes_nothing(
+    site: Site, kubernetes: Cluster
+) -> None:
+    reference = await start(site, asked(site, "#!/bin/sh\ntrue\n"))
+    await alone(site, reference)
+    ours = Reference.parse(reference)
+    assert ours is not None
+    path = f"/apis/batch/v1/namespaces/{ours.namespace}/jobs/{ours.name}"
+    before = kubernetes.ask("GET", path)["metadata"]
+    after = kubernetes.ask("PATCH", path, acts.release(ours, ""), MERGE)["metadata"]
+    assert "managedFields" not in before
+    assert after["resourceVersion"] == before["resourceVersion"]
 
 
 async def test_a_task_that_ends_by_itself_when_it_is_told_to_was_cancelled_all_the_same(site: Site) -> None:

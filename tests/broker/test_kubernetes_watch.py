@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.spec import Container
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import adapter, watch
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
@@ -239,6 +240,26 @@ async def test_what_the_watches_have_told_whole_is_forgotten_by_a_patch_of_each(
         server.asked.clear()
         await backend.forget(REFERENCE)
         assert server.asked == [f"PATCH jobs {OURS.name}", f"PATCH pods {pod()['metadata']['name']}"]
+
+
+ONCE_A_MINUTE = ["GET nodes", "GET limitranges", "GET resourcequotas", "POST jobs"]
+"""Before a job is staged: the last one is a dry run."""
+
+
+@pytest.mark.parametrize("container", [None, Container(image="docker://busybox", command=("true",))])
+async def test_a_job_is_four_requests_from_staging_to_forgetting_and_one_for_its_script(
+    server: ApiServer, container: Container | None
+) -> None:
+    async with opened(server, images=["docker://busybox"]) as backend:
+        await backend.observe([])
+        server.asked.clear()
+        await backend.release(await backend.stage(submission(container=container)))
+        finish(server)
+        await until(lambda: has_ended(backend))
+        await backend.forget(REFERENCE)
+    script = [] if container else ["POST configmaps"]
+    asked = [" ".join(one.split()[:2]) for one in server.asked]
+    assert asked == [*ONCE_A_MINUTE, "POST jobs", *script, "PATCH jobs", "PATCH jobs", "PATCH pods"]
 
 
 @pytest.mark.parametrize("told", ["more than its Job counts", "less than its Job counts", "nothing since a cut"])

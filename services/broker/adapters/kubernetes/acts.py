@@ -3,18 +3,22 @@
 Each names the uid of what it means: who bears its name by then isn't touched.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from services.broker.adapters.kubernetes.reference import ENDED, KEPT, OWN_INDEX, QUEUE, RELEASED, SITE, Reference
+
+UNTRACKED: Final[list[dict[str, Any]]] = [{}]
+"""As `managedFields`: the API server no longer keeps who wrote which field, which is half of a Job and a third of the work of changing it.
+Whoever uses server-side apply on it has it begin again (kubernetes.io, Server-Side Apply, "Clearing managedFields")."""
 
 
 def release(reference: Reference, queue: str) -> dict[str, Any]:
     """A merge patch of the Job. It changes nothing of what was released before. `queue`: of Kueue, which from now on decides when the Job
     starts; empty without."""
-    labels = {RELEASED: "true"}
+    meta: dict[str, Any] = {"uid": reference.uid, "labels": {RELEASED: "true"}, "managedFields": UNTRACKED}
     if queue:
-        return {"metadata": {"uid": reference.uid, "labels": labels | {QUEUE: queue}}}
-    return {"metadata": {"uid": reference.uid, "labels": labels}, "spec": {"suspend": False}}
+        return {"metadata": meta | {"labels": {RELEASED: "true", QUEUE: queue}}}
+    return {"metadata": meta, "spec": {"suspend": False}}
 
 
 def delete(reference: Reference, version: int | None = None) -> dict[str, Any]:
