@@ -12,7 +12,7 @@ from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
 from caravan.contracts.offerings import Component, OfferingPrice, Tariff
-from caravan.contracts.quotes import Candidate, Quote
+from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
 
 STYLE: Final = {
@@ -135,12 +135,19 @@ def candidates(found: Sequence[Candidate]) -> Table:
 
 
 def quote(found: Quote) -> RenderableType:
-    refused = [(one.offering_name, "\n".join(reason.detail for reason in one.reasons)) for one in found.refused]
-    parts: list[RenderableType] = []
-    parts.append(candidates(found.candidates) if found.candidates else "No offering can run this job.")
-    if refused:
-        parts.append(table(("refused", "why"), refused))
-    return Group(*parts)
+    ranked = candidates(found.candidates) if found.candidates else "No offering can run this job."
+    return Group(ranked, *refusals(found.refused))
+
+
+def refusals(found: Sequence[Refusal]) -> list[Table]:
+    """One table, or none."""
+    rows = [(one.offering_name, "\n".join(reason.detail for reason in one.reasons)) for one in found]
+    return [table(("refused", "why"), rows)] if rows else []
+
+
+def placement(found: Placement) -> RenderableType:
+    chosen = pairs([("placed", Text(found.why))])
+    return Group(chosen, candidates(found.candidates), *refusals(found.refused))
 
 
 def jobs(found: Iterable[Job]) -> Table:
@@ -184,6 +191,8 @@ def job_detail(
     found: JobDetail, tasks: Sequence[ArrayTask], attempts: Sequence[Attempt], events: Sequence[JobEvent]
 ) -> RenderableType:
     parts: list[RenderableType] = [job(found)]
+    if found.placement is not None:
+        parts.append(placement(found.placement))
     if tasks:
         rows = [
             (

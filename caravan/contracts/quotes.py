@@ -79,11 +79,16 @@ class Quote(Model):
 
 
 class Placement(Model):
-    """The decision behind an attempt; `chosen` is null when nothing had room."""
+    """The decision behind an attempt; `chosen` is null when nothing had room. `refused` says why not elsewhere."""
 
     id: PlacementId
     job: JobId
     candidates: tuple[Candidate, ...]
     refused: tuple[Refusal, ...]
     chosen: OfferingId | None
+    why: Prose = Field(
+        default="",
+        description="Why it was chosen, against what; or that the job waits. In Chinese and English, for people.",
+        examples=["智算: 只有它能运行，最多 12.00 it alone can run it, for at most 12.00"],
+    )
     created_at: Instant

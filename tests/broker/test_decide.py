@@ -1,5 +1,6 @@
 """The placement decision, without a database: filters, reasons, ranking."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caravan.contracts.base import PROSE_CHARACTERS
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.offerings import (
     Accelerator,
@@ -36,6 +38,7 @@ from services.broker.placement.copies import CatalogView, Sold
 from services.broker.placement.decide import Decision, decide, to_hold
 from services.broker.placement.question import AdapterHere, Question, Room, SiteNow
 from services.broker.placement.refusals import PASSING, lasting
+from services.broker.placement.why import why
 
 NOW = datetime(2026, 3, 10, 8, tzinfo=UTC)
 ORGANIZATION, PROJECT = ids.new("org"), ids.new("prj")
@@ -402,3 +405,63 @@ def test_a_grant_says_what_an_attempt_occupies(world: World) -> None:
     [option] = world.decide(spec(resources={"nodes": 2, "cpus_per_task": 3}), tasks=1).options
     assert option.grant == Grant(nodes=2, cpus=6, memory_mib=2048, max_seconds=100)
     assert option.candidate.capacity == Capacity(cpus=6, memory_mib=2048)
+
+
+def test_why_it_was_placed_there_is_said_against_what_else_there_was(world: World) -> None:
+    dear, cheap = world.add(price="40.00", name="天河"), world.add(name="General")
+    [first, second] = world.decide(spec()).options
+    assert (first.sold, second.sold) == (cheap, dear)
+    decision = world.decide(spec())
+    assert why(decision, first) == (
+        "General: 能运行它的 2 个产品中最便宜，最多 1.00，其次 1.13 "
+        "the cheapest of 2 that can run it, at most 1.00, the next 1.13"
+    )
+    assert why(decision, second).startswith("天河: 能运行它的 2 个产品中排第 2，")
+    assert why(decision, second).endswith(
+        " number 2 of 2 that can run it, at most 1.13; those before it, General (1.00) first, take no job now"
+    )
+    assert why(decision, None).endswith(" none of the 2 that can run it takes a job now: it waits for any of them")
+    world.add(name="General, again")
+    assert why(world.decide(spec()), first).endswith(", at most 1.00, as General, again, which is newer")
+    only = world.decide(spec(where={"offerings": [dear.offering.id]}))
+    assert why(only, only.options[0]) == (
+        "天河: 只有它能运行，最多 1.13；另有 2 个不能运行它 it alone can run it, for at most 1.13; 2 more can't run it"
+    )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["36.00", "40.00"]), st.text("价x", min_size=1, max_size=200)), max_size=5),
+    st.integers(0, 5),
+    st.sampled_from([0, 1, 3]),
+)
+def test_why_names_the_chosen_and_its_worst_case_in_both_languages(
+    offered: list[tuple[str, str]], place: int, paused: int
+) -> None:
+    world = World()
+    for price, name in offered:
+        world.add(price=price, name=name)
+    for _ in range(paused):
+        world.add(state=OfferingState.PAUSED)
+    decision = world.decide(spec())
+    chosen = decision.options[place] if place < len(decision.options) else None
+    said = why(decision, chosen)
+    assert len(said) < PROSE_CHARACTERS
+    if chosen is not None:
+        one = chosen.candidate
+        assert said.startswith(f"{one.offering_name}: ")
+        assert said.count(f"最多 {one.worst_case}") == said.count(f"at most {one.worst_case}") == 1
+    assert ("不能运行它" in said) == ("can't run it" in said) == bool(paused)
+
+
+def test_reasons_are_given_in_both_languages(world: World) -> None:
+    world.add(state=OfferingState.PAUSED)
+    elsewhere = {"tiers": [Tier.AI], "offerings": [ids.new("off")], "providers": [ids.new("prv")], "regions": ["北京"]}
+    refused = world.reasons(
+        spec(
+            where=elsewhere, max_cost=Money(1), options={"qos": "x"}, script=None, container={"image": "docker://a"},
+            resources={"nodes": 3, "accelerators_per_node": 1, "accelerator": "acc_other", "walltime_seconds": 3601},
+        )
+    )  # fmt: skip
+    assert len(refused) > 8
+    for reason in refused.values():
+        assert re.fullmatch("[一-鿿].* [A-Z][ -~]+", reason.detail), reason.detail

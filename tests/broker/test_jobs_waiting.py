@@ -110,7 +110,8 @@ async def test_a_paused_offering_is_waited_for(market: Market) -> None:
         return await reason_of(customer, waiting.id) == PendingReason.RETRYING
 
     await until(retrying)
-    assert (await customer.job(waiting.id)).detail.endswith("at present: 1 cores: The centre has paused its sale")
+    detail = (await customer.job(waiting.id)).detail
+    assert detail.endswith("at present: 1 cores: 算力中心已暂停出售 The centre has paused its sale")
     await hand.play(running)  # what was placed is still dispatched, and ends
     await market.seller.activate_offering(offering.id)
     await market.platform.runtime.db.write(_wake, waiting.id)

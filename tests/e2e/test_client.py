@@ -97,6 +97,7 @@ def test_a_job_is_submitted_waited_for_read_and_explained(caravan: Caravan) -> N
     assert caravan.json("jobs", "show", id) == caravan.api(f"/broker/v1/jobs/{id}")
     shown = caravan("jobs", "show", id).stdout
     assert "succeeded" in shown and "job.settled" in shown and "team=wing" in shown
+    assert "General: 能运行它的 2 个产品中最便宜，" in shown
     assert id in caravan("jobs", "list", "--name", "greeting").stdout
     assert caravan.json("jobs", "list", "--limit", "1") == caravan.api("/broker/v1/jobs?limit=1")
     _until_settled(caravan, id)

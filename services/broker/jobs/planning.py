@@ -27,6 +27,7 @@ from services.broker.placement.models import StoredPlacement
 from services.broker.placement.question import Question
 from services.broker.placement.refusals import lasting
 from services.broker.placement.service import Placer
+from services.broker.placement.why import why
 
 _KEEP: Final = Prepared(insert(table_of(StoredPlacement)))
 _PLAN: Final = Prepared(insert(table_of(AttemptRow)))
@@ -117,6 +118,7 @@ class Planner:
             candidates=tuple(option.candidate for option in decision.options),
             refused=decision.refused,
             chosen=chosen.candidate.offering if chosen else None,
+            why=why(decision, chosen),
             created_at=now,
         )
         _KEEP.run(tx, id=placement.id, job=row.id, data=placement.model_dump_json())

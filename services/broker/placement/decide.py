@@ -116,7 +116,11 @@ def _look(
     tenant = view.tenant(sold.site.id, question.organization, spec.project)
     if tenant is None:
         reasons.append(
-            refusals.reason("no_tenant", "The centre has not set your organization up at this site; ask it for access")
+            refusals.reason(
+                "no_tenant",
+                "算力中心尚未在此站点为贵单位开通，请向其申请",
+                "The centre has not set your organization up at this site; ask it for access",
+            )
         )
     reasons += refusals.inoperable(sold, adapter, site)
     if adapter is not None:
@@ -126,7 +130,11 @@ def _look(
     priced = sold.prices is not None and refusals.priced_through(sold.prices, question)
     if not priced:
         reasons.append(
-            refusals.reason("no_price", "Its price list does not cover the time from now to the job's walltime")
+            refusals.reason(
+                "no_price",
+                "价目表未覆盖从现在到作业时长结束的时间",
+                "Its price list does not cover the time from now to the job's walltime",
+            )
         )
     grant = _granted(spec, sold, adapter) if adapter is not None and not not_chosen else None
     if isinstance(grant, Reason):
@@ -138,6 +146,7 @@ def _look(
         reasons.append(
             refusals.reason(
                 "capacity",
+                "同时运行的任务超出产品的容量，请减小 array.max_parallel 或资源",
                 "The tasks that would run at once need more than the offering has; lower array.max_parallel or the resources",
                 field="/array/max_parallel" if spec.array else "/resources",
                 asked=_words(need),
@@ -151,6 +160,7 @@ def _look(
         reasons.append(
             refusals.reason(
                 "max_cost",
+                "最坏情形超出 max_cost，请提高 max_cost 或缩短时长",
                 "Its worst case is dearer than max_cost; raise max_cost or shorten the walltime",
                 field="/max_cost",
                 asked=str(spec.max_cost),
@@ -161,6 +171,7 @@ def _look(
         reasons.append(
             refusals.reason(
                 "too_dear",
+                f"最坏情形为 {worst.amount}，一份作业最多冻结 {DEAREST}",
                 f"Its worst case is {worst.amount}, and no more than {DEAREST} can be held for a job",
                 field="/resources/walltime_seconds",
             )
@@ -191,7 +202,9 @@ def _granted(spec: JobSpec, sold: Sold, adapter: AdapterHere) -> Grant | Reason:
     try:
         return adapter.grant(asked, sold.offering.target_with(spec.options), sold.site.settings)
     except Rejected as error:
-        return refusals.reason("backend", f"Its backend would not take the job: {error}", field="/resources")
+        return refusals.reason(
+            "backend", "其后端不会接受此作业", f"Its backend would not take the job: {error}", field="/resources"
+        )
 
 
 def occupied_by(grant: Grant, at_once: int) -> Capacity:
