@@ -12,7 +12,7 @@ RUN := .venv-run/bin/python
 BACKENDS := $(or $(TMPDIR),/tmp)/caravan-backends-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test prove bench bench-kubernetes demo demo-slurm demo-kubernetes serve openapi backends clean runtime
+.PHONY: help setup check test prove bench bench-kubernetes demo demo-slurm demo-kubernetes demo-everywhere serve openapi backends clean runtime
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ demo-slurm: runtime ## the same story on a real Slurm, installed into the cache 
 
 demo-kubernetes: runtime ## the same story on a real Kubernetes, built into the cache from its Go modules, as root
 	@$(RUN) -m bench.demo --kubernetes $(ARGS)
+
+demo-everywhere: runtime ## the story on this machine, then a job on a real Slurm and a real Kubernetes, in one statement; as root
+	@$(RUN) -m bench.demo --everywhere $(ARGS)
 
 serve: runtime ## the platform on http://127.0.0.1:8000, its files in ./data
 	CARAVAN_MODE=development CARAVAN_DATA_DIR=data .venv-run/bin/caravan serve

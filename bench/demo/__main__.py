@@ -6,15 +6,15 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from rich.panel import Panel
 
-from bench.demo import centre, enterprise, finance
-from bench.demo.stages import Kubernetes, Local, Slurm, Stage
+from bench.demo import centre, enterprise, everywhere, finance
+from bench.demo.stages import Kubernetes, Local, Slurm, Stage, clusters
 from bench.demo.telling import Teller, TookTooLong, WentWrong
 from bench.demo.world import World
 from bench.ending import like_ctrl_c
@@ -38,6 +38,11 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--kubernetes", action="store_true", help="on a Kubernetes cluster, started for it")
     where.add_argument(
+        "--everywhere",
+        action="store_true",
+        help="on this machine, and then a job on each of a Slurm and a Kubernetes cluster too",
+    )
+    where.add_argument(
         "--slurm",
         choices=[release.name for release in slurm.RELEASES],
         help="on a Slurm cluster of this release, started for it; else on this machine itself",
@@ -50,8 +55,8 @@ def main() -> int:
     teller = Teller()
     platform = Platform(folder / "platform", split=asked.split)
     try:
-        with _stage(asked, folder) as stage:
-            asyncio.run(_play(teller, platform, stage, folder, keep=asked.keep))
+        with _stages(asked, folder) as (stage, *more):
+            asyncio.run(_play(teller, platform, stage, folder, more, keep=asked.keep))
             if asked.keep:
                 _until_interrupted()
         return 0
@@ -68,16 +73,18 @@ def main() -> int:
 
 
 @contextmanager
-def _stage(asked: argparse.Namespace, folder: Path) -> Iterator[Stage]:
-    """Raises LeftOut."""
+def _stages(asked: argparse.Namespace, folder: Path) -> Iterator[Sequence[Stage]]:
+    """The story's own first. Raises LeftOut."""
     with ExitStack() as ends:
         if asked.kubernetes:
-            yield Kubernetes(ends.enter_context(kubernetes.running()), ends)
+            yield (Kubernetes(ends.enter_context(kubernetes.running()), ends),)
         elif asked.slurm is not None:
             (release,) = [release for release in slurm.RELEASES if release.name == asked.slurm]
-            yield Slurm(ends.enter_context(running_slurm(release)), ends)
+            yield (Slurm(ends.enter_context(running_slurm(release)), ends),)
+        elif asked.everywhere:
+            yield Local(folder / "site"), *clusters(ends)
         else:
-            yield Local(folder / "site")
+            yield (Local(folder / "site"),)
 
 
 def _until_interrupted() -> None:
@@ -87,9 +94,11 @@ def _until_interrupted() -> None:
         return
 
 
-async def _play(teller: Teller, platform: Platform, stage: Stage, folder: Path, *, keep: bool) -> None:
+async def _play(
+    teller: Teller, platform: Platform, stage: Stage, folder: Path, more: Sequence[Stage], *, keep: bool
+) -> None:
     async with AsyncExitStack() as stack:
-        await _chapters(World(teller, platform, stage, folder, stack), keep=keep)
+        await _chapters(World(teller, platform, stage, folder, stack, more), keep=keep)
 
 
 async def _chapters(world: World, *, keep: bool) -> None:
@@ -104,16 +113,16 @@ async def _chapters(world: World, *, keep: bool) -> None:
             border_style="cyan",
         )
     )
-    seconds = await world.start()
+    seconds = await world.begin()
     teller.say(f"平台就绪 the platform is ready: {platform.url('broker')} ({seconds:.1f} s)")
-    world.operator = await world.person("operator", "platform:admin")
-    world.finance = await world.person("finance", "platform:finance")
     await centre.joins(world)
     await enterprise.opens_a_project(world)
     await enterprise.asks_for_a_quote(world)
     await enterprise.asks_too_much(world)
     await enterprise.computes_through_a_crash(world)
     await enterprise.sees_the_others_end(world)
+    if world.more_stages:
+        await everywhere.computes_in_each_hall(world)
     await finance.explains_a_charge(world)
     await finance.follows_the_money(world)
     await finance.bills_what_was_used(world)

@@ -4,24 +4,28 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from bench.demo.stages import Stage
 from bench.demo.telling import WentWrong, clock, cores, yes
-from bench.demo.world import World
+from bench.demo.world import Hall, World
 from caravan.contracts.offerings import (
     Capacity,
     Component,
     InventoryItem,
     Limits,
+    Offering,
     OfferingDraft,
+    PriceList,
     PriceListDraft,
     Site,
     SiteDraft,
     Tariff,
     Tier,
 )
-from caravan.contracts.parties import ProviderDraft, ProviderKind, credit_code_check
+from caravan.contracts.parties import ProviderDraft, ProviderKind, TenantDraft, credit_code_check
 from caravan.kernel import clock as time
 
 PRICE, DEARER = Decimal("36.00"), Decimal("72.00")
+NUMERALS: Final = "一二三"
 NOTICE_SECONDS: Final = 10
 """How long before it a price change is announced: the big job starts before it and ends after it."""
 
@@ -50,28 +54,12 @@ async def joins(world: World) -> None:
         f"[bold]{draft.name}[/] applies ({applied.state.value}); the platform's operator says yes: "
         f"[green]{world.provider.state.value}[/]."
     )
-    hall = SiteDraft(
-        provider=world.provider.id,
-        name="一号机房 Hall 1",
-        region="西安 Xi'an",
-        adapter=world.stage.adapter,
-        agent=world.stage.agent,
-        settings=dict(world.stage.settings),
-    )
-    world.site = await teller.known(lambda: world.centre.catalog.create_site(hall), "站点 site")
-    world.stage.run_agent(world.site.id, world.platform)
-    site, inventory = await _reported(world)
-    health = site.health.state if site.health else "?"
-    parts = [f"{i.name} with {i.cpus_per_node} cores and {i.memory_mib_per_node:,} MiB" for i in inventory]
-    teller.say(
-        f"It registers the site [bold]{site.name}[/], adapter [bold]{site.adapter}[/]. "
-        f"The site's agent reports: [green]{health}[/], {'; '.join(parts)}."
-    )
-    drafted = world.stage.sold(await world.centre.catalog.draft_offerings(site.id))
+    hall = await opens_a_hall(world, world.stage)
+    world.site, drafted = hall.site, hall.offering
     teller.say(f"From that inventory the catalog drafts [bold]{drafted.name}[/]; the centre adds a small one by hand.")
     small = await world.centre.catalog.create_offering(
         OfferingDraft(
-            site=site.id,
+            site=world.site.id,
             name="单核小作业 Single-core jobs",
             tier=Tier.CLOUD,
             target=dict(world.stage.target),
@@ -79,10 +67,8 @@ async def joins(world: World) -> None:
             capacity=Capacity(cpus=1, memory_mib=512),
         )
     )
-    since = time.floor_hour(time.now())
-    for offering, price in ((drafted, PRICE), (small, DEARER)):
-        tariff = Tariff(name="standard", starts_at=since, prices={Component.CPU_CORE_HOUR: price})
-        await world.centre.catalog.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
+    await prices(world, drafted, PRICE)
+    await prices(world, small, DEARER)
     world.offering = await world.centre.catalog.activate_offering(drafted.id)
     world.small = await world.centre.catalog.activate_offering(small.id)
     teller.table(
@@ -108,11 +94,50 @@ async def joins(world: World) -> None:
     )
 
 
-async def _reported(world: World) -> tuple[Site, tuple[InventoryItem, ...]]:
+async def opens_a_hall(world: World, stage: Stage) -> Hall:
+    """Register a site; draft offerings from what its agent reports, one of which the story is about."""
+    number = len(world.halls) + 1
+    draft = SiteDraft(
+        provider=world.provider.id,
+        name=f"{NUMERALS[number - 1]}号机房 Hall {number}",
+        region="西安 Xi'an",
+        adapter=stage.adapter,
+        agent=stage.agent,
+        settings=dict(stage.settings),
+    )
+    created = await world.teller.known(lambda: world.centre.catalog.create_site(draft), "站点 site")
+    stage.run_agent(created.id, world.platform)
+    site, inventory = await _reported(world, created.id)
+    health = site.health.state if site.health else "?"
+    parts = [f"{i.name} with {i.cpus_per_node} cores and {i.memory_mib_per_node:,} MiB" for i in inventory]
+    world.teller.say(
+        f"It registers the site [bold]{site.name}[/], adapter [bold]{site.adapter}[/]. "
+        f"The site's agent reports: [green]{health}[/], {'; '.join(parts)}."
+    )
+    hall = Hall(stage, site, stage.sold(await world.centre.catalog.draft_offerings(site.id)))
+    world.halls.append(hall)
+    return hall
+
+
+async def prices(world: World, offering: Offering, core_hour: Decimal) -> PriceList:
+    """Publish a price list of cores alone, in force since the hour began."""
+    since = time.floor_hour(time.now())
+    tariff = Tariff(name="standard", starts_at=since, prices={Component.CPU_CORE_HOUR: core_hour})
+    return await world.centre.catalog.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
+
+
+async def lets_in(world: World, hall: Hall) -> None:
+    """The enterprise may use this hall from now on."""
+    settings = dict(hall.stage.tenant)
+    draft = TenantDraft(site=hall.site.id, organization=world.organization.id, settings=settings)
+    await world.centre.catalog.create_tenant(draft)
+
+
+async def _reported(world: World, id: str) -> tuple[Site, tuple[InventoryItem, ...]]:
     """The site once its agent has said what there is."""
 
     async def look() -> tuple[Site, tuple[InventoryItem, ...]] | None:
-        site = await world.centre.catalog.get_site(world.site.id)
+        site = await world.centre.catalog.get_site(id)
         if site.health and site.health.state == "refused":
             raise WentWrong(f"the site is refused: {site.health.detail}")
         return (site, site.inventory) if site.health and site.inventory else None

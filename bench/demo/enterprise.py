@@ -9,7 +9,7 @@ from bench.demo.world import World
 from caravan.client import ServiceUnavailable
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.jobs import ArrayTask, JobState, LogChunk
-from caravan.contracts.parties import OrganizationDraft, ProjectDraft, TenantDraft
+from caravan.contracts.parties import OrganizationDraft, ProjectDraft
 from caravan.contracts.problems import BudgetExceeded, LogUnavailable, NoLogYet, UnknownReference
 from caravan.contracts.quotes import Quote
 from caravan.contracts.spec import Array, JobSpec, Resources
@@ -38,9 +38,7 @@ async def opens_a_project(world: World) -> None:
     world.project = await world.enterprise.catalog.create_project(
         ProjectDraft(organization=organization, name="机翼优化 Wing optimisation")
     )
-    await world.centre.catalog.create_tenant(
-        TenantDraft(site=world.site.id, organization=organization, settings=dict(world.stage.tenant))
-    )
+    await centre.lets_in(world, world.halls[0])
     budget = BudgetDraft(
         organization=organization,
         project=world.project.id,

@@ -31,7 +31,7 @@ async def explains_a_charge(world: World) -> None:
     """Seconds x cores x price = amount, split where the price changed while the job ran."""
     teller = world.teller
     teller.chapter("逐秒解释一笔费用", "One charge explained: seconds x price = amount, split where the price changed")
-    await _settled(world, MONTE_CARLO)
+    await settled(world, MONTE_CARLO)
     found = await world.enterprise.accounting.explain_job(world.jobs[MONTE_CARLO])
     priced = [explained for explained in found.lines if explained.line.unit_price]
     if len(priced) != 2:
@@ -72,7 +72,7 @@ async def follows_the_money(world: World) -> None:
     """A hold's life: what was set aside, what was captured, what was freed."""
     teller = world.teller
     teller.chapter("冻结、扣款、结清", f"Hold, capture, settle: the money of {MONTE_CARLO} on a time line")
-    hold = await _settled(world, MONTE_CARLO)
+    hold = await settled(world, MONTE_CARLO)
     scale = max(hold.amount.fen, 1)
     rows = []
     for one in hold.movements:
@@ -105,7 +105,7 @@ async def bills_what_was_used(world: World) -> None:
     teller.chapter("失败与取消按实际用量计费", "The failed and the cancelled job: billed for what they used")
     rows = []
     for name in (FAILING, ENDLESS, ARRAY):
-        hold = await _settled(world, name)
+        hold = await settled(world, name)
         found = await world.enterprise.accounting.explain_job(world.jobs[name])
         job = await world.enterprise.broker.get_job(world.jobs[name])
         rows.append(
@@ -236,12 +236,14 @@ def _sum(statements: Sequence[Statement]) -> Money:
     return sum((statement.gross for statement in statements), ZERO)
 
 
-async def _settled(world: World, name: str) -> Hold:
+async def settled(world: World, name: str) -> Hold:
+    """The job's hold, once all that it used is charged."""
+
     async def look() -> Hold | None:
         hold = await world.enterprise.accounting.get_hold(world.jobs[name])
         return hold if hold.status is HoldStatus.SETTLED else None
 
-    return await world.teller.until(look, f"{name} 结清 settles", world.stage.patience_seconds)
+    return await world.teller.until(look, f"{name} 结清 settles", world.patience_seconds)
 
 
 async def _closed(world: World, period: str) -> Period:
@@ -249,7 +251,7 @@ async def _closed(world: World, period: str) -> Period:
         found = await world.finance.accounting.get_period(period)
         return found if found.state is PeriodState.CLOSED else None
 
-    return await world.teller.until(look, "等待各站点用量到齐 all sites' usage comes in", world.stage.patience_seconds)
+    return await world.teller.until(look, "等待各站点用量到齐 all sites' usage comes in", world.patience_seconds)
 
 
 async def _leave(world: World, statements: Sequence[Statement]) -> None:

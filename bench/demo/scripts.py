@@ -48,3 +48,8 @@ ENDLESS: Final = """#!/bin/sh
 echo "this will take a while"
 sleep 600
 """
+
+
+def short(number: int) -> str:
+    """Two seconds or a few more, by the number; it says when it began and when it ended."""
+    return f"#!/bin/sh\ndate +%s\nsleep {2 + number % 3}\ndate +%s\n"

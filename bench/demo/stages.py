@@ -9,13 +9,18 @@ from bench.agents import Agents
 from bench.platform import Platform
 from caravan.contracts.offerings import AgentPlace, Offering
 from tests.backends.kubernetes import Cluster as KubernetesCluster
+from tests.backends.kubernetes import running
 from tests.backends.kubernetes.image import BUSYBOX
 from tests.backends.kubernetes_site import namespace, secrets, server
+from tests.backends.slurm import RELEASES
 from tests.backends.slurm import Cluster as SlurmCluster
+from tests.backends.slurm.cluster import running as running_slurm
 
 CORES: Final = 8
 """What the local site sells. On a smaller machine it oversells, so that the jobs of the story run beside each other."""
 MEMORY_MIB: Final = 4096
+IMAGES: Final = "docker://caravan.test"
+"""What containers may be made of at the Kubernetes cluster."""
 
 
 class Stage(Protocol):
@@ -94,7 +99,7 @@ class Slurm:
     errors: Literal["stdout", "stderr"] = "stderr"
 
     def __init__(self, cluster: SlurmCluster, ends: ExitStack) -> None:
-        self._cluster, self._ends = cluster, ends
+        self.cluster, self._ends = cluster, ends
         folder = cluster.work / "caravan"
         cluster.run("install", "-d", "-m", "755", str(folder))
         cluster.run("install", "-d", "-m", "700", "-o", "alice", str(folder / "alice"))
@@ -116,14 +121,14 @@ class Slurm:
 
     def agents(self, platform: Platform, environment: Mapping[str, str] | None = None) -> Agents:
         """Those of a site here."""
-        return Agents(platform, "slurm", {"CARAVAN_AGENT_SECRETS": str(self._cluster.etc), **(environment or {})})
+        return Agents(platform, "slurm", {"CARAVAN_AGENT_SECRETS": str(self.cluster.etc), **(environment or {})})
 
     def named(self, identity: str) -> str:
         return f"Slurm job {identity.split(':')[1]}"
 
     def alive(self, identity: str) -> bool:
         job = identity.split(":")[1]
-        return bool(self._cluster.run("squeue", "--noheader", "--states=RUNNING", f"--jobs={job}").strip())
+        return bool(self.cluster.run("squeue", "--noheader", "--states=RUNNING", f"--jobs={job}").strip())
 
 
 class Kubernetes:
@@ -140,11 +145,11 @@ class Kubernetes:
     errors: Literal["stdout", "stderr"] = "stdout"
 
     def __init__(self, cluster: KubernetesCluster, ends: ExitStack) -> None:
-        self._cluster, self._ends = cluster, ends
+        self.cluster, self._ends = cluster, ends
         self._secrets = secrets(cluster)
         self.tenant: Mapping[str, Any] = {"namespace": namespace(cluster, "alice")}
         self.settings: Mapping[str, Any] = {
-            "api": server(cluster), "image": BUSYBOX, "start_seconds": 10, "grace_seconds": 2,
+            "api": server(cluster), "image": BUSYBOX, "images": [IMAGES], "start_seconds": 10, "grace_seconds": 2,
         }  # fmt: skip
 
     def sold(self, drafted: Sequence[Offering]) -> Offering:
@@ -162,5 +167,10 @@ class Kubernetes:
         return f"pod {identity[:8]}"
 
     def alive(self, identity: str) -> bool:
-        pods = self._cluster.ask("GET", f"/api/v1/namespaces/{self.tenant['namespace']}/pods")["items"]
+        pods = self.cluster.ask("GET", f"/api/v1/namespaces/{self.tenant['namespace']}/pods")["items"]
         return any((pod["metadata"]["uid"], pod["status"]["phase"]) == (identity, "Running") for pod in pods)
+
+
+def clusters(ends: ExitStack) -> tuple[Slurm, Kubernetes]:
+    """A Slurm 24.11 and a Kubernetes, started. They end with `ends`. Raises LeftOut."""
+    return Slurm(ends.enter_context(running_slurm(RELEASES[1])), ends), Kubernetes(ends.enter_context(running()), ends)

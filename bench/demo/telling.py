@@ -31,11 +31,12 @@ class TookTooLong(Exception):
 
 
 class Teller:
-    """Writes the story to stdout."""
+    """Writes the story to stdout, or to nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         terminal = Console(highlight=False)
-        self.out = Console(width=min(max(terminal.width, WIDTH[0]), WIDTH[1]), highlight=False, emoji=False)
+        width = min(max(terminal.width, WIDTH[0]), WIDTH[1])
+        self.out = Console(width=width, highlight=False, emoji=False, quiet=quiet)
         self.began = time.monotonic()
         self._chapter = 0
 

@@ -1,6 +1,7 @@
 """Who and what the story is about, filled in chapter by chapter."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,15 @@ from caravan.contracts.parties import Organization, Project, Provider
 from caravan.kernel import clock
 
 
+@dataclass(frozen=True)
+class Hall:
+    """A site of the centre's that is open, and the offering there that the story is about."""
+
+    stage: Stage
+    site: Site
+    offering: Offering
+
+
 @dataclass
 class World:
     """One play of the story. What is not there yet is not to be asked for."""
@@ -24,6 +34,8 @@ class World:
     stage: Stage
     folder: Path
     stack: AsyncExitStack
+    more_stages: Sequence[Stage] = ()
+    """Where one more job runs on each, once the centre has opened a hall there."""
     operator: Peers = field(init=False)
     finance: Peers = field(init=False)
     centre: Peers = field(init=False)
@@ -34,8 +46,14 @@ class World:
     small: Offering = field(init=False)
     organization: Organization = field(init=False)
     project: Project = field(init=False)
+    halls: list[Hall] = field(default_factory=list)
     jobs: dict[str, str] = field(default_factory=dict)
     """Name -> id."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """Within it, all usage of any hall has been stated after a job's end."""
+        return max(hall.stage.patience_seconds for hall in self.halls)
 
     async def person(self, subject: str, *permissions: str) -> Peers:
         """The three APIs as this person sees them, with a token such as `caravan token` prints."""
@@ -46,6 +64,13 @@ class World:
             broker=await stack.enter_async_context(BrokerClient(platform.url("broker"), token)),
             accounting=await stack.enter_async_context(AccountingClient(platform.url("accounting"), token)),
         )
+
+    async def begin(self) -> float:
+        """Start the platform for its operator and its finance; returns the seconds until it was ready."""
+        seconds = await self.start()
+        self.operator = await self.person("operator", "platform:admin")
+        self.finance = await self.person("finance", "platform:finance")
+        return seconds
 
     async def start(self) -> float:
         """Start the platform, or start it again; returns the seconds until it was ready."""
