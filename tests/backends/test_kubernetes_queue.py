@@ -119,7 +119,7 @@ async def test_what_waits_for_quota_says_so_in_kueues_words_and_can_be_cancelled
     first = await queued.start()
     await queued.site.running(first)
     second = await queued.start()
-    seen = await queued.says(second, "在站点队列中等待配额 waiting in the site's queue for quota (", "1 more needed")
+    seen = await queued.says(second, "在站点队列中等待配额", "waiting in the site's queue for quota", "1 more needed")
     assert seen.released and seen.queued and not seen.runs
     assert f"insufficient unused quota for cpu in flavor {queued.name}" in seen.detail
     await queued.site.backend.cancel(second)
@@ -129,11 +129,36 @@ async def test_what_waits_for_quota_says_so_in_kueues_words_and_can_be_cancelled
     assert run.outcome is Outcome.CANCELLED
 
 
+async def test_what_waits_is_told_its_place_by_kueues_order_among_all_that_wait(queued: Queued) -> None:
+    first = await queued.start()
+    await queued.site.running(first)
+    neighbour = f"{queued.name}-b"
+    namespace(queued.cluster, neighbour)
+    make(
+        queued.cluster, f"namespaces/{neighbour}/localqueues", "LocalQueue", queued.name, {"clusterQueue": queued.name}
+    )
+    theirs = queued.submission(LONG, "low").model_copy(update={"tenant_settings": {"namespace": neighbour}})
+    before = await queued.site.backend.stage(theirs)
+    queued.site.staged.append(before)
+    await queued.site.backend.release(before)
+    await queued.says(before, "排在第 1 位 ", "position 1 (")
+    second = await queued.start()
+    await queued.says(second, "在站点队列中等待配额，排在第 2 位 waiting in the site's queue for quota, position 2 (")
+    high = await queued.stage(LONG, "high")
+    await queued.site.backend.cancel(first)
+    await queued.site.running(before)
+    await queued.says(second, "排在第 1 位 ", "position 1 (")
+    await queued.site.backend.release(high)
+    await queued.site.running(high)
+    await queued.says(before, "被其他作业抢占，已重新排队，排在第 1 位 ", "and in the site's queue again, position 1 (")
+    await queued.says(second, "position 2 (")
+
+
 async def test_who_is_preempted_ends_as_that_and_runs_again(queued: Queued) -> None:
     low = await queued.start()
     (before,) = (await queued.site.running(low)).runs
     high = await queued.start("#!/bin/sh\nsleep 5\n", "high")
-    seen = await queued.says(low, "preempted by another job, and in the site's queue again (")
+    seen = await queued.says(low, "preempted by another job, and in the site's queue again")
     assert seen.queued and not seen.ended
     (first,) = seen.runs
     assert (first.identity, first.outcome, first.exit_code) == (before.identity, Outcome.SITE, None)

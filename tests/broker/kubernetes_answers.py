@@ -148,20 +148,26 @@ def workload(
     past: tuple[str, ...] = (),
     active: bool = True,
     name: str = OURS.name,
+    uid: str = "workload-1",
+    namespace: str = OURS.namespace,
+    priority: int | None = None,
+    created: int = CREATED,
 ) -> dict[str, Any]:
-    """Kueue's of OURS. `quota`: whether it has it, and what is said of that; `evicted`: the reason why it is, `past`: why it ever was."""
+    """Kueue's of OURS. `quota`: whether it has it, and what is said of that; `evicted`: the reason why it is (since a minute after it was
+    made), `past`: why it ever was."""
     told = {
         "QuotaReserved": {"status": quota[0], "message": quota[1]} if quota else None,
         "Admitted": {"status": "True" if admitted else "False"},
-        "Evicted": {"status": "True", "reason": evicted, "message": "Preempted to accommodate a workload"} if evicted else None,
+        "Evicted": {"status": "True", "reason": evicted, "message": "Preempted to accommodate a workload",
+                    "lastTransitionTime": at(created + 60)} if evicted else None,
     }  # fmt: skip
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": OURS.uid, "controller": True}
     return {
         "metadata": {
-            "name": f"job-{name}-ae105", "namespace": OURS.namespace, "uid": "workload-1", "resourceVersion": str(version),
-            "ownerReferences": [owner],
+            "name": f"job-{name}-ae105", "namespace": namespace, "uid": uid, "resourceVersion": str(version),
+            "creationTimestamp": at(created), "ownerReferences": [owner],
         },
-        "spec": {"active": active, "queueName": "here"},
+        "spec": {"active": active, "queueName": "here", **({"priority": priority} if priority is not None else {})},
         "status": {
             "conditions": [{"type": name, **one} for name, one in told.items() if one],
             "schedulingStats": {"evictions": [{"reason": reason, "underlyingCause": "", "count": 1} for reason in past]},

@@ -55,6 +55,8 @@ CLOCK_SECONDS: Final = 5.0
 """How long the server's clock is gone on with, from one answer to the next."""
 DISCARD_TRIES: Final = 5
 """The Job controller writes a Job's status a moment after it was staged."""
+PLACES_SECONDS: Final = 10.0
+"""Between tellings of places in Kueue's queues."""
 AT_ONCE: Final = 8
 HOLD_SECONDS: Final = 2.0
 """A cancel waits so long for the output of what runs, which ends with its pods."""
@@ -85,9 +87,11 @@ class KubernetesBackend:
         self._pods = Watch(rest, PODS, ours, self._take_pod, self._keep_pods)
         self._events = Watch(rest, EVENTS, NO_PODS, self._take_event, lambda uids, version: None)
         self._watches = [self._jobs, self._pods, self._events]
+        self._workloads: Watch | None = None
         if settings.queue is not None:
             keep = self._submissions.keep_workloads
-            self._watches.append(Watch(rest, queues.WORKLOADS, {}, self._take_workload, keep))
+            self._workloads = Watch(rest, queues.WORKLOADS, {}, self._take_workload, keep)
+            self._watches.append(self._workloads)
         self._tried: dict[str, float] = {}
         """Namespaces in which a Job stays as it is staged, and when that was seen."""
         self._nodes: tuple[Node, ...] = ()
@@ -114,6 +118,8 @@ class KubernetesBackend:
             for one in self._watches:
                 tasks.create_task(one.run())
             tasks.create_task(self._tend())
+            if self._workloads is not None:
+                tasks.create_task(self._tell_places(self._workloads))
             tasks.create_task(self._outputs.sweep(self._settings.keep_output_seconds))
 
     async def _tend(self) -> None:
@@ -134,6 +140,16 @@ class KubernetesBackend:
                 if at - since[uid] >= self._settings.image_seconds:
                     await self._try_on(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
             await asyncio.sleep(TEND_SECONDS)
+
+    async def _tell_places(self, workloads: Watch) -> None:
+        """The place of what waits in Kueue's queues, wherever one has moved: a job moves by what happens to others, so that of a quick
+        queue each job would be news all the time. A new place is news only now and then, rounded, and what else is told goes with it."""
+        while True:
+            await asyncio.sleep(PLACES_SECONDS)
+            if self._submissions.lines.moved:
+                with suppress(Unavailable):
+                    await workloads.ready()
+                    self._submissions.tell_places(await self._reads.behind())
 
     async def _try_on(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
         """What doesn't come about now does the next time."""
@@ -159,6 +175,7 @@ class KubernetesBackend:
             self._submissions.take_complaint(records.complaint(content))
 
     def _take_workload(self, kind: str, content: Mapping[str, Any]) -> None:
+        self._submissions.lines.take(content, gone=kind == "DELETED")
         workload = queues.workload(content)
         if workload is not None:
             self._submissions.take_workload(workload, gone=kind == "DELETED")

@@ -1,13 +1,14 @@
 """What is known of the site's submissions, and how each stands by that. Decisions only: what asks the API server is `watch.py`."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import nodes, reasons
 from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.lines import Lines, LocalQueue, told
 from services.broker.adapters.kubernetes.queues import TAKEN_BACK, Workload
 from services.broker.adapters.kubernetes.records import Complaint, Job, Pod
 from services.broker.adapters.kubernetes.reference import Reference
@@ -27,6 +28,8 @@ class Known:
     """Why no pods of it are made."""
     workload: Workload | None = None
     """What Kueue said of it last."""
+    place: int | None = None
+    """Its place in Kueue's queue, as it was told last."""
     pods_read: bool = False
     """Since no more of them can come, all were read."""
 
@@ -95,7 +98,7 @@ class Known:
         if self.job is not None and self.job.released and self.job.suspended:
             if not self.job.queue:
                 return reasons.plain("Suspended")
-            return self.workload.waits if self.workload is not None else reasons.plain("Queued")
+            return self.workload.waits(self.place) if self.workload is not None else reasons.plain("Queued")
         waiting = [pod for pod in self.pods.values() if not pod.ended]
         for pod in waiting:
             if pod.unschedulable:
@@ -126,6 +129,7 @@ class Submissions:
         """Of Jobs that were not heard of yet."""
         self._waiting: dict[str, Pod] = {}
         """Those of all pods that wait for their index, or for what they may never get: by uid."""
+        self.lines = Lines()
 
     def get(self, reference: Reference) -> Known | None:
         return self._known.get(reference.uid)
@@ -244,6 +248,8 @@ class Submissions:
         before = known.workload
         if before is None or workload.version > before.version:
             known.workload = workload
+            if not self.lines.waits(workload.uid):
+                known.place = None
             if before is None or replace(before, version=workload.version) != workload:
                 self._change(workload.job)
 
@@ -251,6 +257,17 @@ class Submissions:
         """As `keep_jobs`."""
         there = {job: one for job, one in self._unclaimed.items() if one.uid in uids or one.version > version}
         self._unclaimed = there
+        self.lines.keep(uids)
+
+    def tell_places(self, behind: Mapping[LocalQueue, str]) -> None:
+        """In Kueue's queues, where they have changed. `behind`: as in Lines."""
+        self.lines.moved = False
+        for uid, known in self._known.items():
+            place = self.lines.place(known.workload.uid, behind) if known.workload is not None else None
+            shown = told(place) if place is not None else None
+            if shown != known.place:
+                known.place = shown
+                self._change(self._references[uid])
 
     def take_complaint(self, complaint: Complaint) -> None:
         known = self._known.get(complaint.job)

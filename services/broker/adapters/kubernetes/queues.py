@@ -31,14 +31,20 @@ class Workload:
     uid: str
     job: Reference
     version: int
-    waits: str
-    """Why its Job waits, if it does."""
+    word: str
+    """Why its Job waits, if it does: of `reasons`."""
+    said: str
+    """Kueue's own words for that."""
     evictions: tuple[str, ...]
     """Reasons for which it was taken back so far, each once."""
 
     @property
     def taken_back(self) -> str:
         return "; or ".join(dict.fromkeys(EVICTIONS.get(one, f"{TAKEN_BACK}: {one}") for one in self.evictions))
+
+    def waits(self, place: int | None) -> str:
+        """Why its Job waits, and at which place if it's known."""
+        return reasons.plain(self.word, self.said, place)
 
 
 def workload(content: Mapping[str, Any]) -> Workload | None:
@@ -49,24 +55,26 @@ def workload(content: Mapping[str, Any]) -> Workload | None:
     if reference is None:
         return None
     past = (status.get("schedulingStats") or {}).get("evictions") or ()
+    word, said = _waits(content["spec"], {one["type"]: one for one in status.get("conditions") or ()})
     return Workload(
         uid=meta["uid"],
         job=reference,
         version=int(meta["resourceVersion"]),
-        waits=_waits(content["spec"], {one["type"]: one for one in status.get("conditions") or ()}),
+        word=word,
+        said=said,
         evictions=tuple(sorted({one["reason"] for one in past})),
     )
 
 
-def _waits(spec: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> str:
+def _waits(spec: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     """What Kueue says of an eviction names other jobs, and isn't for who waits."""
     quota, evicted = conditions.get("QuotaReserved", {}), conditions.get("Evicted", {})
     said = quota.get("message") or ""
     if spec.get("active") is False:
-        return reasons.plain("Deactivated")
+        return "Deactivated", ""
     if quota.get("status") == "True":
         admitted = conditions.get("Admitted", {})
-        return reasons.plain("Starting" if admitted.get("status") == "True" else "AdmissionChecks")
+        return "Starting" if admitted.get("status") == "True" else "AdmissionChecks", ""
     if evicted.get("status") == "True":
-        return reasons.plain("Preempted" if evicted.get("reason") == "Preempted" else "Requeued", said)
-    return reasons.plain("Queued", said)
+        return "Preempted" if evicted.get("reason") == "Preempted" else "Requeued", said
+    return "Queued", said

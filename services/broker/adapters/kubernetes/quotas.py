@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from services.broker.adapters.kubernetes.lines import LocalQueue
 from services.broker.adapters.kubernetes.records import amounts
 
 KUEUE: Final = "apis/kueue.x-k8s.io/v1beta2"
@@ -49,6 +50,12 @@ def quotas(
                 free = max(Decimal(0), nominal - reserved.get((name, resource["name"]), Decimal(0)))
                 found.append(Quota(resource["name"], labels[name], most, free))
     return tuple(found)
+
+
+def leads(local_queues: Iterable[Mapping[str, Any]]) -> dict[LocalQueue, str]:
+    """The ClusterQueue that each one leads to. Raises as `records`."""
+    named = ((one["metadata"], one["spec"]["clusterQueue"]) for one in local_queues)
+    return {LocalQueue(meta["namespace"], meta["name"]): to for meta, to in named}
 
 
 def _quota(resource: Mapping[str, Any], *, lends: bool) -> tuple[Decimal, Decimal | None]:

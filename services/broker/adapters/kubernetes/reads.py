@@ -7,6 +7,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import allowances, inventory, quotas
 from services.broker.adapters.kubernetes.failures import FORBIDDEN, GONE
 from services.broker.adapters.kubernetes.inventory import Placed, Used
+from services.broker.adapters.kubernetes.lines import LocalQueue
 from services.broker.adapters.kubernetes.quotas import Quota
 from services.broker.adapters.kubernetes.rest import Rest, readable
 from services.broker.adapters.kubernetes.watch import PAGE
@@ -25,6 +26,7 @@ class Reads:
         self._rest = rest
         self._allowances: dict[str, tuple[float, Items, Items]] = {}
         """Of a namespace its LimitRanges and ResourceQuotas, and when they were read."""
+        self._behind: tuple[float, Mapping[LocalQueue, str]] = (float("-inf"), {})
 
     async def used(self) -> Used:
         """By all pods of the cluster, page by page: of each one little is kept."""
@@ -42,6 +44,16 @@ class Reads:
         local_queues, cluster_queues, flavors = [await self._allowed(f"{quotas.KUEUE}/{kind}") for kind in kinds]
         with readable():
             return quotas.quotas(queue, local_queues, cluster_queues, flavors)
+
+    async def behind(self) -> Mapping[LocalQueue, str]:
+        """The ClusterQueue that each LocalQueue of the cluster leads to."""
+        at, behind = self._behind
+        if clock.monotonic() - at >= BELIEVED_SECONDS:
+            local_queues = await self._allowed(f"{quotas.KUEUE}/localqueues")
+            with readable():
+                behind = quotas.leads(local_queues)
+            self._behind = (clock.monotonic(), behind)
+        return behind
 
     async def why_not(self, namespace: str, asked: Mapping[str, str]) -> str | None:
         """Why the namespace can never have a pod that asks for this."""

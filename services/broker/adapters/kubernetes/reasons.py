@@ -31,10 +31,18 @@ BROKEN: Final = frozenset({
 """Why a container that waits may do so for ever."""
 
 
-def plain(word: str, said: str = "") -> str:
-    """`等待空闲资源 waiting for free resources (0/1 nodes are available…)`."""
+def plain(word: str, said: str = "", place: int | None = None) -> str:
+    """`等待空闲资源 waiting for free resources (0/1 nodes are available…)`. `place`: in a queue, as `lines.told` has it."""
     chinese, english = WORDS[word]
+    if place is not None:
+        chinese, english = f"{chinese}，{_place(place)[0]}", f"{english}, {_place(place)[1]}"
     return f"{chinese} {english} ({said})" if said else f"{chinese} {english}"
+
+
+def _place(place: int) -> tuple[str, str]:
+    if place < 10:
+        return f"排在第 {place} 位", f"position {place}"
+    return f"排在第 {place} 位或更后", f"position {place} or later"
 
 
 def given_up(word: str, said: str) -> str:
