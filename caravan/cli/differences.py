@@ -1,4 +1,4 @@
-"""How a reconciliation looks in a terminal: what Slurm and Caravan say, side by side."""
+"""How a reconciliation looks in a terminal: what the site's books and Caravan say, side by side."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,13 +7,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from caravan.cli import show
-from caravan.sacct.reconcile import Figures, Found, Kind, Reconciliation
+from caravan.reconcile.comparing import Figures, Found, Kind, Reconciliation
 
 DIFFERENCE: Final = {
     Kind.NOT_BILLED: "未计费 not billed",
-    Kind.NOT_AT_SLURM: "Slurm 账目中没有 not in Slurm's books",
-    Kind.NOT_FINAL: "未结清 ended at Slurm, not final here",
-    Kind.STILL_RUNS: "Slurm 中仍在运行 final here, runs at Slurm",
+    Kind.NOT_IN_BOOKS: "站点账目中没有 not in the site's books",
+    Kind.NOT_FINAL: "未结清 ended at the site, not final here",
+    Kind.STILL_RUNS: "站点上仍在运行 final here, runs at the site",
+    Kind.BEARER: "应由算力中心承担 ended with its node, billed to the job",
     Kind.SECONDS: "秒数不同 other seconds",
     Kind.CORES: "核数不同 other cores",
     Kind.NODES: "节点数不同 other nodes",
@@ -36,13 +37,14 @@ def reconciliation(found: Reconciliation) -> RenderableType:
         ("charged", str(found.charged)),
         ("borne by the provider", str(found.borne_by_provider)),
         ("open", f"{len(found.open):,}"),
-        ("newer than the dump", f"{found.newer:,}"),
+        ("newer than the books", f"{found.newer:,}"),
+        ("gone from the books", f"{found.not_kept:,}"),
         ("unreadable lines", f"{found.unreadable:,}"),
         ("differences 差异", Text(f"{len(found.differences):,}", style="bold")),
     ]
     parts: list[RenderableType] = [show.pairs(sums)]
     if rows:
-        parts.insert(0, show.table(("difference", "!at Slurm", "!job", "Slurm", "Caravan"), rows))
+        parts.insert(0, show.table(("difference", "!at the site", "!job", "site 站点", "Caravan"), rows))
     return Group(*parts)
 
 
@@ -55,14 +57,14 @@ def figures(found: Figures | None) -> str:
 
 
 def _sides(one: Found, kind: Kind | None = None) -> tuple[str, str]:
-    """What Slurm and Caravan say of what differs; without a kind, of all."""
+    """What the books and Caravan say of what differs; without a kind, of all."""
     if one.billed is not None:
         line, unit = one.billed, show.UNIT[one.billed.component]
         return (
             f"{line.priced:,} {unit} at {line.unit_price} ({line.tariff}) = {line.due}",
             f"{line.quantity:,} {unit}, {line.amount}",
         )
-    return _side(kind, one.slurm), _side(kind, one.caravan)
+    return _side(kind, one.books), _side(kind, one.caravan)
 
 
 def _side(kind: Kind | None, found: Figures | None) -> str:
@@ -82,4 +84,4 @@ def _counts(counts: Sequence[int]) -> str:
 
 
 def _accelerators(found: Figures) -> str:
-    return f"{_counts(found.accelerators)} {', '.join(found.kinds)}".strip()
+    return f"{_counts(found.accelerators or ())} {', '.join(found.kinds)}".strip()

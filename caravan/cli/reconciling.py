@@ -1,44 +1,47 @@
-"""`caravan reconcile site`: what was billed beside what slurmdbd says. Runs where `sacct` is, or is given what it wrote."""
+"""`caravan reconcile site`: what was billed beside a site's own books. Runs where `sacct` or `kubectl` is, or is given what it wrote."""
 
-import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
 from caravan.cli import differences
 from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
-from caravan.cli.usage import SHOWN_FAULTS, SITE, lines_of, readable, zone_of
+from caravan.cli.books import Books, Form, Place
+from caravan.cli.usage import SHOWN_FAULTS, SITE, readable, zone_of
 from caravan.client import Peers
 from caravan.contracts.runs import SiteRun, SiteRuns
 from caravan.contracts.statements import Line
 from caravan.kernel import clock
-from caravan.sacct import Allocation, Fault, Times, allocations
-from caravan.sacct.reconcile import NEEDED, Asked, Reconciliation, reconcile, unmatched, unsettled
+from caravan.reconcile import Asked, Reconciliation, reconcile, unmatched, unsettled
+from caravan.sacct import Times
 
-FORMAT: Final = (
-    "JobIDRaw,Cluster,Account,User,Submit,Start,End,Elapsed,State,NNodes,NCPUS,ReqMem,AllocTRES,Comment,JobName"
-)
-"""The two that may hold a delimiter stand last, the comment's beginning and the name's end where they are looked for."""
-IN_UTC: Final = {"TZ": "UTC", "SLURM_TIME_FORMAT": "%s"}
-"""What sacct is told and tells then needs no zone."""
 group = typer.Typer(no_args_is_help=True, help="Hold what was billed against a site's own books. 对账。")
 
 
 @group.command()
 def site(
     ctx: typer.Context,
-    site: Annotated[str, typer.Argument(help="A Slurm cluster, sit_….")],
+    site: Annotated[str, typer.Argument(help="A cluster of Slurm or Kubernetes, sit_….")],
     first: Annotated[str, typer.Option("--from", help="The first day, 2026-11-01, or a time of it: 2026-11-01T08:00.")],
     end: Annotated[str, typer.Option("--to", help="The day after the last one, 2026-12-01, or a time.")],
     sacct: Annotated[
         Path | None, typer.Option("--sacct", help="What `sacct -P` wrote, - for stdin. Without: sacct is run here.")
+    ] = None,
+    pods: Annotated[
+        Path | None,
+        typer.Option(
+            "--pods", help="What `kubectl get pods -o json` wrote, - for stdin. Without: kubectl is run here."
+        ),
+    ] = None,
+    containers: Annotated[
+        Path | None,
+        typer.Option(
+            "--containers", help="A CSV of all containers that Kubernetes' nodes ran, from a record of theirs."
+        ),
     ] = None,
     zone: Annotated[
         str | None,
@@ -53,7 +56,7 @@ def site(
     cluster: Annotated[str | None, typer.Option(help="ClusterName, for rows that name none.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name each difference between what was billed and what slurmdbd says. 逐条列出计费与 Slurm 账目的差异。
+    """Name each difference between what was billed and what the site's own books say. 逐条列出计费与站点账目的差异。
 
     Runs with seconds from --from until before --to are compared whole. Exit code 0: none. 1: there are some, or it couldn't be told.
     """
@@ -66,41 +69,38 @@ def site(
         misused("to: give a time after --from")
     written = None if as_of is None else _instant("as-of", as_of, zone)
     times = Times(None if zone is None else zone_of(zone))
-    bad: list[Fault] = []
-
-    def rows(lines: Iterator[str], asked: Asked, known: frozenset[str | None]) -> Iterator[Allocation]:
-        for one in allocations(lines, times, cluster, NEEDED):
-            if isinstance(one, Fault):
-                bad.append(one)
-            elif isinstance(one, Allocation) and (one.identity in known or asked.is_ours(one)):
-                yield one
+    files = {Form.SACCT: sacct, Form.PODS: pods, Form.CONTAINERS: containers}
+    bad: list[str] = []
 
     async def compare(peers: Peers) -> Reconciliation:
+        there = await peers.catalog.get_site(site)
+        place = Place.of(there.adapter, files, start, until)
         told = _Told()
         complete_through = await told.read(peers, site, start, until)
-        cards = (await peers.catalog.get_site(site)).accelerators.values()
         asked = Asked(
             site,
             start=clock.to_seconds(start),
             end=clock.to_seconds(until),
             complete_through=clock.to_seconds(complete_through),
-            as_of=clock.to_seconds(written or _last_changed(sacct)),
-            gres=frozenset(name.removeprefix("gres/").partition(":")[0] for name in cards),
+            as_of=clock.to_seconds(written or place.as_of()),
+            keeps_all=place.form.keeps_all,
         )
-        with _dump(sacct, start, until) as lines:
-            books = list(rows(lines, asked, frozenset(run.identity for run in told.runs.values())))
+        books = Books(site, there.accelerators.values(), bad)
+        books.read(place, times, cluster, frozenset(run.identity for run in told.runs.values()))
         # a run that was suspended all the time was metered before
-        since = min((row.start for row in unmatched(books, told.runs.values(), asked)), default=asked.start)
+        rows = books.rows(told.runs.values())
+        since = min((row.start for row in unmatched(rows, told.runs.values(), asked)), default=asked.start)
         if since < asked.start:
             await told.read(peers, site, clock.from_seconds(since), start)
         for job in sorted(unsettled(told.runs.values(), told.lines)):
             await told.read(peers, site, clock.EPOCH, max(until, clock.floor_second(clock.now())), job)
-        return reconcile(books, told.runs.values(), told.lines, asked, told.moving)
+        runs = told.runs.values()
+        return reconcile(books.rows(runs), runs, told.lines, asked, told.moving, books.at_least(runs))
 
     with readable():
         found = ask(ctx, compare, as_json=as_json)
     for fault in bad[:SHOWN_FAULTS]:
-        typer.echo(f"line {fault.line}: {fault.field}: {fault.reason}", err=True)
+        typer.echo(fault, err=True)
     found = found.model_copy(update={"unreadable": len(bad)})
     if as_json:
         answer(found)
@@ -116,13 +116,6 @@ def _instant(option: str, text: str, zone: str | None) -> datetime:
     except ValueError:
         misused(f"{option}: give a day like 2026-11-01, or a time like 2026-11-01T08:00")
     return clock.floor_second(told if told.tzinfo else told.replace(tzinfo=zone_of(zone or "Asia/Shanghai")))
-
-
-def _last_changed(file: Path | None) -> datetime:
-    """Of stdin, and of sacct that is to be run here: now. Raises OSError."""
-    if file is None or str(file) == "-":
-        return clock.floor_second(clock.now())
-    return clock.from_seconds(int(file.stat().st_mtime))
 
 
 class _Told:
@@ -162,40 +155,6 @@ class _Told:
         self.runs |= {run.run: run for run in page.items}
         self.moving |= {pair[0] for pair, told in now.items() if lines.get(pair, told) != told}
         lines |= now
-
-
-@contextmanager
-def _dump(file: Path | None, start: datetime, end: datetime) -> Iterator[Iterator[str]]:
-    """The lines of a file or of stdin, or of what sacct says here; ends the command where it can't say it."""
-    if file is not None:
-        yield iter(typer.get_text_stream("stdin", errors="replace")) if str(file) == "-" else lines_of(file)
-        return
-    command = _command(start, end)
-    try:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | IN_UTC,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        misused(
-            "There is no `sacct` here. Run this on a login node of the centre, or write its books there and give them by --sacct FILE:\n"
-            f"{' '.join(f'{name}={value}' for name, value in IN_UTC.items())} {' '.join(command)} > FILE"
-        )
-    with process:
-        assert process.stdout is not None, "it is a pipe"
-        yield process.stdout
-    if process.returncode:
-        misused(f"sacct: exit code {process.returncode}")
-
-
-def _command(start: datetime, end: datetime) -> tuple[str, ...]:
-    since, until = (at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") for at in (start, end))
-    options = ("--allusers", "--duplicates", "--allocations", "--parsable2")
-    return ("sacct", *options, f"--starttime={since}", f"--endtime={until}", f"--format={FORMAT}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,7 +1,7 @@
 """Dumps of `sacct -P`, read line by line: what a centre's own books say of its jobs' allocations.
 
-Owns the columns, the times and the amounts as sacct writes them, and what differs between a dump and what was billed
-(`reconcile.py`). Pure: takes lines and gives what stands in them, never opens a file. Open `reading.py` first.
+Owns the columns, the times and the amounts as sacct writes them. Pure: takes lines and gives what stands in them, never opens a file.
+Open `reading.py` first.
 """
 
 from caravan.sacct.columns import Columns, UnreadableDump

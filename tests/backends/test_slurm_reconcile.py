@@ -16,7 +16,7 @@ import pytest
 
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
-from caravan.cli.reconciling import FORMAT, IN_UTC
+from caravan.cli.books import FORMAT, IN_UTC
 from caravan.contracts.funds import HoldStatus
 from caravan.contracts.slurm import run_identity
 from caravan.contracts.spec import Array, JobSpec, Resources
@@ -138,7 +138,7 @@ async def test_what_was_billed_is_what_slurmdbd_says_and_one_altered_figure_is_n
             for field in ("Submit", "Start", "End"):
                 stray = put(stray, field, later(ran[0], field, -3600))
             assert await of(stray, *rows) == (1, [("not_billed", identity(stray))])
-            assert await of(*[row for row in rows if row != requeued]) == (1, [("not_at_slurm", identity(requeued))])
+            assert await of(*[row for row in rows if row != requeued]) == (1, [("not_in_books", identity(requeued))])
             assert await caravan("--sacct", str(tmp_path / "dump"), "--as-of", began.isoformat()) == (0, [])
             with closing(sqlite3.connect(platform.data / "accounting.db")) as books, books:
                 books.execute("UPDATE lines SET amount = amount + 1 WHERE id = (SELECT min(id) FROM lines)")

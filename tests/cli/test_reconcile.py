@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app
-from caravan.cli.reconciling import FORMAT
+from caravan.cli.books import FORMAT
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component, Site
 from caravan.contracts.runs import Priced, SiteRun, SiteRuns
@@ -200,17 +200,17 @@ def test_each_difference_is_named_with_both_figures_and_the_exit_code_is_1(tmp_p
     submitted = to_seconds(SUBMITTED)
     for job, said in (
         (1, ["秒数不同", "61 s", "60 s"]),
-        (2, ["Slurm 账目中没有", "60 s, 4 cores, 1 nodes, 2 acc_nvidia-h100-80g"]),
+        (2, ["站点账目中没有", "60 s, 4 cores, 1 nodes, 2 acc_nvidia-h100-80g"]),
         (3, ["未计费", "60 s, 4 cores, 1 nodes, 2 gpu:h100"]),
     ):
         (shown,) = [one for one in done.stdout.splitlines() if f"qin:{job}:{submitted}" in one]
         assert all(words in shown for words in said), shown
     assert [(one["kind"], one["identity"]) for one in found["differences"]] == [
         ("seconds", f"qin:1:{submitted}"),
-        ("not_at_slurm", f"qin:2:{submitted}"),
+        ("not_in_books", f"qin:2:{submitted}"),
         ("not_billed", f"qin:3:{submitted}"),
     ]
-    assert found["differences"][0]["slurm"]["seconds"] == 61
+    assert found["differences"][0]["books"]["seconds"] == 61
 
 
 def test_what_started_after_the_file_was_written_is_no_difference(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_what_started_after_the_file_was_written_is_no_difference(tmp_path: Path
         kept = caravan(url, "--sacct", str(file))
         wrong = caravan(url, "--sacct", str(file), "--as-of", "soon")
     assert (copied.exit_code, told.exit_code, kept.exit_code, wrong.exit_code) == (1, 0, 0, 2), copied.output
-    assert "Slurm 账目中没有" in copied.stdout
-    assert "newer than the dump 1" in " ".join(told.stdout.split())
+    assert "站点账目中没有" in copied.stdout
+    assert "newer than the books 1" in " ".join(told.stdout.split())
 
 
 def test_what_the_catalog_does_not_call_an_accelerator_of_the_site_is_none() -> None:

@@ -25,8 +25,8 @@ from services.broker.adapters.port import Rejected
 
 RESERVED: Final = frozenset(
     {
-        "CARAVAN_ARRAY_INDEX", "CARAVAN_FIRST_NODE", "CARAVAN_JOB_UID", "CARAVAN_NODES", "CARAVAN_NODE_RANK", "CARAVAN_SUBMISSION",
-        "JOB_COMPLETION_INDEX",
+        "CARAVAN_ARRAY_INDEX", "CARAVAN_FIRST_NODE", "CARAVAN_JOB_UID", "CARAVAN_NODES", "CARAVAN_NODE_RANK", "CARAVAN_SITE",
+        "CARAVAN_SUBMISSION", "JOB_COMPLETION_INDEX",
     }
 )  # fmt: skip
 """Variables that say which task it is, whatever the job itself says of them."""
@@ -103,7 +103,7 @@ def job(
             "template": {
                 "metadata": {
                     "labels": marks | ({NODES: str(nodes)} if nodes > 1 else {}),
-                    "annotations": {INDICES: indices},
+                    "annotations": {INDICES: indices, SITE: site},
                     "finalizers": [KEPT],
                 },
                 "spec": spec,
@@ -211,6 +211,7 @@ def _where(submission: Submission, namespace: str, job: str) -> list[dict[str, A
     nodes = submission.resources.nodes
     told: list[dict[str, Any]] = [
         _field("CARAVAN_JOB_UID", "labels", JOB_UID),
+        _field("CARAVAN_SITE", "annotations", SITE),
         {"name": "CARAVAN_SUBMISSION", "value": f"{namespace}.{job}.$(CARAVAN_JOB_UID)"},
         {"name": "CARAVAN_NODES", "value": str(nodes)},
     ]

@@ -8,7 +8,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?"
 _FORM = re.compile(rf"({_LABEL})\.([a-z0-9]{{1,64}}-[0-9a-f]{{8}})\.([0-9a-f\-]{{1,36}})")
 
 SITE: Final = "caravan/site"
-"""A label of all our Jobs and pods while somebody asks for them: its value is the site's id."""
+"""A label of all our Jobs and pods while somebody asks for them: its value is the site's id. Of pods an annotation, too, which stays."""
 TAG: Final = "caravan/tag"
 RELEASED: Final = "caravan/released"
 """A label that the Job gets as it is released. Who suspends it later doesn't make it staged again."""

@@ -1,7 +1,7 @@
 """What was billed beside what slurmdbd says: which difference is named, and that nothing else is."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -21,13 +21,15 @@ from caravan.kernel import ids
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import amount, units_of
+from caravan.reconcile import Asked, Kind, Reconciliation, comparing, slurm, unsettled
+from caravan.reconcile.rows import Row
 from caravan.sacct import Allocation
-from caravan.sacct.reconcile import Asked, Kind, Reconciliation, reconcile, unmatched, unsettled
 from services.broker.adapters.slurm.submit import mark
 
 FROM, TO = 1_000_000, 1_100_000
 SITE = ids.new("sit")
-ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, as_of=TO + 2000, gres=frozenset({"gpu"}))
+ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, as_of=TO + 2000)
+GRES = slurm.gres(["gres/gpu:h100"])
 JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
 PERIOD, PRICE_LIST = ids.new("per"), ids.new("prl")
 PRICES = {
@@ -119,6 +121,20 @@ def of(line: Line) -> Money:
     return Money(amount(line.component, line.quantity, line.unit_price))
 
 
+def read(rows: Iterable[Allocation]) -> list[Row]:
+    return [slurm.row(one, SITE, GRES) for one in rows]
+
+
+def reconcile(
+    rows: Iterable[Allocation],
+    runs: Sequence[SiteRun],
+    lines: Iterable[Line],
+    asked: Asked,
+    moving: Collection[str] = (),
+) -> Reconciliation:
+    return comparing.reconcile(read(rows), runs, lines, asked, moving)
+
+
 def compare(rows: Iterable[Allocation], runs: Sequence[SiteRun], asked: Asked) -> Reconciliation:
     """With lines that are what the runs come to."""
     return reconcile(rows, runs, lines_of(runs), asked)
@@ -163,9 +179,9 @@ def test_a_figure_that_differs_is_named_with_both(changed: dict[str, Any], kind:
     one = row()
     (found,) = compare([replace(one, **changed)], [run_of(one)], ASKED).differences
     assert (found.kind, found.identity) == (kind, one.identity)
-    assert found.slurm is not None and found.caravan is not None
+    assert found.books is not None and found.caravan is not None
     field = kind.value
-    assert getattr(found.slurm, field) != getattr(found.caravan, field)
+    assert getattr(found.books, field) != getattr(found.caravan, field)
 
 
 def test_only_what_the_site_says_are_accelerators_counts() -> None:
@@ -176,7 +192,7 @@ def test_only_what_the_site_says_are_accelerators_counts() -> None:
     two = replace(one, accelerators=(("gpu", 1), ("gpu:a100", 2), ("gpu:h100", 1)))
     assert named(compare([two], [run], ASKED)) == []
     (found,) = compare([replace(more, cpus=1)], [run], ASKED).differences
-    assert found.slurm is not None and (found.slurm.accelerators, found.slurm.kinds) == ((4,), ("gpu:h100",))
+    assert found.books is not None and (found.books.accelerators, found.books.kinds) == ((4,), ("gpu:h100",))
 
 
 def test_a_job_that_was_resized_and_held_each_size_for_another_time_is_named() -> None:
@@ -280,12 +296,12 @@ def test_a_run_that_was_billed_twice_is_in_slurms_books_once() -> None:
     one = row()
     first, second = run_of(one), run_of(one)
     (found,) = compare([one], [second, first], ASKED).differences
-    assert (found.kind, found.run) == (Kind.NOT_AT_SLURM, second.run)
+    assert (found.kind, found.run) == (Kind.NOT_IN_BOOKS, second.run)
 
 
 def test_a_run_of_which_no_identity_was_told_is_not_in_slurms_books() -> None:
     run = run_of(row()).model_copy(update={"identity": None})
-    assert named(compare([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, None)]
+    assert named(compare([], [run], ASKED)) == [(Kind.NOT_IN_BOOKS, None)]
 
 
 def test_requeues_are_runs_of_their_own() -> None:
@@ -324,7 +340,7 @@ def test_what_started_or_ended_after_slurms_books_were_read_is_left_out_and_coun
     asked = replace(ASKED, as_of=FROM + 500)
     before, since = row(start=FROM + 499), row(start=FROM + 500, number=2)
     found = compare([], [run_of(before), run_of(since)], asked)
-    assert (named(found), found.newer, found.compared) == ([(Kind.NOT_AT_SLURM, before.identity)], 1, 1)
+    assert (named(found), found.newer, found.compared) == ([(Kind.NOT_IN_BOOKS, before.identity)], 1, 1)
     running = row(start=FROM + 400, seconds=None)
     ended, ends = (run_of(running, span(FROM + 400, FROM + end, running)) for end in (499, 500))
     assert named(compare([running], [ended], asked)) == [(Kind.STILL_RUNS, running.identity)]
@@ -377,19 +393,20 @@ def test_a_run_over_an_edge_is_compared_whole(start: int) -> None:
     assert named(compare([one], [run_of(one)], ASKED)) == []
     assert named(compare([replace(one, end=start + 101)], [run_of(one)], ASKED)) == [(Kind.SECONDS, one.identity)]
     assert named(compare([one], [], ASKED)) == [(Kind.NOT_BILLED, one.identity)]
-    assert named(compare([], [run_of(one)], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+    assert named(compare([], [run_of(one)], ASKED)) == [(Kind.NOT_IN_BOOKS, one.identity)]
 
 
 def test_suspension_over_an_edge_makes_no_difference() -> None:
     one = row(start=FROM - 100, seconds=120, suspended=60)
     run = run_of(one, span(FROM - 100, FROM - 50, one), span(FROM + 10, FROM + 20, one))
     assert named(compare([one], [run], ASKED)) == []
-    assert named(compare([], [run], ASKED)) == [(Kind.NOT_AT_SLURM, one.identity)]
+    assert named(compare([], [run], ASKED)) == [(Kind.NOT_IN_BOOKS, one.identity)]
 
 
 def test_rows_of_ours_without_a_run_are_told_so_that_it_can_be_looked_for_earlier() -> None:
     ours, known, foreign, before = row(), row(number=2), row(number=3, name="melt"), row(number=4, start=FROM - 900)
-    assert unmatched([ours, known, foreign, before], [run_of(known)], ASKED) == [ours]
+    found = comparing.unmatched(read([ours, known, foreign, before]), [run_of(known)], ASKED)
+    assert found == read([ours])
 
 
 def test_a_name_is_ours_only_if_it_is_an_attempts() -> None:
@@ -482,7 +499,7 @@ def test_one_change_is_one_difference_that_names_it_in_any_order(
     stranger = replace(chosen, identity="qin:999:1")
     unbilled = [run for run in runs if run.identity != chosen.identity]
     for changed_rows, changed_runs, expected in (
-        (without, runs, (Kind.NOT_AT_SLURM, chosen.identity)),
+        (without, runs, (Kind.NOT_IN_BOOKS, chosen.identity)),
         (longer, runs, (Kind.SECONDS, chosen.identity)),
         ([*rows, stranger], runs, (Kind.NOT_BILLED, "qin:999:1")),
         (rows, unbilled, (Kind.NOT_BILLED, chosen.identity)),

@@ -1,13 +1,13 @@
-"""What Caravan billed beside what slurmdbd says. Pure; whatever the order of either side, the answer is the same.
+"""What Caravan billed beside what a site's books say. Pure; whatever the order of either side, the answer is the same.
 
 A run is compared whole, also one that reaches over an edge of what was asked for: sacct tells how long a run was suspended and
 not when, so that of a part of it no figure would be sure. What is billed is a job's lines: they have the quantities that its runs
-were priced at, and the once-rounded price of each. So a run's figures and its job's lines together are what Slurm says.
+were priced at, and the once-rounded price of each. So a run's figures and its job's lines together are what the books say.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -17,27 +17,29 @@ from pydantic import Field
 from caravan import pricing
 from caravan.contracts.base import Model, Name, Second
 from caravan.contracts.ids import AcceleratorId, PeriodId, PriceListId, SiteId
+from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Component
 from caravan.contracts.runs import Priced, SiteRun
-from caravan.contracts.slurm import is_of_site
 from caravan.contracts.statements import BearerKind, Line
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.money import Money, UnitPrice
-from caravan.sacct.reading import Allocation
+from caravan.reconcile.rows import Row
 
-NEEDED: Final = ("jobname", "alloctres", "elapsed")
-"""Fields that a dump must have for this, beside those that any dump must."""
+NOT_THE_JOBS: Final = (Outcome.SITE, Outcome.LOST, Outcome.CANCELLED)
+"""How a run may end with its node: who cancels a job that is there pays until its record goes."""
 
 
 class Kind(StrEnum):
     NOT_BILLED = "not_billed"
-    """In Slurm's books as a job of the site's, and nothing of it was metered."""
-    NOT_AT_SLURM = "not_at_slurm"
-    """Billed, and in Slurm's books there is no such run, or another one was billed for it already."""
+    """In the site's books as a job of the site's, and nothing of it was metered."""
+    NOT_IN_BOOKS = "not_in_books"
+    """Billed, and in the site's books there is no such run, or another one was billed for it already."""
     NOT_FINAL = "not_final"
-    """Slurm says that it ended; its books are open here, though the site has stated all usage until then."""
+    """The site's books say that it ended; it is open here, though the site has stated all usage until then."""
     STILL_RUNS = "still_runs"
-    """Its books are final; Slurm says that it runs."""
+    """It is final here; the site's books say that it runs."""
+    BEARER = "bearer"
+    """It ended with its node, and isn't taken for that: its job pays."""
     SECONDS = "seconds"
     CORES = "cores"
     NODES = "nodes"
@@ -51,10 +53,12 @@ class Kind(StrEnum):
 class Figures(Model):
     """What one side says of a run. Counts are over all nodes; there are several where it held one after the other."""
 
-    seconds: int = Field(description="In which it held something: without suspension.")
+    seconds: int = Field(
+        description="In which it held something: without suspension. At most, where the books aren't that exact."
+    )
     cores: tuple[int, ...]
     nodes: tuple[int, ...]
-    accelerators: tuple[int, ...]
+    accelerators: tuple[int, ...] | None = Field(description="Null: these books don't say.")
     kinds: tuple[str, ...] = Field(description="Of accelerators, by the side's own names.")
     quantities: dict[Component, int] = Field(description="Core-, accelerator-, node- and MiB-seconds.")
 
@@ -82,7 +86,7 @@ class Found(Model):
     identity: str | None = None
     run: str | None = None
     job: str | None = None
-    slurm: Figures | None = None
+    books: Figures | None = Field(default=None, description="What the site's say.")
     caravan: Figures | None = None
     billed: Billed | None = None
 
@@ -101,10 +105,13 @@ class Reconciliation(Model):
     compared: int
     charged: Money = Field(description="What organizations bear of these runs' jobs at the site, of each job whole.")
     borne_by_provider: Money
-    newer: int = Field(description="Runs that started or ended after Slurm's books were read: left out.")
+    newer: int = Field(description="Runs that started or ended after the site's books were read: left out.")
+    not_kept: int = Field(
+        description="Runs of which these books have nothing any more, as they keep them for a while: left out."
+    )
     open: tuple[Found, ...] = Field(description="What goes on, or may not have been stated yet.")
     differences: tuple[Difference, ...]
-    unreadable: int = Field(default=0, description="Lines of the dump that were left out.")
+    unreadable: int = Field(default=0, description="Lines of the books that were left out.")
 
 
 class _Held(NamedTuple):
@@ -112,7 +119,7 @@ class _Held(NamedTuple):
     cores: int
     nodes: int
     memory_mib: int
-    accelerators: int
+    accelerators: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +132,13 @@ class Asked:
     complete_through: int
     """All usage of the site before it has been stated."""
     as_of: int
-    """Slurm's books were read then: of what started or ended since they can't tell."""
-    gres: frozenset[str]
-    """What Slurm calls the site's accelerators, without their models: `gpu`. All else that is counted isn't priced."""
+    """The site's books were read then: of what started or ended since they can't tell."""
+    keeps_all: bool = True
+    """What isn't in the books wasn't at the site. Else they forget, and nothing follows from it."""
 
     def covers(self, start: int, end: int | None) -> bool:
         """Whether it has seconds of [start, end), which may be empty. No end: for ever."""
         return max(start, self.start) < (self.end if end is None else min(end, self.end))
-
-    def accelerators(self, row: Allocation) -> dict[str, int]:
-        """How many of each model that is one."""
-        return {name: count for name, count in row.accelerators if name.partition(":")[0] in self.gres}
-
-    def is_ours(self, row: Allocation) -> bool:
-        """Whether it looks like a job of the site's. What is behind a delimiter of its comment may stand before its name."""
-        return is_of_site(self.site, row.name.rpartition("|")[2], row.comment)
 
 
 class _Key(NamedTuple):
@@ -155,12 +154,10 @@ class _Key(NamedTuple):
     unit_price: Decimal
 
 
-def unmatched(rows: Iterable[Allocation], runs: Iterable[SiteRun], asked: Asked) -> list[Allocation]:
+def unmatched(rows: Iterable[Row], runs: Iterable[SiteRun], asked: Asked) -> list[Row]:
     """Rows of ours in what was asked for of which `runs` has none."""
     known = {run.identity for run in runs}
-    return [
-        row for row in rows if asked.is_ours(row) and row.identity not in known and asked.covers(row.start, row.end)
-    ]
+    return [row for row in rows if row.ours and row.identity not in known and asked.covers(row.start, row.end)]
 
 
 def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
@@ -169,21 +166,23 @@ def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
 
 
 def reconcile(
-    rows: Iterable[Allocation],
+    rows: Iterable[Row],
     runs: Collection[SiteRun],
     lines: Iterable[Line],
     asked: Asked,
     moving: Collection[str] = (),
+    at_least: Iterable[Row] | None = None,
 ) -> Reconciliation:
     """Hold the two against each other. A row that is there twice counts once; rows of others count where a run has their identity.
 
     `runs` has all of a job whose lines come to more; those with no second in what was asked for count for its lines alone.
     What was read of jobs that are `moving` is of several moments: a line that isn't what their runs come to is no difference.
+    A row that was lost needs no run: nobody heard of it before its node went. `at_least`: of books that aren't as exact as what is billed,
+    the least that they may mean, where `rows` is the most.
     """
-    books: defaultdict[str, set[Allocation]] = defaultdict(set)
-    for row in rows:
-        books[row.identity].add(replace(row, line=0))
-    compared, newer, goes_on, differences = [], 0, [], []
+    books, least = _by_identity(rows), None if at_least is None else _by_identity(at_least)
+    compared, newer, not_kept, goes_on, differences = [], 0, 0, [], []
+    in_books = frozenset(books)
     pairs = [(run, books.pop(run.identity or "", set())) for run in sorted(runs, key=lambda run: run.run)]
     for run, own in pairs:
         if not (asked.covers(*_reach(run)) or any(asked.covers(row.start, row.end) for row in own)):
@@ -191,24 +190,29 @@ def reconcile(
         if _is_newer(run, own, asked):
             newer += 1
             continue
+        if not (own or asked.keeps_all or run.identity in in_books):
+            not_kept += 1
+            continue
         compared.append(run)
         found = Found(
             identity=run.identity,
             run=run.run,
             job=run.job,
-            slurm=_by_slurm(own, asked) if own else None,
+            books=_by_books(own) if own else None,
             caravan=_by_caravan(run),
         )
-        kinds = list(_kinds(run, own, found, asked))
+        exact = found.books if least is None else _by_books(least.get(run.identity or "", ()))
+        kinds = list(_kinds(run, own, found, exact, asked))
         differences += [Difference(**dict(found), kind=kind) for kind in kinds]
         if own and run.outcome is None and Kind.NOT_FINAL not in kinds:
             goes_on.append(found)
     alone = 0
     for identity, own in sorted(books.items()):
-        if not any(asked.is_ours(row) and asked.covers(row.start, row.end) for row in own):
+        billable = own if least is None else least.get(identity, ())
+        if not any(row.ours and not row.lost and asked.covers(row.start, row.end) for row in billable):
             continue
         alone += 1
-        found = Found(identity=identity, slurm=_by_slurm(own, asked))
+        found = Found(identity=identity, books=_by_books(own))
         if min(row.start for row in own) < asked.complete_through:
             differences.append(Difference(**dict(found), kind=Kind.NOT_BILLED))
         else:
@@ -229,24 +233,32 @@ def reconcile(
         charged=_borne(billed, BearerKind.ORGANIZATION),
         borne_by_provider=_borne(billed, BearerKind.PROVIDER),
         newer=newer,
+        not_kept=not_kept,
         open=tuple(goes_on),
         differences=tuple(differences),
     )
 
 
-def _is_newer(run: SiteRun, own: Collection[Allocation], asked: Asked) -> bool:
-    """Whether it's missing in Slurm's books, or goes on there, only because they were read before it started or ended."""
+def _is_newer(run: SiteRun, own: Collection[Row], asked: Asked) -> bool:
+    """Whether it's missing in the books, or goes on there, only because they were read before it started or ended."""
     start, end = _reach(run)
     if not own:
         return start >= asked.as_of
     return run.outcome is not None and end >= asked.as_of and any(row.end is None for row in own)
 
 
-def _kinds(run: SiteRun, own: Collection[Allocation], found: Found, asked: Asked) -> Iterator[Kind]:
-    """In what the two differ."""
-    here, there = found.caravan, found.slurm
-    if here is None or there is None:
-        yield Kind.NOT_AT_SLURM
+def _by_identity(rows: Iterable[Row]) -> dict[str, set[Row]]:
+    found: defaultdict[str, set[Row]] = defaultdict(set)
+    for row in rows:
+        found[row.identity].add(row)
+    return dict(found)
+
+
+def _kinds(run: SiteRun, own: Collection[Row], found: Found, least: Figures | None, asked: Asked) -> Iterator[Kind]:
+    """In what the two differ. `least`: what the books may mean, at most `found.books`; the same where they are exact."""
+    here, there = found.caravan, found.books
+    if here is None or there is None or least is None:
+        yield Kind.NOT_IN_BOOKS
         return
     ends = [row.end for row in own if row.end is not None]
     ended = len(ends) == len(own)
@@ -254,15 +266,25 @@ def _kinds(run: SiteRun, own: Collection[Allocation], found: Found, asked: Asked
         yield Kind.NOT_FINAL
     if not ended and run.outcome is not None:
         yield Kind.STILL_RUNS
-    if ended and run.outcome is not None and here.seconds != there.seconds:
+    if any(row.lost for row in own):
+        if run.outcome is not None and run.outcome not in NOT_THE_JOBS:
+            yield Kind.BEARER
+        return
+    final = ended and run.outcome is not None
+    alike = final and least.seconds <= here.seconds <= there.seconds
+    if final and not alike:
         yield Kind.SECONDS
-    alike = ended and run.outcome is not None and here.seconds == there.seconds
+    # where each part of a run may have begun later than its record says, how many there were at once isn't sure
+    told = least is there or there.nodes == (1,)
     for kind, component, held, counted in (
         (Kind.CORES, Component.CPU_CORE_HOUR, here.cores, there.cores),
         (Kind.NODES, Component.NODE_HOUR, here.nodes, there.nodes),
         (Kind.ACCELERATORS, Component.ACCELERATOR_HOUR, here.accelerators, there.accelerators),
     ):
-        if held != counted or (alike and here.quantities[component] != there.quantities[component]):
+        if counted is None:
+            continue
+        within = least.quantities[component] <= here.quantities[component] <= there.quantities[component]
+        if (told and held != counted) or (alike and not within):
             yield kind
 
 
@@ -271,19 +293,19 @@ def _reach(run: SiteRun) -> tuple[int, int]:
     return (to_seconds(run.spans[0].start), to_seconds(run.spans[-1].end)) if run.spans else (0, 0)
 
 
-def _by_slurm(own: Collection[Allocation], asked: Asked) -> Figures:
+def _by_books(own: Collection[Row]) -> Figures:
     return _figures(
         [
             _Held(
-                seconds=row.seconds or 0,
+                seconds=row.seconds,
                 cores=row.cpus,
                 nodes=row.nodes,
                 memory_mib=row.memory_mib,
-                accelerators=sum(asked.accelerators(row).values()),
+                accelerators=None if row.accelerators is None else sum(count for _, count in row.accelerators),
             )
             for row in own
         ],
-        {name for row in own for name in asked.accelerators(row)},
+        {name for row in own for name, _ in row.accelerators or ()},
     )
 
 
@@ -304,17 +326,18 @@ def _by_caravan(run: SiteRun) -> Figures:
 
 
 def _figures(held: Sequence[_Held], kinds: Iterable[str]) -> Figures:
+    cards = [one.accelerators for one in held]
     return Figures(
         seconds=sum(one.seconds for one in held),
         cores=_distinct(one.cores for one in held),
         nodes=_distinct(one.nodes for one in held),
-        accelerators=_distinct(one.accelerators for one in held),
+        accelerators=None if None in cards else _distinct(one or 0 for one in cards),
         kinds=tuple(sorted(kinds)),
         quantities={
             Component.CPU_CORE_HOUR: sum(one.seconds * one.cores for one in held),
             Component.NODE_HOUR: sum(one.seconds * one.nodes for one in held),
             Component.MEMORY_GIB_HOUR: sum(one.seconds * one.memory_mib for one in held),
-            Component.ACCELERATOR_HOUR: sum(one.seconds * one.accelerators for one in held),
+            Component.ACCELERATOR_HOUR: sum(one.seconds * (one.accelerators or 0) for one in held),
         },
     )
 
