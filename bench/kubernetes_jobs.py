@@ -14,6 +14,7 @@ from typing import Final
 from bench.books import PRICES, paid_by_job
 from bench.independent.slurm_runs import total_fen
 from bench.platform import Market, Platform, until
+from bench.reconciling import kubernetes_reconciled
 from caravan.client import AccountingClient, each
 from caravan.contracts.jobs import Attempt, Job, JobState, Outcome
 from caravan.contracts.runs import SiteRun
@@ -74,12 +75,14 @@ async def differences(
         containers[container.environment.get("CARAVAN_JOB", "")].append(container)
     names = sorted(int(one.job.name) for one in told)
     books = (await money.get_trial_balance()).sum.fen
+    runs = sum(len(one.runs) for one in told)
     return faults | {
         "jobs": [] if names == [*range(jobs)] else [f"{names}"],
         "unknown to the platform": [str(job) for job in containers.keys() - {one.job.id for one in told}],
         "not run once": [text for one in told for text in not_once(one, containers[one.job.id])],
         "metered otherwise": [text for one in told for text in metered_otherwise(one, containers[one.job.id])],
         "billed otherwise": [text for one in told for text in billed_otherwise(one)],
+        "reconciled": await kubernetes_reconciled(platform, market.provider, market.site, cluster, runs),
         "books": [f"the balances sum to {books} fen"] if books else [],
     }
 

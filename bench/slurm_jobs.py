@@ -1,24 +1,19 @@
 """Numbered jobs at Slurm, and what their files, Slurm and its books say otherwise than the platform."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from bench.books import PRICES, paid_by_job
 from bench.independent import slurm_runs
 from bench.independent.slurm_runs import Row
 from bench.platform import Market, Platform, until
+from bench.reconciling import reconcile
 from caravan.client import each
 from caravan.contracts.jobs import ArrayTask, Job, JobState
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.contracts.statements import Line
-from caravan.kernel import clock
 from tests.backends.slurm import Cluster
 
 LEFT_SECONDS: Final = 150
@@ -135,18 +130,8 @@ def _reconciled(platform: Platform, market: Market, cluster: Cluster, runs: int)
     programs = platform.folder / "programs"
     programs.mkdir()
     cluster.offer("sacct", programs)
-    now = clock.floor_second(clock.now())
-    span = ("--from", (now - timedelta(hours=2)).isoformat(), "--to", (now + timedelta(hours=2)).isoformat())
-    told = {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "CARAVAN_URL": platform.url("accounting").removesuffix("/accounting"),
-        "CARAVAN_TOKEN": platform.token(f"provider/{market.provider}:admin"),
-    }
-    command = [sys.executable, "-m", "caravan.cli", "reconcile", "site", market.site, *span, "--json"]
-    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True)
-    if done.returncode == 0 and json.loads(done.stdout)["compared"] == runs:
-        return []
-    return [f"exit code {done.returncode}, of {runs} runs: {done.stdout}{done.stderr}"]
+    code, found, words = reconcile(platform, market.provider, market.site, path=str(programs))
+    return [] if not code and found["compared"] == runs else [f"exit code {code}, of {runs} runs: {found}{words}"]
 
 
 def not_once(ran: Mapping[str, str], jobs: int) -> list[str]:

@@ -23,6 +23,7 @@ from bench.kubernetes_ends.asked import (
 )
 from bench.kubernetes_ends.compare import compare, runs
 from bench.platform import Platform, until
+from bench.reconciling import kubernetes_reconciled
 from bench.slurm_ends.compare import Compared
 from bench.slurm_ends.telling import Telling
 from caravan.client import BrokerClient
@@ -85,9 +86,12 @@ class Play:
         telling = Telling(self._broker, finance, self._market.organization, self._ids)
         await until(telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
         self._trial.say("all are charged")
-        return compare(
-            self._jobs, self._ids, await telling.told(self._waited), runs(cluster.containers()), market.MODEL
-        )
+        told = await telling.told(self._waited)
+        compared = compare(self._jobs, self._ids, told, runs(cluster.containers()), market.MODEL)
+        site, billed = self._market.site, sum(len(one.usage) for one in told.values())
+        differs = await kubernetes_reconciled(platform, self._market.provider, site, cluster, billed)
+        compared.equal("all jobs", "what caravan reconcile finds", [], differs)
+        return compared
 
     def _tenant(self) -> dict[str, str]:
         """A namespace whose pods may write so much to disk, and a working folder with a Python in it."""
