@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -153,12 +155,40 @@ async def _rates(
     await asyncio.to_thread(cluster.stop, CONTROLLERS)
     for number in range(rounds):
         for name, send in ways.items():
+            before = await _asked(cluster)
             rate, jobs = await _rate(cluster, namespace, send, many)
             rates[name].append(rate)
-            trial.say(f"round {number}: {name} {rate:.0f} jobs/s")
+            released = await _asked(cluster)
             await _clear(cluster, namespace, broker, agent, jobs)
+            ended = await _asked(cluster)
+            trial.say(
+                f"round {number}: {name} {rate:.0f} jobs/s; a job asks of the API server {_each(released - before, many)} to be released, "
+                f"and {_each(ended - released, many)} to be cancelled and let go of"
+            )
     await asyncio.to_thread(cluster.start, CONTROLLERS)
     return rates
+
+
+async def _asked(cluster: Cluster) -> Counter[str]:
+    """How often the API server was asked for what so far, by anybody: `POST jobs`."""
+    trusted = ssl.create_default_context(cafile=cluster.authority)
+    async with httpx.AsyncClient(
+        base_url=cluster.url, headers=cluster.headers(), verify=trusted, timeout=60, trust_env=False
+    ) as http:
+        lines = (await http.get("/metrics")).text.splitlines()
+    asked: Counter[str] = Counter()
+    for line in lines:
+        if line.startswith("apiserver_request_total{"):
+            labels, count = line.rsplit("} ", 1)
+            told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            asked[f"{told['verb']} {told['resource']}"] += round(float(count))
+    return asked
+
+
+def _each(asked: Counter[str], jobs: int) -> str:
+    """Without what is asked now and then."""
+    often = {what: count / jobs for what, count in asked.most_common() if count >= jobs / 10}
+    return ", ".join(f"{count:.2f} {what}" for what, count in often.items()) or "nothing"
 
 
 async def _rate(
