@@ -18,7 +18,7 @@ from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.reference import QUEUE
 from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings
-from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, at, node
+from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, STARTED, at, node
 
 PLURALS = {
     "jobs": "Job",
@@ -65,6 +65,10 @@ class ApiServer(httpx.AsyncBaseTransport):
         self.cuts = 0
         self.logs: dict[str, bytes] = {}
         """What pods have written: by name."""
+        self.first_written = STARTED
+        """When the first line was that is left of any log."""
+        self.rotated: dict[str, list[bytes]] = defaultdict(list)
+        """Of each pod's log the parts before the one that is given."""
         self.running: set[str] = set()
         """Pods whose log may go on."""
         self.streams = 0
@@ -101,6 +105,11 @@ class ApiServer(httpx.AsyncBaseTransport):
         """All watches break off."""
         self.cuts += 1
 
+    def rotate(self, name: str, text: bytes = b"") -> None:
+        """The node begins the log anew, with this. Who follows it reads the part before to its end, and goes on there."""
+        self.rotated[name].append(self.logs[name])
+        self.logs[name] = text
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.down:
             raise httpx.ConnectError("refused")
@@ -123,7 +132,7 @@ class ApiServer(httpx.AsyncBaseTransport):
             bookmarks = params.get("allowWatchBookmarks") == "true"
             return httpx.Response(200, stream=_Stream(self, kind, int(params["resourceVersion"]), bookmarks))
         if parts[-1] == "log":
-            return self._log(parts[-2], follow=params.get("follow") == "true")
+            return self._log(parts[-2], params)
         self.asked.append(f"{request.method} {kind or path}{' ' + name if name else ''}")
         self.before.get(f"{request.method} {kind}", str)()
         if (told := self.answers.get(f"{request.method} {kind}")) is not None:
@@ -148,7 +157,13 @@ class ApiServer(httpx.AsyncBaseTransport):
             return status(404, "not found", "NotFound")
         return self._change(request.method, kind, there, body)
 
-    def _log(self, name: str, *, follow: bool) -> httpx.Response:
+    def _log(self, name: str, params: dict[str, str]) -> httpx.Response:
+        follow = params.get("follow") == "true"
+        if params.get("timestamps") == "true":
+            self.given.append(f"first {name}")
+            written = at(self.first_written).removesuffix("Z") + ".123456789Z "
+            lines = b"".join(written.encode() + line for line in self.logs[name].splitlines(keepends=True))
+            return httpx.Response(200, content=lines[: int(params["limitBytes"])])
         self.given.append(f"follow {name}" if follow else name)
         if (told := self.answers.get("GET log")) is not None:
             return told
@@ -210,16 +225,19 @@ class _Log(httpx.AsyncByteStream):
         finally:
             self.server.streams -= 1
 
-    def _text(self) -> bytes:
-        return self.server.logs.get(self.name, b"")
-
     async def _pieces(self) -> AsyncIterator[bytes]:
-        at = 0
-        while at < len(self._text()) or self.name in self.server.running:
-            piece = self._text()[at : at + 5]
+        before = self.server.rotated[self.name]
+        at, part = 0, len(before)
+        while True:
+            text = before[part] if part < len(before) else self.server.logs.get(self.name, b"")
+            piece = text[at : at + 5]
             at += len(piece)
             if piece:
                 yield piece
+            elif part < len(before):
+                at, part = 0, part + 1
+            elif self.name not in self.server.running:
+                return
             if self.server.down or self.cuts != self.server.cuts:
                 raise httpx.RemoteProtocolError("incomplete chunked read")
             await asyncio.sleep(0 if piece else 0.005)

@@ -12,7 +12,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import outputs
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.port import LogBytes, Unavailable
-from tests.broker.kubernetes_answers import ENDED, OURS, ended, job, pod, running
+from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, pod, running
 from tests.broker.kubernetes_double import ApiServer, opened, status
 from tests.broker.test_kubernetes_watch import REFERENCE, finish, has_ended, look, until
 
@@ -233,6 +233,144 @@ async def test_what_the_kubelet_says_of_a_log_that_is_gone_is_no_output(pieces: 
     notes = b"unable to retrieve my notes"
     for text in (b"", b"unable", notes, GONE + b"\n", GONE + b" and more" * 200, b"\n" + GONE):
         assert await read(text) == text
+
+
+async def followed(server: ApiServer, backend: KubernetesBackend) -> None:
+    """Until all that is there has been read."""
+
+    async def caught_up() -> bool:
+        return (await read(backend)).data.endswith(server.logs[NAME])
+
+    await until(caught_up)
+
+
+ANEW = "the node began the log anew: here output may be missing or twice"
+
+
+@pytest.mark.parametrize("text", [b"abc", b"0123456789", b"0123", b"01234 and other things", b""])
+async def test_who_follows_a_log_goes_on_where_the_node_begins_it_anew(server: ApiServer, text: bytes) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: server.streams)
+        server.rotate(NAME, text)
+
+        async def caught_up() -> bool:
+            return (await read(backend)).data == b"0123456789" + text
+
+        await until(caught_up)
+        end(server)
+        await until(lambda: has_ended(backend))
+        assert await caught_up()
+        assert server.given == [NAME, FOLLOW, NAME]
+
+
+@pytest.mark.parametrize("text", [b"abc", b"0123", b"01234 and other things", b"0123456780 and other things"])
+async def test_a_log_that_the_node_began_anew_after_a_cut_is_not_gone_on_with_as_if_it_were_the_same(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 60)
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: server.streams)
+        server.cut()
+        await until(lambda: not server.streams)
+        server.rotate(NAME, text)
+        end(server)
+        await until(lambda: has_ended(backend))
+        found = (await read(backend)).data
+        before, _, after = found.partition(b"\n[caravan: ")
+        words, _, rest = after.partition(b"]\n")
+        assert (before, rest) == (b"0123456789", text)
+        assert ANEW in words.decode()
+
+
+async def test_what_is_followed_again_after_the_node_began_the_log_anew_says_so_once(server: ApiServer) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: server.streams)
+        server.rotate(NAME, b"0123 another part\n")
+        server.cut()
+        await followed(server, backend)
+        await until(lambda: server.streams)
+        server.cut()
+        server.logs[NAME] += b"and more of it"
+        await followed(server, backend)
+        end(server)
+        await until(lambda: has_ended(backend))
+        found = (await read(backend)).data
+        assert found.endswith(b"]\n0123 another part\nand more of it")
+        assert found.decode().count(ANEW) == 1
+
+
+async def test_a_stream_that_only_seemed_to_end_with_its_container_is_no_proof_that_nothing_was_missed(
+    server: ApiServer,
+) -> None:
+    async with opened(server) as backend:
+        await look(backend)
+        await read(backend)
+        await until(lambda: server.streams)
+        server.running.discard(NAME)
+        await until(lambda: not server.streams)
+        server.rotate(NAME, b"written later")
+        end(server)
+        await until(lambda: has_ended(backend))
+        assert ANEW in (await read(backend)).data.decode()
+
+
+@pytest.mark.parametrize(
+    ("size", "before_seconds", "seconds", "lacks"),
+    [
+        (2**20, 0, 60, False),
+        (2**20, 12, 600, False),
+        (9 * 2**20, 3600, 36_000, False),
+        (9 * 2**20, 3600, 360, True),
+        (2**20, 60, 3, True),
+        (2**16, 3600, 0, True),
+    ],
+)
+def test_the_beginning_is_taken_for_lost_where_as_much_before_would_have_been_too_much(
+    size: int, before_seconds: int, seconds: int, lacks: bool
+) -> None:
+    assert outputs.lacks_its_beginning(size, before_seconds, seconds) is lacks
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_log_of_which_only_the_end_is_left_says_so_first(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(outputs, "ANEW_BYTES", 0)
+    text = b"the last lines\n" * 5000
+    server.logs[NAME], server.first_written = text, STARTED + 40
+    if ends:
+        end(server)
+    async with opened(server) as backend:
+        await look(backend)
+        words, _, rest = (await read(backend, 0, 2**20)).data.partition(b"\n")
+        assert words.decode() == (
+            "[caravan: 节点的日志从启动 40 秒后开始，此前的输出可能缺失 "
+            "the node's log begins 40 s after the start: output before may be missing]"
+        )
+        assert rest == text
+        assert server.given[:2] == [NAME, f"first {NAME}"]
+        if not ends:
+            await until(lambda: FOLLOW in server.given)
+            server.logs[NAME] = text = text + b"more"
+            end(server)
+            await until(lambda: has_ended(backend))
+            assert (await read(backend, 0, 2**20)).data == words + b"\n" + text
+            assert server.given == [NAME, f"first {NAME}", FOLLOW, NAME]
+
+
+async def test_of_a_short_log_nobody_asks_when_it_began(server: ApiServer) -> None:
+    server.first_written = STARTED + 40
+    end(server)
+    async with opened(server) as backend:
+        await look(backend)
+        assert (await read(backend)).data == b"0123456789"
+        assert server.given == [NAME]
 
 
 async def test_more_than_is_kept_is_cut_and_said_to_be(server: ApiServer, tmp_path: Path) -> None:

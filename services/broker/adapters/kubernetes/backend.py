@@ -22,7 +22,7 @@ from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
 from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
-from services.broker.adapters.kubernetes.outputs import Outputs
+from services.broker.adapters.kubernetes.outputs import FOLLOW, Outputs
 from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, Reference
@@ -412,11 +412,9 @@ class KubernetesBackend:
             return LogBytes(b"", 0, 0, last.ended)
         return await self._outputs.read(last, offset, limit)
 
-    def _stream_log(self, pod: Pod, follow: bool) -> AbstractAsyncContextManager[httpx.Response]:
-        path = f"{_pod(pod)}/log"
-        if follow:
-            return self._rest.stream(path, QUIET_SECONDS, follow="true")
-        return self._rest.stream(path, self._settings.timeout_seconds)
+    def _stream_log(self, pod: Pod, how: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+        silent = QUIET_SECONDS if how == FOLLOW else self._settings.timeout_seconds
+        return self._rest.stream(f"{_pod(pod)}/log", silent, **how)
 
     async def forget(self, reference: str) -> None:
         """The finalizers of its pods go. What has ended by itself stays at the cluster for a while, unwatched, and what was cancelled goes

@@ -3,14 +3,21 @@
 The kubelet gives a log from its beginning or by whole seconds, never from a byte. So a pod's output is copied when somebody asks for it,
 when the pod is to be deleted, and when it has ended. While somebody asks, what comes is followed by one request: a copy of a pod that
 runs costs its log twice and of one that has ended once more, whatever is read of it. What has ended stays in the folder.
+
+The kubelet begins a log anew when it has grown too long (containerLogMaxSize), and gives only the newest part of it from then on: who
+follows goes on into that, who asks again begins there. What comes is compared with what is there, so that another part isn't taken for
+the same, and the copy says where it may lack something. What was lost before anybody asked can't be seen: it is guessed, of long logs
+alone, by when the first line that is left was written.
 """
 
 import asyncio
+import mmap
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +55,15 @@ LOST_BYTES: Final = 1024
 NO_LOG: Final = frozenset({400, GONE})
 """400: its container is still being made, or isn't there any more; 404: its pod isn't."""
 
-Stream = Callable[[Pod, bool], AbstractAsyncContextManager[httpx.Response]]
-"""A pod's log, and whether it's to go on until its container ends. Raises Unavailable; Refusal before it begins."""
+FOLLOW: Final = {"follow": "true"}
+FIRST_LINE: Final = {"timestamps": "true", "limitBytes": "256"}
+LONG_BYTES: Final = 2**16
+"""Of a log that is shorter nobody asks when its first line was written."""
+ANEW_BYTES: Final = 10 * 2**20
+"""The kubelet's own containerLogMaxSize, which a centre may have set otherwise."""
+
+Stream = Callable[[Pod, Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]
+"""A pod's log, by parameters of Kubernetes': FOLLOW goes on until its container ends. Raises Unavailable; Refusal before it begins."""
 
 
 class Copy:
@@ -69,6 +83,8 @@ class Copy:
         self._folder = folder
         self._file: int | None = None
         self._path = ""
+        self._begin = 0
+        """Where in the copy the part of the log begins that the kubelet gave last."""
 
     def open(self) -> None:
         """Raises Unavailable."""
@@ -121,16 +137,18 @@ class Copy:
                 await asyncio.wait_for(self.ended.wait(), AGAIN_SECONDS)
 
     async def take(self, stream: Stream, *, follow: bool) -> None:
-        """Go on with it: of what comes, which always begins at the start, only what isn't there yet.
+        """Go on with it: of what comes, which always begins at the start of the kubelet's newest part, only what isn't there yet.
 
         Raises Unavailable, FileNotFoundError, OSError.
         """
         at = 0
+        self.whole = self.whole and not follow
         try:
-            async with stream(self.pod, follow) as response:
+            async with stream(self.pod, FOLLOW if follow else {}) as response:
                 async for chunk in _written(response):
-                    self.whole = False
-                    self._add(chunk[max(0, self.size - at) :])
+                    if not self._is_there(at, chunk):
+                        self._begin_anew(at, chunk)
+                    self._add(chunk[max(0, self.size - self._begin - at) :])
                     at += len(chunk)
                     if self.full:
                         break
@@ -138,7 +156,51 @@ class Copy:
             if refusal.failed.status in NO_LOG:
                 raise FileNotFoundError(f"no output of {self.pod.name}") from refusal
             raise
-        self.whole = follow
+        if not (follow or self.full or self.whole) and at < self.size - self._begin:
+            self._begin_anew(at)
+        self.whole = self.whole or follow
+
+    async def look_back(self, stream: Stream) -> None:
+        """Of a copy that was just begun: say so if it seems to lack the beginning. Where that can't be asked nothing is said."""
+        if self.size < LONG_BYTES or self.pod.started is None:
+            return
+        try:
+            async with stream(self.pod, FIRST_LINE) as response:
+                written, _, line = (await response.aread()).partition(b"\n")[0].partition(b" ")
+            begins = datetime.fromisoformat(written.decode()).timestamp()
+        except (Unavailable, ValueError):
+            return
+        assert self._file is not None, "it was opened"
+        seconds, ended = int(begins - self.pod.started), self.pod.finished or clock.now().timestamp()
+        same = os.pread(self._file, len(line), 0) == line
+        if same and lacks_its_beginning(self.size, seconds, ended - begins):
+            self._say_first(
+                f"节点的日志从启动 {seconds} 秒后开始，此前的输出可能缺失 "
+                f"the node's log begins {seconds} s after the start: output before may be missing"
+            )
+
+    def _is_there(self, at: int, chunk: bytes) -> bool:
+        """Whether what comes `at` so many bytes from the start is what the copy has there, as far as it has something."""
+        assert self._file is not None, "it was opened"
+        there = os.pread(self._file, min(len(chunk), max(0, self.size - self._begin - at)), self._begin + at)
+        return chunk.startswith(there)
+
+    def _begin_anew(self, at: int, chunk: bytes = b"") -> None:
+        """It is another part of the log, of which `at` bytes were like those of the one before, and then this came. What was followed to
+        its end may have it already."""
+        assert self._file is not None, "it was opened"
+        like = os.pread(self._file, at, self._begin)
+        if self.whole:
+            with mmap.mmap(self._file, self.size, prot=mmap.PROT_READ) as there:
+                found = there.find(like + chunk, self._begin)
+            if found >= 0:
+                self._begin = found
+                return
+        self._say(
+            "节点另起了日志文件，此处的输出可能有缺失或重复 the node began the log anew: here output may be missing or twice"
+        )
+        self._begin = self.size
+        self._add(like)
 
     def _add(self, data: bytes) -> None:
         left = self._limit_mib * 2**20 - self.size
@@ -158,6 +220,15 @@ class Copy:
 
     def _say(self, words: str) -> None:
         self._write(f"\n[caravan: {words}]\n".encode())
+
+    def _say_first(self, words: str) -> None:
+        """Before all else."""
+        assert self._file is not None, "it was opened"
+        there, self.size = os.pread(self._file, self.size, 0), 0
+        os.lseek(self._file, 0, os.SEEK_SET)
+        self._write(f"[caravan: {words}]\n".encode())
+        self._begin = self.size
+        self._write(there)
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None, "it was opened"
@@ -216,12 +287,12 @@ class Outputs:
 
     async def read(self, pod: Pod, offset: int, limit: int) -> LogBytes:
         """Of a pod that has started. Raises FileNotFoundError, Unavailable."""
-        with suppress(FileNotFoundError):
-            return await asyncio.to_thread(_read_kept, self._path(pod), offset, limit)
-        copy = await self._copied(pod)
-        if copy.ended.is_set():
-            return await asyncio.to_thread(_read_kept, self._path(pod), offset, limit)
-        return copy.read(offset, limit)
+        # what is kept isn't copied again: the kubelet may have less of it by now
+        if pod.uid in self._copies or not self._path(pod).exists():
+            copy = await self._copied(pod)
+            if not copy.ended.is_set():
+                return copy.read(offset, limit)
+        return await asyncio.to_thread(_read_kept, self._path(pod), offset, limit)
 
     async def read_kept(self, reference: Reference, index: int, offset: int, limit: int) -> LogBytes:
         """Of the last run of a task, where none of its pods is known any more. Raises FileNotFoundError."""
@@ -299,6 +370,7 @@ class Outputs:
             copy.open()
             if not copy.ended.is_set():
                 await copy.take(self._stream, follow=False)
+                await copy.look_back(self._stream)
                 copy.there.set()
                 await self._follow(copy)
             if copy.ended.is_set():
@@ -329,6 +401,8 @@ class Outputs:
         try:
             if not copy.full:
                 await copy.take(self._stream, follow=False)
+                if not copy.there.is_set():
+                    await copy.look_back(self._stream)
         except FileNotFoundError:
             if not copy.there.is_set():
                 raise
@@ -353,6 +427,12 @@ class Outputs:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def lacks_its_beginning(size: int, before_seconds: float, seconds: float) -> bool:
+    """Of a log that begins so long after its container's start, and was written in so many seconds: had it been written like that from the
+    start, that would have been more than the kubelet lets it become."""
+    return size * before_seconds > ANEW_BYTES * max(seconds, 1)
 
 
 async def _written(response: httpx.Response) -> AsyncIterator[bytes]:
