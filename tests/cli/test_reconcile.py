@@ -119,7 +119,9 @@ def longer(one: Line, times: int) -> Line:
 
 
 @contextmanager
-def platform(*runs: SiteRun, lines: Sequence[Line] = (), moving: bool = False) -> Iterator[tuple[str, list[str]]]:
+def platform(
+    *runs: SiteRun, lines: Sequence[Line] = (), moving: bool = False, there_is: Site = AT
+) -> Iterator[tuple[str, list[str]]]:
     """Where accounting answers a run a page, and what it was asked. Without `lines`, they are what the runs come to.
 
     `moving`: jobs have more core-seconds with each page.
@@ -130,7 +132,7 @@ def platform(*runs: SiteRun, lines: Sequence[Line] = (), moving: bool = False) -
     class Services(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == f"/catalog/v1/sites/{SITE}":
-                self.answer(AT)
+                self.answer(there_is)
                 return
             asked.append(self.path)
             query = parse_qs(urlsplit(self.path).query)
