@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from caravan.reconcile import pods, record
+from caravan.reconcile.containers import Container
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Target
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def shown(guide: str, what: str) -> str:
-    found = re.search(rf"<!-- {what}: .*?-->\n```json\n(.*?)```", (DOCS / guide).read_text(), re.S)
+def shown(guide: str, what: str, form: str = "json") -> str:
+    found = re.search(rf"<!-- {what}: .*?-->\n```{form}\n(.*?)```", (DOCS / guide).read_text(), re.S)
     assert found is not None
     return found[1]
 
@@ -30,3 +32,16 @@ def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
     for name, value in told.items():
         assert Settings.model_fields[name].default == value and f"`{name}`" in text
     assert Settings.model_validate_json(shown(guide, "site")[:-2] + ', "queue": "caravan"}').queue == "caravan"
+
+
+@pytest.mark.parametrize("guide", ["kubernetes.md", "kubernetes.zh.md"])
+def test_the_record_of_the_guide_can_be_read_and_kubectl_is_asked_as_it_says(guide: str) -> None:
+    (one,) = record.containers(shown(guide, "record", "csv").splitlines())
+    assert isinstance(one, Container) and one.started is not None and one.ended is not None
+    assert (one.nodes, one.cpus, one.memory_mib, one.ended - one.started, one.lost) == (1, 4, 16_384, 760, False)
+    text = (DOCS / guide).read_text()
+    assert f"`{' '.join(pods.ASK)}`" in text
+    for name in ("CARAVAN_SITE", "CARAVAN_SUBMISSION", "CARAVAN_NODES", "CARAVAN_NODE_RANK"):
+        assert name in text
+    for option in ("--pods FILE", "--containers FILE"):
+        assert option in text
