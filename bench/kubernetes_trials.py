@@ -13,6 +13,8 @@ from tests.backends.kubernetes import Cluster, LeftOut, must_run, running
 
 CPUS: Final = 16
 """More than the node has: what finds no room waits there."""
+NODES: Final = 2
+"""The most that a task may have: each is a pod of its own, also on one node."""
 Claim = Callable[[Trial, Cluster, Kubernetes], Coroutine[Any, Any, Verdict]]
 
 
@@ -34,6 +36,6 @@ async def open_kubernetes_market(
 ) -> Market:
     """As `open_market`, of the cluster's one real node. `settings` change the stage's."""
     return await open_market(
-        platform, cpus=CPUS, prices=PRICES, adapter=stage.adapter, tenant=stage.tenant, queue_ahead=CPUS,
+        platform, nodes=NODES, cpus=CPUS, prices=PRICES, adapter=stage.adapter, tenant=stage.tenant, queue_ahead=CPUS,
         site_settings={**stage.settings, "image_seconds": 5, **(settings or {})}, target=stage.target, start_agent=start_agent,
     )  # fmt: skip

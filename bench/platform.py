@@ -250,6 +250,7 @@ class Market:
 async def open_market(
     platform: Platform,
     *,
+    nodes: int = 1,
     cpus: int = 64,
     memory_mib: int = 65_536,
     deposit: str = "100000.00",
@@ -263,6 +264,7 @@ async def open_market(
 ) -> Market:
     """A provider with a site (a local one) and one active offering, an organization with a project and money. Waits until it can be used.
 
+    `nodes`: the most that a task may have.
     `start_agent(site)`: the site's agent is at the centre, and this starts it; else it runs inside the broker.
     """
     admin = await platform.catalog("platform:admin", subject="operator")
@@ -290,7 +292,7 @@ async def open_market(
             site=site.id,
             name="General",
             tier=Tier.HPC,
-            limits=Limits(nodes=1, cpus_per_node=cpus, memory_mib_per_node=memory_mib, walltime_seconds=86_400),
+            limits=Limits(nodes=nodes, cpus_per_node=cpus, memory_mib_per_node=memory_mib, walltime_seconds=86_400),
             target=dict(target or {}),
             capacity=Capacity(cpus=cpus, memory_mib=memory_mib),
             queue_ahead=queue_ahead,
