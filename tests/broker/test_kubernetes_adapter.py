@@ -403,7 +403,7 @@ def test_why_a_job_waits_is_said_in_both_languages(one: dict[str, Any], words: s
 def test_a_quota_that_is_reached_is_heard_of_in_events() -> None:
     found = Submissions()
     said = {
-        "involvedObject": {"uid": OURS.uid},
+        "involvedObject": {"namespace": OURS.namespace, "name": OURS.name, "uid": OURS.uid},
         "message": 'pods "x" is forbidden: exceeded quota: q, requested: cpu=2',
     }
     found.take_complaint(records.complaint(said))
@@ -459,6 +459,25 @@ def test_a_list_tells_what_is_gone_but_not_of_what_is_newer() -> None:
     found.keep_pods((), 22, NOW)
     (told,) = seen(found).runs
     assert (told.outcome, clock.to_seconds(told.ended_at or clock.now())) == (Outcome.CANCELLED, NOW)
+
+
+@given(st.permutations(["job", "ours", "theirs"]), st.booleans())
+def test_a_pod_elsewhere_that_bears_a_jobs_uid_is_not_the_jobs(order: list[str], gone: bool) -> None:
+    """Whatever is heard of first, also where the Job was gone before."""
+    theirs = pod(running(), uid="pod-2", version=21, requests={"cpu": "64", "memory": "1Gi"})
+    theirs["metadata"]["namespace"] = "stranger"
+    found = Submissions()
+    tell = {
+        "job": lambda: found.lose_job(OURS) if gone else found.take_job(records.job(job())),
+        "ours": lambda: found.take_pod(records.pod(pod(running()))),
+        "theirs": lambda: found.take_pod(records.pod(theirs)),
+    }
+    for one in order:
+        tell[one]()
+    (told,) = seen(found).runs
+    assert (told.identity, told.spans[0].cpus) == ("pod-1", 2)
+    found.keep_jobs((), 100)
+    assert found.of(OURS).gone
 
 
 def test_what_was_forgotten_elsewhere_is_dropped_here_and_stays_so() -> None:

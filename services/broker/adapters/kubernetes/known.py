@@ -115,28 +115,29 @@ GONE_KEPT: Final = 10_000
 
 
 class Submissions:
-    """All of one site, by the uids of their Jobs. What is told of them may come late, doubled, or in another order."""
+    """All of one site. What is told of them may come late, doubled, or in another order.
+
+    Each is known by its whole reference: a Job's uid alone is what anybody may write on a pod in a namespace of their own.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, Known] = {}
-        self._references: dict[str, Reference] = {}
+        self._known: dict[Reference, Known] = {}
         self._changed: set[str] = set()
         self.news = asyncio.Event()
         """Set whenever something changes. Whoever waits for it clears it."""
         self._dropped: dict[str, None] = {}
         """In the order in which they went."""
-        self._unclaimed: dict[str, Workload] = {}
+        self._unclaimed: dict[Reference, Workload] = {}
         """Of Jobs that were not heard of yet."""
         self._waiting: dict[str, Pod] = {}
         """Those of all pods that wait for their index, or for what they may never get: by uid."""
         self.lines = Lines()
 
     def get(self, reference: Reference) -> Known | None:
-        return self._known.get(reference.uid)
+        return self._known.get(reference)
 
     def of(self, reference: Reference) -> Known:
-        self._references[reference.uid] = reference
-        return self._known.setdefault(reference.uid, Known(workload=self._unclaimed.pop(reference.uid, None)))
+        return self._known.setdefault(reference, Known(workload=self._unclaimed.pop(reference, None)))
 
     def dropped(self, reference: Reference) -> bool:
         return reference.uid in self._dropped
@@ -146,10 +147,9 @@ class Submissions:
         self._dropped[reference.uid] = None
         if len(self._dropped) > GONE_KEPT:
             del self._dropped[next(iter(self._dropped))]
-        known = self._known.pop(reference.uid, Known())
+        known = self._known.pop(reference, Known())
         for uid in known.pods:
             self._waiting.pop(uid, None)
-        self._references.pop(reference.uid, None)
         self._changed.discard(str(reference))
 
     def changed(self) -> list[str]:
@@ -167,7 +167,7 @@ class Submissions:
         return [
             Staged(job.tag, str(job.reference), clock.from_seconds(job.created))
             for job in jobs
-            if not self._known[job.reference.uid].over
+            if not self._known[job.reference].over
         ]
 
     def take_job(self, job: Job, *, gone: bool = False) -> None:
@@ -194,9 +194,9 @@ class Submissions:
 
     def keep_jobs(self, uids: Collection[str], version: int) -> None:
         """These are all that there were at this version: what is older and isn't among them is gone."""
-        for uid, known in self._known.items():
-            if known.job is not None and uid not in uids and known.job.version <= version:
-                self.lose_job(self._references[uid])
+        for reference, known in self._known.items():
+            if known.job is not None and reference.uid not in uids and known.job.version <= version:
+                self.lose_job(reference)
 
     def take_pod(self, pod: Pod, *, gone: bool = False, second: int = 0) -> None:
         """`gone`: that was the last of it, at `second` or before."""
@@ -238,12 +238,11 @@ class Submissions:
 
     def take_workload(self, workload: Workload, *, gone: bool = False) -> None:
         """What Kueue said of a Job outlives its Workload."""
-        uid = workload.job.uid
-        known = self._known.get(uid)
+        known = self._known.get(workload.job)
         if known is None:
-            self._unclaimed.pop(uid, None)
+            self._unclaimed.pop(workload.job, None)
             if not gone and not self.dropped(workload.job):
-                self._unclaimed[uid] = workload
+                self._unclaimed[workload.job] = workload
             return
         before = known.workload
         if before is None or workload.version > before.version:
@@ -262,15 +261,15 @@ class Submissions:
     def tell_places(self, behind: Mapping[LocalQueue, str]) -> None:
         """In Kueue's queues, where they have changed. `behind`: as in Lines."""
         self.lines.moved = False
-        for uid, known in self._known.items():
+        for reference, known in self._known.items():
             place = self.lines.place(known.workload.uid, behind) if known.workload is not None else None
             shown = told(place) if place is not None else None
             if shown != known.place:
                 known.place = shown
-                self._change(self._references[uid])
+                self._change(reference)
 
     def take_complaint(self, complaint: Complaint) -> None:
         known = self._known.get(complaint.job)
         if known is not None and known.complaint != complaint.words:
             known.complaint = complaint.words
-            self._change(self._references[complaint.job])
+            self._change(complaint.job)

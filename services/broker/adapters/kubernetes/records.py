@@ -120,7 +120,7 @@ class Pod:
 class Complaint:
     """An event: why the Job controller can't make pods of a Job."""
 
-    job: str
+    job: Reference
     words: str
 
 
@@ -188,7 +188,8 @@ def pod(content: Mapping[str, Any]) -> Pod:
 
 
 def complaint(content: Mapping[str, Any]) -> Complaint:
-    return Complaint(content["involvedObject"]["uid"], content.get("message") or "")
+    of = content["involvedObject"]
+    return Complaint(Reference(of["namespace"], of["name"], of["uid"]), content.get("message") or "")
 
 
 def asked(resources: Mapping[str, str]) -> dict[str, int]:
