@@ -20,6 +20,7 @@ from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.configuration import GPU, H100
 from tests.backends.kubernetes.image import BUSYBOX
+from tests.backends.kubernetes.sidecars import injected
 from tests.backends.kubernetes_site import namespace
 from tests.contract.backends import HARNESSES, Harness, Site, eventually
 
@@ -208,6 +209,31 @@ async def test_output_is_there_when_nothing_is_left_at_the_cluster(
     await eventually(lambda: pods(kubernetes, reference) == [], "nothing of it is left", 60)
     async with keeping.open() as backend:
         assert (await backend.read_log(reference, 0, "stdout", 0, 100)).data == b"kept\n"
+
+
+async def test_of_a_container_that_the_cluster_has_put_beside_it_nothing_is_a_tasks(
+    site: Site, kubernetes: Cluster
+) -> None:
+    space = namespace(kubernetes, f"mesh-{ids.new('own')[-6:]}")
+    mesh = {
+        "name": "a-mesh", "image": BUSYBOX, "command": ["sh", "-c", "echo the mesh; sleep 6"],
+        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }  # fmt: skip
+    with injected(kubernetes, space, mesh):
+        task = "#!/bin/sh\necho the task\nsleep 2\nexit 7\n"
+        reference = await start(site, asked(site, task, tenant_settings={"namespace": space}))
+        run = await alone(site, reference)
+    (pod,) = pods(kubernetes, reference)
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["a-mesh", "task"]
+    told = {one["name"]: one["state"]["terminated"] for one in pod["status"]["containerStatuses"]}
+    assert (run.outcome, run.exit_code) == (Outcome.USER, 7)
+    assert await site.text(reference) == "the task\n"
+    (span,) = run.spans
+    assert (span.cpus, span.memory_mib) == (1, 256)
+    seconds = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (span.start, span.end)]
+    assert seconds == [told["task"]["startedAt"], told["task"]["finishedAt"]]
+    assert told["task"]["finishedAt"] < told["a-mesh"]["finishedAt"]
 
 
 async def test_accelerators_are_allocated_on_nodes_of_their_model_and_metered_by_it(site: Site) -> None:

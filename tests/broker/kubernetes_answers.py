@@ -139,6 +139,18 @@ def pod(
     }  # fmt: skip
 
 
+def meshed(one: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The pod with a container that the cluster has put before its own, as a service mesh does, which stands so."""
+    spec, told = one["spec"], one["status"]
+    proxy = {"name": "istio-proxy", "resources": {"requests": {"cpu": "100m"}}}
+    said = [{"name": "istio-proxy", "state": state}, *told["containerStatuses"]]
+    return {
+        **one,
+        "spec": spec | {"containers": [proxy, *spec["containers"]]},
+        "status": told | {"containerStatuses": said},
+    }
+
+
 def workload(
     *,
     version: int = 30,

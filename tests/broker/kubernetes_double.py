@@ -158,6 +158,9 @@ class ApiServer(httpx.AsyncBaseTransport):
         return self._change(request.method, kind, there, body)
 
     def _log(self, name: str, params: dict[str, str]) -> httpx.Response:
+        there = self.objects["pods"].get(name)
+        if "container" not in params and there is not None and len(there["spec"]["containers"]) > 1:
+            return status(400, "a container name must be specified")
         follow = params.get("follow") == "true"
         if params.get("timestamps") == "true":
             self.given.append(f"first {name}")

@@ -31,6 +31,7 @@ from tests.broker.kubernetes_answers import (
     at,
     ended,
     job,
+    meshed,
     node,
     pod,
     running,
@@ -310,6 +311,21 @@ def test_usage_is_what_the_pod_asked_for_from_the_start_to_the_end_of_its_contai
         pod(ended(), requests=asked | {"nvidia.com/gpumem": "32000"}, selector={"nvidia.com/gpu.product": "A10"})
     ).spans
     assert (span.accelerators, span.accelerator) == (4, "acc_slice")
+
+
+def test_of_several_containers_the_jobs_own_tells_the_end_the_times_and_what_is_billed() -> None:
+    found = run(meshed(pod(ended(7), "Failed"), ended(0, started=at(STARTED - 4), finished=ENDED + 40)))
+    assert (found.outcome, found.exit_code) == (Outcome.USER, 7)
+    (span,) = found.spans
+    assert (clock.to_seconds(span.start), clock.to_seconds(span.end), span.cpus) == (STARTED, ENDED, 2)
+    still = run(meshed(pod(ended(7), "Running"), running(STARTED - 4)))
+    assert (still.outcome, still.spans) == (Outcome.USER, (span,))
+    assert look(meshed(pod(waiting("ContainerCreating")), running())).runs == ()
+
+
+def test_a_task_that_succeeded_did_so_whatever_becomes_of_what_is_beside_it() -> None:
+    found = run(meshed(pod(ended(0), "Failed"), ended(1)))
+    assert (found.outcome, found.exit_code) == (Outcome.SUCCEEDED, 0)
 
 
 def test_of_a_lost_node_the_run_ends_when_its_silence_was_noticed() -> None:

@@ -12,7 +12,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import outputs
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.port import LogBytes, Unavailable
-from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, pod, running
+from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
 from tests.broker.kubernetes_double import ApiServer, opened, status
 from tests.broker.test_kubernetes_watch import REFERENCE, finish, has_ended, look, until
 
@@ -75,6 +75,14 @@ async def test_a_log_that_is_followed_is_given_twice_however_often_it_is_read(se
         assert (whole.data, whole.complete) == (server.logs[NAME], True)
         assert (await read(backend, 3, 4)).data == server.logs[NAME][3:7]
         assert server.given == [NAME, FOLLOW, NAME]
+
+
+async def test_of_several_containers_the_output_of_the_jobs_own_is_read(server: ApiServer) -> None:
+    server.put("pods", meshed(pod(running()), running()))
+    async with opened(server) as backend:
+        await look(backend)
+        assert (await read(backend)).data == b"0123456789"
+        await until(lambda: server.streams)
 
 
 async def test_a_stream_that_broke_off_goes_on_where_it_was(server: ApiServer) -> None:

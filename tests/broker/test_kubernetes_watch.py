@@ -254,6 +254,8 @@ async def test_a_job_is_four_requests_from_staging_to_forgetting_and_one_for_its
         await backend.observe([])
         server.asked.clear()
         await backend.release(await backend.stage(submission(container=container)))
+        server.put("pods", pod(ended()))
+        await until(lambda: backend._submissions.of(OURS).pods)
         finish(server)
         await until(lambda: has_ended(backend))
         await backend.forget(REFERENCE)

@@ -25,7 +25,7 @@ from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.outputs import FOLLOW, Outputs
 from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.records import Pod
-from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, Reference
+from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, TASK, Reference
 from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, Answer, Rest, readable
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
 from services.broker.adapters.kubernetes.watch import Watch
@@ -414,7 +414,7 @@ class KubernetesBackend:
 
     def _stream_log(self, pod: Pod, how: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
         silent = QUIET_SECONDS if how == FOLLOW else self._settings.timeout_seconds
-        return self._rest.stream(f"{_pod(pod)}/log", silent, **how)
+        return self._rest.stream(f"{_pod(pod)}/log", silent, container=TASK, **how)
 
     async def forget(self, reference: str) -> None:
         """The finalizers of its pods go. What has ended by itself stays at the cluster for a while, unwatched, and what was cancelled goes

@@ -52,6 +52,9 @@ def end(pod: Pod, grace_seconds: int) -> End:
         return End(Outcome.SITE, DISRUPTIONS.get(pod.disrupted, pod.disrupted))
     if _was_deleted(pod, grace_seconds):
         return End(Outcome.CANCELLED, "its pod was deleted")
+    if pod.exit_code == 0:
+        # what the cluster has put beside it failed
+        return End(Outcome.SUCCEEDED, "", 0)
     if pod.exit_code is None or pod.end in NOBODY_KNOWS:
         return End(Outcome.SITE, _words(pod.reason or "its node lost it", pod.message))
     if pod.started is None:

@@ -16,6 +16,7 @@ from services.broker.adapters.kubernetes.reference import (
     OWN_INDEX,
     SITE,
     TAG,
+    TASK,
     WANTED,
     Reference,
     ranges,
@@ -185,7 +186,7 @@ def _container(
         *({"name": name, "value": escaped(value)} for name, value in _environment(submission).items()),
     ]
     shared = {
-        "name": "task",
+        "name": TASK,
         "workingDir": script.WORK,
         "env": environment,
         "resources": {"requests": resources, "limits": resources},

@@ -4,7 +4,7 @@ All reading raises KeyError, TypeError, ValueError or AttributeError of what has
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ from services.broker.adapters.kubernetes.reference import (
     RELEASED,
     SITE,
     TAG,
+    TASK,
     WANTED,
     Reference,
     index_at,
@@ -148,7 +149,7 @@ def job(content: Mapping[str, Any]) -> Job:
 def pod(content: Mapping[str, Any]) -> Pod:
     meta, spec, status = content["metadata"], content["spec"], content.get("status") or {}
     labels, conditions = meta["labels"], {one["type"]: one for one in status.get("conditions") or ()}
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
+    container = _task(status.get("containerStatuses") or ())
     state = container.get("state") or {}
     nodes = int(labels.get(NODES, 1))
     place, rank = divmod(int(labels[INDEX]), nodes)
@@ -182,7 +183,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         given_up=meta["annotations"].get(ENDED, ""),
         lost=_lost(conditions),
         script=any(volume["name"] == "job" for volume in spec.get("volumes") or ()),
-        requests=tuple(sorted(asked(spec["containers"][0]["resources"].get("requests") or {}).items())),
+        requests=tuple(sorted(asked(_task(spec["containers"])["resources"].get("requests") or {}).items())),
         selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
     )
 
@@ -212,6 +213,11 @@ def _amount(name: str, text: str) -> Decimal:
     if amount is None:
         raise ValueError("a resource without a quantity")
     return amount / 2**20 if name == "memory" else amount
+
+
+def _task(containers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of a pod's containers, or of what is said of them, that of the job itself: others are in any order."""
+    return next((one for one in containers if one["name"] == TASK), {"resources": {}})
 
 
 def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
