@@ -1,6 +1,7 @@
 """How the Kubernetes adapter looks at a cluster and acts on it: what it asks the API server, and that it misses nothing."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,8 +249,9 @@ ONCE_A_MINUTE = ["GET nodes", "GET limitranges", "GET resourcequotas", "POST job
 
 @pytest.mark.parametrize("container", [None, Container(image="docker://busybox", command=("true",))])
 async def test_a_job_is_four_requests_from_staging_to_forgetting_and_one_for_its_script(
-    server: ApiServer, container: Container | None
+    server: ApiServer, container: Container | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda count: OURS.name.rpartition("-")[2])
     async with opened(server, images=["docker://busybox"]) as backend:
         await backend.observe([])
         server.asked.clear()
