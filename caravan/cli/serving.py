@@ -20,6 +20,8 @@ from caravan.kernel.web import ServiceApp
 from services.broker.settings import Settings
 
 GRACE_SECONDS: Final = 5
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the platform's own clients (`transport.IDLE_SECONDS`) and the usual proxies keep a connection that is idle."""
 
 
 def run(chosen: Settings, names: tuple[ServiceName, ...], host: str, port: int) -> None:
@@ -40,6 +42,7 @@ def run(chosen: Settings, names: tuple[ServiceName, ...], host: str, port: int) 
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     services: Sequence[ServiceApp] = [app] if isinstance(app, ServiceApp) else list(app.state.services.values())
     server = _Server(config, services)

@@ -15,6 +15,9 @@ import httpx
 from yarl import URL
 
 LARGE_BYTES: Final = 1_000_000
+IDLE_SECONDS: Final = 15.0
+"""A connection that was idle for longer isn't used again. A server must keep one for longer: else it closes some just as they are used,
+and nobody knows whether it has heard the request."""
 AS_IT_COMES: Final[dict[str, Any]] = {"as_it_comes": True}
 """Extensions of a request whose answer is read as it comes: for `httpx.AsyncClient.stream(…)`, which has to be left in the end."""
 
@@ -81,7 +84,7 @@ class _Connector(aiohttp.TCPConnector):
     leave of the other side: for 30 seconds, if that is silent."""
 
     def __init__(self, limit: int, ssl: ssl.SSLContext | bool) -> None:
-        super().__init__(limit=limit, ssl=ssl)
+        super().__init__(limit=limit, ssl=ssl, keepalive_timeout=IDLE_SECONDS)
         self._there: dict[asyncio.Future[None], asyncio.Transport] = {}
 
     async def connect(

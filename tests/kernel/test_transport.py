@@ -5,6 +5,7 @@ import gzip
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from caravan.kernel import clock
+from caravan.kernel import clock, transport
 from caravan.kernel.transport import AS_IT_COMES, Transport
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -102,6 +103,24 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(3):
             await http.get("/")
     assert connections == 1
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server may be closing it just now, also where nobody has had the time to hear of that."""
+    monkeypatch.setattr(transport, "IDLE_SECONDS", 0.01)
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await head_of(reader):
+            writer.write(OK)
+
+    async with serving(handle) as url, client(url) as http:
+        await http.post("/")
+        time.sleep(0.05)  # noqa: ASYNC251
+        await http.post("/")
+    assert connections == 2
 
 
 async def test_nobody_there_means_that_nothing_was_sent() -> None:
