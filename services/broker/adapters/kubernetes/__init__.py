@@ -23,7 +23,7 @@ jobs. No pod has a token of the cluster's, whatever its service account may do.
 released by adding it: so Kueue hears of nothing that was only staged, and from then on alone suspends and resumes it. Its words are the
 reason for which a job waits. What it preempts ends as that, which the provider bears, and is a new run when it's admitted again. No
 LocalQueue of a tenant's namespace may be called `default`: Kueue gives it each Job that names none, so it would start what is staged.
-Such a namespace is refused. A job's position isn't told: for that each queue would have to be asked again and again.
+Such a namespace is refused. A job's place in its queue is told by Kueue's own order (`lines.py`), as all Workloads are watched.
 
 **What the inventory knows** besides its nodes: what all pods of the cluster asked for isn't free, and where there is a queue, neither is
 what its quotas don't have left; none of its jobs may have more than the largest of them. A tenant's LimitRanges and ResourceQuotas are
@@ -31,7 +31,7 @@ no part of it, since a part of a site is for all tenants: a job that they can ne
 
 **Output** is copied to the agent's machine (`outputs.py`), followed while somebody asks for it, and kept in the agent's folder for it
 (`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a container that runs the kubelet itself keeps only its newest 10 MiB
-(`containerLogMaxSize`): what was turned over before it was asked for is lost, and no offset counts it.
+(`containerLogMaxSize`): what was turned over before it was asked for is lost, and the output says so where that can be noticed.
 
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
 looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and
