@@ -334,6 +334,24 @@ async def test_a_folder_that_holds_other_things_is_refused_and_left_as_it_was(tm
     assert folder.stat().st_mode & 0o777 == 0o750
 
 
+async def test_a_folder_is_taken_on_where_an_agent_was_killed_as_it_first_took_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise RuntimeError("kill -9")
+
+    context = SiteContext(ids.new("sit"), {"folder": str(tmp_path / "site")}, production=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", killed)
+        patched.setattr(os, "unlink", killed)
+        with pytest.raises(RuntimeError, match="kill -9"):
+            async with local.adapter.open(context):
+                pass
+    assert os.listdir(tmp_path / "site"), "it was killed too early to leave anything"
+    async with local.adapter.open(context):
+        pass
+
+
 async def test_no_tenant_is_a_user_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     someone = pwd.struct_passwd(("someone", "x", 5003, 5003, "", "/", "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwall", lambda: [someone])

@@ -152,7 +152,7 @@ def _open(context: SiteContext) -> LocalBackend:
 
 def _prepare(settings: Settings, site: str) -> Path:
     folder = Path(os.path.realpath(settings.folder))
-    if folder.is_dir() and not (folder / "site.json").exists() and any(folder.iterdir()):
+    if folder.is_dir() and not (folder / "site.json").exists() and not all(map(_begun, folder.iterdir())):
         raise SiteRefused(
             f"the folder {folder} holds other things; give the site an empty folder, or one that isn't there"
         )
@@ -181,6 +181,11 @@ def _prepare(settings: Settings, site: str) -> Path:
         (folder / name).mkdir(exist_ok=True)
         (folder / name).chmod(mode)
     return folder
+
+
+def _begun(entry: Path) -> bool:
+    """Whether it is what an agent that was killed as it first took the folder has left there."""
+    return files.is_temporary(entry.name, "site.json")
 
 
 def _confine(settings: Settings, folder: Path, hidden: list[str]) -> View:

@@ -36,6 +36,11 @@ def _temporary(path: str) -> str:
     return os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
+def is_temporary(entry: str, name: str) -> bool:
+    """Whether a folder's entry is a file called `name` that was never finished."""
+    return entry.startswith(f".{name}.")
+
+
 def replace(path: str, content: Any, *, mode: int = 0o600) -> None:
     """Write `content` as JSON by temporary file, fsync, rename, fsync of the folder."""
     temporary = _temporary(path)
