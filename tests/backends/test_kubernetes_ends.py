@@ -335,22 +335,47 @@ async def test_what_others_delete_ends_and_its_record_is_kept_until_it_was_read(
     await eventually(lambda: pods(kubernetes, reference) == [], "nothing of it is left")
 
 
-async def test_a_namespace_is_gone_once_its_last_run_was_read(site: Site, kubernetes: Cluster) -> None:
-    name = namespace(kubernetes, f"short-{ids.new('own')[-6:]}")
-    reference = await start(site, asked(site, tenant_settings={"namespace": name}))
-    await site.running(reference)
-    kubernetes.ask("DELETE", f"/api/v1/namespaces/{name}")
-    assert (await alone(site, reference)).outcome is Outcome.CANCELLED
-    await site.backend.forget(reference)
+def deleted(cluster: Cluster, name: str) -> Callable[[], bool]:
+    """Delete a namespace. What comes back says whether it is gone."""
+    cluster.ask("DELETE", f"/api/v1/namespaces/{name}")
 
     def gone() -> bool:
         try:
-            kubernetes.ask("GET", f"/api/v1/namespaces/{name}")
+            cluster.ask("GET", f"/api/v1/namespaces/{name}")
         except HTTPError as error:
             return error.code == 404
         return False
 
+    return gone
+
+
+async def test_a_namespace_is_gone_once_its_last_run_was_read(site: Site, kubernetes: Cluster) -> None:
+    name = namespace(kubernetes, f"short-{ids.new('own')[-6:]}")
+    reference = await start(site, asked(site, tenant_settings={"namespace": name}))
+    await site.running(reference)
+    gone = deleted(kubernetes, name)
+    assert (await alone(site, reference)).outcome is Outcome.CANCELLED
+    await site.backend.forget(reference)
     await eventually(gone, "the namespace is gone", 60)
+
+
+async def test_a_tenant_that_left_while_nobody_looked_keeps_no_other_from_being_seen(
+    site: Site, kubernetes: Cluster
+) -> None:
+    """Our rights in its namespace went with it."""
+    name = namespace(kubernetes, f"left-{ids.new('own')[-6:]}")
+    other = await start(site, asked(site))
+    async with site.harness.open() as before:
+        left = await before.stage(asked(site, tenant_settings={"namespace": name}))
+    await eventually(deleted(kubernetes, name), "the namespace is gone", 60)
+    async with site.harness.open() as backend:
+        seen = await backend.observe([left, other])
+        assert isinstance(seen[other], Seen)
+        assert seen[left] == NotSeen(True, "the cluster has no such Job, and no pods of it")
+        await backend.cancel(left)
+        await backend.discard(left)
+    async with site.harness.open() as backend:
+        await backend.forget(left)
 
 
 async def test_what_was_forgotten_is_left_to_kubernetes_to_remove(site: Site, kubernetes: Cluster) -> None:

@@ -59,6 +59,8 @@ class ApiServer(httpx.AsyncBaseTransport):
         """What happens just before this method and path is looked at."""
         self.default_queue = False
         """Kueue is there, and all namespaces have a queue named `default`."""
+        self.left: set[str] = set()
+        """Namespaces that were deleted: what may be done in them alone may not be done any more."""
         self.down = False
         self.ready = True
         """Whether it says so. It knows nobody's rights before."""
@@ -137,12 +139,20 @@ class ApiServer(httpx.AsyncBaseTransport):
         self.before.get(f"{request.method} {kind}", str)()
         if (told := self.answers.get(f"{request.method} {kind}")) is not None:
             return told
+        if not self.left.isdisjoint(parts) and not (name is None and request.method == "GET"):
+            return status(
+                403, f'{kind} is forbidden: User "agent" cannot {request.method} resource "{kind}"', "Forbidden"
+            )
         if path == "/readyz":
             return httpx.Response(200 if self.ready else 403, text="ok" if self.ready else "forbidden")
         if path == "/version":
             return httpx.Response(200, json={"gitVersion": "v1.34.4"})
         if name is None and request.method == "GET":
-            items = [item for item in self.objects[kind].values() if self._matches(item, params)]
+            inside = parts[parts.index("namespaces") + 1] if "namespaces" in parts else None
+            found = [
+                one for one in self.objects[kind].values() if inside in (None, one["metadata"].get("namespace", inside))
+            ]
+            items = [item for item in found if self._matches(item, params)]
             return httpx.Response(200, json={"metadata": {"resourceVersion": str(self.version)}, "items": items})
         if request.method == "POST":
             uid = OURS.uid if kind == "jobs" else body["metadata"]["name"]
@@ -193,7 +203,9 @@ class ApiServer(httpx.AsyncBaseTransport):
 
     def _matches(self, item: dict[str, Any], params: dict[str, str]) -> bool:
         key, _, value = params.get("labelSelector", "").partition("=")
-        return not key or item["metadata"].get("labels", {}).get(key) == value
+        field, _, name = params.get("fieldSelector", "").partition("metadata.name=")
+        named = field or not name or item["metadata"]["name"] == name
+        return named and (not key or item["metadata"].get("labels", {}).get(key) == value)
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -221,6 +221,50 @@ async def test_of_a_job_that_is_gone_its_pods_are_still_told(server: ApiServer) 
         assert "caravan/site" not in kept["metadata"]["labels"]
 
 
+LEFT = str(Reference("left", OURS.name, "6a2f2e8e-0000"))
+
+
+@pytest.mark.parametrize("act", ["cancel", "discard", "forget"])
+async def test_of_a_namespace_that_was_deleted_all_is_known_to_be_gone_and_others_go_on(
+    server: ApiServer, act: str
+) -> None:
+    server.left.add("left")
+    server.put("jobs", job())
+    server.put("pods", pod(running()))
+    async with opened(server) as backend:
+        seen = await backend.observe([LEFT, REFERENCE])
+        assert isinstance(seen[REFERENCE], Seen)
+        assert seen[LEFT] == NotSeen(True, "the cluster has no such Job, and no pods of it")
+        await getattr(backend, act)(LEFT)
+        with pytest.raises(Rejected):
+            await backend.release(LEFT)
+
+
+async def test_what_went_unheard_with_its_namespace_can_be_let_go_of(server: ApiServer) -> None:
+    """The watches have not told of it yet."""
+    finish(server)
+    async with opened(server) as backend:
+        await look(backend)
+        server.left.add(OURS.namespace)
+        with pytest.raises(Unavailable, match="cannot PATCH"):
+            await backend.forget(REFERENCE)
+        server.objects["jobs"].clear()
+        with pytest.raises(Unavailable, match="cannot PATCH"):
+            await backend.forget(REFERENCE)
+        server.objects["pods"].clear()
+        await backend.forget(REFERENCE)
+
+
+async def test_one_submission_that_cannot_be_read_hides_no_other(server: ApiServer) -> None:
+    server.put("jobs", job())
+    async with opened(server) as backend:
+        await look(backend)
+        server.answers["GET jobs"] = status(500)
+        assert [*await backend.observe([LEFT, REFERENCE])] == [REFERENCE]
+        with pytest.raises(Unavailable):
+            await backend.observe([LEFT])
+
+
 async def test_a_clock_that_was_told_a_moment_ago_is_not_asked_for(server: ApiServer) -> None:
     async with opened(server) as backend:
         await backend.observe([])

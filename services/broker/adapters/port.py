@@ -157,8 +157,8 @@ class Backend(Protocol):
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
         """How each submission stands, with all its runs. One call for many; cost grows with `references`, not with the site.
 
-        Of several, those that the backend has had no room to look at even once are left out; one alone never is.
-        Raises: Unavailable.
+        Of several, those that the backend has had no room to look at even once, or couldn't read now, are left out; one alone never is.
+        Raises: Unavailable (none could be read).
         """
 
     async def changed(self, since: float | None) -> Sequence[str] | None:

@@ -19,7 +19,7 @@ from caravan.kernel.logs import get_logger
 from services.broker.adapters.kubernetes import acts, health, inventory, manifest, queues, reasons, records
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
+from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID, failure
 from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.outputs import FOLLOW, Outputs
@@ -209,17 +209,17 @@ class KubernetesBackend:
         nonce = secrets.token_hex(4)
         body = manifest.job(submission, nonce, self._site, self._settings, tenant, self._devices)
         await self._check(submission, target, tenant.namespace, body)
-        path = f"apis/batch/v1/namespaces/{tenant.namespace}/jobs"
+        path = _jobs(tenant.namespace)
         await self._try(path, body)
         answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
-        if answer.failed is not None and answer.failed.lacks_rights:
+        if answer.lacks_rights:
             # seen on 1.34: so says an API server, too, that has just started and hasn't read who may do what
             if not await self._rest.ready():
                 raise Unavailable("the API server is not ready yet")
             answer = await self._rest.act("POST", path, body, fieldValidation="Strict")
         if answer.is_a(GONE):
             raise Rejected(f"the tenant's namespace {tenant.namespace} isn't there: the centre has to make it")
-        if answer.failed is not None and answer.failed.lacks_rights:
+        if answer.lacks_rights:
             raise Rejected(
                 f"the platform may make no Jobs in the tenant's namespace {tenant.namespace}: the centre has to allow it"
             )
@@ -289,7 +289,7 @@ class KubernetesBackend:
             raise Rejected("there is no such submission, or it was cancelled before it was released")
         if known.job.released:
             return
-        answer = await self._rest.act("PATCH", _job(ours), acts.release(ours, known.job.wanted), MERGE)
+        answer = await self._act("PATCH", ours, acts.release(ours, known.job.wanted), MERGE)
         # 422: another Job has its name
         if answer.is_a(GONE, INVALID, CONFLICT):
             raise Rejected("there is no such submission, or it was cancelled before it was released")
@@ -328,7 +328,7 @@ class KubernetesBackend:
 
     async def _delete(self, ours: Reference, version: int | None) -> bool:
         """False: it has changed since it had this version, or another Job has its name. Raises Unavailable, OutcomeUnknown."""
-        answer = await self._rest.act("DELETE", _job(ours), acts.delete(ours, version))
+        answer = await self._act("DELETE", ours, acts.delete(ours, version), "application/json")
         if answer.is_a(CONFLICT):
             return False
         _done(answer, GONE)
@@ -339,7 +339,19 @@ class KubernetesBackend:
         if self._watching is None or self._watching.done():
             raise Unavailable("the cluster isn't watched any more: this is a fault of the adapter")
         await asyncio.gather(self._jobs.ready(), self._pods.ready())
-        return dict(zip(references, await asyncio.gather(*map(self._observe, references)), strict=True))
+        told = dict(zip(references, await asyncio.gather(*map(self._try_observe, references)), strict=True))
+        failed = [one for one in told.values() if isinstance(one, Unavailable)]
+        if failed and len(failed) == len(told):
+            raise failed[0]
+        return {reference: one for reference, one in told.items() if not isinstance(one, Unavailable)}
+
+    async def _try_observe(self, reference: str) -> Seen | NotSeen | Unavailable:
+        """One that can't be read keeps no other from being seen."""
+        try:
+            return await self._observe(reference)
+        except Unavailable as error:
+            log.warning("kubernetes_submission_not_read", site=self._site, reference=reference, reason=str(error))
+            return error
 
     async def _observe(self, reference: str) -> Seen | NotSeen:
         ours = Reference.parse(reference)
@@ -353,12 +365,14 @@ class KubernetesBackend:
         return known.seen(ours, self._pods.second, self._devices, self._settings.grace_seconds)
 
     async def _read(self, ours: Reference) -> Known:
-        """What isn't known from the watches: staged elsewhere a moment ago, or gone. Raises Unavailable."""
-        answer = await self._in_turn(self._rest.read(_job(ours)))
-        if not answer.is_a(GONE):
-            content = answer.read()
-            with readable():
-                job = records.job(content)
+        """What isn't known from the watches: staged elsewhere a moment ago, or gone. Raises Unavailable.
+
+        By a list: what we may list of the whole cluster goes on with a tenant's namespace, what we may get there doesn't."""
+        answer = await self._in_turn(self._rest.read(_jobs(ours.namespace), fieldSelector=f"metadata.name={ours.name}"))
+        content = answer.read()
+        with readable():
+            jobs = [records.job(item) for item in content["items"]]
+        for job in jobs:
             if job.reference == ours and job.site == self._site:
                 self._submissions.take_job(job)
                 return self._submissions.of(ours)
@@ -430,7 +444,7 @@ class KubernetesBackend:
         kept = self._outputs.lasting and await self._outputs.keep(pods)
         stays = self._settings.keep_jobs_seconds if kept else self._settings.stays_seconds
         if known is None or not known.gone:
-            answer = await self._rest.act("PATCH", _job(ours), acts.forget(ours, stays), MERGE)
+            answer = await self._act("PATCH", ours, acts.forget(ours, stays), MERGE)
             _done(answer, GONE, INVALID, CONFLICT)
         await asyncio.gather(*(self._patch_pod(pod, acts.forget_pod(pod.uid), STRATEGIC) for pod in pods))
         self._submissions.drop(ours)
@@ -438,15 +452,29 @@ class KubernetesBackend:
     async def _patch_pod(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
         """Of a pod that is gone nothing is changed. Raises Unavailable, OutcomeUnknown."""
         answer = await self._in_turn(self._rest.act("PATCH", _pod(pod), patch, kind))
+        if answer.lacks_rights and pod.uid not in {one.uid for one in await self._list_pods(pod.job)}:
+            return
         _done(answer, GONE, INVALID, CONFLICT)
+
+    async def _act(self, method: str, ours: Reference, body: Mapping[str, Any], kind: str) -> Answer:
+        """On the Job. Where its namespace was deleted our rights in it went too, and the server says 403 of what is gone: so of that it's
+        looked whether it is. Raises Unavailable, OutcomeUnknown."""
+        answer = await self._rest.act(method, _job(ours), body, kind)
+        if answer.lacks_rights and (await self._read(ours)).gone:
+            return Answer(None, failure(GONE, None))
+        return answer
 
     async def _in_turn(self, asked: Awaitable[Any]) -> Any:
         async with self._slots:
             return await asked
 
 
+def _jobs(namespace: str) -> str:
+    return f"apis/batch/v1/namespaces/{namespace}/jobs"
+
+
 def _job(reference: Reference) -> str:
-    return f"apis/batch/v1/namespaces/{reference.namespace}/jobs/{reference.name}"
+    return f"{_jobs(reference.namespace)}/{reference.name}"
 
 
 def _pod(pod: Pod) -> str:

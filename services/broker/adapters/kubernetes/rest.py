@@ -33,6 +33,11 @@ class Answer:
     def is_a(self, *statuses: int) -> bool:
         return self.failed is not None and self.failed.status in statuses
 
+    @property
+    def lacks_rights(self) -> bool:
+        """As of a `Failure`."""
+        return self.failed is not None and self.failed.lacks_rights
+
     def read(self) -> Any:
         """Raises Unavailable."""
         if self.failed is not None:
