@@ -335,6 +335,19 @@ async def test_what_others_delete_ends_and_its_record_is_kept_until_it_was_read(
     await eventually(lambda: pods(kubernetes, reference) == [], "nothing of it is left")
 
 
+async def test_a_cancel_ends_what_a_deleted_job_has_left_to_run_on(site: Site, kubernetes: Cluster) -> None:
+    """So `kubectl delete --cascade=orphan` leaves them, and a plain DELETE."""
+    reference = await start(site, asked(site))
+    await site.running(reference)
+    kubernetes.ask("DELETE", job(reference))
+    await site.backend.cancel(reference)
+    run = await alone(site, reference)
+    assert (run.outcome, run.exit_code, run.detail) == (Outcome.CANCELLED, None, "cancelled")
+    (pod,) = pods(kubernetes, reference)
+    (container,) = [one for one in kubernetes.containers() if one.pod_uid == pod["metadata"]["uid"]]
+    assert container.ended is not None
+
+
 def deleted(cluster: Cluster, name: str) -> Callable[[], bool]:
     """Delete a namespace. What comes back says whether it is gone."""
     cluster.ask("DELETE", f"/api/v1/namespaces/{name}")

@@ -198,7 +198,9 @@ class ApiServer(httpx.AsyncBaseTransport):
             return status(200)
         labels = {**meta["labels"], **body["metadata"].get("labels", {})}
         kept = {name: value for name, value in labels.items() if value is not None}
-        changed = {"metadata": meta | {"labels": kept}, "spec": there["spec"] | body.get("spec", {})}
+        notes = meta.get("annotations", {}) | body["metadata"].get("annotations", {})
+        marks = {"labels": kept, "annotations": notes}
+        changed = {"metadata": meta | marks, "spec": there["spec"] | body.get("spec", {})}
         return httpx.Response(200, json=self.put(kind, there | changed))
 
     def _matches(self, item: dict[str, Any], params: dict[str, str]) -> bool:

@@ -16,6 +16,7 @@ from services.broker.adapters.kubernetes import acts, adapter, inventory, manife
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
+from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.reference import Reference, index_at, ranges
 from services.broker.adapters.kubernetes.script import FOLDER, wrapper
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
@@ -258,6 +259,8 @@ ENDS = [
     (pod(ended(137), reason="Evicted", message="Pod ephemeral local storage usage exceeds"), Outcome.LIMIT, None, None, "disk"),
     (pod(ended(137), reason="DeadlineExceeded"), Outcome.LIMIT, None, None, "walltime"),
     (pod(ended(0), "Failed", reason="DeadlineExceeded"), Outcome.LIMIT, None, None, "walltime"),
+    (pod(ended(0), "Failed", reason="DeadlineExceeded", given_up=CANCELLED), Outcome.CANCELLED, None, None, "cancelled"),
+    (pod(ended(3), given_up=CANCELLED), Outcome.USER, 3, None, "exit code 3"),
     (pod(ended(128, "StartError", "no /bin/sh", "1970-01-01T00:00:00Z")), Outcome.SITE, None, None, "no /bin/sh"),
     (pod(ended(128, "StartError", "no run", "1970-01-01T00:00:00Z"), script=False), Outcome.USER, 128, None, "no run"),
     (pod(ended(143), deleted=ENDED + 2), Outcome.CANCELLED, None, None, "deleted"),

@@ -14,7 +14,7 @@ from caravan.contracts.spec import Container
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import adapter, watch
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
-from services.broker.adapters.kubernetes.reference import Reference
+from services.broker.adapters.kubernetes.reference import ENDED, INDICES, Reference
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Rejected, Seen, SiteContext, SiteRefused, Unavailable
 from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, ended, job, pod, running, submission, waiting
 from tests.broker.kubernetes_double import ApiServer, opened, status
@@ -219,6 +219,30 @@ async def test_of_a_job_that_is_gone_its_pods_are_still_told(server: ApiServer) 
         assert isinstance((await backend.observe([REFERENCE]))[REFERENCE], NotSeen)
         (kept,) = server.objects["pods"].values()
         assert "caravan/site" not in kept["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_cancel_ends_the_pods_that_a_deleted_job_has_left_to_run_on(server: ApiServer, heard: bool) -> None:
+    server.put("jobs", job())
+    for place, state in enumerate((running(), ended(), running())):
+        deleted = clock.to_seconds(clock.now()) if place == 2 else None
+        server.put("pods", pod(state, uid=f"pod-{place}", place=place, indices="0-2", deleted=deleted))
+    async with opened(server) as backend:
+        await look(backend)
+        if heard:
+            server.remove("jobs", OURS.name)
+            await until(lambda: backend._submissions.of(OURS).gone)
+        else:
+            server.objects["jobs"].clear()
+        await backend.cancel(REFERENCE)
+        left = [one for one in server.objects["pods"].values() if one["spec"].get("activeDeadlineSeconds") == 1]
+        assert [one["metadata"]["uid"] for one in left] == ["pod-0"]
+        why = left[0]["metadata"]["annotations"][ENDED]
+        for place in (0, 2):
+            late = pod(ended(143), "Failed", reason="DeadlineExceeded", uid=f"pod-{place}", place=place, indices="0-2")
+            server.put("pods", late | {"metadata": late["metadata"] | {"annotations": {INDICES: "0-2", ENDED: why}}})
+        runs = (await until(lambda: has_ended(backend))).runs
+        assert [run.outcome for run in runs] == [Outcome.CANCELLED, Outcome.SUCCEEDED, Outcome.CANCELLED]
 
 
 LEFT = str(Reference("left", OURS.name, "6a2f2e8e-0000"))

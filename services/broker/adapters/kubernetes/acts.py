@@ -49,6 +49,6 @@ def number_pod(uid: str, index: int) -> dict[str, Any]:
 
 
 def end_pod(uid: str, why: str) -> dict[str, Any]:
-    """A merge patch of a pod that waits for what it will never get: the kubelet ends it, and it stays. Of a pod's spec nothing but its
-    time limit can be changed, and that only be lowered."""
+    """A merge patch of a pod that waits for what it will never get, or whose Job can't be deleted any more: the kubelet ends it, and it
+    stays. Of a pod's spec nothing but its time limit can be changed, and that only be lowered."""
     return {"metadata": {"uid": uid, "annotations": {ENDED: why}}, "spec": {"activeDeadlineSeconds": 1}}

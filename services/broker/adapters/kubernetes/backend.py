@@ -305,11 +305,19 @@ class KubernetesBackend:
         known = self._submissions.get(ours)
         if known is None or known.job is None:
             known = await self._read(ours)
-        if known.over:
-            return
-        await self._outputs.hold(known.pods.values(), HOLD_SECONDS)
-        if not await self._delete(ours, None):
-            await self._read(ours)
+        if not known.over:
+            await self._outputs.hold(known.pods.values(), HOLD_SECONDS)
+            if await self._delete(ours, None):
+                return
+            known = await self._read(ours)
+        await self._end_pods(ours, known)
+
+    async def _end_pods(self, ours: Reference, known: Known) -> None:
+        """Whoever deletes a Job may leave its pods to run on. Raises Unavailable, OutcomeUnknown."""
+        if not known.complete:
+            await self._read_pods(ours, known)
+        left = [pod for pod in known.pods.values() if not pod.ended and pod.deleted is None]
+        await asyncio.gather(*(self._patch_pod(pod, acts.end_pod(pod.uid, reasons.CANCELLED), MERGE) for pod in left))
 
     async def discard(self, reference: str) -> None:
         """Nobody releases what wasn't committed. What is staged by a look at it is deleted only if nothing of it has changed since: where
@@ -327,11 +335,11 @@ class KubernetesBackend:
         raise OutcomeUnknown("the Job changed each time that it was to be deleted")
 
     async def _delete(self, ours: Reference, version: int | None) -> bool:
-        """False: it has changed since it had this version, or another Job has its name. Raises Unavailable, OutcomeUnknown."""
+        """False: it has changed since it had this version, or was gone before. Raises Unavailable, OutcomeUnknown."""
         answer = await self._act("DELETE", ours, acts.delete(ours, version), "application/json")
-        if answer.is_a(CONFLICT):
+        if answer.is_a(GONE, CONFLICT):
             return False
-        _done(answer, GONE)
+        _done(answer)
         self._submissions.lose_job(ours)
         return True
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caravan.contracts.jobs import Outcome
+from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.records import Pod
 
 DISRUPTIONS: Final[dict[str, str]] = {
@@ -63,7 +64,9 @@ def end(pod: Pod, grace_seconds: int) -> End:
 
 
 def _over_time(pod: Pod) -> End:
-    """A pod's time limit also ends what never started."""
+    """A pod's time limit also ends what never started, and what was cancelled when its Job was gone."""
+    if pod.given_up == CANCELLED:
+        return End(Outcome.CANCELLED, "cancelled")
     if pod.started is not None:
         return End(Outcome.LIMIT, "walltime: the time limit was reached")
     if pod.given_up:

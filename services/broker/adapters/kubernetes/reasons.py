@@ -4,6 +4,8 @@ from typing import Final
 
 MADE: Final = "Made"
 """A container that a node had made, and not started yet, when it failed: it has no word of Kubernetes' own, and waits for ever."""
+CANCELLED: Final = "cancelled"
+"""Our note on a pod that we had the kubelet end since its Job was gone and couldn't be deleted."""
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "Unschedulable": ("等待空闲资源", "waiting for free resources"),
     "Quota": ("已达到命名空间的资源配额", "the namespace's quota is reached"),

@@ -98,7 +98,7 @@ class Pod:
     said: str
     """Of the container that waits or has ended."""
     given_up: str
-    """What it waited for in vain, by our own note: the kubelet forgets that as it ends a pod."""
+    """Why we had the kubelet end it, by our own note: what it waited for in vain, which the kubelet forgets then, or a cancel."""
     lost: int | None
     """When its node or the cluster took it for lost, where nobody says when its container ended."""
     script: bool
