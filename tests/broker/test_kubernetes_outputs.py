@@ -1,6 +1,7 @@
 """Pods' output: copied once, followed by one request while somebody asks, and kept when its pod is gone."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import outputs
+from services.broker.adapters.kubernetes import outputs, records
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.port import LogBytes, Unavailable
 from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
@@ -75,6 +77,23 @@ async def test_a_log_that_is_followed_is_given_twice_however_often_it_is_read(se
         assert (whole.data, whole.complete) == (server.logs[NAME], True)
         assert (await read(backend, 3, 4)).data == server.logs[NAME][3:7]
         assert server.given == [NAME, FOLLOW, NAME]
+
+
+async def test_a_folder_that_cannot_be_looked_into_hides_no_pod(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(server, tmp_path) as backend:
+        await look(backend)
+
+        def stale(path: Path) -> bool:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        with monkeypatch.context() as lost:
+            lost.setattr(Path, "exists", stale)
+            backend._outputs.see(records.pod(pod(ended())))
+            finish(server)
+            assert (await until(lambda: has_ended(backend))).runs[0].outcome is Outcome.SUCCEEDED
+        assert await backend.probe() == ()
 
 
 async def test_of_several_containers_the_output_of_the_jobs_own_is_read(server: ApiServer) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from lightkube.config.client_adapter import BearerTokenFileAuth
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
@@ -15,6 +16,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import adapter, watch
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.reference import ENDED, INDICES, Reference
+from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Rejected, Seen, SiteContext, SiteRefused, Unavailable
 from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, ended, job, pod, running, submission, waiting
 from tests.broker.kubernetes_double import ApiServer, opened, status
@@ -197,6 +199,65 @@ async def test_what_no_api_server_would_say_does_not_end_the_watch(server: ApiSe
         await look(backend)
         finish(server)
         await until(lambda: has_ended(backend))
+
+
+@pytest.mark.parametrize("token", ["gone", "a folder", "no text"])
+async def test_without_a_token_that_can_be_read_nothing_is_asked_until_there_is_one(
+    server: ApiServer, tmp_path: Path, token: str
+) -> None:
+    file, asked = tmp_path / "token", "apis/batch/v1/jobs"
+    if token == "a folder":
+        file.mkdir()
+    elif token == "no text":
+        file.write_bytes(b"\xff")
+    http = httpx.AsyncClient(transport=server, base_url="https://cluster", auth=BearerTokenFileAuth(str(file)))
+    why = "can't be read any more: UnicodeDecodeError" if token == "no text" else "can't be read from token any more"
+    async with http:
+        rest = Rest(http)
+        for sent in (rest.read(asked), rest.act("POST", asked, {}), rest.stream(asked, 1.0, watch="1").__aenter__()):
+            with pytest.raises(Unavailable, match=why) as failed:
+                await sent
+            assert str(tmp_path) not in str(failed.value)
+        assert server.asked == server.watched == []
+        if token == "a folder":
+            file.rmdir()
+        file.write_text("it")
+        assert (await rest.read(asked)).read()
+
+
+async def test_whatever_a_watch_meets_it_is_told_and_tried_again(server: ApiServer) -> None:
+    server.put("jobs", job())
+
+    def broken(uids: Collection[str], version: int) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    async with opened(server) as backend:
+        keep, backend._jobs._keep = backend._jobs._keep, broken
+        await until(lambda: backend._jobs.fault)
+        assert any("jobs: a fault of the adapter (RuntimeError)" in fault for fault in await backend.probe())
+        backend._jobs._keep = keep
+        await look(backend)
+        finish(server)
+        await until(lambda: has_ended(backend))
+        assert await backend.probe() == ()
+
+
+async def test_whatever_tending_pods_meets_it_is_told_and_tried_again(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(server) as backend:
+        with monkeypatch.context() as broken:
+            broken.setattr(backend._submissions, "gated", None)
+
+            async def told() -> bool:
+                return any(fault.endswith("see its log: tend") for fault in await backend.probe())
+
+            await until(told)
+
+        async def well() -> bool:
+            return await backend.probe() == ()
+
+        await until(well)
 
 
 async def test_what_another_agent_has_just_staged_is_read_once(server: ApiServer) -> None:

@@ -6,16 +6,19 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
+from caravan.kernel.loops import Loops
 from services.broker.adapters.kubernetes import acts, health, inventory, manifest, queues, reasons, records
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.devices import Devices
@@ -98,14 +101,22 @@ class KubernetesBackend:
         self._nodes_at = float("-inf")
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._watching: asyncio.Task[None] | None = None
+        self._loops = Loops(CollectorRegistry())
+        self._stuck_since: dict[str, float] = {}
+        """Pods that may wait for ever: by uid."""
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Inside, the cluster is watched."""
         task = self._watching = asyncio.create_task(self._watch(), name=f"watch:{self._site}")
+        self._loops.start("tend", self._tend)
+        if self._workloads is not None:
+            self._loops.start("places", partial(self._tell_places, self._workloads))
+        self._loops.start("sweep", partial(self._outputs.sweep, self._settings.keep_output_seconds))
         try:
             yield
         finally:
+            await self._loops.stop()
             task.cancel()
             await asyncio.wait({task})
             if not task.cancelled() and task.exception() is not None:
@@ -117,39 +128,28 @@ class KubernetesBackend:
         async with asyncio.TaskGroup() as tasks:
             for one in self._watches:
                 tasks.create_task(one.run())
-            tasks.create_task(self._tend())
-            if self._workloads is not None:
-                tasks.create_task(self._tell_places(self._workloads))
-            tasks.create_task(self._outputs.sweep(self._settings.keep_output_seconds))
 
-    async def _tend(self) -> None:
+    async def _tend(self) -> float:
         """Tell pods their index where they wait for that. End those whose image can't be had, or whose container can't be made, once they
         have waited for that long enough."""
-        since: dict[str, float] = {}
-        while True:
-            at = clock.monotonic()
-            await asyncio.gather(
-                *(
-                    self._try_on(pod, acts.number_pod(pod.uid, pod.index), STRATEGIC)
-                    for pod in self._submissions.gated()
-                )
-            )
-            stuck = {pod.uid: pod for pod in self._submissions.stuck()}
-            since = {uid: since.get(uid, at) for uid in stuck}
-            for uid, pod in stuck.items():
-                if at - since[uid] >= self._settings.image_seconds:
-                    await self._try_on(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
-            await asyncio.sleep(TEND_SECONDS)
+        at = clock.monotonic()
+        gated = self._submissions.gated()
+        await asyncio.gather(*(self._try_on(pod, acts.number_pod(pod.uid, pod.index), STRATEGIC) for pod in gated))
+        stuck = {pod.uid: pod for pod in self._submissions.stuck()}
+        self._stuck_since = {uid: self._stuck_since.get(uid, at) for uid in stuck}
+        for uid, pod in stuck.items():
+            if at - self._stuck_since[uid] >= self._settings.image_seconds:
+                await self._try_on(pod, acts.end_pod(uid, reasons.given_up(pod.waits, pod.said)), MERGE)
+        return TEND_SECONDS
 
-    async def _tell_places(self, workloads: Watch) -> None:
+    async def _tell_places(self, workloads: Watch) -> float:
         """The place of what waits in Kueue's queues, wherever one has moved: a job moves by what happens to others, so that of a quick
         queue each job would be news all the time. A new place is news only now and then, rounded, and what else is told goes with it."""
-        while True:
-            await asyncio.sleep(PLACES_SECONDS)
-            if self._submissions.lines.moved:
-                with suppress(Unavailable):
-                    await workloads.ready()
-                    self._submissions.tell_places(await self._reads.behind())
+        if self._submissions.lines.moved:
+            with suppress(Unavailable):
+                await workloads.ready()
+                self._submissions.tell_places(await self._reads.behind())
+        return PLACES_SECONDS
 
     async def _try_on(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
         """What doesn't come about now does the next time."""
@@ -191,7 +191,7 @@ class KubernetesBackend:
         # how long the answer took is no skew
         ahead = second - min(max(second, before), after)
         watches = (one.fault for one in self._watches)
-        return health.faults(took, ahead, await self._read_nodes(), watches)
+        return health.faults(took, ahead, await self._read_nodes(), watches, self._loops.failing())
 
     async def now(self) -> datetime:
         """As it was told a moment ago, if the watches are well: agents ask all the time."""

@@ -11,14 +11,20 @@ SKEW_SECONDS: Final = (5, 60, 3600)
 
 
 def faults(
-    seconds: float, ahead_seconds: int, nodes: Sequence[Node], watches: Iterable[Exception | None]
+    seconds: float,
+    ahead_seconds: int,
+    nodes: Sequence[Node],
+    watches: Iterable[Exception | None],
+    failing: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind."""
+    """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind.
+    `failing`: names of the adapter's own loops."""
     return (
         *_slow(seconds),
         *_skew(ahead_seconds),
         *_nodes(nodes),
         *(_watch(fault) for fault in watches if fault is not None),
+        *(_loop(name) for name in failing),
     )
 
 
@@ -47,3 +53,7 @@ def _nodes(nodes: Sequence[Node]) -> list[str]:
 
 def _watch(fault: Exception) -> str:
     return f"无法监视集群 the cluster can't be watched: {fault}"
+
+
+def _loop(name: str) -> str:
+    return f"适配器自身的任务出错，见日志 a task of the adapter itself fails, see its log: {name}"

@@ -282,8 +282,11 @@ class Outputs:
                 copy.end()
             return
         due = self.lasting if pod.ended else pod.deleted is not None
-        if due and pod.speaks and pod.started is not None and not self._path(pod).exists():
-            self._begin(pod)
+        try:
+            if due and pod.speaks and pod.started is not None and not self._path(pod).exists():
+                self._begin(pod)
+        except OSError as error:
+            log.warning("kubernetes_log_not_copied", pod=pod.name, reason=str(error))
 
     async def read(self, pod: Pod, offset: int, limit: int) -> LogBytes:
         """Of a pod that has started. Raises FileNotFoundError, Unavailable."""
@@ -412,14 +415,13 @@ class Outputs:
     def _path(self, pod: Pod) -> Path:
         return self._folder / pod.job.uid / f"{pod.index}.{pod.started}"
 
-    async def sweep(self, seconds: float) -> None:
-        """Until cancelled: remove what has been kept for so long."""
-        while True:
-            try:
-                await asyncio.to_thread(_remove_before, self._folder, clock.now().timestamp() - seconds)
-            except OSError as error:
-                log.error("kubernetes_output_not_removed", reason=str(error))
-            await asyncio.sleep(SWEEP_SECONDS)
+    async def sweep(self, seconds: float) -> float:
+        """Remove what has been kept for so long. Returns the seconds to wait before the next time."""
+        try:
+            await asyncio.to_thread(_remove_before, self._folder, clock.now().timestamp() - seconds)
+        except OSError as error:
+            log.error("kubernetes_output_not_removed", reason=str(error))
+        return SWEEP_SECONDS
 
     async def close(self) -> None:
         tasks = [copy.task for copy in self._copies.values() if copy.task is not None]

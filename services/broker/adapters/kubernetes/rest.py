@@ -6,9 +6,10 @@ watch, and makes an object of each field of what it reads. Everything that goes 
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -100,14 +101,16 @@ class Rest:
         """
         timeout = httpx.Timeout(**self._http.timeout.as_dict() | {"read": silent_seconds})
         try:
-            asked = self._http.stream("GET", path, params=params, timeout=timeout, extensions=AS_IT_COMES)
-            async with asked as response:
+            asked = self._http.build_request("GET", path, params=params, timeout=timeout, extensions=AS_IT_COMES)
+            with _credentials_read():
+                response = await self._http.send(asked, stream=True)
+            async with aclosing(response):
                 self._hear(response)
                 if response.status_code != 200:
                     await response.aread()
                     raise Refusal(failure(response.status_code, _json(response.content)))
                 yield response
-        except (httpx.HTTPError, httpx.StreamError, ConfigError) as error:
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise Unavailable(f"the API server's answer was lost: {type(error).__name__}") from error
 
     async def _send(
@@ -128,11 +131,12 @@ class Rest:
         headers = {} if kind is None else {"Content-Type": kind}
         try:
             url = f"{self._root}{path}"
-            response = await self._http.request(method, url, params=params or None, content=content, headers=headers)
+            with _credentials_read():
+                response = await self._http.request(
+                    method, url, params=params or None, content=content, headers=headers
+                )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unavailable(f"the API server can't be reached: {type(error).__name__}") from error
-        except ConfigError as error:
-            raise Unavailable("the site's credentials can't be read any more") from error
         except httpx.HTTPError as error:
             raise OutcomeUnknown(f"the API server's answer was lost: {type(error).__name__}") from error
         self._hear(response)
@@ -154,6 +158,20 @@ class Refusal(Unavailable):
     def __init__(self, failed: Failure) -> None:
         super().__init__(str(failed.of_read()))
         self.failed = failed
+
+
+@contextmanager
+def _credentials_read() -> Iterator[None]:
+    """Inside, a request is sent. lightkube reads a token's file, or asks a program for it, as one is needed: before the server takes the
+    request, which it refuses for the token before. Raises Unavailable: that fails, in words without what was read."""
+    try:
+        yield
+    except (ConfigError, OSError, KeyError, TypeError, ValueError) as error:
+        first = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        file = first.filename if isinstance(first, OSError) else None
+        where = f" from {Path(file).name}" if isinstance(file, str) else ""
+        why = (first.strerror if isinstance(first, OSError) else None) or type(error).__name__
+        raise Unavailable(f"the site's credentials can't be read{where} any more: {why}") from error
 
 
 @contextmanager

@@ -89,8 +89,17 @@ class Watch:
                 if self.fault is None:
                     log.warning("kubernetes_watch_cut", path=self._path, reason=str(error))
                 self.fault = error
-                pause = pause_after(pause, self._open_seconds())
-                await asyncio.sleep(pause)
+                pause = await self._pause(pause)
+            except Exception as error:  # Whatever one watch meets, it is logged, told and tried again.
+                log.exception("kubernetes_watch_failed", path=self._path)
+                self.fault = Unavailable(f"{self._path}: a fault of the adapter ({type(error).__name__}), see its log")
+                pause = await self._pause(pause)
+
+    async def _pause(self, last: float) -> float:
+        """Wait before the next watch; returns for how long. `last`: as in `pause_after`."""
+        pause = pause_after(last, self._open_seconds())
+        await asyncio.sleep(pause)
+        return pause
 
     def _open_seconds(self) -> float:
         """For how long the present watch has been open; 0 where it wasn't."""
@@ -155,6 +164,6 @@ class Watch:
         """One object that can't be read doesn't keep others from being seen."""
         try:
             self._take(kind, content)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             name = content.get("metadata", {}).get("name")
             log.error("kubernetes_object_unreadable", path=self._path, name=name, error=repr(error))
