@@ -149,7 +149,8 @@ class Kubernetes:
         self._secrets = secrets(cluster)
         self.tenant: Mapping[str, Any] = {"namespace": namespace(cluster, "alice")}
         self.settings: Mapping[str, Any] = {
-            "api": server(cluster), "image": BUSYBOX, "images": [IMAGES], "start_seconds": 10, "grace_seconds": 2,
+            "api": server(cluster), "image": BUSYBOX, "images": [IMAGES], "pull_images": "if_missing",
+            "start_seconds": 10, "grace_seconds": 2,
         }  # fmt: skip
 
     def sold(self, drafted: Sequence[Offering]) -> Offering:

@@ -72,7 +72,7 @@ class Play:
         environment = {"CARAVAN_AGENT_SECRETS": str(secrets(cluster)), "CARAVAN_AGENT_OUTPUT": str(kept)}
         agents = ends.enter_context(Agents(platform, "kubernetes", environment))
         settings = {
-            "api": server(cluster), "image": BUSYBOX, "images": ["docker://caravan.test"],
+            "api": server(cluster), "image": BUSYBOX, "images": ["docker://caravan.test"], "pull_images": "if_missing",
             "start_seconds": 2, "grace_seconds": 2, "image_seconds": IMAGE_SECONDS,
         }  # fmt: skip
         slow = f"127.0.0.1:{self._registry.getsockname()[1]}/slow:1"

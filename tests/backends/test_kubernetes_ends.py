@@ -38,7 +38,8 @@ ODD = "".join(
 def harness(kubernetes: Cluster) -> Harness:
     """Of images that don't come it is known after three seconds."""
     made = HARNESSES["kubernetes"][0](Path("/"), lambda _: kubernetes)
-    settings = {**made.context.settings, "image_seconds": 3, "images": ["docker://caravan.test"]}
+    own = {"images": ["docker://caravan.test"], "pull_images": "if_missing"}
+    settings = {**made.context.settings, **own, "image_seconds": 3}
     return replace(made, context=replace(made.context, settings=settings, accelerators={MODEL: f"{GPU}:{H100}"}))
 
 
@@ -123,6 +124,18 @@ async def test_an_image_that_does_not_come_ends_a_task_with_the_words_of_the_kub
     ends = [await alone(site, scripted), await alone(site, own)]
     assert [(run.outcome, run.spans) for run in ends] == [(Outcome.SITE, ()), (Outcome.USER, ())]
     assert all("missing" in run.detail for run in ends)
+
+
+async def test_an_image_that_a_node_has_is_no_tenants_whom_its_registry_does_not_give_it(site: Site) -> None:
+    settings = {**site.harness.context.settings, "pull_images": "always"}
+    strict = replace(site.harness, context=replace(site.harness.context, settings=settings))
+    async with strict.open() as backend:
+        another = Site(strict, backend)
+        own = asked(another, script=None, container=Container(image=f"docker://{BUSYBOX}", command=("true",)))
+        run = await alone(another, await start(another, own))
+        await another.clear()
+    assert (run.outcome, run.spans) == (Outcome.USER, ())
+    assert "its image can't be pulled" in run.detail
 
 
 async def test_a_command_that_is_not_in_its_image_never_starts(site: Site) -> None:

@@ -72,13 +72,14 @@ def run(one: dict[str, Any]) -> RunSeen:
     return found
 
 
-def made(**how: Any) -> dict[str, Any]:
+def made(*, site: dict[str, Any] | None = None, **how: Any) -> dict[str, Any]:
+    """`site`: settings of its own."""
     asked = submission(**how)
     return manifest.job(
         asked,
         "0a1b2c3d",
         MARK,
-        Settings.model_validate(SITE_SETTINGS),
+        Settings.model_validate(SITE_SETTINGS | (site or {})),
         Tenant.model_validate(asked.tenant_settings),
         DEVICES,
     )
@@ -186,6 +187,15 @@ def test_an_image_that_the_site_does_not_name_is_rejected() -> None:
         made(container=Container(image="docker://elsewhere.test/a:1"))
     assert adapter.images(SITE_SETTINGS) == ("docker://registry.test",)
     assert adapter.images({"api": 1}) is None
+
+
+@pytest.mark.parametrize(("site", "policy"), [({}, "Always"), ({"pull_images": "if_missing"}, "IfNotPresent")])
+def test_nobody_runs_an_image_only_because_a_node_has_it_unless_the_site_says_so(
+    site: dict[str, Any], policy: str
+) -> None:
+    own = made(container=Container(image="docker://registry.test/a:1"), site=site)
+    assert container(own)["imagePullPolicy"] == policy
+    assert "imagePullPolicy" not in container(made(site=site))
 
 
 @given(st.sets(st.integers(0, 60), min_size=1))

@@ -31,6 +31,10 @@ RESERVED: Final = frozenset(
     }
 )  # fmt: skip
 """Variables that say which task it is, whatever the job itself says of them."""
+PULL: Final = {"always": "Always", "if_missing": "IfNotPresent"}
+"""Of images that jobs name; which image a script runs in is the centre's to say. A node that has an image would else run it for whoever
+names it, as it asks for no credentials then: another tenant's private one, too, and also where an offering names no secret. To ask the
+registry costs a request for each pod, since nothing that the node has is pulled again (kubernetes.io, Images, "Image pull policy")."""
 INDICES_BYTES: Final = 65_536
 """Each pod of an array carries them in an annotation; all annotations of an object have 256 KiB together."""
 
@@ -203,7 +207,7 @@ def _container(
     words = {"command": submission.container.command, "args": submission.container.args}
     image = submission.container.image.removeprefix("docker://")
     said = {name: [escaped(word) for word in told] for name, told in words.items() if told}
-    return {**shared, "image": image, **said, "volumeMounts": mounts}
+    return {**shared, "image": image, "imagePullPolicy": PULL[settings.pull_images], **said, "volumeMounts": mounts}
 
 
 def _where(submission: Submission, namespace: str, job: str) -> list[dict[str, Any]]:

@@ -91,6 +91,11 @@ class Settings(Model):
         description="The images that jobs may name: these, and what is below them. Without it jobs with a container are refused.",
         examples=[["docker://registry.example/lab"]],
     )
+    pull_images: Literal["always", "if_missing"] = Field(
+        default="always",
+        description="Whether the registry of an image that a job names is asked each time if this tenant may have it, or a node that has "
+        "the image runs it for any tenant, whoever's it is. `if_missing` is for nodes that have images of no registry.",
+    )
     queue: QueueName | None = Field(
         default=None,
         description="Where the site has Kueue: the LocalQueue in each tenant's namespace at which released jobs wait to be admitted.",
