@@ -116,6 +116,21 @@ async def test_more_memory_than_was_asked_for_ends_a_task(site: Site) -> None:
     assert "memory" in run.detail
 
 
+async def test_more_disk_than_a_pod_may_write_ends_a_task(site: Site, kubernetes: Cluster) -> None:
+    settings = {**site.harness.context.settings, "disk_mib": 16}
+    small = replace(site.harness, context=replace(site.harness.context, settings=settings))
+    async with small.open() as backend:
+        another = Site(small, backend)
+        filling = "#!/bin/sh\necho begun\nhead -c 33554432 /dev/zero >/tmp/full\nexec sleep 600\n"
+        reference = await start(another, asked(another, filling, resources={"walltime_seconds": 300}))
+        run = await alone(another, reference)
+    (pod,) = pods(kubernetes, reference)
+    assert pod["status"]["reason"] == "Evicted"
+    assert (run.outcome, run.exit_code) == (Outcome.LIMIT, None)
+    assert "disk: more was used than is allowed" in run.detail and "16Mi" in run.detail
+    assert run.spans
+
+
 async def test_an_image_that_does_not_come_ends_a_task_with_the_words_of_the_kubelet(site: Site) -> None:
     missing = "caravan.test/missing:1"
     scripted = await start(site, asked(site, target={"image": missing}))

@@ -117,6 +117,12 @@ def test_a_job_is_staged_suspended_and_a_failing_task_ends_no_other() -> None:
     )
 
 
+def test_a_site_that_limits_what_a_pod_writes_keeps_so_much_for_it() -> None:
+    resources = container(made(site={"disk_mib": 20_480}))["resources"]
+    assert resources["requests"] == resources["limits"]
+    assert resources["limits"] == {"cpu": "1", "memory": "256Mi", "ephemeral-storage": "20480Mi"}
+
+
 def test_without_another_word_a_pod_is_of_the_profile_restricted() -> None:
     template = made()["spec"]["template"]["spec"]
     pods, inside = template["securityContext"], template["containers"][0]["securityContext"]

@@ -21,7 +21,7 @@ def shown(guide: str, what: str, form: str = "json") -> str:
 @pytest.mark.parametrize("guide", ["kubernetes.md", "kubernetes.zh.md"])
 def test_the_settings_of_the_guide_are_taken(guide: str) -> None:
     site = Settings.model_validate_json(shown(guide, "site"))
-    assert site.images and site.slices
+    assert site.images and site.slices and site.disk_mib
     assert site.labels == {**MODEL_LABELS, "hygon.com/dcu": "hygon.com/dcu.name"}
     target = Target.model_validate_json(shown(guide, "target"))
     assert target.node_selector and target.tolerations and target.image_pull_secrets

@@ -183,7 +183,7 @@ def _work(tenant: Tenant) -> dict[str, Any]:
 def _container(
     submission: Submission, nonce: str, settings: Settings, tenant: Tenant, target: Target, devices: Devices
 ) -> dict[str, Any]:
-    resources = _resources(submission, devices)
+    resources = _resources(submission, settings, devices)
     mounts = [{"name": "work", "mountPath": script.WORK}]
     environment = [
         *_where(submission, tenant.namespace, _name(submission, nonce)),
@@ -252,10 +252,15 @@ def _environment(submission: Submission) -> Mapping[str, str]:
     }
 
 
-def _resources(submission: Submission, devices: Devices) -> dict[str, str]:
-    """Of one node. What is asked for is what is allowed: nothing is shared with others, and nothing is billed that wasn't held."""
+def _resources(submission: Submission, settings: Settings, devices: Devices) -> dict[str, str]:
+    """Of one node. What is asked for is what is allowed: nothing is shared with others, and nothing is billed that wasn't held.
+
+    The kubelet holds against the limit of disk all that the pod writes, in its working folder, too, where that is an emptyDir.
+    """
     grant = submission.grant
     asked = {"cpu": str(grant.cpus // grant.nodes), "memory": f"{grant.memory_mib // grant.nodes}Mi"}
+    if settings.disk_mib is not None:
+        asked["ephemeral-storage"] = f"{settings.disk_mib}Mi"
     if not grant.accelerators:
         return asked
     kind = grant.accelerator

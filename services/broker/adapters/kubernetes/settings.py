@@ -96,6 +96,12 @@ class Settings(Model):
         description="Whether the registry of an image that a job names is asked each time if this tenant may have it, or a node that has "
         "the image runs it for any tenant, whoever's it is. `if_missing` is for nodes that have images of no registry.",
     )
+    disk_mib: Positive | None = Field(
+        default=None,
+        description="What a pod may write to its node's disk: files of its image and in a working folder without a claim, and its output. "
+        "More ends it, by its own fault. Each pod asks for so much, too (ephemeral-storage), so Kueue's quotas have to have it. "
+        "Without it a job that fills a disk ends as the site's fault.",
+    )
     queue: QueueName | None = Field(
         default=None,
         description="Where the site has Kueue: the LocalQueue in each tenant's namespace at which released jobs wait to be admitted.",
