@@ -7,6 +7,7 @@ from caravan.contracts.spec import Container, Resources
 from caravan.kernel import clock, ids
 from services.broker.adapters.kubernetes.grant import grant
 from services.broker.adapters.kubernetes.reference import (
+    HELD,
     INDEX,
     INDICES,
     JOB_NAME,
@@ -108,6 +109,7 @@ def pod(
     node: str = "n0",
     script: bool = True,
     given_up: str = "",
+    held: str = "",
     made: bool = False,
     **status: Any,
 ) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def pod(
     meta = {
         "name": f"{OURS.name}-{place}-abcde", "namespace": OURS.namespace, "uid": uid, "resourceVersion": str(version),
         "creationTimestamp": at(created),
-        "annotations": {INDICES: indices, **({"caravan/ended": given_up} if given_up else {})}, "finalizers": [KEPT],
+        "annotations": {name: text for name, text in ((INDICES, indices), ("caravan/ended", given_up), (HELD, held)) if text},
+        "finalizers": [KEPT],
         "labels": {TAG: ATTEMPT, SITE: MARK, JOB_UID: OURS.uid, JOB_NAME: OURS.name, INDEX: str(place)}
         | ({NODES: str(nodes)} if nodes > 1 else {}),
     }  # fmt: skip

@@ -17,7 +17,7 @@ from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.reasons import CANCELLED
-from services.broker.adapters.kubernetes.reference import Reference, index_at, ranges
+from services.broker.adapters.kubernetes.reference import HELD, Reference, index_at, ranges
 from services.broker.adapters.kubernetes.script import FOLDER, wrapper
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
 from services.broker.adapters.port import BackendError, NotSeen, OutcomeUnknown, Rejected, RunSeen, Seen, Unavailable
@@ -330,6 +330,20 @@ def test_usage_is_what_the_pod_asked_for_from_the_start_to_the_end_of_its_contai
         pod(ended(), requests=asked | {"nvidia.com/gpumem": "32000"}, selector={"nvidia.com/gpu.product": "A10"})
     ).spans
     assert (span.accelerators, span.accelerator) == (4, "acc_slice")
+
+
+def test_what_a_pod_holds_stays_as_it_was_staged_whatever_the_site_calls_its_accelerators_later() -> None:
+    body = made(nodes=2, accelerators_per_node=4, accelerator=H100)["spec"]["template"]
+    held, asked = body["metadata"]["annotations"][HELD], body["spec"]["containers"][0]["resources"]["requests"]
+    one = pod(running(), requests=asked, selector=body["spec"]["nodeSelector"], held=held)
+    before = look(one)
+    assert [(span.accelerators, span.accelerator) for span in before.runs[0].spans] == [(4, H100)]
+    renamed = Devices({H100: "nvidia.com/gpu:NVIDIA-H100-SXM5-80GB"}, MODEL_LABELS, {})
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_pod(records.pod(one))
+    assert found.of(OURS).seen(OURS, NOW, renamed, GRACE) == before
+    assert HELD not in made()["spec"]["template"]["metadata"]["annotations"]
 
 
 def test_of_several_containers_the_jobs_own_tells_the_end_the_times_and_what_is_billed() -> None:

@@ -8,6 +8,7 @@ from services.broker.adapters.kubernetes import script
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.grant import limit_seconds
 from services.broker.adapters.kubernetes.reference import (
+    HELD,
     INDEX,
     INDICES,
     JOB_UID,
@@ -108,7 +109,7 @@ def job(
             "template": {
                 "metadata": {
                     "labels": marks | ({NODES: str(nodes)} if nodes > 1 else {}),
-                    "annotations": {INDICES: indices, SITE: site},
+                    "annotations": {INDICES: indices, SITE: site} | _held(submission),
                     "finalizers": [KEPT],
                 },
                 "spec": spec,
@@ -269,6 +270,12 @@ def _resources(submission: Submission, settings: Settings, devices: Devices) -> 
     return asked | {
         name: str(count) for name, count in devices.resources(kind, grant.accelerators // grant.nodes).items()
     }
+
+
+def _held(submission: Submission) -> dict[str, str]:
+    """What a pod has is said on it, and stays: what the site calls its accelerators may change while it runs."""
+    grant = submission.grant
+    return {HELD: f"{grant.accelerators // grant.nodes} {grant.accelerator}"} if grant.accelerators else {}
 
 
 def _selector(submission: Submission, devices: Devices) -> dict[str, str]:

@@ -16,6 +16,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes.reasons import MADE
 from services.broker.adapters.kubernetes.reference import (
     ENDED,
+    HELD,
     INDEX,
     INDICES,
     JOB_NAME,
@@ -102,6 +103,8 @@ class Pod:
     lost: int | None
     """When its node or the cluster took it for lost, where nobody says when its container ended."""
     script: bool
+    held: tuple[str, int] | None
+    """The catalog's accelerator, and how many. None: it doesn't say so."""
     requests: tuple[tuple[str, int], ...]
     selector: tuple[tuple[str, str], ...]
 
@@ -183,6 +186,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         given_up=meta["annotations"].get(ENDED, ""),
         lost=_lost(conditions),
         script=any(volume["name"] == "job" for volume in spec.get("volumes") or ()),
+        held=_held(meta["annotations"].get(HELD)),
         requests=tuple(sorted(asked(_task(spec["containers"])["resources"].get("requests") or {}).items())),
         selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
     )
@@ -218,6 +222,13 @@ def _amount(name: str, text: str) -> Decimal:
 def _task(containers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Of a pod's containers, or of what is said of them, that of the job itself: others are in any order."""
     return next((one for one in containers if one["name"] == TASK), {"resources": {}})
+
+
+def _held(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    count, _, accelerator = text.partition(" ")
+    return accelerator, int(count)
 
 
 def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:

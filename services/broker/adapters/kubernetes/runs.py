@@ -50,7 +50,7 @@ def _spans(pod: Pod, start: int, stop: int, devices: Devices) -> tuple[Span, ...
     if stop <= start:
         return ()
     requests = dict(pod.requests)
-    accelerator, count = devices.held(requests, dict(pod.selector))
+    accelerator, count = pod.held or devices.held(requests, dict(pod.selector))
     return (
         Span(
             start=clock.from_seconds(start),
