@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.adapters.kubernetes import outputs
+from services.broker.adapters.kubernetes import copies
 from services.broker.adapters.port import Unavailable
 from tests.backends.kubernetes import Cluster, running
 from tests.backends.kubernetes.fixtures import or_left_out
@@ -82,7 +82,7 @@ async def test_who_follows_a_log_gets_all_of_it_however_often_the_node_begins_it
 async def test_what_came_between_a_cut_and_the_next_look_is_said_to_be_missing(
     site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 600)
+    monkeypatch.setattr(copies, "AGAIN_SECONDS", 600)
     reference = await site.start(WRITES)
     await site.has_said(reference, "this is line 20\n")
     cluster.stop("kube-apiserver")
@@ -99,8 +99,8 @@ async def test_what_came_between_a_cut_and_the_next_look_is_said_to_be_missing(
 async def test_of_what_is_read_at_last_the_missing_beginning_is_said(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "ANEW_BYTES", 1000)
-    monkeypatch.setattr(outputs, "LONG_BYTES", 10)
+    monkeypatch.setattr(copies, "ANEW_BYTES", 1000)
+    monkeypatch.setattr(copies, "LONG_BYTES", 10)
     reference = await site.start(WRITES)
     await ended(site, reference)
     words, _, rest = (await site.text(reference)).partition("\n")

@@ -11,7 +11,7 @@ import pytest
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import outputs, records
+from services.broker.adapters.kubernetes import copies, outputs, records
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.port import LogBytes, Unavailable
 from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
@@ -25,7 +25,7 @@ GONE = b"unable to retrieve container logs for containerd://" + b"0f" * 32
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(copies, "AGAIN_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_a_stream_that_broke_off_goes_on_where_it_was(server: ApiServer) -
 async def test_a_log_may_be_asked_for_before_its_stream_is_begun_again(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 60)
+    monkeypatch.setattr(copies, "AGAIN_SECONDS", 60)
     async with opened(server) as backend:
         await look(backend)
         await read(backend)
@@ -136,7 +136,7 @@ async def test_a_log_may_be_asked_for_before_its_stream_is_begun_again(
 
 
 async def test_what_nobody_asks_for_is_followed_no_more(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(copies, "IDLE_SECONDS", 0.05)
     async with opened(server) as backend:
         await look(backend)
         await read(backend)
@@ -249,7 +249,7 @@ async def test_what_the_kubelet_says_of_a_log_that_is_gone_is_no_output(pieces: 
                 yield piece
 
         response = httpx.Response(200, content=come())
-        return b"".join([chunk async for chunk in outputs._written(response)])
+        return b"".join([chunk async for chunk in copies.written(response)])
 
     for lost in (
         GONE,
@@ -296,7 +296,7 @@ async def test_who_follows_a_log_goes_on_where_the_node_begins_it_anew(server: A
 async def test_a_log_that_the_node_began_anew_after_a_cut_is_not_gone_on_with_as_if_it_were_the_same(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, text: bytes
 ) -> None:
-    monkeypatch.setattr(outputs, "AGAIN_SECONDS", 60)
+    monkeypatch.setattr(copies, "AGAIN_SECONDS", 60)
     async with opened(server) as backend:
         await look(backend)
         await read(backend)
@@ -361,14 +361,14 @@ async def test_a_stream_that_only_seemed_to_end_with_its_container_is_no_proof_t
 def test_the_beginning_is_taken_for_lost_where_as_much_before_would_have_been_too_much(
     size: int, before_seconds: int, seconds: int, lacks: bool
 ) -> None:
-    assert outputs.lacks_its_beginning(size, before_seconds, seconds) is lacks
+    assert copies.lacks_its_beginning(size, before_seconds, seconds) is lacks
 
 
 @pytest.mark.parametrize("ends", [True, False])
 async def test_a_log_of_which_only_the_end_is_left_says_so_first(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
-    monkeypatch.setattr(outputs, "ANEW_BYTES", 0)
+    monkeypatch.setattr(copies, "ANEW_BYTES", 0)
     text = b"the last lines\n" * 5000
     server.logs[NAME], server.first_written = text, STARTED + 40
     if ends:
@@ -451,7 +451,7 @@ async def test_a_folder_that_is_full_is_no_end_of_the_watch(server: ApiServer, t
 
 async def test_what_was_kept_for_long_enough_is_removed(server: ApiServer, tmp_path: Path) -> None:
     """Also what was half copied by who was killed."""
-    old, half = tmp_path / "job-1" / "0.1", tmp_path / f"{outputs.PARTIAL}abc"
+    old, half = tmp_path / "job-1" / "0.1", tmp_path / f"{copies.PARTIAL}abc"
     new = tmp_path / "job-2" / "0.1"
     for path in (old, half, new):
         path.parent.mkdir(exist_ok=True)

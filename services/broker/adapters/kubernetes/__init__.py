@@ -29,9 +29,9 @@ Such a namespace is refused. A job's place in its queue is told by Kueue's own o
 what its quotas don't have left; none of its jobs may have more than the largest of them. A tenant's LimitRanges and ResourceQuotas are
 no part of it, since a part of a site is for all tenants: a job that they can never let have its pod is rejected as it is staged.
 
-**Output** is copied to the agent's machine (`outputs.py`), followed while somebody asks for it, and kept in the agent's folder for it
-(`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a container that runs the kubelet itself keeps only its newest 10 MiB
-(`containerLogMaxSize`): what was turned over before it was asked for is lost, and the output says so where that can be noticed.
+**Output** is copied to the agent's machine (`outputs.py`, `copies.py`), followed while somebody asks for it, and kept in the agent's folder
+for it (`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a container that runs the kubelet itself keeps only its newest
+10 MiB (`containerLogMaxSize`): what was turned over before it was asked for is lost, and the output says so where that can be noticed.
 
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
 looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and

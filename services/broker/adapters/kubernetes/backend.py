@@ -21,11 +21,12 @@ from caravan.kernel.logs import get_logger
 from caravan.kernel.loops import Loops
 from services.broker.adapters.kubernetes import acts, health, inventory, manifest, queues, reasons, records
 from services.broker.adapters.kubernetes.connection import connect
+from services.broker.adapters.kubernetes.copies import FOLLOW
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID, failure
 from services.broker.adapters.kubernetes.inventory import Node
 from services.broker.adapters.kubernetes.known import Known, Submissions
-from services.broker.adapters.kubernetes.outputs import FOLLOW, Outputs
+from services.broker.adapters.kubernetes.outputs import Outputs
 from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, QUEUE, SITE, TASK, Reference
