@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import copies, outputs, records
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
+from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.port import LogBytes, Unavailable
 from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
 from tests.broker.kubernetes_double import ApiServer, opened, status
@@ -416,6 +418,26 @@ async def test_exactly_as_much_as_is_kept_is_not_cut(server: ApiServer, tmp_path
     async with opened(server, tmp_path, keep_output_mib=1):
         end(server)
         await until(lambda: kept(tmp_path) == [bytes(2**20)])
+
+
+async def test_of_many_that_have_ended_few_have_a_file_open_at_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    @asynccontextmanager
+    async def stream(pod: Pod, how: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+        asked.append(pod.name)
+        await answered.wait()
+        yield httpx.Response(200, content=b"text")
+
+    kept_outputs = outputs.Outputs(tmp_path, stream, 1, lasting=True)
+    for place in range(100):
+        kept_outputs.see(records.pod(pod(ended(), uid=f"{place}", place=place, indices="0-99")))
+    await until(lambda: asked)
+    assert len(os.listdir(tmp_path)) == outputs.AT_ONCE
+    answered.set()
+    await until(lambda: kept(tmp_path) == [b"text"] * 100)
+    assert len(asked) == 100
 
 
 async def test_a_folder_that_a_sweep_removes_before_anything_is_in_it_is_made_again(

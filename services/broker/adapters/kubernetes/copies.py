@@ -73,11 +73,14 @@ class Copy:
         self._folder = folder
         self._file: int | None = None
         self._path = ""
+        """Of what was opened; empty before."""
         self._begin = 0
         """Where in the copy the part of the log begins that the kubelet gave last."""
 
     def open(self) -> None:
-        """Raises Unavailable."""
+        """Unless it is. Raises Unavailable."""
+        if self._file is not None:
+            return
         try:
             self._file, self._path = tempfile.mkstemp(prefix=PARTIAL, dir=self._folder)
         except OSError as error:

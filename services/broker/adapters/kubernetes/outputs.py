@@ -138,14 +138,16 @@ class Outputs:
     async def _run(self, copy: Copy) -> None:
         """Raises FileNotFoundError: there is no output; Unavailable."""
         try:
-            copy.open()
             if not copy.ended.is_set():
+                copy.open()
                 await copy.take(self._stream, follow=False)
                 await copy.look_back(self._stream)
                 copy.there.set()
                 await self._follow(copy)
             if copy.ended.is_set():
+                # what waits for its turn holds no file: thousands may end together
                 async with self._slots:
+                    copy.open()
                     await self._finish(copy)
         except FileNotFoundError:
             raise
