@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from bench.agents import Agents
-from bench.case import Trial
+from bench.case import Trial, Verdict
 from bench.platform import Market, Platform, until
 from bench.steps import Hold
 from caravan.contracts.jobs import Job, JobState
@@ -14,6 +15,10 @@ from caravan.contracts.spec import JobSpec
 TAKEN_OVER, AT_WORK, DONE = "while the other takes over", "while the other is at work", "once the other is done"
 MOMENTS: Final = (TAKEN_OVER, AT_WORK, DONE)
 """When the frozen one is let go: of three freezes each once, in an order of chance."""
+AT_A_CLUSTER: Final = ("before_stage", "stage", "after_stage", "after_commit", "release")
+BRIEFLY: Final = ("stage", "after_commit")
+"""Steps of a cluster's agent at which it is frozen, in the long form four times each, and in the short one."""
+AT_A_CLUSTER_SECONDS: Final = 120
 ACTS, LOST = "agent_acts", "agent_lease_lost"
 """Stand in an agent's log once it has the lease, and once it has seen that it may do nothing more under it."""
 
@@ -74,3 +79,24 @@ class Freezer:
             found = await until(ended, f"the job of {step} to end", seconds)
             await until(lost, f"the one frozen at {step} to see that its lease is another's", seconds)
         return found
+
+
+async def freeze_at_a_cluster(
+    trial: Trial,
+    freezer: Freezer,
+    spec: Callable[[int], JobSpec],
+    differences: Callable[[Sequence[Job], int], Awaitable[Mapping[str, Sequence[str]]]],
+) -> Verdict:
+    """Around stage and release, one numbered job (`spec`) each time. `differences`: what the cluster says otherwise of these jobs, that
+    are to be so many, by kind."""
+    rounds = AT_A_CLUSTER * 4 if trial.long else BRIEFLY
+    jobs = []
+    for number, step in enumerate(rounds):
+        jobs.append(await freezer.freeze(step, spec(number), AT_A_CLUSTER_SECONDS))
+        trial.say(f"{step}: job {number} {jobs[-1].state}")
+    faults = await differences(jobs, len(rounds))
+    return Verdict(
+        not any(faults.values()) and (freezer.thawed > 0 or not trial.long),
+        f"{len(rounds)} freezes, {freezer.thawed} thawed while the other was at work, {sum(map(len, faults.values()))} differences",
+        {"faults": faults},
+    )

@@ -1,19 +1,15 @@
 """An agent of a Kubernetes site that freezes around stage and release, loses its lease and thaws: one run each time, and no litter."""
 
-from typing import Final
+from functools import partial
 
 from bench.agents import SWEEP
 from bench.case import Trial, Verdict, case
 from bench.demo.stages import Kubernetes
-from bench.freezing import Freezer
+from bench.freezing import Freezer, freeze_at_a_cluster
 from bench.kubernetes_jobs import differences, job_spec
 from bench.kubernetes_trials import on_cluster, open_kubernetes_market
 from bench.platform import Platform
 from tests.backends.kubernetes import Cluster
-
-FROZEN_AT: Final = ("before_stage", "stage", "after_stage", "after_commit", "release")
-SHORT: Final = ("stage", "after_commit")
-SECONDS: Final = 120
 
 
 @case(
@@ -27,18 +23,9 @@ def kubernetes_freeze(trial: Trial) -> Verdict:
 
 
 async def _freeze(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
-    rounds = FROZEN_AT * 4 if trial.long else SHORT
     async with Platform(trial.folder, environment={"CARAVAN_LEASE_SECONDS": "2"}).start() as platform:
         with stage.agents(platform, SWEEP) as agents:
             market = await open_kubernetes_market(platform, stage, agents.start)
             freezer = Freezer(trial, platform, market, agents)
-            jobs = []
-            for number, step in enumerate(rounds):
-                jobs.append(await freezer.freeze(step, job_spec(market.project, number), SECONDS))
-                trial.say(f"{step}: job {number} {jobs[-1].state}")
-            faults = await differences(platform, market, cluster, jobs, len(rounds))
-    return Verdict(
-        not any(faults.values()) and (freezer.thawed > 0 or not trial.long),
-        f"{len(rounds)} freezes, {freezer.thawed} thawed while the other was at work, {sum(map(len, faults.values()))} differences",
-        {"faults": faults},
-    )
+            told_otherwise = partial(differences, platform, market, cluster)
+            return await freeze_at_a_cluster(trial, freezer, partial(job_spec, market.project), told_otherwise)
