@@ -4,7 +4,9 @@ import asyncio
 
 from bench.case import Trial, Verdict, case
 from bench.kubernetes_tenants.stand import Stand
-from bench.kubernetes_tenants.trying import Row, by_caravan, by_jobs, by_kubernetes, planted, tokens, unseen, walls
+from bench.kubernetes_tenants.trying import by_caravan, by_jobs, by_kubernetes, planted, tokens, walls
+from bench.kubernetes_tenants.ways import MUST_BE_SEEN
+from bench.leaking import Row, unseen
 from tests.backends.kubernetes import Cluster, LeftOut, must_run, running
 
 
@@ -23,7 +25,7 @@ def kubernetes_tenants(trial: Trial) -> Verdict:
             raise
         return Verdict(True, str(left_out))
     leaks = [str(row) for row in rows if row.other]
-    blind = [f"{kind} at {place}" for place, kind in unseen(rows)]
+    blind = [f"{kind} at {place}" for place, kind in unseen(rows, MUST_BE_SEEN)]
     missed = [name for name, found in plants.items() if not found]
     for fault in (*leaks, *gaps, *(f"nobody saw: {one}" for one in blind), *(f"not found: {one}" for one in missed)):
         trial.say(fault)

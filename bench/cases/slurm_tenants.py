@@ -4,9 +4,10 @@ import asyncio
 from typing import Final
 
 from bench.case import Trial, Verdict, case
+from bench.leaking import Row, unseen
 from bench.slurm_tenants.stand import Stand
-from bench.slurm_tenants.trying import Row, try_all, try_on_a_machine, try_plants, unseen
-from bench.slurm_tenants.ways import FILES
+from bench.slurm_tenants.trying import try_all, try_on_a_machine, try_plants
+from bench.slurm_tenants.ways import FILES, MUST_BE_SEEN
 from tests.backends.slurm import RELEASES, Cluster, LeftOut, must_run
 from tests.backends.slurm.cluster import running
 
@@ -36,7 +37,9 @@ def slurm_tenants(trial: Trial) -> Verdict:
                 raise
             trial.say(str(left_out))
     leaks = [f"{name}: {row}" for name, rows in tables.items() for row in rows if row.other]
-    blind = [f"{name}: {kind} at {place}" for name, rows in tables.items() for place, kind in unseen(rows)]
+    blind = [
+        f"{name}: {kind} at {place}" for name, rows in tables.items() for place, kind in unseen(rows, MUST_BE_SEEN)
+    ]
     missed = [name for name, rows in opened.items() if not any(row.other for row in rows)]
     for fault in (*leaks, *(f"its owner never saw: {one}" for one in blind), *(f"not found: {one}" for one in missed)):
         trial.say(fault)

@@ -1,7 +1,6 @@
 """A platform with the cluster as its site, and a job of each of two organizations at work there, full of secret words."""
 
 import asyncio
-import base64
 import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,12 +11,11 @@ from typing import Any, Final
 import httpx
 
 from bench.case import Trial
+from bench.customers import PATIENCE_SECONDS, Customer
 from bench.demo.stages import Kubernetes
 from bench.kubernetes_tenants.ways import KINDS, LOOK
+from bench.leaking import Words
 from bench.platform import Market, Platform, let_in, open_market, until
-from caravan.client import BrokerClient
-from caravan.contracts.problems import NoLogYet
-from caravan.contracts.spec import JobSpec, Resources
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.image import BUSYBOX
 from tests.backends.kubernetes_site import tenant
@@ -27,17 +25,19 @@ NAMESPACES: Final = ("alice", "bob")
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organization, its namespace, and its job once it has said its word."""
+    """An organization, by the name of its namespace, and its job once it has said its word."""
 
-    namespace: str
-    organization: str
-    project: str
+    customer: Customer
     settings: Mapping[str, Any]
     folder: Path
     """Its claim's, on this machine."""
     job: str
     kubernetes_job: str
     pod: str
+
+    @property
+    def namespace(self) -> str:
+        return self.customer.name
 
 
 class Stand:
@@ -47,22 +47,21 @@ class Stand:
         self.trial, self.cluster = trial, cluster
         self._ends = ExitStack()
         self.platform = Platform(trial.folder / "platform")
-        self.words: dict[str, tuple[str, str]] = {}
-        """Word -> whose it is, and of what kind."""
+        self.words = Words(trial.random)
         self.tenants: tuple[Tenant, ...] = ()
 
     async def __aenter__(self) -> "Stand":
         try:
             self.platform.start()
-            stage = self._stage = Kubernetes(self.cluster, self._ends)
+            stage = Kubernetes(self.cluster, self._ends)
             settings = [await asyncio.to_thread(tenant, self.cluster, name) for name in NAMESPACES]
             self._market = await open_market(
                 self.platform, adapter=stage.adapter, cpus=32, site_settings=stage.settings, tenant=settings[0],
                 start_agent=lambda site: stage.run_agent(site, self.platform),
             )  # fmt: skip
-            first = (self._market.organization, self._market.project)
+            first = Customer(self.platform, NAMESPACES[0], self._market.organization, self._market.project)
             second = await self.let_in(settings[1], "Weihe Materials 渭河材料")
-            begun = zip(NAMESPACES, (first, second), settings, strict=True)
+            begun = zip((first, second), settings, strict=True)
             self.tenants = tuple(await asyncio.gather(*(self._started(*one) for one in begun)))
         except BaseException:
             await self.__aexit__()
@@ -73,24 +72,19 @@ class Stand:
         self._ends.close()
         await self.platform.__aexit__()
 
-    async def let_in(self, settings: Mapping[str, Any], name: str) -> tuple[str, str]:
-        """Another organization and its project."""
+    async def let_in(self, settings: Mapping[str, Any], name: str) -> Customer:
+        """Another organization."""
         market: Market = self._market
-        return await let_in(self.platform, market.provider, market.site, tenant=settings, name=name)
+        ids = await let_in(self.platform, market.provider, market.site, tenant=settings, name=name)
+        return Customer(self.platform, settings["namespace"], *ids)
 
     async def ask(self, *asked: Any) -> Any:
         """The API server, as its administrator."""
         return await asyncio.to_thread(self.cluster.ask, *asked)
 
-    def found_in(self, text: str) -> set[tuple[str, str]]:
-        """Whose words of which kinds are in it, also as a Secret has them."""
-        return {
-            of for word, of in self.words.items() if word in text or base64.b64encode(word.encode()).decode() in text
-        }
-
-    async def _started(self, namespace: str, owner: tuple[str, str], settings: Mapping[str, Any]) -> Tenant:
-        words = {kind: f"xian-{namespace}-{kind}-{self.trial.random.getrandbits(64):016x}-end" for kind in KINDS}
-        self.words |= {word: (namespace, kind) for kind, word in words.items()}
+    async def _started(self, customer: Customer, settings: Mapping[str, Any]) -> Tenant:
+        namespace = customer.name
+        words = {kind: self.words.new(namespace, kind) for kind in KINDS}
         secret = {"metadata": {"name": "theirs"}, "stringData": {"key": words["secret"]}}
         await self.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
         begin, end = words["output"][:12], words["output"][12:]
@@ -99,19 +93,18 @@ class Stand:
             f"sh -c 'until test -e go; do sleep 0.2; done' {words['argument']}\n"
             f"sh -c 'until test -e end; do sleep 0.2; done' {words['argument']} &\n{LOOK}\ntouch looked\nwait\n"
         )
-        organization, project = owner
-        job = await self.submitted(owner, script, words["name"], {"API_KEY": words["environment"]})
+        job = await customer.submitted(script, words["name"], {"API_KEY": words["environment"]})
 
         async def said() -> bool:
-            return words["output"] in await self.log(organization, job)
+            return words["output"] in await customer.log(job)
 
-        await until(said, f"{namespace}'s job to say something", self._stage.patience_seconds)
+        await until(said, f"{namespace}'s job to say something", PATIENCE_SECONDS)
         path = f"/api/v1/namespaces/{namespace}/pods"
         (pod,) = [one for one in (await self.ask("GET", path))["items"] if one["status"]["phase"] == "Running"]
         of = pod["metadata"]["labels"]["batch.kubernetes.io/job-name"]
         volume = await self.ask("GET", f"/api/v1/persistentvolumes/{settings['claim']}")
         folder = Path(volume["spec"]["hostPath"]["path"])
-        return Tenant(namespace, organization, project, settings, folder, job, of, pod["metadata"]["name"])
+        return Tenant(customer, settings, folder, job, of, pod["metadata"]["name"])
 
     async def look(self) -> list[str]:
         """Both jobs look around, each while the other runs, and end: what each has said."""
@@ -121,50 +114,12 @@ class Stand:
         async def both() -> bool:
             return all((one.folder / "looked").exists() for one in self.tenants)
 
-        await until(both, "both jobs to look around", self._stage.patience_seconds)
+        await until(both, "both jobs to look around", PATIENCE_SECONDS)
         for one in self.tenants:
             (one.folder / "end").touch()
         for one in self.tenants:
-            await self.settled(one.organization, one.job)
-        return [await self.log(one.organization, one.job) for one in self.tenants]
-
-    async def broker(self, organization: str) -> BrokerClient:
-        return await self.platform.broker(f"org/{organization}:member")
-
-    async def submitted(
-        self, owner: tuple[str, str], script: str, name: str, environment: Mapping[str, str] | None = None
-    ) -> str:
-        """The new job's id. `owner`: organization and project."""
-        spec = JobSpec(
-            name=name,
-            project=owner[1],
-            script=script,
-            environment=dict(environment or {}),
-            resources=Resources(walltime_seconds=600, memory_mib_per_node=64),
-        )
-        return (await (await self.broker(owner[0])).submit_job(spec)).id
-
-    async def log(self, organization: str, job: str) -> str:
-        """What it has said; nothing as long as it hasn't started."""
-        try:
-            return (await (await self.broker(organization)).read_job_log(job)).text
-        except NoLogYet:
-            return ""
-
-    async def settled(self, organization: str, job: str) -> None:
-        """Wait until it is."""
-        broker = await self.broker(organization)
-
-        async def settled() -> bool:
-            return (await broker.get_job(job)).settled_at is not None
-
-        await until(settled, "a job to settle", self._stage.patience_seconds)
-
-    async def by_a_job(self, owner: tuple[str, str], script: str) -> str:
-        """What a job of theirs says in the end."""
-        job = await self.submitted(owner, script, "curious")
-        await self.settled(owner[0], job)
-        return await self.log(owner[0], job)
+            await one.customer.settled(one.job)
+        return [await one.customer.log(one.job) for one in self.tenants]
 
     async def by_a_pod_with_a_token(self, namespace: str, script: str) -> str:
         """What a pod says that nobody denied its service account's token. It is of the profile `restricted` otherwise."""
@@ -181,7 +136,7 @@ class Stand:
         async def over() -> bool:
             return (await self.ask("GET", f"{path}/with-token"))["status"]["phase"] in ("Succeeded", "Failed")
 
-        await until(over, "a pod to end", self._stage.patience_seconds)
+        await until(over, "a pod to end", PATIENCE_SECONDS)
         return await asyncio.to_thread(_text, self.cluster, f"{path}/with-token/log")
 
 

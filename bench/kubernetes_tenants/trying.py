@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
@@ -16,37 +16,13 @@ from bench.kubernetes_tenants.ways import (
     CARAVAN,
     JOB,
     LOOK,
-    MUST_BE_SEEN,
     NOT_THE_AGENTS,
     TOKEN,
 )
-from bench.slurm_tenants.ways import BY_API
+from bench.leaking import ANYBODY, Row, told_by_caravan
 from tests.backends.kubernetes_site import AGENT
 
-ANYBODY: Final = "*"
-"""Who may see all."""
 NOBODY: Final = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    place: str
-    way: str
-    owner: tuple[str, ...]
-    """Kinds of words that were seen so by who may."""
-    other: tuple[str, ...]
-    """Those that somebody else saw."""
-
-    def __str__(self) -> str:
-        seen = f"LEAK of {', '.join(self.other)}" if self.other else "nothing"
-        return f"{self.place} | {self.way} | {seen} | who may: {', '.join(self.owner) or 'nothing'}"
-
-
-def unseen(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """What nobody saw who may: place and kind."""
-    for place, kind in MUST_BE_SEEN:
-        if not any(kind in row.owner for row in rows if row.place.startswith(place)):
-            yield place, kind
 
 
 async def by_jobs(stand: Stand) -> list[Row]:
@@ -93,17 +69,8 @@ async def _asked(
 
 
 async def by_caravan(stand: Stand) -> list[Row]:
-    rows = []
-    async with httpx.AsyncClient(timeout=60) as http:
-        for service, path in ((service, path) for service, paths in BY_API.items() for path in paths):
-            answers = []
-            for by, of in product(stand.tenants, repeat=2):
-                at = path.format(id=of.job, organization=of.organization)
-                headers = {"Authorization": f"Bearer {stand.platform.token(f'org/{by.organization}:admin')}"}
-                url = f"{stand.platform.url(service)}/v1/{at}"  # type: ignore[arg-type]
-                answers.append((by.namespace, (await http.get(url, headers=headers)).text))
-            rows.append(_row(stand, CARAVAN, path, answers))
-    return rows
+    told = await told_by_caravan([(one.customer, one.job) for one in stand.tenants])
+    return [_row(stand, CARAVAN, path, answers) for path, answers in told.items()]
 
 
 async def walls(stand: Stand, namespace: str) -> list[str]:
@@ -137,17 +104,9 @@ def _projects(spec: Mapping[str, Any]) -> bool:
 
 def _row(stand: Stand, place: str, way: str, answers: Sequence[tuple[str, str]]) -> Row:
     """`answers`: who may see their own words, and what they were told."""
-    owner: set[str] = set()
-    other: set[str] = set()
-    for by, answer in answers:
-        for whose, kind in stand.found_in(answer):
-            if by in (whose, ANYBODY):
-                owner.add(kind)
-            else:
-                other.add(f"{whose}'s {kind}")
-        if place == JOB and TOKEN in answer:
-            other.add("a token of the cluster's")
-    row = Row(place, way, tuple(sorted(owner)), tuple(sorted(other)))
+    row = stand.words.seen(place, way, answers)
+    if place == JOB and any(TOKEN in answer for _, answer in answers):
+        row = replace(row, other=(*row.other, "a token of the cluster's"))
     stand.trial.say(str(row))
     return row
 
@@ -169,7 +128,7 @@ async def planted(stand: Stand) -> dict[str, bool]:
     said = await stand.by_a_pod_with_a_token(bob.namespace, LOOK)
     found["a token in a pod"] = TOKEN in said and bool(await tokens(stand, bob.namespace))
     third = await stand.let_in(alice.settings, "Bahe Optics 灞河光学")
-    seen = stand.found_in(await stand.by_a_job(third, f"#!/bin/sh\n{LOOK}\n"))
+    seen = stand.words.found_in(await third.said(f"#!/bin/sh\n{LOOK}\n"))
     found["one namespace and folder for two organizations"] = (alice.namespace, "file") in seen
     found["a namespace without walls"] = len(await walls(stand, "default")) == 2
     return found

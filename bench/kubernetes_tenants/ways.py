@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from bench.leaking import WORD
+
 KINDS: Final = ("script", "environment", "output", "name", "argument", "file", "secret")
 """Where a job carries a word; the last one is in a Secret of its namespace."""
 TOKEN: Final = "eyJ"
@@ -15,7 +17,7 @@ IN_A_JOB: Final = (
     "find / -path /proc -prune -o -path /sys -prune -o -path '*serviceaccount*' -type f -exec cat {} +",
     "mount",
 )
-WORDS: Final = f"grep -aoE 'xian-[a-z]*-[a-z]*-[0-9a-f]*-end|{TOKEN}[A-Za-z0-9]+'"
+WORDS: Final = f"grep -aoE '{WORD}|{TOKEN}[A-Za-z0-9]+'"
 LOOK: Final = f"{{ {'; '.join(IN_A_JOB)}; }} 2>/dev/null | tr '\\0' '\\n' | {WORDS} | sort -u"
 """Of a script that looks around: it says which secret words, and what of tokens, it found."""
 

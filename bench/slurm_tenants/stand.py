@@ -7,28 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.case import Trial
+from bench.customers import Customer
 from bench.demo.stages import Slurm
+from bench.leaking import Words
 from bench.platform import Platform, let_in, open_market, until
 from bench.slurm_tenants.ways import KINDS
-from caravan.client import BrokerClient
 from caravan.contracts.jobs import JobState
-from caravan.contracts.spec import JobSpec, Resources
 from tests.backends.slurm import Cluster
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organization, its Unix user, and its job once it has started."""
+    """An organization, by the name of its Unix user, and its job once it has started."""
 
-    user: str
-    organization: str
-    project: str
+    customer: Customer
     words: Mapping[str, str]
     """Kind -> word."""
     folder: Path
     job: str
     slurm_job: str
     output: str
+
+    @property
+    def user(self) -> str:
+        return self.customer.name
 
     def about(self, command: str, looker: "Tenant", **more: str) -> str:
         """The command that looks at this one's job, run by `looker`."""
@@ -45,8 +47,7 @@ class Stand:
         self.platform = Platform(trial.folder / f"{cluster.release}-{cluster.pid}")
         self._go = cluster.work / "go"
         self.root = trial.folder / "of-root"
-        self.words: dict[str, tuple[str, str]] = {}
-        """Word -> whose it is, and of what kind."""
+        self.words = Words(trial.random)
         self.tenants: tuple[Tenant, ...] = ()
 
     async def __aenter__(self) -> "Stand":
@@ -63,9 +64,9 @@ class Stand:
                 platform, market.provider, market.site, tenant={"user": "bob"}, name="Weihe Materials 渭河材料"
             )
             self.root.touch(0o600)
-            self.root.write_text(self._word("root", "file") + "\n")
+            self.root.write_text(self.words.new("root", "file") + "\n")
             begun = (("alice", market.organization, market.project), ("bob", *other))
-            self.tenants = tuple([await self._started(*one) for one in begun])
+            self.tenants = tuple([await self._started(Customer(platform, *one)) for one in begun])
         except BaseException:
             await self.__aexit__()
             raise
@@ -75,20 +76,15 @@ class Stand:
         self._ends.close()
         await self.platform.__aexit__()
 
-    def _word(self, whose: str, kind: str) -> str:
-        word = f"xian-{whose}-{kind}-{self.trial.random.getrandbits(64):016x}-end"
-        self.words[word] = (whose, kind)
-        return word
-
-    async def _started(self, user: str, organization: str, project: str) -> Tenant:
-        words = {kind: self._word(user, kind) for kind in KINDS}
+    async def _started(self, customer: Customer) -> Tenant:
+        user = customer.name
+        words = {kind: self.words.new(user, kind) for kind in KINDS}
         first, last = words["output"][:12], words["output"][12:]
         script = (
             f"#!/bin/sh\n# {words['script']}\nprintf '%s%s\\n' {first} {last}\n"
             f"sh -c 'while ! test -e {self._go}; do sleep 0.2; done' {words['argument']}\n"
         )
-        environment = {"API_KEY": words["environment"]}
-        job = await self.submitted(organization, project, script, words["name"], environment)
+        job = await customer.submitted(script, words["name"], {"API_KEY": words["environment"]})
         folder = Path(self._stage.settings["folder"], user)
 
         def files() -> list[Path]:
@@ -99,37 +95,15 @@ class Stand:
 
         (output,) = await until(said, f"{user}'s job to say something")
         queue = await asyncio.to_thread(self.cluster.run, "squeue", "--noheader", f"--user={user}", "--format=%A")
-        return Tenant(user, organization, project, words, folder, job, queue.strip(), str(output))
-
-    async def broker(self, organization: str) -> BrokerClient:
-        return await self.platform.broker(f"org/{organization}:member")
-
-    async def submitted(
-        self, organization: str, project: str, script: str, name: str, environment: Mapping[str, str] | None = None
-    ) -> str:
-        """The new job's id."""
-        resources = Resources(walltime_seconds=600, memory_mib_per_node=64)
-        spec = JobSpec(
-            name=name, project=project, script=script, environment=dict(environment or {}), resources=resources
-        )
-        return (await (await self.broker(organization)).submit_job(spec)).id
-
-    async def settled(self, organization: str, job: str) -> None:
-        """Wait until it is."""
-        broker = await self.broker(organization)
-
-        async def settled() -> bool:
-            return (await broker.get_job(job)).settled_at is not None
-
-        await until(settled, "a job to settle", self._stage.patience_seconds)
+        return Tenant(customer, words, folder, job, queue.strip(), str(output))
 
     async def end(self) -> None:
         """Let both jobs go, until the books have them. Raises RuntimeError where somebody else ended one, or changed its output."""
         self._go.touch()
         for one in self.tenants:
-            await self.settled(one.organization, one.job)
-            broker = await self.broker(one.organization)
-            state, text = (await broker.get_job(one.job)).state, (await broker.read_job_log(one.job)).text
+            await one.customer.settled(one.job)
+            state = (await (await one.customer.broker()).get_job(one.job)).state
+            text = await one.customer.log(one.job)
             if state is not JobState.SUCCEEDED or text != one.words["output"] + "\n":
                 raise RuntimeError(f"{one.user}'s job is {state} and said {text!r}")
 

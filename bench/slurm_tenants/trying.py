@@ -1,41 +1,20 @@
 """Both tenants of a stand look at both jobs, in all ways: what each sees of its own, and of the other's."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from bench.leaking import Row, told_by_caravan
 from bench.platform import until
 from bench.slurm_tenants.plants import BRIEFLY, PLANTS, Plant, waiting
 from bench.slurm_tenants.stand import Stand, Tenant
-from bench.slurm_tenants.ways import BY_API, BY_REST, MUST_BE_SEEN, ON_A_MACHINE, PLANTED, words_of
+from bench.slurm_tenants.ways import BY_REST, ON_A_MACHINE, PLANTED, words_of
 
 OF_A_JOB: Final = ("logs", "logs?stream=stderr", "tasks", "events", "attempts")
-
-
-@dataclass(frozen=True)
-class Row:
-    place: str
-    way: str
-    owner: tuple[str, ...]
-    """Kinds of words that their owner saw so."""
-    other: tuple[str, ...]
-    """Those that somebody else saw."""
-
-    def __str__(self) -> str:
-        seen = f"LEAK of {', '.join(self.other)}" if self.other else "nothing"
-        return f"{self.place} | {self.way} | {seen} | its owner: {', '.join(self.owner) or 'nothing'}"
-
-
-def unseen(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """What no owner saw of its own: place and kind."""
-    for place, kind in MUST_BE_SEEN:
-        if not any(kind in row.owner for row in rows if row.place.startswith(place)):
-            yield place, kind
 
 
 async def try_all(stand: Stand, when: str) -> list[Row]:
@@ -51,7 +30,7 @@ async def try_on_a_machine(
     for place, ways in places.items():
         for way, command in ways.items():
             answers = [
-                (by, await _shell(stand, by.user, words_of(of.about(command, by))))
+                (by.user, await _shell(stand, by.user, words_of(of.about(command, by))))
                 for by, of in product(stand.tenants, repeat=2)
             ]
             rows.append(_row(stand, f"{place}, {when}", way, answers))
@@ -65,15 +44,13 @@ async def _shell(stand: Stand, user: str, command: str) -> str:
 async def _by_a_job(stand: Stand, when: str) -> Row:
     """Both tenants look around from inside a job that the platform started for them."""
 
-    async def looked(by: Tenant) -> str:
+    async def looked(by: Tenant) -> tuple[str, str]:
         ways = [command for ways in ON_A_MACHINE.values() for command in ways.values()]
         told = "\n".join(of.about(command, by) for of in stand.tenants for command in ways)
-        job = await stand.submitted(by.organization, by.project, words_of(told), "curious")
-        await stand.settled(by.organization, job)
-        return (await (await stand.broker(by.organization)).read_job_log(job)).text
+        return by.user, await by.customer.said(words_of(told))
 
     answers = await asyncio.gather(*map(looked, stand.tenants))
-    return _row(stand, f"a job of one's own, {when}", "all of these", list(zip(stand.tenants, answers, strict=True)))
+    return _row(stand, f"a job of one's own, {when}", "all of these", answers)
 
 
 async def _by_rest(stand: Stand, when: str) -> list[Row]:
@@ -87,24 +64,14 @@ async def _by_rest(stand: Stand, when: str) -> list[Row]:
                 url = f"{cluster.url}/{path.format(version=version, job=of.slurm_job)}"
                 own = cluster.headers(by.user)
                 for name in dict.fromkeys((by.user, of.user)):
-                    answers.append((by, (await http.get(url, headers=own | {"X-SLURM-USER-NAME": name})).text))
+                    answers.append((by.user, (await http.get(url, headers=own | {"X-SLURM-USER-NAME": name})).text))
             rows.append(_row(stand, f"slurmrestd, {when}", path.format(version=version, job="{id}"), answers))
     return rows
 
 
 async def _by_api(stand: Stand, when: str) -> list[Row]:
-    rows = []
-    async with httpx.AsyncClient(timeout=60) as http:
-        for service, path in ((service, path) for service, paths in BY_API.items() for path in paths):
-            answers = []
-            for by, of in product(stand.tenants, repeat=2):
-                at = path.format(id=of.job, organization=of.organization)
-                token = stand.platform.token(f"org/{by.organization}:admin")
-                headers = {"Authorization": f"Bearer {token}"}
-                url = f"{stand.platform.url(service)}/v1/{at}"  # type: ignore[arg-type]
-                answers.append((by, (await http.get(url, headers=headers)).text))
-            rows.append(_row(stand, f"Caravan, {when}", path, answers))
-    return rows
+    told = await told_by_caravan([(one.customer, one.job) for one in stand.tenants])
+    return [_row(stand, f"Caravan, {when}", path, answers) for path, answers in told.items()]
 
 
 async def try_plants(stand: Stand) -> list[Row]:
@@ -117,7 +84,9 @@ async def try_plants(stand: Stand) -> list[Row]:
         *(_planted(stand, PLANTS[way], by, of, number) for number, (way, by, of) in enumerate(tries))
     )
     return [
-        _row(stand, PLANTED, way, [(by, text) for (one, by, _), text in zip(tries, said, strict=True) if one == way])
+        _row(
+            stand, PLANTED, way, [(by.user, text) for (one, by, _), text in zip(tries, said, strict=True) if one == way]
+        )
         for way in ways
     ]
 
@@ -126,10 +95,10 @@ async def _planted(stand: Stand, plant: Plant, by: Tenant, of: Tenant, number: i
     """What `by` is told of its job before, while and after the plant is there. Raises RuntimeError where it did not take."""
     mark = by.folder / f"planted-{number}"
     script = waiting(by.words["output"], str(mark), plant.then)
-    job = await stand.submitted(by.organization, by.project, script, "planted")
+    job = await by.customer.submitted(script, "planted")
 
     async def told() -> str:
-        headers = {"Authorization": f"Bearer {stand.platform.token(f'org/{by.organization}:member')}"}
+        headers = {"Authorization": f"Bearer {stand.platform.token(f'org/{by.customer.organization}:member')}"}
         async with httpx.AsyncClient(timeout=60, headers=headers) as http:
             url = f"{stand.platform.url('broker')}/v1/jobs/{job}"
             answers = await asyncio.gather(*(http.get(f"{url}/{part}") for part in OF_A_JOB))
@@ -150,7 +119,7 @@ async def _planted(stand: Stand, plant: Plant, by: Tenant, of: Tenant, number: i
         raise RuntimeError(f"this did not take: {does}")
     while_there = await told()
     mark.unlink()
-    await stand.settled(by.organization, job)
+    await by.customer.settled(job)
     afterwards = await told()
     if plant.by_root:
         await _shell(stand, "root", f"rm {out} {err}")
@@ -161,13 +130,7 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def _row(stand: Stand, place: str, way: str, answers: Sequence[tuple[Tenant, str]]) -> Row:
-    owner: set[str] = set()
-    other: set[str] = set()
-    for by, answer in answers:
-        for word, (whose, kind) in stand.words.items():
-            if word in answer:
-                (owner if whose == by.user else other).add(kind if whose == by.user else f"{whose}'s {kind}")
-    row = Row(place, way, tuple(sorted(owner)), tuple(sorted(other)))
+def _row(stand: Stand, place: str, way: str, answers: Sequence[tuple[str, str]]) -> Row:
+    row = stand.words.seen(place, way, answers)
     stand.trial.say(f"{stand.cluster.release}: {row}")
     return row

@@ -3,9 +3,10 @@
 import shlex
 from typing import Final
 
+from bench.leaking import WORD
+
 KINDS: Final = ("script", "environment", "output", "name", "argument")
 """Where a job carries a word."""
-WORD: Final = "xian-[a-z]*-[a-z]*-[0-9a-f]*-end"
 
 SLURM: Final = {
     "scontrol show job": "scontrol show job -dd {job}",
@@ -39,13 +40,6 @@ BY_REST: Final = (
     "slurmdb/{version}/job/{job}",
     "slurmdb/{version}/jobs/?start_time=now-1hour",
 )
-BY_API: Final = {
-    "broker": (
-        "jobs", "quotes", "jobs/{id}", "jobs/{id}/tasks", "jobs/{id}/attempts", "jobs/{id}/events", "jobs/{id}/logs",
-        "jobs/{id}/logs?stream=stderr",
-    ),
-    "accounting": ("lines", "lines?job={id}", "jobs/{id}/explanation", "holds/{id}", "lines?organization={organization}"),
-}  # fmt: skip
 PLANTED: Final = "planted at its output"
 """The place of what `plants.py` has."""
 MUST_BE_SEEN: Final = (
