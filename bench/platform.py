@@ -298,14 +298,19 @@ async def open_market(
             queue_ahead=queue_ahead,
         )
     )
-    start = clock.floor_second(clock.now()) - timedelta(days=40)
-    unit = {Component(name): Decimal(price) for name, price in (prices or {"cpu_core_hour": "36.00"}).items()}
-    price_list = await seller.publish_price_list(
-        offering.id, PriceListDraft(tariffs=(Tariff(name="standard", starts_at=start, prices=unit),))
-    )
-    await seller.activate_offering(offering.id)
+    price_list = await put_on_sale(seller, offering.id, prices or {"cpu_core_hour": "36.00"})
     organization, project = await let_in(platform, provider.id, site.id, tenant=tenant or {}, deposit=deposit)
-    return Market(provider.id, site.id, offering.id, price_list.id, organization, project)
+    return Market(provider.id, site.id, offering.id, price_list, organization, project)
+
+
+async def put_on_sale(seller: CatalogClient, offering: str, prices: Mapping[str, str]) -> str:
+    """At one tariff, since 40 days ago. Returns the price list's id. `prices`: component -> yuan."""
+    start = clock.floor_second(clock.now()) - timedelta(days=40)
+    unit = {Component(name): Decimal(price) for name, price in prices.items()}
+    tariff = Tariff(name="standard", starts_at=start, prices=unit)
+    price_list = await seller.publish_price_list(offering, PriceListDraft(tariffs=(tariff,)))
+    await seller.activate_offering(offering)
+    return price_list.id
 
 
 async def let_in(

@@ -11,10 +11,6 @@ Place = Literal["cpu", "gpu", "missing", "slow"]
 
 DISK_MIB: Final = 24
 """What a pod may write."""
-PRICES: Final = {
-    "cpu_core_hour": "13.57", "memory_gib_hour": "0.73", "node_hour": "1.09", "accelerator_hour": "24.68", "job": "0.03",
-}  # fmt: skip
-"""Of each offering, in yuan: of a few seconds there is always something to round."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from math import floor
 from typing import Final
 
 from bench.independent.slurm_runs import fen
-from bench.kubernetes_ends.asked import PRICES, Asked, End
+from bench.kubernetes_ends.asked import Asked, End
+from bench.slurm_ends.asked import PRICES
 from bench.slurm_ends.compare import Bill, Compared, Seconds, Task, Told
 from tests.backends.kubernetes.containers import Container
 

@@ -2,32 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from bench.kubernetes_ends.asked import PRICES, Asked, Place
-from bench.platform import Platform, let_in, until
-from caravan.contracts.offerings import (
-    Accelerator,
-    AcceleratorUnit,
-    AgentPlace,
-    Capacity,
-    Component,
-    Limits,
-    OfferingDraft,
-    PriceListDraft,
-    SiteDraft,
-    Tariff,
-    Tier,
-)
-from caravan.contracts.parties import ProviderDraft, ProviderKind
+from bench.accelerated import MODEL, open_site
+from bench.kubernetes_ends.asked import Asked, Place
+from bench.platform import Platform, let_in, put_on_sale
+from bench.slurm_ends.asked import PRICES
+from caravan.contracts.offerings import Capacity, Limits, OfferingDraft, Tier
 from caravan.contracts.spec import Array, Container, JobSpec, Resources, Where
-from caravan.kernel import clock
 from tests.backends.kubernetes.configuration import GPU, GPUS, H100
 from tests.backends.kubernetes.image import BUSYBOX
-
-MODEL: Final = "acc_h100"
 
 
 @dataclass(frozen=True)
@@ -65,28 +49,8 @@ async def opened(
     start_agent: Callable[[str], object],
 ) -> Market:
     """`settings` are the Kubernetes site's; `images` by offering, where it isn't the site's; `start_agent(site)` starts its agent."""
-    admin = await platform.catalog("platform:admin", subject="operator")
-    card = Accelerator(
-        id=MODEL, vendor="NVIDIA", model="H100", memory_mib=81_920, unit=AcceleratorUnit.CARD, domestic=False
-    )
-    await admin.add_accelerator(card)
-    provider = await admin.apply_provider(
-        ProviderDraft(name="灞河智算 Bahe", kind=ProviderKind.COMPUTE_INFRASTRUCTURE, region="西安")
-    )
-    await admin.approve_provider(provider.id)
-    seller = await platform.catalog(f"provider/{provider.id}:admin", subject="centre")
-    site = await seller.create_site(
-        SiteDraft(
-            provider=provider.id, name="Kubernetes", region="西安", adapter="kubernetes", agent=AgentPlace.CENTRE,
-            settings=dict(settings), accelerators={MODEL: f"{GPU}:{H100}"},
-        )
-    )  # fmt: skip
-    start_agent(site.id)
-
-    async def reported() -> bool:
-        return (await seller.get_site(site.id)).inventory is not None
-
-    await until(reported, "the site's agent reports")
+    device = f"{GPU}:{H100}"
+    seller, site = await open_site(platform, "灞河智算 Bahe", "kubernetes", settings, device, start_agent)
     offerings: dict[Place, str] = {}
     places: tuple[Place, ...] = ("cpu", "gpu", "missing", "slow")
     for place in places:
@@ -101,11 +65,7 @@ async def opened(
                 capacity=Capacity(cpus=64, memory_mib=64_000, accelerators=8 * cards),
             )
         )  # fmt: skip
-        since = clock.floor_hour(clock.now()) - timedelta(days=1)
-        prices = {Component(one): Decimal(price) for one, price in PRICES.items()}
-        await seller.publish_price_list(
-            offering.id, PriceListDraft(tariffs=(Tariff(name="standard", starts_at=since, prices=prices),))
-        )
-        offerings[place] = (await seller.activate_offering(offering.id)).id
-    organization, project = await let_in(platform, provider.id, site.id, tenant=tenant, deposit="10000.00")
-    return Market(site.id, provider.id, organization, project, offerings)
+        await put_on_sale(seller, offering.id, PRICES)
+        offerings[place] = offering.id
+    organization, project = await let_in(platform, site.provider, site.id, tenant=tenant, deposit="10000.00")
+    return Market(site.id, site.provider, organization, project, offerings)

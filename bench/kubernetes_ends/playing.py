@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bench.accelerated import MODEL
 from bench.agents import Agents
 from bench.case import Trial
 from bench.kubernetes_ends import market, python
@@ -27,13 +28,10 @@ from bench.reconciling import kubernetes_reconciled
 from bench.slurm_ends.compare import Compared
 from bench.slurm_ends.telling import Telling
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import JobState
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.image import BUSYBOX
 from tests.backends.kubernetes_site import secrets, server, tenant
 
-SPEAKS_SECONDS: Final = 30
-"""Within it, a job that waits says why."""
 ENDS_SECONDS: Final = 300
 SOME_SECONDS: Final = 2
 """So long a job runs before it's cancelled or suspended, to have something to bill."""
@@ -62,8 +60,8 @@ class Play:
         self._trial, self._cluster, self._platform, self._registry = trial, cluster, platform, registry
         self._jobs = jobs
         self._ids: dict[str, str] = {}
-        self._waited: dict[str, str] = {}
         self._broker: BrokerClient
+        self._telling: Telling
         self._market: market.Market
 
     async def run(self, ends: ExitStack) -> Compared:
@@ -79,15 +77,15 @@ class Play:
         images: dict[Place, str] = {"missing": "caravan.test/missing:1", "slow": slow}
         self._market = await market.opened(platform, settings, self._tenant(), images, agents.start)
         self._broker = await platform.broker(f"org/{self._market.organization}:admin", subject="enterprise")
+        accounting = await platform.accounting("platform:finance", subject="finance")
+        self._telling = Telling(self._broker, accounting, self._market.organization, self._ids)
         await self._submit([job.name for job in self._jobs if job.name not in LAST])
         self._trial.say(f"{len(self._ids)} jobs submitted")
         await asyncio.gather(self._fill_the_node(), self._pull(), self._suspend())
-        finance = await platform.accounting("platform:finance", subject="finance")
-        telling = Telling(self._broker, finance, self._market.organization, self._ids)
-        await until(telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
+        await until(self._telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
         self._trial.say("all are charged")
-        told = await telling.told(self._waited)
-        compared = compare(self._jobs, self._ids, told, runs(cluster.containers()), market.MODEL)
+        told = await self._telling.told()
+        compared = compare(self._jobs, self._ids, told, runs(cluster.containers()), MODEL)
         site, billed = self._market.site, sum(len(one.usage) for one in told.values())
         differs = await kubernetes_reconciled(platform, self._market.provider, site, cluster, billed)
         compared.equal("all jobs", "what caravan reconcile finds", [], differs)
@@ -110,9 +108,9 @@ class Play:
 
     async def _fill_the_node(self) -> None:
         """One has all accelerators: others wait, and say why. One of these is cancelled, and then the first one."""
-        await self._runs(CANCEL_RUNNING)
+        await self._telling.runs(CANCEL_RUNNING)
         await self._submit([CANCEL_PENDING, NO_ROOM])
-        await asyncio.gather(*(self._listen(job.name, job.waits) for job in self._jobs if job.waits))
+        await asyncio.gather(*(self._telling.listen(job.name, job.waits) for job in self._jobs if job.waits))
         await self._broker.cancel_job(self._ids[CANCEL_PENDING])
         await asyncio.sleep(SOME_SECONDS)
         await self._broker.cancel_job(self._ids[CANCEL_RUNNING])
@@ -132,7 +130,7 @@ class Play:
         """A centre's operator does, and resumes it."""
         if SUSPENDED not in self._ids:
             return
-        await self._runs(SUSPENDED)
+        await self._telling.runs(SUSPENDED)
         await asyncio.sleep(SOME_SECONDS)
         (attempt,) = (await self._broker.list_job_attempts(self._ids[SUSPENDED])).items
         namespace, name, _ = (attempt.reference or "").split(".")
@@ -142,26 +140,5 @@ class Play:
             await asyncio.to_thread(self._cluster.ask, "PATCH", path, change, SUSPEND)
             await asyncio.sleep(SOME_SECONDS)
 
-    async def _runs(self, name: str) -> None:
-        async def look() -> bool:
-            (task,) = (await self._broker.list_job_tasks(self._ids[name])).items
-            return task.state is JobState.RUNNING
-
-        await until(look, f"{name} runs", ENDS_SECONDS)
-
     async def _final(self, name: str) -> bool:
         return (await self._broker.get_job(self._ids[name])).state.final
-
-    async def _listen(self, name: str, words: str | None) -> None:
-        """Keep what the API says of a job that waits, as soon as that has the words, or after a while."""
-
-        async def told() -> bool:
-            job = await self._broker.get_job(self._ids[name])
-            attempts = (await self._broker.list_job_attempts(job.id)).items
-            tasks = (await self._broker.list_job_tasks(job.id)).items
-            said = [job.reason, job.detail, *(one.detail for one in attempts), *(one.detail for one in tasks)]
-            self._waited[name] = " ".join(filter(None, said))
-            return (words or "") in self._waited[name]
-
-        with suppress(TimeoutError):
-            await until(told, f"{name} says why it waits", SPEAKS_SECONDS)

@@ -2,30 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any, Final
 
-from bench.platform import Platform, eventually, let_in, until
+from bench.accelerated import MODEL, open_site
+from bench.platform import Platform, eventually, let_in, put_on_sale, until
 from bench.slurm_ends.asked import CORES_PER_NODE, PRICES, Asked, Place
-from caravan.contracts.offerings import (
-    Accelerator,
-    AcceleratorUnit,
-    AgentPlace,
-    Capacity,
-    Component,
-    Limits,
-    OfferingDraft,
-    PriceListDraft,
-    SiteDraft,
-    Tariff,
-    Tier,
-)
-from caravan.contracts.parties import ProviderDraft, ProviderKind
+from caravan.contracts.offerings import Capacity, Limits, OfferingDraft, Tier
 from caravan.contracts.spec import Array, JobSpec, Resources, Where
-from caravan.kernel import clock
 
-MODEL: Final = "acc_h100"
 TARGETS: Final[Mapping[Place, Mapping[str, Any]]] = {
     "batch": {"partition": "batch"},
     "again": {"partition": "batch", "requeue": True},
@@ -72,34 +56,8 @@ async def opened(
     jobs: Iterable[Asked],
 ) -> Market:
     """`settings` are the Slurm site's; `start_agent(site)` starts its agent. Waits until each offering takes its `jobs`."""
-    admin = await platform.catalog("platform:admin", subject="operator")
-    await admin.add_accelerator(
-        Accelerator(
-            id=MODEL, vendor="NVIDIA", model="H100", memory_mib=81_920, unit=AcceleratorUnit.CARD, domestic=False
-        )
-    )
-    provider = await admin.apply_provider(
-        ProviderDraft(name="渭河超算 Weihe", kind=ProviderKind.COMPUTE_INFRASTRUCTURE, region="西安")
-    )
-    await admin.approve_provider(provider.id)
-    seller = await platform.catalog(f"provider/{provider.id}:admin", subject="centre")
-    site = await seller.create_site(
-        SiteDraft(
-            provider=provider.id,
-            name="Slurm",
-            region="西安",
-            adapter="slurm",
-            agent=AgentPlace.CENTRE,
-            settings=dict(settings),
-            accelerators={MODEL: "gres/gpu:h100"},
-        )
-    )
-    start_agent(site.id)
-
-    async def reported() -> bool:
-        return (await seller.get_site(site.id)).inventory is not None
-
-    await until(reported, "the site's agent reports")
+    device = "gres/gpu:h100"
+    seller, site = await open_site(platform, "渭河超算 Weihe", "slurm", settings, device, start_agent)
     offerings: dict[Place, str] = {}
     for place, target in TARGETS.items():
         cards = 8 if place == "gpu" else 0
@@ -120,13 +78,9 @@ async def opened(
                 capacity=Capacity(cpus=128, memory_mib=256_000, accelerators=2 * cards),
             )
         )
-        since = clock.floor_hour(clock.now()) - timedelta(days=1)
-        tariff = Tariff(
-            name="standard", starts_at=since, prices={Component(one): Decimal(price) for one, price in PRICES.items()}
-        )
-        await seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
-        offerings[place] = (await seller.activate_offering(offering.id)).id
-    organization, project = await let_in(platform, provider.id, site.id, tenant={"user": "alice"}, deposit="10000.00")
+        await put_on_sale(seller, offering.id, PRICES)
+        offerings[place] = offering.id
+    organization, project = await let_in(platform, site.provider, site.id, tenant={"user": "alice"}, deposit="10000.00")
     market = Market(site.id, organization, project, offerings, pause_seconds)
     customer = await platform.broker(f"org/{organization}:admin", subject="enterprise")
     for job in {job.place: job for job in jobs}.values():

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Final
 
+from bench.accelerated import MODEL
 from bench.case import Trial
 from bench.demo.stages import Slurm
 from bench.independent import slurm_runs
@@ -28,13 +29,11 @@ from bench.slurm_ends.compare import Compared, compare
 from bench.slurm_ends.telling import Telling
 from bench.steps import Hold
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import AttemptState, JobState
+from caravan.contracts.jobs import AttemptState
 from caravan.contracts.spec import JobBatch
 from tests.backends.slurm import Cluster, Release
 from tests.backends.slurm.cluster import running
 
-SPEAKS_SECONDS: Final = 30
-"""Within it, a job that waits says why."""
 ENDS_SECONDS: Final = 300
 PAUSE_SECONDS, AWAY_PAUSE_SECONDS = 3, 20
 """The longer one lets the agent be away before jobs end."""
@@ -64,8 +63,8 @@ class Play:
         self._trial, self._cluster, self._platform, self._name = trial, cluster, platform, name
         self._jobs = jobs
         self._ids: dict[str, str] = {}
-        self._waited: dict[str, str] = {}
         self._broker: BrokerClient
+        self._telling: Telling
         self._market: market.Market
 
     async def run(self, *, away: bool) -> Compared:
@@ -80,6 +79,8 @@ class Play:
                 self._jobs,
             )
             self._broker = await self._platform.broker(f"org/{self._market.organization}:admin", subject="enterprise")
+            accounting = await self._platform.accounting("platform:finance", subject="finance")
+            self._telling = Telling(self._broker, accounting, self._market.organization, self._ids)
             self._close("PartitionName=npu State=DOWN", max_jobs="0")
             await self._cancel_staged(stands)
             await self._submit_all()
@@ -90,12 +91,10 @@ class Play:
                 self._say("the agent is away")
                 await until(self._forgotten, "Slurm's controller forgets all jobs", ENDS_SECONDS)
                 stage.run_agent(self._market.site, self._platform)
-            accounting = await self._platform.accounting("platform:finance", subject="finance")
-            telling = Telling(self._broker, accounting, self._market.organization, self._ids)
-            await until(telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
+            await until(self._telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
             self._say("all are charged")
             rows = slurm_runs.rows(await asyncio.to_thread(self._cluster.run, *slurm_runs.COMMAND))
-            return compare(self._jobs, await telling.told(self._waited), rows, market.MODEL)
+            return compare(self._jobs, await self._telling.told(), rows, MODEL)
 
     def _say(self, what: str) -> None:
         self._trial.say(f"{self._name}: {what}")
@@ -127,20 +126,20 @@ class Play:
         await asyncio.gather(self._cancel_running(), self._suspend(), self._requeue(), self._make_wait())
 
     async def _cancel_running(self) -> None:
-        await self._runs(CANCEL_RUNNING)
+        await self._telling.runs(CANCEL_RUNNING)
         await asyncio.sleep(SOME_SECONDS)
         await self._broker.cancel_job(self._ids[CANCEL_RUNNING])
 
     async def _requeue(self) -> None:
         """An operator tries it with one that may be started again, and with one that may not."""
-        may, may_not = [(await self._runs(name)).split(":")[1] for name in (REQUEUED, KEPT)]
+        may, may_not = [(await self._telling.runs(name)).split(":")[1] for name in (REQUEUED, KEPT)]
         await asyncio.sleep(SOME_SECONDS)
         await self._scontrol("requeue", may)
         with suppress(subprocess.CalledProcessError):
             await self._scontrol("requeue", may_not)
 
     async def _suspend(self) -> None:
-        identity = await self._runs(SUSPENDED)
+        identity = await self._telling.runs(SUSPENDED)
         job = identity.split(":")[1]
         await self._scontrol("suspend", job)
         await asyncio.sleep(SUSPENSION_SECONDS)
@@ -153,7 +152,8 @@ class Play:
             pending[name] = await until(partial(self._queued, name), f"{name} waits at Slurm")
         await self._scontrol("hold", pending[HELD])
         await self._broker.cancel_job(self._ids[CANCEL_PENDING])
-        await asyncio.gather(*(self._listen(job.name, job.waits) for job in self._jobs if job.waits))
+        await asyncio.gather(*(self._telling.listen(job.name, job.waits) for job in self._jobs if job.waits))
+        self._say(f"{self._telling.waited}")
         await self._scontrol("release", pending[HELD])
         await asyncio.to_thread(self._close, "PartitionName=npu State=UP", max_jobs="-1")
 
@@ -163,34 +163,6 @@ class Play:
         return (
             attempt.reference.partition("-")[0] if attempt.reference and attempt.state is AttemptState.QUEUED else None
         )
-
-    async def _listen(self, name: str, reason: str) -> None:
-        """Keep what the API says of a job that waits, as soon as that has the reason, or after a while."""
-
-        async def told() -> bool:
-            self._waited[name] = await self._says(name)
-            return reason in self._waited[name]
-
-        with suppress(TimeoutError):
-            await until(told, f"{name} says why it waits", SPEAKS_SECONDS)
-        self._say(f"{name}: {self._waited[name]}")
-
-    async def _says(self, name: str) -> str:
-        """The words that stand at the job now; those of events are of the past."""
-        job = await self._broker.get_job(self._ids[name])
-        attempts = (await self._broker.list_job_attempts(job.id)).items
-        tasks = (await self._broker.list_job_tasks(job.id)).items
-        said = [job.reason, job.detail, *(one.detail for one in attempts), *(one.detail for one in tasks)]
-        return " ".join(filter(None, said))
-
-    async def _runs(self, name: str) -> str:
-        """The identity of its run, once the API says that it runs."""
-
-        async def look() -> str | None:
-            (task,) = (await self._broker.list_job_tasks(self._ids[name])).items
-            return task.backend_identity if task.state is JobState.RUNNING else None
-
-        return await until(look, f"{name} runs")
 
     async def _scontrol(self, what: str, job: str) -> None:
         await asyncio.to_thread(self._cluster.run, "scontrol", what, job)

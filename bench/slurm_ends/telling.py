@@ -1,33 +1,69 @@
-"""What the public API tells of the jobs once all is over."""
+"""What the public API tells of the jobs, while some of them wait, and once all is over."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
+from bench.platform import until
 from bench.slurm_ends.compare import NOTHING, Bill, Seconds, Task, Told
 from caravan.client import AccountingClient, BrokerClient, each
-from caravan.contracts.jobs import ArrayTask
+from caravan.contracts.jobs import ArrayTask, JobState
 from caravan.contracts.problems import NoLogYet
 from caravan.contracts.statements import Line
 from caravan.contracts.usage import Span
 from caravan.kernel.money import Money
 
+SPEAKS_SECONDS: Final = 30
+"""Within it, a job that waits says why."""
+RUNS_SECONDS: Final = 300
+
 
 class Telling:
-    """The enterprise's `broker`, finance's `accounting`; `ids`: the jobs by name."""
+    """The enterprise's `broker`, finance's `accounting`; `ids`: the jobs by name, also those that are sent only later."""
 
     def __init__(
         self, broker: BrokerClient, accounting: AccountingClient, organization: str, ids: Mapping[str, str]
     ) -> None:
         self._broker, self._accounting, self._organization, self._ids = broker, accounting, organization, ids
+        self.waited: dict[str, str] = {}
+        """What those said that were listened to."""
+
+    async def runs(self, name: str) -> str:
+        """The identity of its run, once the API says that it runs."""
+
+        async def look() -> str | None:
+            (task,) = (await self._broker.list_job_tasks(self._ids[name])).items
+            return task.backend_identity if task.state is JobState.RUNNING else None
+
+        return await until(look, f"{name} runs", RUNS_SECONDS)
+
+    async def listen(self, name: str, words: str) -> None:
+        """Keep what the API says of a job that waits, as soon as that has the words, or after a while."""
+
+        async def told() -> bool:
+            self.waited[name] = await self._says(name)
+            return words in self.waited[name]
+
+        with suppress(TimeoutError):
+            await until(told, f"{name} says why it waits", SPEAKS_SECONDS)
+
+    async def _says(self, name: str) -> str:
+        """The words that stand at the job now; those of events are of the past."""
+        job = await self._broker.get_job(self._ids[name])
+        attempts = (await self._broker.list_job_attempts(job.id)).items
+        tasks = (await self._broker.list_job_tasks(job.id)).items
+        said = [job.reason, job.detail, *(one.detail for one in attempts), *(one.detail for one in tasks)]
+        return " ".join(filter(None, said))
 
     async def all_charged(self) -> bool:
         """Whether all jobs have settled and nothing is held for them any more."""
         settled = [(await self._broker.get_job(job)).settled_at for job in self._ids.values()]
         return all(settled) and (await self._accounting.get_funds(self._organization)).held == Money(0)
 
-    async def told(self, waited: Mapping[str, str]) -> dict[str, Told]:
-        """By the job's name. `waited`: what those said that had to wait."""
+    async def told(self) -> dict[str, Told]:
+        """By the job's name."""
         broker, accounting = self._broker, self._accounting
         usage: dict[str, dict[str, Seconds]] = {}
         for period in [one async for one in each(accounting.list_periods)]:
@@ -47,7 +83,7 @@ class Telling:
                 usage=usage.get(job, {}),
                 billed={bearer: _bill(lines, bearer) for bearer in {line.bearer.value for line in lines}},
                 models=frozenset(line.accelerator for line in lines if line.accelerator),
-                waited=waited.get(name),
+                waited=self.waited.get(name),
             )
         return told
 
