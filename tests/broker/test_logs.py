@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from caravan.contracts.dispatch import LogAnswer
 from caravan.contracts.jobs import Job, LogChunk, Outcome
 from caravan.contracts.problems import LogUnavailable, NoLogYet
+from caravan.contracts.spec import Array
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import Invalid, NotFound
 from services.broker.dispatch import logs
@@ -77,6 +78,16 @@ async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     with pytest.raises(LogUnavailable) as refused:
         await answered(shop, job, b"", error="/home/site/alice can't be read")
     assert refused.value.detail == NOT_READ, "the centre's own words are for the centre"
+
+
+async def test_the_output_of_an_array_is_that_of_its_first_task_where_no_index_is_given(shop: Shop) -> None:
+    spec = shop.customer.spec().model_copy(update={"array": Array(indices=(3, 7))})
+    job = await shop.customer.submit(spec)
+    await shop.hand.start(job)
+    assert (await answered(shop, job, b"of the first\n")).index == 3
+    assert (await answered(shop, job, b"of another\n", index=7)).index == 7
+    with pytest.raises(NotFound):
+        await shop.customer.broker.read_job_log(job.id, index=0)
 
 
 async def test_the_last_runs_output_is_read_while_its_task_is_tried_again(shop: Shop) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.dispatch import LogAnswer, LogRead
@@ -31,9 +31,9 @@ SWEEP_SECONDS: Final = 30.0
 
 @dataclass(frozen=True)
 class LogWanted:
-    """Which piece of which task's output; a negative offset counts from the end."""
+    """Which piece of which task's output: of the job's first where no index is given; a negative offset counts from the end."""
 
-    index: int
+    index: int | None
     stream: str
     offset: int
     limit: int
@@ -83,7 +83,7 @@ class LogService:
             data = whole_characters(data)
         return LogChunk(
             attempt=request.attempt,
-            index=wanted.index,
+            index=request.index,
             stream=wanted.stream,
             offset=answer["offset"],
             next_offset=answer["offset"] + len(data),
@@ -98,11 +98,20 @@ class LogService:
         if owner is None or not caller.is_org_member(owner):
             raise NotFound
         task = tx.execute(
-            select(TaskRow.state, TaskRow.run, AttemptRow.id, AttemptRow.site, AttemptRow.reference)
+            select(
+                TaskRow.index.label("number"),
+                TaskRow.state,
+                TaskRow.run,
+                AttemptRow.id,
+                AttemptRow.site,
+                AttemptRow.reference,
+            )
             .select_from(TaskRow)
             .outerjoin(RunRow, RunRow.id == TaskRow.run)
             .outerjoin(AttemptRow, AttemptRow.id == func.coalesce(RunRow.attempt, TaskRow.attempt))
-            .where(TaskRow.job == job, TaskRow.index == wanted.index)
+            .where(TaskRow.job == job, true() if wanted.index is None else TaskRow.index == wanted.index)
+            .order_by(TaskRow.index)
+            .limit(1)
         ).one_or_none()
         if task is None:
             raise NotFound
@@ -113,7 +122,7 @@ class LogService:
             id=ids.new("log"),
             attempt=task.id,
             reference=task.reference,
-            index=wanted.index,
+            index=task.number,
             stream="stderr" if wanted.stream == "stderr" else "stdout",
             offset=wanted.offset,
             limit=wanted.limit,

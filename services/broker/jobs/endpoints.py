@@ -114,7 +114,9 @@ async def read_job_log(
     job: JobPath,
     caller: OrgMember,
     logs: Logs,
-    index: Annotated[int, Query(ge=0, le=1_000_000, description="Of the array task; 0 without an array.")] = 0,
+    index: Annotated[
+        int | None, Query(ge=0, le=1_000_000, description="Of the array; its first task if not given.")
+    ] = None,
     stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
     offset: Annotated[int, Query(ge=0, le=2**62, description="Byte to start at.")] = 0,
     limit: Annotated[int, Query(ge=1, le=LOG_BYTES, description="Bytes at most.")] = 65_536,
