@@ -258,6 +258,7 @@ class LogAnswer(Model):
     offset: Count
     size: Count
     complete: bool
+    missing: bool = Field(default=False, description="There is no such output yet, or none any more.")
     error: Prose = ""
 
 

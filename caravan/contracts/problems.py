@@ -137,7 +137,9 @@ class LogUnavailable(Problem):
 
 
 class NoLogYet(Problem):
-    """This task has produced no output that can be read: it has not been released to its site, or has ended without a run."""
+    """This task has produced no output that can be read: it has not been released to its site, or has ended without a run, or its site
+    has kept its output for long enough.
+    """
 
     status, code = 409, "no_log_yet"
     title, title_zh = "No output yet", "尚无输出"

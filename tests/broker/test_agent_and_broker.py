@@ -9,7 +9,7 @@ import pytest
 
 from caravan.contracts.dispatch import LeaseRequest, Report
 from caravan.contracts.jobs import JobState, Outcome
-from caravan.contracts.problems import LeaseLost, LeaseTaken
+from caravan.contracts.problems import LeaseLost, LeaseTaken, NoLogYet
 from caravan.kernel import clock
 from services.broker.adapters.fake import FakeSite, HandClock, adapter
 from services.broker.agent import Agent
@@ -166,3 +166,14 @@ async def test_output_is_read_through_the_broker(world: World, site: FakeSite, t
         await until(runs)
         chunk = await world.member.read_job_log(job.id)
         assert (chunk.text, chunk.complete) == ("hello [0]\n", False)
+        time.advance(100)
+
+        async def over() -> bool:
+            return (await world.member.get_job(job.id)).state.final
+
+        await until(over)
+        assert (await world.member.read_job_log(job.id)).complete
+        site.submissions.clear()
+        site.forgotten.clear()
+        with pytest.raises(NoLogYet):
+            await world.member.read_job_log(job.id)

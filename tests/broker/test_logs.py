@@ -14,7 +14,7 @@ from caravan.contracts.spec import Array
 from caravan.kernel import clock, ids
 from caravan.kernel.problems import Invalid, NotFound
 from services.broker.dispatch import logs
-from services.broker.dispatch.logs import NOT_READ, LogService
+from services.broker.dispatch.logs import NOT_READ, NOT_THERE, LogService
 from services.broker.dispatch.models import LogReadRow
 from tests.broker.conftest import Shop
 from tests.broker.hand import Run
@@ -23,7 +23,9 @@ from tests.broker.market import until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def answered(shop: Shop, job: Job, data: bytes, *, error: str = "", **wanted: Any) -> LogChunk:
+async def answered(
+    shop: Shop, job: Job, data: bytes, *, error: str = "", missing: bool = False, **wanted: Any
+) -> LogChunk:
     """Read the job's log while the test, as the agent, answers with `data`, the file's last bytes."""
     reading = asyncio.create_task(shop.customer.broker.read_job_log(job.id, **wanted))
 
@@ -38,7 +40,8 @@ async def answered(shop: Shop, job: Job, data: bytes, *, error: str = "", **want
         data=base64.b64encode(piece).decode(),
         offset=offset,
         size=len(data),
-        complete=True,
+        complete=not missing,
+        missing=missing,
         error=error,
     )
     await shop.hand.broker.answer_log_read(shop.site, read.id, answer)
@@ -121,6 +124,18 @@ async def test_a_task_that_ended_without_a_run_has_no_output_to_wait_for(shop: S
     await shop.hand.end(attempt, [])
     with pytest.raises(NoLogYet):
         await shop.customer.broker.read_job_log(job.id)
+
+
+async def test_of_a_task_that_has_ended_it_is_said_that_nothing_is_left(shop: Shop) -> None:
+    """Who follows it would wait for ever."""
+    job = await shop.customer.submit()
+    attempt = await shop.hand.start(job)
+    yet = await answered(shop, job, b"", missing=True)
+    assert (yet.size, yet.complete) == (0, False)
+    await shop.hand.end(attempt, [Run(attempt)])
+    with pytest.raises(NoLogYet) as refused:
+        await answered(shop, job, b"", missing=True)
+    assert refused.value.detail == NOT_THERE
 
 
 async def test_an_agent_that_does_not_answer_is_not_waited_for_long(

@@ -138,7 +138,7 @@ class LogReads:
         try:
             found = await self._backend.read_log(read.reference, read.index, read.stream, read.offset, read.limit)
         except FileNotFoundError:
-            return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False)
+            return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, missing=True)
         except BackendError as error:
             return LogAnswer(
                 epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=prose(str(error))

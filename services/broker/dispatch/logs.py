@@ -23,6 +23,10 @@ from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 
 log = get_logger(__name__)
 NOT_READ: Final = "算力中心目前无法读取这份输出 the centre can't read this output now"
+NOT_THERE: Final = (
+    "任务已结束，算力中心没有它的输出：未曾写出，或保存期已过 "
+    "the task has ended, and the centre has no output of it: none was written, or it was kept for long enough"
+)
 WAIT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 """How often a reader looks, where another process may have taken the answer (PostgreSQL)."""
@@ -59,7 +63,7 @@ class LogService:
     async def read(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
         """Have the agent of the site read what the task's last run has written.
 
-        Raises NotFound, NoLogYet, LogUnavailable (it didn't answer in time, or can't read it).
+        Raises NotFound, NoLogYet (also where nothing is left of a task that has ended), LogUnavailable (now: no answer, or not readable).
         """
         request, over = await self._db.write(self._ask, job, wanted, caller)
         read = request.id
@@ -79,6 +83,8 @@ class LogService:
         answer, data = row.answer, row.data or b""
         if answer["error"]:
             raise LogUnavailable(NOT_READ)
+        if over and answer["missing"]:
+            raise NoLogYet(NOT_THERE)
         if answer["offset"] + len(data) < answer["size"]:
             data = whole_characters(data)
         return LogChunk(
@@ -146,7 +152,7 @@ class LogService:
                 return
             if answer.error:
                 log.warning("log_not_read", site=site, read=read, why=answer.error)
-            row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "error"})
+            row.answer = answer.model_dump(mode="json", include={"offset", "size", "complete", "missing", "error"})
             row.data = data
             signal(tx, f"log:{read}")
 
