@@ -168,7 +168,9 @@ def logs(
     index: Annotated[int | None, typer.Option(help="Of the array; its first task if not given.")] = None,
     stream: Stream = "stdout",
     offset: Annotated[int | None, typer.Option(min=0, help="Start at this byte.")] = None,
-    tail: Annotated[int | None, typer.Option(min=1, help="Only the last so many bytes.")] = None,
+    tail: Annotated[
+        int | None, typer.Option(min=0, help="Only the last so many bytes; 0 with --follow: only what is new.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
     as_json: AsJson = False,
 ) -> None:

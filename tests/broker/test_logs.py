@@ -33,7 +33,7 @@ async def answered(
         return (await shop.hand.work()).log_reads
 
     [read] = await until(asked)
-    offset = max(0, len(data) + read.offset) if read.offset < 0 else read.offset
+    offset = max(0, len(data) + read.offset) if read.offset < 0 else min(read.offset, len(data))
     piece = data[offset : offset + read.limit]
     answer = LogAnswer(
         epoch=shop.hand.epoch,
@@ -78,6 +78,8 @@ async def test_a_log_is_read_by_the_sites_agent(shop: Shop) -> None:
     assert (part.text, part.next_offset, part.complete, part.stream) == ("llo", 5, False, "stderr")
     assert (await answered(shop, job, text, tail=4)).text == "好\n"
     assert "�" in (await answered(shop, job, text, tail=3)).text
+    none = await answered(shop, job, text, tail=0)
+    assert (none.text, none.offset, none.next_offset) == ("", len(text), len(text))
     with pytest.raises(LogUnavailable) as refused:
         await answered(shop, job, b"", error="/home/site/alice can't be read")
     assert refused.value.detail == NOT_READ, "the centre's own words are for the centre"

@@ -39,6 +39,7 @@ Reader = Annotated[JobReader, provided(JobReader)]
 Logs = Annotated[LogService, provided(LogService)]
 JobPath = Annotated[JobId, Path()]
 LOG_BYTES = 1_048_576
+PAST_THE_END = 2**62
 LABEL = r"^[A-Za-z0-9_.\-/]{1,63}=[A-Za-z0-9_.\-/]{1,63}$"
 
 
@@ -118,10 +119,13 @@ async def read_job_log(
         int | None, Query(ge=0, le=1_000_000, description="Of the array; its first task if not given.")
     ] = None,
     stream: Annotated[str, Query(pattern="^(stdout|stderr)$")] = "stdout",
-    offset: Annotated[int, Query(ge=0, le=2**62, description="Byte to start at.")] = 0,
+    offset: Annotated[int, Query(ge=0, le=PAST_THE_END, description="Byte to start at.")] = 0,
     limit: Annotated[int, Query(ge=1, le=LOG_BYTES, description="Bytes at most.")] = 65_536,
-    tail: Annotated[int | None, Query(ge=1, le=LOG_BYTES, description="The last so many bytes instead.")] = None,
+    tail: Annotated[
+        int | None, Query(ge=0, le=LOG_BYTES, description="The last so many bytes instead; 0: only where it ends.")
+    ] = None,
 ) -> LogChunk:
     """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, at 0."""
-    wanted = LogWanted(index, stream, -tail if tail else offset, tail or limit)
+    at = offset if tail is None else -tail or PAST_THE_END
+    wanted = LogWanted(index, stream, at, tail or limit)
     return await logs.read(job, wanted, caller)
