@@ -16,7 +16,7 @@ from caravan.kernel import ids
 from services.broker.adapters.kubernetes import acts
 from services.broker.adapters.kubernetes.reference import Reference
 from services.broker.adapters.kubernetes.rest import MERGE
-from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen
+from services.broker.adapters.port import NotSeen, Rejected, RunSeen, Seen, Unavailable
 from tests.backends.kubernetes import Cluster
 from tests.backends.kubernetes.configuration import GPU, H100
 from tests.backends.kubernetes.image import BUSYBOX
@@ -398,6 +398,28 @@ async def test_a_namespace_is_gone_once_its_last_run_was_read(site: Site, kubern
     assert (await alone(site, reference)).outcome is Outcome.CANCELLED
     await site.backend.forget(reference)
     await eventually(gone, "the namespace is gone", 60)
+
+
+async def test_a_namespace_whose_rights_went_first_goes_once_the_centre_lets_go_of_its_pods(
+    site: Site, kubernetes: Cluster
+) -> None:
+    """As the guide says it. Before 1.33 Kubernetes itself may begin with the rights."""
+    name = namespace(kubernetes, f"hung-{ids.new('own')[-6:]}")
+    other = await start(site, asked(site))
+    reference = await start(site, asked(site, tenant_settings={"namespace": name}))
+    await site.running(reference)
+    kubernetes.ask("DELETE", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings/caravan-tenant")
+    gone = deleted(kubernetes, name)
+    run = await alone(site, reference)
+    assert run.outcome is Outcome.CANCELLED and run.final
+    with pytest.raises(Unavailable, match="cannot patch"):
+        await site.backend.forget(reference)
+    await site.running(other)
+    (pod,) = pods(kubernetes, reference)
+    remove = [{"op": "remove", "path": "/metadata/finalizers"}]
+    kubernetes.ask("PATCH", path(pod), remove, "application/json-patch+json")
+    await eventually(gone, "the namespace is gone", 60)
+    await site.backend.forget(reference)
 
 
 async def test_a_tenant_that_left_while_nobody_looked_keeps_no_other_from_being_seen(
