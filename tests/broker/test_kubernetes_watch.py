@@ -1,6 +1,7 @@
 """How the Kubernetes adapter looks at a cluster and acts on it: what it asks the API server, and that it misses nothing."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -180,6 +181,42 @@ async def test_an_error_in_the_stream_that_says_expired_has_all_listed_anew(serv
         await until(lambda: server.asked.count("GET pods") == 2)
         server.put("pods", pod(running()))
         await until(lambda: backend.changed(0.0))
+
+
+async def test_what_is_too_old_is_not_listed_again_at_once(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE_SOONEST_SECONDS", 3600.0)
+    server.answers["WATCH jobs"] = status(410, "too old resource version", "Expired")
+    async with opened(server) as backend:
+        await until(lambda: backend._jobs._expired)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert server.asked.count("GET jobs") == 1
+        assert await backend.probe() == ()
+        assert not backend._jobs.well
+
+
+@pytest.mark.parametrize("told", ["as an answer", "in the stream"])
+async def test_a_server_that_has_forgotten_what_it_has_just_listed_is_a_fault_until_it_tells_something(
+    server: ApiServer, told: str
+) -> None:
+    expired = {"kind": "Status", "code": 410, "reason": "Expired"}
+    event = json.dumps({"type": "ERROR", "object": expired}).encode()
+    server.answers["WATCH jobs"] = status(410) if told == "as an answer" else httpx.Response(200, content=event + b"\n")
+    server.put("jobs", job())
+    async with opened(server) as backend:
+
+        async def faults() -> tuple[str, ...]:
+            return await backend.probe()
+
+        (fault,) = await until(faults)
+        assert "too old to go on from (410)" in fault
+        del server.answers["WATCH jobs"]
+
+        async def well() -> bool:
+            server.bookmark()
+            return await backend.probe() == ()
+
+        await until(well)
 
 
 async def test_one_object_that_cannot_be_read_hides_no_other(server: ApiServer) -> None:

@@ -59,6 +59,8 @@ class Watch:
         self.fault: Unavailable | None = None
         """Why it isn't being watched now."""
         self._opened_at: float | None = None
+        self._expired = False
+        """The last try ended so, and nothing has been heard since."""
 
     async def ready(self) -> None:
         """Wait for the first list. Raises Unavailable: it doesn't come."""
@@ -70,7 +72,7 @@ class Watch:
     @property
     def well(self) -> bool:
         """All was listed, and what has changed since is told."""
-        return self._listed.is_set() and self.fault is None
+        return self._version is not None and self.fault is None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,10 +83,15 @@ class Watch:
                 if self._version is None:
                     await self._list()
                 await self._follow()
-                self.fault, pause = None, 0.0
+                self.fault, self._expired, pause = None, False, 0.0
             except Expired:
                 log.info("kubernetes_watch_expired", path=self._path)
-                self._version = None
+                if self._expired:
+                    self.fault = Unavailable(
+                        f"{self._path}: what was listed a moment ago is too old to go on from (410)"
+                    )
+                self._version, self._expired = None, True
+                pause = await self._pause(pause)
             except Unavailable as error:
                 if self.fault is None:
                     log.warning("kubernetes_watch_cut", path=self._path, reason=str(error))
@@ -123,7 +130,7 @@ class Watch:
                     self._keep(uids, int(version))
                     break
             page = {"continue": more}
-        self._version, self.second, self.fault = version, second, None
+        self._version, self.second = version, second
         self._listed.set()
 
     async def _follow(self) -> None:
@@ -134,7 +141,9 @@ class Watch:
                 self._path, SILENT_SECONDS, **self._selector, **how, resourceVersion=self._version or ""
             )
             async with stream as response:
-                self.fault, self._opened_at = None, clock.monotonic()
+                self._opened_at = clock.monotonic()
+                if not self._expired:
+                    self.fault = None
                 rest = b""
                 # httpx also ends lines where JSON doesn't: U+0085 stands in it as it is
                 async for chunk in response.aiter_bytes():
@@ -159,6 +168,7 @@ class Watch:
         if kind != "BOOKMARK":
             self._one(kind, content)
         self._version, self.second = content["metadata"]["resourceVersion"], self._rest.second
+        self.fault, self._expired = None, False
 
     def _one(self, kind: str, content: Mapping[str, Any]) -> None:
         """One object that can't be read doesn't keep others from being seen."""
