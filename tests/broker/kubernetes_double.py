@@ -154,7 +154,10 @@ class ApiServer(httpx.AsyncBaseTransport):
                 one for one in self.objects[kind].values() if inside in (None, one["metadata"].get("namespace", inside))
             ]
             items = [item for item in found if self._matches(item, params)]
-            return httpx.Response(200, json={"metadata": {"resourceVersion": str(self.version)}, "items": items})
+            first = int(params.get("continue", "0"))
+            after = first + int(params.get("limit", len(items)))
+            meta = {"resourceVersion": str(self.version)} | ({"continue": str(after)} if after < len(items) else {})
+            return httpx.Response(200, json={"metadata": meta, "items": items[first:after]})
         if request.method == "POST":
             uid = OURS.uid if kind == "jobs" else body["metadata"]["name"]
             if kind == "jobs" and self.default_queue:

@@ -15,11 +15,23 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import adapter, watch
+from services.broker.adapters.kubernetes import backend as module
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.reference import ENDED, INDICES, Reference
 from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Rejected, Seen, SiteContext, SiteRefused, Unavailable
-from tests.broker.kubernetes_answers import MARK, OURS, SITE_SETTINGS, ended, job, pod, running, submission, waiting
+from tests.broker.kubernetes_answers import (
+    MARK,
+    OURS,
+    SITE_SETTINGS,
+    ended,
+    job,
+    node,
+    pod,
+    running,
+    submission,
+    waiting,
+)
 from tests.broker.kubernetes_double import ApiServer, opened, status
 
 REFERENCE = str(OURS)
@@ -543,6 +555,25 @@ async def test_a_server_that_is_away_is_unavailable_and_said_to_be(server: ApiSe
         await backend.observe([])
         (fault,) = await until(backend.probe)
         assert "events" in fault
+
+
+async def test_the_nodes_of_a_large_cluster_are_read_in_parts_and_believed_for_a_while(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.objects["nodes"].clear()
+    for number in range(250):
+        server.put("nodes", node(f"node-{number}"))
+    async with opened(server) as backend:
+        await backend.observe([])
+        for _ in range(3):
+            assert await backend.probe() == ()
+        assert server.asked.count("GET nodes") == 3
+        assert sum(item.nodes for item in await backend.inventory()) == 250
+        server.objects["nodes"].clear()
+        assert await backend.probe() == ()
+        monkeypatch.setattr(module, "BELIEVED_SECONDS", 0.0)
+        (fault,) = await backend.probe()
+        assert "no nodes" in fault
 
 
 async def test_whether_the_platform_may_make_jobs_is_asked_of_a_server_that_is_ready(server: ApiServer) -> None:

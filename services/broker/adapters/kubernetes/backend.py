@@ -192,7 +192,7 @@ class KubernetesBackend:
         # how long the answer took is no skew
         ahead = second - min(max(second, before), after)
         watches = (one.fault for one in self._watches)
-        return health.faults(took, ahead, await self._read_nodes(), watches, self._loops.failing())
+        return health.faults(took, ahead, await self._believed_nodes(), watches, self._loops.failing())
 
     async def now(self) -> datetime:
         """As it was told a moment ago, if the watches are well: agents ask all the time."""
@@ -261,21 +261,23 @@ class KubernetesBackend:
 
     async def _check(self, submission: Submission, target: Target, namespace: str, body: Mapping[str, Any]) -> None:
         """What Kubernetes would take now and never start. Raises Rejected, Unavailable."""
-        if clock.monotonic() - self._nodes_at >= BELIEVED_SECONDS:
-            await self._read_nodes()
+        nodes = await self._believed_nodes()
         grant = submission.grant
         device = self._devices.get(grant.accelerator) if grant.accelerator and grant.accelerators else None
         named = str(device) if device is not None else None
         (container,) = body["spec"]["template"]["spec"]["containers"]
-        reason = inventory.why_not(grant, named, target.node_selector, self._nodes)
+        reason = inventory.why_not(grant, named, target.node_selector, nodes)
         reason = reason or await self._reads.why_not(namespace, container["resources"]["requests"])
         if reason is not None:
             raise Rejected(reason)
 
+    async def _believed_nodes(self) -> tuple[Node, ...]:
+        if clock.monotonic() - self._nodes_at >= BELIEVED_SECONDS:
+            await self._read_nodes()
+        return self._nodes
+
     async def _read_nodes(self) -> tuple[Node, ...]:
-        content = (await self._rest.read("api/v1/nodes")).read()
-        with readable():
-            self._nodes = tuple(inventory.node(item, self._devices) for item in content["items"])
+        self._nodes = await self._reads.nodes(self._devices)
         self._nodes_at = clock.monotonic()
         return self._nodes
 
