@@ -8,9 +8,10 @@ import pytest
 
 from caravan.contracts.dispatch import CommitAnswers, CommitBatch
 from caravan.contracts.jobs import Outcome
+from caravan.kernel.metrics import Metrics
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, Unavailable
-from services.broker.agent import Agent
+from services.broker.agent import Agent, AgentMetrics
 from tests.broker.agents import QUICK, START, Only, an_agent, closed, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi
 
@@ -263,3 +264,35 @@ async def test_litter_of_an_unknown_attempt_is_swept_after_a_while(broker: Dispa
     async with running(an_agent(broker)):
         await until(lambda: not site.submissions)
     assert site.starts == []
+
+
+class Stubborn(FakeBackend):
+    """Discards nothing of one attempt."""
+
+    keeps = ""
+
+    async def discard(self, reference: str) -> None:
+        if reference == self.keeps:
+            raise Unavailable("not now")
+        await super().discard(reference)
+
+
+async def test_what_cannot_be_discarded_keeps_no_other_litter_from_being_swept(
+    broker: Dispatch, site: FakeSite
+) -> None:
+    litter = [site.stage(broker.attempts.pop(broker.place("#fake run=5")).submission) for _ in range(3)]
+    backend, metrics = Stubborn(site), Metrics()
+    backend.keeps = litter[0]
+    agent = Agent(
+        broker.site, DispatchApi(broker), {"fake": Only(backend)}, "fake", settings=QUICK, metrics=AgentMetrics(metrics)
+    )
+
+    def counted(name: str, **labels: str) -> float:
+        return metrics.registry.get_sample_value(name, labels) or 0
+
+    async with running(agent):
+        await until(lambda: list(site.submissions) == [litter[0]])
+        await until(lambda: counted("caravan_agent_failures_total", step="sweep") > 1)
+        assert counted("caravan_agent_swept_submissions_total") == 2
+        backend.keeps = ""
+        await until(lambda: not site.submissions)

@@ -30,19 +30,28 @@ class Sweeper:
             return self._tenure.settings.first_pause_seconds
         try:
             found = await self._backend.staged()
-            for staged in found:
-                if self._is_litter(staged):
-                    self._tenure.guard()
-                    await self._backend.discard(staged.reference)
-                    self._metrics.swept.inc()
-                    log.info("agent_swept", site=self._tenure.site, reference=staged.reference)
         except BackendError as error:
             self._tries.failed(error)
-        else:
-            self._tries.well()
-            here = {staged.reference for staged in found}
-            self._orphans = {reference: at for reference, at in self._orphans.items() if reference in here}
+            return self._tenure.settings.sweep_seconds
+        self._tries.well()
+        for staged in found:
+            if self._is_litter(staged):
+                await self._discard(staged.reference)
+        here = {staged.reference for staged in found}
+        self._orphans = {reference: at for reference, at in self._orphans.items() if reference in here}
         return self._tenure.settings.sweep_seconds
+
+    async def _discard(self, reference: str) -> None:
+        """One that can't be removed now keeps no other from it."""
+        self._tenure.guard()
+        try:
+            await self._backend.discard(reference)
+        except Exception as error:  # Whatever one meets, it is logged, counted and tried again by the next sweep.
+            self._metrics.failures.labels("sweep").inc()
+            log.warning("agent_not_swept", site=self._tenure.site, reference=reference, error=repr(error))
+        else:
+            self._metrics.swept.inc()
+            log.info("agent_swept", site=self._tenure.site, reference=reference)
 
     def _is_litter(self, staged: Staged) -> bool:
         """Another reference is committed, or nothing of the attempt is wanted, or nobody has known it for long.
