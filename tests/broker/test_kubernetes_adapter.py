@@ -18,7 +18,7 @@ from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.reference import HELD, Reference, index_at, ranges
-from services.broker.adapters.kubernetes.script import FOLDER, wrapper
+from services.broker.adapters.kubernetes.script import FOLDER, WORK, wrapper
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
 from services.broker.adapters.port import BackendError, NotSeen, OutcomeUnknown, Rejected, RunSeen, Seen, Unavailable
 from tests.broker.kubernetes_answers import (
@@ -89,6 +89,18 @@ def container(body: dict[str, Any]) -> dict[str, Any]:
     (found,) = body["spec"]["template"]["spec"]["containers"]
     assert isinstance(found, dict)
     return found
+
+
+def own(body: dict[str, Any], **how: Any) -> dict[str, str]:
+    """The variables that are from a ConfigMap."""
+    (source,) = container(body)["envFrom"]
+    (data,) = [
+        one["data"]
+        for one in manifest.files(submission(**how), OURS)
+        if one["metadata"]["name"] == source["configMapRef"]["name"]
+    ]
+    assert isinstance(data, dict)
+    return data
 
 
 def variables(body: dict[str, Any]) -> dict[str, str]:
@@ -164,21 +176,37 @@ def test_a_share_of_a_card_asks_for_its_memory_too() -> None:
 @pytest.mark.parametrize("text", ["$(HOME)", "$$", "a$b", "${X}", "$((1+1))", 'it\'s "so"\n核时 🚀', ""])
 def test_words_and_values_arrive_as_they_are_given(text: str) -> None:
     """Kubernetes makes `$` of `$$`, and leaves a single one only where nothing it knows follows."""
-    body = made(
-        environment={"X": text},
-        container=Container(image="docker://registry.test/a:1", command=("run", text), args=(text,)),
-    )
-    assert container(body)["command"][1].replace("$$", "$") == variables(body)["X"].replace("$$", "$") == text
+    program = Container(image="docker://registry.test/a:1", command=("run", text), args=(text,))
+    body = made(environment={"X": text}, container=program)
+    assert container(body)["command"][1].replace("$$", "$") == text
     assert container(body)["args"][0].count("$") == 2 * text.count("$")
     assert container(body)["image"] == "registry.test/a:1"
+    assert own(body, environment={"X": text}, container=program) == {"X": text}
 
 
 def test_no_variable_of_the_jobs_own_says_which_task_it_is() -> None:
-    body = made(environment={"JOB_COMPLETION_INDEX": "7", "CARAVAN_SUBMISSION": "x", "HOME": "/there"})
+    environment = {"JOB_COMPLETION_INDEX": "7", "CARAVAN_SUBMISSION": "x", "HOME": "/there", "CARAVAN_JOB": "y"}
+    body = made(environment=environment)
+    assert own(body, environment=environment) == {"HOME": "/there", "CARAVAN_JOB": "y"}
     names = [one["name"] for one in container(body)["env"]]
-    assert "JOB_COMPLETION_INDEX" not in names
-    assert names.count("CARAVAN_SUBMISSION") == 1
-    assert variables(body)["HOME"] == "/there"
+    # what stands there goes before what is from a ConfigMap
+    assert {"CARAVAN_SUBMISSION", "CARAVAN_JOB"} <= set(names) and len(names) == len(set(names))
+    assert not {"HOME", "JOB_COMPLETION_INDEX"} & set(names)
+    assert variables(made())["HOME"] == WORK
+    assert container(made())["envFrom"] == []
+
+
+def test_what_all_tasks_of_an_array_are_told_is_kept_once_and_what_each_pod_bears_is_bounded() -> None:
+    many, much = tuple(range(1000)), {f"X{n}": "x" * 60_000 for n in range(16)}
+    body = made(indices=many, environment=much)
+    assert len(json.dumps(body)) < 10_000
+    assert own(body, environment=much) == much
+    words = Container(image="docker://registry.test/a:1", command=("x" * 50_000, "x" * 50_000))
+    made(container=words, indices=many[:600])
+    with pytest.raises(
+        Rejected, match="98 MiB of the 1000 pods of this job, and may keep 64 MiB: give an array of fewer"
+    ):
+        made(container=words, indices=many)
 
 
 def test_a_container_knows_its_index_where_kubernetes_can_tell_it() -> None:

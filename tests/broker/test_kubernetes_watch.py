@@ -426,22 +426,23 @@ ONCE_A_MINUTE = ["GET nodes", "GET limitranges", "GET resourcequotas", "POST job
 
 
 @pytest.mark.parametrize("container", [None, Container(image="docker://busybox", command=("true",))])
-async def test_a_job_is_four_requests_from_staging_to_forgetting_and_one_for_its_script(
-    server: ApiServer, container: Container | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("environment", [{}, {"X": "x"}])
+async def test_a_job_is_four_requests_from_staging_to_forgetting_and_one_each_for_its_script_and_its_environment(
+    server: ApiServer, container: Container | None, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda count: OURS.name.rpartition("-")[2])
     async with opened(server, images=["docker://busybox"]) as backend:
         await backend.observe([])
         server.asked.clear()
-        await backend.release(await backend.stage(submission(container=container)))
+        await backend.release(await backend.stage(submission(container=container, environment=environment)))
         server.put("pods", pod(ended()))
         await until(lambda: backend._submissions.of(OURS).pods)
         finish(server)
         await until(lambda: has_ended(backend))
         await backend.forget(REFERENCE)
-    script = [] if container else ["POST configmaps"]
+    files = ["POST configmaps"] * ((not container) + bool(environment))
     asked = [" ".join(one.split()[:2]) for one in server.asked]
-    assert asked == [*ONCE_A_MINUTE, "POST jobs", *script, "PATCH jobs", "PATCH jobs", "PATCH pods"]
+    assert asked == [*ONCE_A_MINUTE, "POST jobs", *files, "PATCH jobs", "PATCH jobs", "PATCH pods"]
 
 
 @pytest.mark.parametrize("told", ["more than its Job counts", "less than its Job counts", "nothing since a cut"])

@@ -231,7 +231,8 @@ class KubernetesBackend:
         if job.queue:
             await self._delete(job.reference, None)
             raise Rejected(DEFAULTED)
-        await self._add("configmaps", job.reference, manifest.files(submission, job.reference))
+        for files in manifest.files(submission, job.reference):
+            await self._add("configmaps", job.reference, files)
         await self._add("services", job.reference, manifest.service(submission, job.reference))
         self._submissions.take_job(job)
         return str(job.reference)

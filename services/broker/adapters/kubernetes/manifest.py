@@ -1,5 +1,6 @@
-"""From a Submission to the objects that stage it: a suspended Job, and the ConfigMap with its script. Pure."""
+"""From a Submission to the objects that stage it: a suspended Job, and the ConfigMaps with its script and its environment. Pure."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -38,6 +39,9 @@ names it, as it asks for no credentials then: another tenant's private one, too,
 registry costs a request for each pod, since nothing that the node has is pulled again (kubernetes.io, Images, "Image pull policy")."""
 INDICES_BYTES: Final = 65_536
 """Each pod of an array carries them in an annotation; all annotations of an object have 256 KiB together."""
+PODS_BYTES: Final = 64 * 2**20
+"""Of one Job: the cluster keeps all its pods until it was billed, and each has all that the template has. A 32nd of what etcd takes before
+it refuses every write to the cluster, if nobody has given it more: 2 GiB (etcd.io, System limits)."""
 
 
 def job(
@@ -87,6 +91,15 @@ def job(
         "imagePullSecrets": [{"name": name} for name in target.image_pull_secrets],
     }
     spec |= {name: value for name, value in wanted.items() if value}
+    template = {
+        "metadata": {
+            "labels": marks | ({NODES: str(nodes)} if nodes > 1 else {}),
+            "annotations": {INDICES: indices, SITE: site} | _held(submission),
+            "finalizers": [KEPT],
+        },
+        "spec": spec,
+    }
+    _must_fit(template, nodes * tasks)
     failures = {"backoffLimit": 0} if nodes > 1 else {"backoffLimitPerIndex": 0}
     queue = target.queue or settings.queue
     notes = {INDICES: indices, "caravan/job": submission.job, "caravan/name": submission.name}
@@ -106,31 +119,24 @@ def job(
             "parallelism": nodes * min(submission.max_parallel, tasks),
             **failures,
             "podReplacementPolicy": "Failed",
-            "template": {
-                "metadata": {
-                    "labels": marks | ({NODES: str(nodes)} if nodes > 1 else {}),
-                    "annotations": {INDICES: indices, SITE: site} | _held(submission),
-                    "finalizers": [KEPT],
-                },
-                "spec": spec,
-            },
+            "template": template,
         },
     }
 
 
-def files(submission: Submission, reference: Reference) -> dict[str, Any] | None:
-    """The body of `POST configmaps`: the script of a Job that is there already, and goes with it. None: it has none."""
-    if submission.script is None:
-        return None
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _of(reference, reference.name),
-        "data": {
-            "run": script.wrapper(submission.script, ranges(submission.indices)),
-            "script": submission.script,
-        },
-    }
+def files(submission: Submission, reference: Reference) -> list[dict[str, Any]]:
+    """Bodies of `POST configmaps`: the script and the environment, as far as there are any, of a Job that is there already, and with which
+    they go. All its pods read the same ones."""
+    made: dict[str, dict[str, str]] = {}
+    if submission.script is not None:
+        wrapper = script.wrapper(submission.script, ranges(submission.indices))
+        made[reference.name] = {"run": wrapper, "script": submission.script}
+    if environment := _own(submission):
+        made[_variables(reference.name)] = environment
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _of(reference, name), "data": data}
+        for name, data in made.items()
+    ]
 
 
 def service(submission: Submission, reference: Reference) -> dict[str, Any] | None:
@@ -169,6 +175,20 @@ def _service(job: str) -> str:
     return f"nodes-{job}"
 
 
+def _variables(job: str) -> str:
+    return f"{job}-environment"
+
+
+def _must_fit(template: Mapping[str, Any], pods: int) -> None:
+    """Raises Rejected."""
+    size = len(json.dumps(template, ensure_ascii=False).encode()) * pods
+    if size > PODS_BYTES:
+        raise Rejected(
+            f"the cluster would keep {-(-size // 2**20)} MiB of the {pods} pods of this job, and may keep {PODS_BYTES >> 20} MiB: "
+            "give an array of fewer indexes, or of such that follow each other, or fewer words in the container's command and args"
+        )
+
+
 def _gated(submission: Submission) -> bool:
     """Each pod has to be told its index of the array: Kubernetes only counts from 0, and there is no wrapper in a container."""
     indices = tuple(sorted(submission.indices))
@@ -186,14 +206,14 @@ def _container(
 ) -> dict[str, Any]:
     resources = _resources(submission, settings, devices)
     mounts = [{"name": "work", "mountPath": script.WORK}]
-    environment = [
-        *_where(submission, tenant.namespace, _name(submission, nonce)),
-        *({"name": name, "value": escaped(value)} for name, value in _environment(submission).items()),
-    ]
+    job = _name(submission, nonce)
+    told = [{"name": name, "value": escaped(value)} for name, value in _told(submission).items()]
     shared = {
         "name": TASK,
         "workingDir": script.WORK,
-        "env": environment,
+        "env": [*_where(submission, tenant.namespace, job), *told],
+        # nothing in it is expanded, and what `env` has goes before it
+        "envFrom": [{"configMapRef": {"name": _variables(job)}}] if _own(submission) else [],
         "resources": {"requests": resources, "limits": resources},
         "securityContext": target.container_security,
     }
@@ -239,10 +259,14 @@ def _field(name: str, where: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.{where}['{key}']"}}}
 
 
-def _environment(submission: Submission) -> Mapping[str, str]:
-    return {
-        "HOME": script.WORK,
-        **{name: value for name, value in submission.environment.items() if name not in RESERVED},
+def _own(submission: Submission) -> dict[str, str]:
+    """The environment that the job itself gives: each name may be a ConfigMap's key, too."""
+    return {name: value for name, value in submission.environment.items() if name not in RESERVED}
+
+
+def _told(submission: Submission) -> dict[str, str]:
+    home = {} if "HOME" in submission.environment else {"HOME": script.WORK}
+    return home | {
         "CARAVAN_JOB": submission.job,
         "CARAVAN_ATTEMPT": submission.attempt,
         "CARAVAN_JOB_NAME": submission.name,
