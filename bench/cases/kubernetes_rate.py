@@ -16,12 +16,11 @@ import httpx
 
 from bench.backends import cpu_seconds
 from bench.case import Trial, Verdict, case
-from bench.clients import CLIENTS, in_batches, one_by_one
+from bench.clients import CLIENTS, all_ended, beside_direct, cancelled, in_batches, one_by_one
 from bench.demo.stages import Kubernetes
 from bench.kubernetes_trials import on_cluster
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import JobState
 from caravan.contracts.spec import Container, JobSpec, Resources
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes.reference import SITE
@@ -75,10 +74,7 @@ async def _kubernetes_rate(trial: Trial, cluster: Cluster, stage: Kubernetes) ->
             trial.say(f"end at the API to succeeded: p50 {median(waits) * 1000:.0f} ms")
             rates = await _rates(trial, cluster, stage, broker, market, agent, many, rounds)
             megabytes, share = await _many(trial, cluster, broker, market, agent, held, quiet)
-    ratios = {
-        name: median(one / direct for one, direct in zip(rates[name], rates["direct"], strict=True))
-        for name in ("batch", "single")
-    }
+    ratios = beside_direct(rates)
     soon = median(waits) * 1000
     fair = ratios["batch"] >= BATCHED and ratios["single"] >= SINGLE and soon < SOON_MILLISECONDS
     return Verdict(
@@ -218,14 +214,7 @@ async def _released(http: httpx.AsyncClient, namespace: str, count: int) -> floa
 
 async def _clear(cluster: Cluster, namespace: str, broker: BrokerClient, agent: int, jobs: Sequence[str]) -> None:
     """Leave nothing for the next way to find."""
-    left = iter(jobs)
-
-    async def client() -> None:
-        for job in left:
-            await broker.cancel_job(job)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    await _all_final(broker)
+    await cancelled(broker, jobs)
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     await asyncio.to_thread(cluster.ask, "DELETE", path, {"propagationPolicy": "Background"})
 
@@ -235,14 +224,6 @@ async def _clear(cluster: Cluster, namespace: str, broker: BrokerClient, agent: 
         return cpu_seconds(agent) - before < RESTS_SHARE
 
     await until(rests, "the agent to have let go of them", LATEST_SECONDS)
-
-
-async def _all_final(broker: BrokerClient) -> None:
-    async def final() -> bool:
-        states = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING)
-        return not any([(await broker.list_jobs(state=state, limit=1)).items for state in states])
-
-    await until(final, "all jobs of the platform to have ended", LATEST_SECONDS)
 
 
 async def _direct(cluster: Cluster, namespace: str, count: int) -> list[str]:
@@ -286,7 +267,7 @@ async def _many(
     share = (cpu_seconds(agent) - before) / (clock.monotonic() - began)
     trial.say(f"{count} jobs are held, for {share:.2%} of a core")
     await asyncio.to_thread(cluster.start, SCHEDULER)
-    await _all_final(broker)
+    await all_ended(broker)
     return _most_mib(agent), share
 
 

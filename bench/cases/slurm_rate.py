@@ -10,11 +10,10 @@ from typing import Any, Final
 import httpx
 
 from bench.case import Trial, Verdict, case
-from bench.clients import CLIENTS, in_batches, one_by_one
+from bench.clients import CLIENTS, beside_direct, cancelled, in_batches, one_by_one
 from bench.demo.stages import Slurm
 from bench.platform import Market, Platform, open_market, until
 from caravan.client import BrokerClient
-from caravan.contracts.jobs import JobState
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from tests.backends.slurm import Cluster
@@ -66,10 +65,7 @@ async def _slurm_rate(trial: Trial) -> Verdict:
                     rates[name].append(rate)
                     trial.say(f"round {number}: {name} {rate:.0f} jobs/s")
                     await _clear(cluster, broker, jobs)
-    ratios = {
-        name: median(one / direct for one, direct in zip(rates[name], rates["direct"], strict=True))
-        for name in ("batch", "single")
-    }
+    ratios = beside_direct(rates)
     soon = median(waits) * 1000
     held = ratios["batch"] >= BATCHED and ratios["single"] >= SINGLE and soon < LIGHT_MILLISECONDS
     return Verdict(
@@ -122,19 +118,7 @@ def _waiting(cluster: Cluster) -> list[str]:
 
 async def _clear(cluster: Cluster, broker: BrokerClient, jobs: Sequence[str]) -> None:
     """Empty the queue, and wait until the platform has done with it: the next way finds nothing of this one."""
-    left = iter(jobs)
-
-    async def client() -> None:
-        for job in left:
-            await broker.cancel_job(job)
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-
-    async def ended() -> bool:
-        states = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING)
-        return not any([(await broker.list_jobs(state=state, limit=1)).items for state in states])
-
-    await until(ended, "all jobs of the platform to have ended", 600)
+    await cancelled(broker, jobs)
     await asyncio.to_thread(cluster.run, "scancel", f"--partition={PARTITION}")
 
     async def empty() -> bool:
