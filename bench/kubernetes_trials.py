@@ -15,17 +15,29 @@ CPUS: Final = 16
 """More than the node has: what finds no room waits there."""
 NODES: Final = 2
 """The most that a task may have: each is a pod of its own, also on one node."""
-Claim = Callable[[Trial, Cluster, Kubernetes], Coroutine[Any, Any, Verdict]]
+Claim = Callable[[Trial, Platform, Cluster, Kubernetes], Coroutine[Any, Any, Verdict]]
 
 
-def on_cluster(trial: Trial, claim: Claim) -> Verdict:
-    """On a cluster of its own. The short form passes where that can't be set up."""
+def on_cluster(trial: Trial, claim: Claim, environment: Mapping[str, str] | None = None) -> Verdict:
+    """With a cluster and a platform of its own, which start side by side. The short form passes where the cluster can't be set up.
+
+    `environment` is the platform's.
+    """
+    platform = Platform(trial.folder, environment=environment or {})
     try:
         with ExitStack() as ends:
+            ends.callback(platform.stop)
+            platform.launch()
             cluster = ends.enter_context(running())
-            return asyncio.run(claim(trial, cluster, Kubernetes(cluster, ends)))
+            return asyncio.run(_claimed(trial, claim, platform, cluster, Kubernetes(cluster, ends)))
     except LeftOut as left_out:
         return Verdict(not must_run() and not trial.long, f"left out: {left_out}")
+
+
+async def _claimed(trial: Trial, claim: Claim, platform: Platform, cluster: Cluster, stage: Kubernetes) -> Verdict:
+    async with platform.start():
+        trial.say("cluster and platform are up")
+        return await claim(trial, platform, cluster, stage)
 
 
 async def open_kubernetes_market(

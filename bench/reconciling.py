@@ -40,20 +40,22 @@ def reconcile(
 async def kubernetes_reconciled(platform: Platform, provider: str, site: str, cluster: Cluster, runs: int) -> list[str]:
     """What it finds against the node's record of containers, and against the pods that are still there: of so many runs that it must
     have compared, or of which there is no pod any more."""
-    return await asyncio.to_thread(_kubernetes_reconciled, platform, provider, site, cluster, runs)
+    pods, record = platform.folder / "pods.json", platform.folder / "containers.csv"
+    await asyncio.to_thread(_write_books, cluster, pods, record)
+    books = (("--pods", pods), ("--containers", record))
+    found = await asyncio.gather(
+        *(asyncio.to_thread(reconcile, platform, provider, site, option, str(file)) for option, file in books)
+    )
+    return [
+        f"{option}: exit code {code}, of {runs} runs: {told}{words}"
+        for (option, _), (code, told, words) in zip(books, found, strict=True)
+        if code or told["compared"] + told["not_kept"] != runs or told["open"]
+    ]
 
 
-def _kubernetes_reconciled(platform: Platform, provider: str, site: str, cluster: Cluster, runs: int) -> list[str]:
-    pods = platform.folder / "pods.json"
+def _write_books(cluster: Cluster, pods: Path, record: Path) -> None:
     pods.write_text(json.dumps(cluster.ask("GET", PODS)))
-    record = platform.folder / "containers.csv"
     write_record(record, cluster.containers())
-    found = []
-    for option, file in (("--pods", pods), ("--containers", record)):
-        code, told, words = reconcile(platform, provider, site, option, str(file))
-        if code or told["compared"] + told["not_kept"] != runs or told["open"]:
-            found.append(f"{option}: exit code {code}, of {runs} runs: {told}{words}")
-    return found
 
 
 def write_record(file: Path, containers: Sequence[Container]) -> None:

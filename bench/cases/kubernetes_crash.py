@@ -22,7 +22,7 @@ LONG: Final = Deaths(200, ((None, 7), (API, 3), (None, 10)), 60)
 SHORT: Final = Deaths(3, ((API, 1),), 3)
 AT_WORK: Final = 2
 """Jobs that run when their node is killed, as many as it has cores, and how long they do."""
-AT_WORK_SECONDS: Final = 8.0
+AT_WORK_SECONDS: Final = 5.0
 
 
 class Forgetful:
@@ -51,30 +51,29 @@ def kubernetes_crash(trial: Trial) -> Verdict:
     return on_cluster(trial, partial(_crash, size=LONG if trial.long else SHORT))
 
 
-async def _crash(trial: Trial, cluster: Cluster, stage: Kubernetes, *, size: Deaths) -> Verdict:
-    async with Platform(trial.folder).start() as platform:
-        with stage.agents(platform, QUICK) as agents:
-            market = await open_kubernetes_market(platform, stage, agents.start)
-            whole = Whole(platform, agents, market.site)
-            submitter = Submitter(
-                platform,
-                market,
-                lambda number: job_spec(market.project, number, None if number < size.jobs else AT_WORK_SECONDS),
-            )
-            died = await die(trial, Forgetful(cluster), whole, submitter.submit, size)
-            whole.start()
-            await submitter.all_answered()
-            await all_settled(platform, market, SETTLE_SECONDS)
-            submitter.submit(range(size.jobs, size.jobs + AT_WORK))
-            await until(lambda: _at_work(cluster), "a job to run", SETTLE_SECONDS)
-            await asyncio.to_thread(cluster.stop, "node")
-            await asyncio.sleep(size.outage_seconds)
-            await asyncio.to_thread(cluster.start, "node")
-            trial.say("the node is there again")
-            await submitter.all_answered()
-            found = await all_settled(platform, market, SETTLE_SECONDS)
-            trial.say(f"{len(found)} jobs settled")
-            faults = await differences(platform, market, cluster, found, size.jobs + AT_WORK)
+async def _crash(trial: Trial, platform: Platform, cluster: Cluster, stage: Kubernetes, *, size: Deaths) -> Verdict:
+    with stage.agents(platform, QUICK) as agents:
+        market = await open_kubernetes_market(platform, stage, agents.start)
+        whole = Whole(platform, agents, market.site)
+        submitter = Submitter(
+            platform,
+            market,
+            lambda number: job_spec(market.project, number, None if number < size.jobs else AT_WORK_SECONDS),
+        )
+        died = await die(trial, Forgetful(cluster), whole, submitter.submit, size)
+        whole.start()
+        await submitter.all_answered()
+        await all_settled(platform, market, SETTLE_SECONDS)
+        submitter.submit(range(size.jobs, size.jobs + AT_WORK))
+        await until(lambda: _at_work(cluster), "a job to run", SETTLE_SECONDS)
+        await asyncio.to_thread(cluster.stop, "node")
+        await asyncio.sleep(size.outage_seconds)
+        await asyncio.to_thread(cluster.start, "node")
+        trial.say("the node is there again")
+        await submitter.all_answered()
+        found = await all_settled(platform, market, SETTLE_SECONDS)
+        trial.say(f"{len(found)} jobs settled")
+        faults = await differences(platform, market, cluster, found, size.jobs + AT_WORK)
     containers = cluster.containers()
     lost = sum(one.exit_code is None for one in containers)
     faults["nothing ended with the node"] = [] if lost else ["no container did"]

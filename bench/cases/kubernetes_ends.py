@@ -1,11 +1,12 @@
 """How jobs end on a real Kubernetes: the API and the bill against the node's own record, by a checker that knows nothing of the adapter."""
 
-import asyncio
-
 from bench.case import Trial, Verdict, case
+from bench.demo.stages import Kubernetes
 from bench.kubernetes_ends.asked import ASKED
 from bench.kubernetes_ends.playing import played
-from tests.backends.kubernetes import LeftOut, must_run, running
+from bench.kubernetes_trials import on_cluster
+from bench.platform import Platform
+from tests.backends.kubernetes import Cluster
 
 
 @case(
@@ -15,14 +16,12 @@ from tests.backends.kubernetes import LeftOut, must_run, running
     goal="0 differences",
 )
 def kubernetes_ends(trial: Trial) -> Verdict:
+    return on_cluster(trial, _ends)
+
+
+async def _ends(trial: Trial, platform: Platform, cluster: Cluster, stage: Kubernetes) -> Verdict:
     jobs = [job for job in ASKED if trial.long or not job.slow]
-    try:
-        with running() as cluster:
-            trial.say(f"Kubernetes {cluster.version} is up")
-            compared = asyncio.run(played(trial, cluster, jobs))
-    except LeftOut as fault:
-        # the short form is part of the suite, which people without root run too
-        return Verdict(not trial.long and not must_run(), f"left out: {fault}")
+    compared = await played(trial, platform, cluster, jobs)
     differences = [*map(str, compared.differences)]
     for difference in differences:
         trial.say(difference)

@@ -19,13 +19,12 @@ from tests.backends.kubernetes import Cluster
     goal="0 differences to containerd's record, held 0.00, nothing kept at the cluster",
 )
 def kubernetes_freeze(trial: Trial) -> Verdict:
-    return on_cluster(trial, _freeze)
+    return on_cluster(trial, _freeze, {"CARAVAN_LEASE_SECONDS": "2"})
 
 
-async def _freeze(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
-    async with Platform(trial.folder, environment={"CARAVAN_LEASE_SECONDS": "2"}).start() as platform:
-        with stage.agents(platform, SWEEP) as agents:
-            market = await open_kubernetes_market(platform, stage, agents.start)
-            freezer = Freezer(trial, platform, market, agents)
-            told_otherwise = partial(differences, platform, market, cluster)
-            return await freeze_at_a_cluster(trial, freezer, partial(job_spec, market.project), told_otherwise)
+async def _freeze(trial: Trial, platform: Platform, cluster: Cluster, stage: Kubernetes) -> Verdict:
+    with stage.agents(platform, SWEEP) as agents:
+        market = await open_kubernetes_market(platform, stage, agents.start)
+        freezer = Freezer(trial, platform, market, agents)
+        told_otherwise = partial(differences, platform, market, cluster)
+        return await freeze_at_a_cluster(trial, freezer, partial(job_spec, market.project), told_otherwise)

@@ -53,27 +53,26 @@ RESTS_SHARE: Final = 0.1
     f"{HELD_MIB} MiB, and under {QUIET_SHARE:.0%} of a core while it is quiet",
 )
 def kubernetes_rate(trial: Trial) -> Verdict:
-    return on_cluster(trial, _kubernetes_rate)
+    return on_cluster(trial, _kubernetes_rate, {"CARAVAN_LOG_LEVEL": "warning", "CARAVAN_LEASE_SECONDS": "15"})
 
 
-async def _kubernetes_rate(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
+async def _kubernetes_rate(trial: Trial, platform: Platform, cluster: Cluster, stage: Kubernetes) -> Verdict:
     nodes, many, rounds, ends, held, quiet = (100, 600, 3, 20, 2000, 30) if trial.long else (4, 16, 1, 2, 16, 1)
     await asyncio.to_thread(cluster.kwok, nodes)
-    async with Platform(trial.folder).start(CARAVAN_LOG_LEVEL="warning", CARAVAN_LEASE_SECONDS="15") as platform:
-        with stage.agents(platform, USUAL) as agents:
-            started: list[int] = []
-            market = await open_market(
-                platform, cpus=100_000, memory_mib=100_000_000, deposit="100000000.00", adapter=stage.adapter,
-                site_settings={**stage.settings, "images": [f"docker://{BUSYBOX}"]}, tenant=stage.tenant, queue_ahead=1_000_000,
-                target={"node_selector": {FAKE: ""}, "tolerations": [{**TAINT, "operator": "Exists"}]},
-                start_agent=lambda site: started.append(agents.start(site).pid),
-            )  # fmt: skip
-            (agent,) = started
-            broker = await platform.broker(f"org/{market.organization}:member")
-            waits = await _known(cluster, broker, market, ends)
-            trial.say(f"end at the API to succeeded: p50 {median(waits) * 1000:.0f} ms")
-            rates = await _rates(trial, cluster, stage, broker, market, agent, many, rounds)
-            megabytes, share = await _many(trial, cluster, broker, market, agent, held, quiet)
+    with stage.agents(platform, USUAL) as agents:
+        started: list[int] = []
+        market = await open_market(
+            platform, cpus=100_000, memory_mib=100_000_000, deposit="100000000.00", adapter=stage.adapter,
+            site_settings={**stage.settings, "images": [f"docker://{BUSYBOX}"]}, tenant=stage.tenant, queue_ahead=1_000_000,
+            target={"node_selector": {FAKE: ""}, "tolerations": [{**TAINT, "operator": "Exists"}]},
+            start_agent=lambda site: started.append(agents.start(site).pid),
+        )  # fmt: skip
+        (agent,) = started
+        broker = await platform.broker(f"org/{market.organization}:member")
+        waits = await _known(cluster, broker, market, ends)
+        trial.say(f"end at the API to succeeded: p50 {median(waits) * 1000:.0f} ms")
+        rates = await _rates(trial, cluster, stage, broker, market, agent, many, rounds)
+        megabytes, share = await _many(trial, cluster, broker, market, agent, held, quiet)
     ratios = beside_direct(rates)
     soon = median(waits) * 1000
     fair = ratios["batch"] >= BATCHED and ratios["single"] >= SINGLE and soon < SOON_MILLISECONDS

@@ -31,13 +31,10 @@ def kubernetes_watch(trial: Trial) -> Verdict:
     return on_cluster(trial, _watch)
 
 
-async def _watch(trial: Trial, cluster: Cluster, stage: Kubernetes) -> Verdict:
+async def _watch(trial: Trial, platform: Platform, cluster: Cluster, stage: Kubernetes) -> Verdict:
     jobs, forgotten = (60, 3) if trial.long else (4, 1)
     log = trial.folder / "agent.log"
-    async with (
-        Platform(trial.folder).start() as platform,
-        cutter(cluster.ports.api) as relay,
-    ):
+    async with cutter(cluster.ports.api) as relay:
         with stage.agents(platform, QUICK) as agents:
             through = {"api": {**stage.settings["api"], "server": f"https://127.0.0.1:{relay.port}"}}
             market = await open_kubernetes_market(platform, stage, lambda site: agents.start(site, log), through)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Final
 
+from bench.both_trials import on_both
 from bench.case import Trial, Verdict, case
 from bench.demo import centre, enterprise, everywhere, finance
-from bench.demo.stages import Kubernetes, Local, Slurm, clusters
+from bench.demo.stages import Kubernetes, Local, Slurm
 from bench.demo.telling import Teller
 from bench.demo.world import World
 from bench.first_hand import Held, at_kubernetes, at_slurm, billed_otherwise, here
@@ -15,8 +16,6 @@ from bench.platform import Platform
 from caravan.client import each
 from caravan.contracts.statements import Line, Statement
 from caravan.kernel.money import ZERO
-from tests.backends import kubernetes, slurm
-from tests.backends.shelf import LeftOut
 
 JOBS: Final = 15
 """On each backend, in the long form; else one."""
@@ -33,21 +32,13 @@ SOON: Final = {"CARAVAN_CLOSING_GRACE_HOURS": "0"}
     goal="1 statement for 3 adapters, 0 differences, held 0.00",
 )
 def three_adapters(trial: Trial) -> Verdict:
-    try:
-        with ExitStack() as ends:
-            one, other = clusters(ends)
-            trial.say("both clusters are up")
-            return asyncio.run(_played(trial, one, other))
-    except LeftOut as left_out:
-        must = kubernetes.must_run() or slurm.must_run(slurm.RELEASES[1])
-        return Verdict(not must and not trial.long, f"left out: {left_out}")
+    return on_both(trial, _played, {} if trial.long else SOON)
 
 
-async def _played(trial: Trial, one: Slurm, other: Kubernetes) -> Verdict:
+async def _played(trial: Trial, platform: Platform, one: Slurm, other: Kubernetes) -> Verdict:
     local = Local(trial.folder / "site")
-    teller, environment = Teller(quiet=True), {} if trial.long else SOON
-    async with Platform(trial.folder / "platform", environment=environment) as platform, AsyncExitStack() as stack:
-        world = World(teller, platform, local, trial.folder, stack, (one, other))
+    async with AsyncExitStack() as stack:
+        world = World(Teller(quiet=True), platform, local, trial.folder, stack, (one, other))
         await world.begin()
         await centre.joins(world)
         await enterprise.opens_a_project(world)

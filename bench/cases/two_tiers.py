@@ -7,15 +7,16 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Final
 
+from bench.both_trials import on_both
 from bench.case import Trial, Verdict, case
 from bench.demo import centre, enterprise, everywhere
-from bench.demo.stages import Kubernetes, Slurm, clusters
+from bench.demo.stages import Kubernetes, Slurm
 from bench.demo.telling import Teller
 from bench.demo.world import Hall, World
 from bench.first_hand import at_kubernetes, at_slurm
@@ -25,9 +26,7 @@ from caravan.contracts.offerings import OfferingDraft
 from caravan.contracts.problems import NoOfferingFits
 from caravan.contracts.quotes import Placement
 from caravan.contracts.spec import Container, JobSpec, Where
-from tests.backends import kubernetes, slurm
 from tests.backends.kubernetes.image import BUSYBOX
-from tests.backends.shelf import LeftOut
 
 CHEAP: Final = Decimal("3.60")
 DEAR: Final = Decimal("7.20")
@@ -47,18 +46,11 @@ BROKEN: Final = re.compile(r"[\s│]+")
     goal="each job where it was meant to run, each placement with its reasons",
 )
 def two_tiers(trial: Trial) -> Verdict:
-    try:
-        with ExitStack() as ends:
-            stages = clusters(ends)
-            trial.say("both clusters are up")
-            return asyncio.run(_tried(trial, *stages))
-    except LeftOut as left_out:
-        must = kubernetes.must_run() or slurm.must_run(slurm.RELEASES[1])
-        return Verdict(not must and not trial.long, f"left out: {left_out}")
+    return on_both(trial, _tried)
 
 
-async def _tried(trial: Trial, one: Slurm, other: Kubernetes) -> Verdict:
-    async with Platform(trial.folder / "platform") as platform, AsyncExitStack() as stack:
+async def _tried(trial: Trial, platform: Platform, one: Slurm, other: Kubernetes) -> Verdict:
+    async with AsyncExitStack() as stack:
         world = World(Teller(quiet=True), platform, one, trial.folder, stack, (other,))
         await world.begin()
         await centre.joins(world)
@@ -186,8 +178,8 @@ class Tiers:
         """`caravan jobs show` prints why each kind of job was placed and why it was refused. Returns how many sentences."""
         kinds = {_codes(placement): job for job, placement in self.placements.items()}
         count = 0
-        for job in kinds.values():
-            shown = await asyncio.to_thread(self._shown, job)
+        printed = await asyncio.gather(*(asyncio.to_thread(self._shown, job) for job in kinds.values()))
+        for job, shown in zip(kinds.values(), printed, strict=True):
             placement = self.placements[job]
             details = [reason.detail for refusal in placement.refused for reason in refusal.reasons]
             missing = [text for text in (placement.why, *details) if BROKEN.sub("", text) not in shown]

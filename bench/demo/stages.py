@@ -1,6 +1,7 @@
 """Where the jobs of the story run: what the centre has, and how one looks there, past the platform, whether a job is alive."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -173,5 +174,8 @@ class Kubernetes:
 
 
 def clusters(ends: ExitStack) -> tuple[Slurm, Kubernetes]:
-    """A Slurm 24.11 and a Kubernetes, started. They end with `ends`. Raises LeftOut."""
-    return Slurm(ends.enter_context(running_slurm(RELEASES[1])), ends), Kubernetes(ends.enter_context(running()), ends)
+    """A Slurm 24.11 and a Kubernetes, started side by side. They end with `ends`. Raises LeftOut."""
+    with ThreadPoolExecutor() as starting:
+        slurm = starting.submit(ends.enter_context, running_slurm(RELEASES[1]))
+        kubernetes = starting.submit(ends.enter_context, running())
+    return Slurm(slurm.result(), ends), Kubernetes(kubernetes.result(), ends)

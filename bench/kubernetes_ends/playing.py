@@ -41,21 +41,19 @@ SUSPEND: Final = "application/merge-patch+json"
 IMAGE_SECONDS: Final = 3
 
 
-async def played(trial: Trial, cluster: Cluster, jobs: Sequence[Asked]) -> Compared:
-    """With a platform and an agent of its own."""
+async def played(trial: Trial, platform: Platform, cluster: Cluster, jobs: Sequence[Asked]) -> Compared:
+    """With an agent of its own."""
     with ExitStack() as ends:
         registry = ends.enter_context(socket.create_server(("127.0.0.1", 0)))
         registry.setblocking(False)
-        async with Platform(trial.folder / "platform") as platform:
-            await asyncio.to_thread(platform.start)
-            return await Play(trial, cluster, platform, registry, jobs).run(ends)
+        return await Play(trial, platform, cluster, registry, jobs).run(ends)
 
 
 class Play:
     """One cluster, one platform, and the jobs by name. `registry`: of images, which never answers."""
 
     def __init__(
-        self, trial: Trial, cluster: Cluster, platform: Platform, registry: socket.socket, jobs: Sequence[Asked]
+        self, trial: Trial, platform: Platform, cluster: Cluster, registry: socket.socket, jobs: Sequence[Asked]
     ) -> None:
         self._trial, self._cluster, self._platform, self._registry = trial, cluster, platform, registry
         self._jobs = jobs

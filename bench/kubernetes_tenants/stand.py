@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,39 +42,27 @@ class Tenant:
 class Stand:
     """Both jobs run on until `look`: the one machine has no room for others meanwhile."""
 
-    def __init__(self, trial: Trial, cluster: Cluster) -> None:
-        self.trial, self.cluster = trial, cluster
-        self._ends = ExitStack()
-        self.platform = Platform(trial.folder / "platform")
+    def __init__(self, trial: Trial, platform: Platform, cluster: Cluster) -> None:
+        self.trial, self.platform, self.cluster = trial, platform, cluster
         self.words = Words(trial.random)
         self.tenants: tuple[Tenant, ...] = ()
+        self._market: Market
 
-    async def __aenter__(self) -> "Stand":
-        try:
-            self.platform.start()
-            stage = Kubernetes(self.cluster, self._ends)
-            settings = [await asyncio.to_thread(tenant, self.cluster, name) for name in NAMESPACES]
-            self._market = await open_market(
-                self.platform, adapter=stage.adapter, cpus=32, site_settings=stage.settings, tenant=settings[0],
-                start_agent=lambda site: stage.run_agent(site, self.platform),
-            )  # fmt: skip
-            first = Customer(self.platform, NAMESPACES[0], self._market.organization, self._market.project)
-            second = await self.let_in(settings[1], "Weihe Materials 渭河材料")
-            begun = zip((first, second), settings, strict=True)
-            self.tenants = tuple(await asyncio.gather(*(self._started(*one) for one in begun)))
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._ends.close()
-        await self.platform.__aexit__()
+    async def open(self, stage: Kubernetes) -> None:
+        """Let both organizations in, and start their jobs. The site's agent ends with the stage."""
+        alice, bob = await asyncio.gather(*(asyncio.to_thread(tenant, self.cluster, name) for name in NAMESPACES))
+        self._market = market = await open_market(
+            self.platform, adapter=stage.adapter, cpus=32, site_settings=stage.settings, tenant=alice,
+            start_agent=lambda site: stage.run_agent(site, self.platform),
+        )  # fmt: skip
+        first = Customer(self.platform, alice["namespace"], market.organization, market.project)
+        second = await self.let_in(bob, "Weihe Materials 渭河材料")
+        self.tenants = tuple(await asyncio.gather(self._started(first, alice), self._started(second, bob)))
 
     async def let_in(self, settings: Mapping[str, Any], name: str) -> Customer:
         """Another organization."""
-        market: Market = self._market
-        ids = await let_in(self.platform, market.provider, market.site, tenant=settings, name=name)
+        provider, site = self._market.provider, self._market.site
+        ids = await let_in(self.platform, provider, site, tenant=settings, name=name)
         return Customer(self.platform, settings["namespace"], *ids)
 
     async def ask(self, *asked: Any) -> Any:
