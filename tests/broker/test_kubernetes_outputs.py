@@ -12,9 +12,11 @@ import pytest
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
+from services.broker.adapters.kubernetes import backend as backend_module
 from services.broker.adapters.kubernetes import copies, outputs, records
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.records import Pod
+from services.broker.adapters.kubernetes.reference import SITE
 from services.broker.adapters.port import LogBytes, Unavailable
 from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
 from tests.broker.kubernetes_double import ApiServer, opened, status
@@ -205,6 +207,29 @@ async def test_a_job_whose_output_is_kept_nowhere_else_stays_as_long_as_it(
         await until(lambda: has_ended(backend))
         await backend.forget(REFERENCE)
     assert server.objects["jobs"][OURS.name]["spec"]["ttlSecondsAfterFinished"] == 7 * 86_400
+
+
+class Silent(httpx.AsyncByteStream):
+    """A log of a node that says nothing any more."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+
+async def test_output_that_does_not_come_keeps_nothing_from_being_forgotten(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "KEEP_SECONDS", 0.05)
+    async with opened(server, tmp_path) as backend:
+        await look(backend)
+        server.answers["GET log"] = httpx.Response(200, stream=Silent())
+        end(server)
+        await until(lambda: has_ended(backend))
+        await asyncio.wait_for(backend.forget(REFERENCE), 10)
+        assert asyncio_tasks("log:")
+    assert server.objects["jobs"][OURS.name]["spec"]["ttlSecondsAfterFinished"] == 7 * 86_400
+    assert SITE not in server.objects["pods"][NAME]["metadata"]["labels"]
 
 
 async def test_what_is_cancelled_leaves_what_it_wrote_until_its_end(server: ApiServer) -> None:

@@ -64,6 +64,9 @@ PLACES_SECONDS: Final = 10.0
 AT_ONCE: Final = 8
 HOLD_SECONDS: Final = 2.0
 """A cancel waits so long for the output of what runs, which ends with its pods."""
+KEEP_SECONDS: Final = 10.0
+"""What is forgotten waits so long for its output to be copied. Where some is late its Job stays at the cluster for as long as output is
+kept here."""
 QUIET_SECONDS: Final = 600.0
 """A program may write nothing for so long, and its log is still followed by the same request."""
 DEFAULTED: Final = (
@@ -453,13 +456,21 @@ class KubernetesBackend:
         known = self._submissions.get(ours)
         told = known is not None and known.complete and self._pods.well
         pods = [*known.pods.values()] if known is not None and told else await self._list_pods(ours)
-        kept = self._outputs.lasting and await self._outputs.keep(pods)
+        kept = self._outputs.lasting and await self._keep(pods)
         stays = self._settings.keep_jobs_seconds if kept else self._settings.stays_seconds
         if known is None or not known.gone:
             answer = await self._act("PATCH", ours, acts.forget(ours, stays), MERGE)
             _done(answer, GONE, INVALID, CONFLICT)
         await asyncio.gather(*(self._patch_pod(pod, acts.forget_pod(pod.uid), STRATEGIC) for pod in pods))
         self._submissions.drop(ours)
+
+    async def _keep(self, pods: Collection[Pod]) -> bool:
+        """Whether all of their output is kept by now. What is late goes on being copied."""
+        try:
+            return await asyncio.wait_for(self._outputs.keep(pods), KEEP_SECONDS)
+        except TimeoutError:
+            log.warning("kubernetes_logs_late", site=self._site, pods=len(pods))
+            return False
 
     async def _patch_pod(self, pod: Pod, patch: Mapping[str, Any], kind: str) -> None:
         """Of a pod that is gone nothing is changed. Raises Unavailable, OutcomeUnknown."""
