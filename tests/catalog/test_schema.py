@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from caravan.contracts.base import PATTERN_WORDS, Model
+from services.broker.adapters.kubernetes import settings as kubernetes
 from services.broker.adapters.slurm.settings import Settings, Target, Tenant
 from services.catalog.sites.schema import faults
 
@@ -58,8 +59,8 @@ def test_what_a_pattern_allows_is_said_in_words_where_the_schema_has_them() -> N
     assert other.detail == "This has to match the regular expression ^[a-z]+$"
 
 
-@pytest.mark.parametrize("model", [Settings, Tenant, Target])
-def test_each_pattern_of_a_slurm_site_has_words(model: type[Model]) -> None:
+@pytest.mark.parametrize("model", [Settings, Tenant, Target, kubernetes.Settings, kubernetes.Tenant, kubernetes.Target])
+def test_each_pattern_of_a_site_has_words(model: type[Model]) -> None:
     found = list(patterns(model.model_json_schema()))
     assert found
     assert [one["pattern"] for one in found if PATTERN_WORDS not in one] == []

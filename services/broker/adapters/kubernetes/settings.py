@@ -2,24 +2,74 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, JsonObject, Model, Positive
+from caravan.contracts.base import Count, JsonObject, Model, Positive, like
 from caravan.contracts.ids import AcceleratorId
 
-SecretFile = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")]
+SecretFile = Annotated[
+    str,
+    like(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$",
+        "Give the name of a file, without a folder: at most 100 letters, digits, `_`, `.` and `-`, the first of them no `.` or `-`.",
+    ),
+]
 """A file in the agent's secrets folder."""
-Url = Annotated[str, StringConstraints(pattern=r"^https://[^/?#@\s]+(/[^?#@\s]*)?$", max_length=500)]
-DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?$")]
-DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
-Qualified = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.\-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")]
+Url = Annotated[
+    str,
+    like(
+        r"^https://[^/?#@\s]+(/[^?#@\s]*)?$",
+        "Give https://, a host and, if need be, a port and a path, without a user, a query or a fragment.",
+        500,
+    ),
+]
+DnsLabel = Annotated[
+    str,
+    like(
+        r"^[a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?$",
+        "Give the name of a namespace: at most 63 of a-z, 0-9 and `-`, the first and the last of them no `-`.",
+    ),
+]
+DnsName = Annotated[
+    str,
+    like(
+        r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$",
+        "Give a name as Kubernetes has it: at most 253 of a-z, 0-9, `.` and `-`, the first and the last of them no `.` or `-`.",
+    ),
+]
+Qualified = Annotated[
+    str,
+    like(
+        r"^([a-z0-9.\-]{1,253}/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$",
+        "Give the name of a label or of a resource: at most 63 letters, digits, `_`, `.` and `-`, after its domain and / if it has one.",
+    ),
+]
 """The name of a label or of a resource."""
-QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?$")]
+QueueName = Annotated[
+    str,
+    like(
+        r"^[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?$",
+        "Give the name of a LocalQueue: at most 63 of a-z, 0-9, `.` and `-`, the first and the last of them no `.` or `-`.",
+    ),
+]
 """As long as the value of a label may be."""
-LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?)?$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@+\-]*$", max_length=500)]
-ImagePrefix = Annotated[str, StringConstraints(pattern=r"^docker://[^\x00,]*$", max_length=500)]
+LabelValue = Annotated[
+    str,
+    like(
+        r"^([A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?)?$",
+        "Give the value of a label: at most 63 letters, digits, `_`, `.` and `-`, the first and the last of them a letter or a digit.",
+    ),
+]
+Image = Annotated[
+    str,
+    like(
+        r"^[A-Za-z0-9][A-Za-z0-9._/:@+\-]*$",
+        "Give an image as Kubernetes has it, without docker://: letters, digits and . _ - / : @ +, the first of them a letter or a digit.",
+        500,
+    ),
+]
+ImagePrefix = Annotated[str, like(r"^docker://[^\x00,]*$", "Begin with docker://, and give no comma.", 500)]
 
 MODEL_LABELS: dict[str, str] = {
     "nvidia.com/gpu": "nvidia.com/gpu.product",
