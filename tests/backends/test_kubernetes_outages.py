@@ -2,12 +2,13 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from caravan.contracts.jobs import Outcome
-from services.broker.adapters.port import Seen, Unavailable
+from services.broker.adapters.port import RunSeen, Seen, Unavailable
 from tests.backends.kubernetes import Cluster, running
 from tests.backends.kubernetes.configuration import NODE
 from tests.backends.kubernetes.fixtures import or_left_out
@@ -73,12 +74,27 @@ async def test_what_ends_while_the_api_server_is_away_and_etcd_forgets_is_seen_o
     assert (await site.ended(await site.start("#!/bin/sh\nexit 0\n"))).runs[0].outcome is Outcome.SUCCEEDED
 
 
+async def seen_after(site: Site, reference: str, run: RunSeen) -> Seen | None:
+    """How it stands two seconds after what is known of the run."""
+    seen = await site.seen(reference)
+    return seen if seen.seen_at - run.spans[-1].end > timedelta(seconds=2) else None
+
+
 async def test_of_a_node_that_is_gone_its_runs_end_as_the_sites_doing(site: Site, cluster: Cluster) -> None:
     reference = await site.start("#!/bin/sh\nexec sleep 600\n")
     (before,) = (await site.running(reference)).runs
     cluster.stop("node", signal.SIGKILL)
+
+    async def silent() -> bool:
+        return any(NODE in fault for fault in await site.backend.probe())
+
+    await eventually(silent, "its silence is told", 60)
+    (still,) = (await site.seen(reference)).runs
+    later = await eventually(lambda: seen_after(site, reference, still), "time passes")
+    assert isinstance(later, Seen) and later.runs == (still,) and not later.ended
     cluster.ask("DELETE", f"/api/v1/nodes/{NODE}")
     (run,) = (await ended(site, reference, 240)).runs
     assert (run.identity, run.outcome, run.started_at) == (before.identity, Outcome.SITE, before.started_at)
     assert "node is gone" in run.detail
+    assert run.spans == still.spans
     await site.backend.forget(reference)

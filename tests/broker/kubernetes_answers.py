@@ -117,7 +117,8 @@ def pod(
     kind = next(iter(state or {"waiting": {}}))
     code = (state or {}).get("terminated", {}).get("exitCode")
     follows = {"running": "Running", "waiting": "Pending"}.get(kind, "Failed" if code else "Succeeded")
-    ready = {"Ready": {"status": "True" if kind == "running" else "False", "lastTransitionTime": at(STARTED)}}
+    said = {"status": "True"} if kind == "running" else {"status": "False", "reason": "ContainersNotReady"}
+    ready = {"Ready": said | {"lastTransitionTime": at(STARTED)}}
     container = {"name": "task", "state": state, **({"containerID": "containerd://1"} if made else {})}
     told = [{"type": name, **condition} for name, condition in (ready | (conditions or {})).items()]
     meta = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import acts, adapter, inventory, manifest, records
+from services.broker.adapters.kubernetes import acts, adapter, health, inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
@@ -402,6 +402,42 @@ def test_of_a_lost_node_the_run_ends_when_its_silence_was_noticed() -> None:
     assert not look(still, gone=True).ended
     found = run(pod(running(), "Failed", conditions=silence, deleted=STARTED + 380))
     assert (found.outcome, clock.to_seconds(found.ended_at or clock.now())) == (Outcome.SITE, STARTED + 50)
+
+
+def test_what_a_node_does_not_speak_of_any_more_is_billed_up_to_its_silence_and_not_ended() -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+
+    def held(version: int, **how: Any) -> tuple[int, set[str]]:
+        found.take_pod(records.pod(pod(running(), version=version, **how)))
+        (told,) = seen(found).runs
+        assert (told.ended_at, told.final) == (None, False)
+        return clock.to_seconds(told.spans[-1].end), found.silent_nodes()
+
+    # the node controller gives no reason, the kubelet does: its word may be about another container of the pod's
+    silent = {"Ready": {"status": "False", "lastTransitionTime": at(STARTED + 50)}}
+    unready = {"Ready": silent["Ready"] | {"reason": "ContainersNotReady"}}
+    preempted = {
+        "DisruptionTarget": {
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "lastTransitionTime": at(STARTED + 50),
+        }
+    }
+    assert held(21, conditions=unready, deleted=NOW + 30) == (NOW, set())
+    assert held(22, conditions=preempted, deleted=NOW + 30) == (NOW, set())
+    assert held(23, conditions=silent) == (STARTED + 50, {"n0"})
+    assert held(24, conditions=silent, deleted=STARTED + 380) == (STARTED + 50, {"n0"})
+    assert held(25, deleted=STARTED + 380) == (NOW, set())
+    found.take_pod(records.pod(pod(ended(137), version=26, deleted=STARTED + 380)))
+    (told,) = seen(found).runs
+    assert (told.final, clock.to_seconds(told.spans[-1].end), found.silent_nodes()) == (True, ENDED, set())
+
+
+def test_nodes_that_are_silent_are_named_a_few_of_them() -> None:
+    (told,) = health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), {f"n{number}" for number in range(9)})
+    assert "n0, n1, n2, n3, n4, …" in told
+    assert health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), ()) == ()
 
 
 def test_a_second_pod_of_an_index_is_a_second_run() -> None:

@@ -195,7 +195,14 @@ class KubernetesBackend:
         # how long the answer took is no skew
         ahead = second - min(max(second, before), after)
         watches = (one.fault for one in self._watches)
-        return health.faults(took, ahead, await self._believed_nodes(), watches, self._loops.failing())
+        return health.faults(
+            took,
+            ahead,
+            await self._believed_nodes(),
+            watches,
+            silent=self._submissions.silent_nodes(),
+            failing=self._loops.failing(),
+        )
 
     async def now(self) -> datetime:
         """As it was told a moment ago, if the watches are well: agents ask all the time."""

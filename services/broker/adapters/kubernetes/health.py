@@ -1,6 +1,6 @@
 """What is wrong at a cluster that can be asked. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from services.broker.adapters.kubernetes.inventory import Node
@@ -8,6 +8,8 @@ from services.broker.adapters.kubernetes.inventory import Node
 SLOW_SECONDS: Final = 2.0
 SKEW_SECONDS: Final = (5, 60, 3600)
 """It is told by the largest of these that it is over: the same trouble has the same words, and is news once."""
+NAMED: Final = 5
+"""So many nodes have their name in a line."""
 
 
 def faults(
@@ -15,14 +17,16 @@ def faults(
     ahead_seconds: int,
     nodes: Sequence[Node],
     watches: Iterable[Exception | None],
+    silent: Collection[str] = (),
     failing: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind.
-    `failing`: names of the adapter's own loops."""
+    """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind;
+    `silent`: nodes that aren't heard of, with runs on them; `failing`: names of the adapter's own loops."""
     return (
         *_slow(seconds),
         *_skew(ahead_seconds),
         *_nodes(nodes),
+        *_silent(silent),
         *(_watch(fault) for fault in watches if fault is not None),
         *(_loop(name) for name in failing),
     )
@@ -49,6 +53,22 @@ def _nodes(nodes: Sequence[Node]) -> list[str]:
     if nodes and all(one.out for one in nodes):
         return ["没有节点可以运行作业 none of its nodes takes jobs"]
     return [] if nodes else ["集群没有节点 the cluster has no nodes"]
+
+
+def _silent(names: Collection[str]) -> list[str]:
+    """Nobody but the centre knows that a node won't come back."""
+    if not names:
+        return []
+    told = _some(names)
+    return [
+        f"节点失联，其上的运行自失联起不再计费，直到恢复或其 Node 对象被删除：{told} "
+        f"nodes are silent, and what ran there isn't billed from then on until they speak or their Node objects are deleted: {told}"
+    ]
+
+
+def _some(names: Collection[str]) -> str:
+    told = sorted(names)
+    return ", ".join(told[:NAMED]) + (", …" if len(told) > NAMED else "")
 
 
 def _watch(fault: Exception) -> str:

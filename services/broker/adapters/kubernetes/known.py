@@ -213,7 +213,7 @@ class Submissions:
             # a kubelet that was started anew may have lost sight of it
             pod = replace(pod, started=before.started)
         if gone and not pod.ended:
-            pod = replace(pod, placed=False, deleted=second if pod.deleted is None else min(pod.deleted, second))
+            pod = replace(pod, node="", deleted=second if pod.deleted is None else min(pod.deleted, second))
         known.pods[pod.uid] = pod
         if (pod.gated or pod.waits in reasons.BROKEN) and not pod.ended and pod.deleted is None:
             self._waiting[pod.uid] = pod
@@ -231,6 +231,11 @@ class Submissions:
     def stuck(self) -> list[Pod]:
         """Pods that may wait for ever."""
         return [pod for pod in self._waiting.values() if pod.waits in reasons.BROKEN]
+
+    def silent_nodes(self) -> set[str]:
+        """Nodes on which something ran when they were last heard of."""
+        pods = (pod for known in self._known.values() for pod in known.pods.values())
+        return {pod.node for pod in pods if pod.silent is not None and pod.started is not None and not pod.ended}
 
     def gated(self) -> list[Pod]:
         """Pods that wait to be told their index."""

@@ -77,8 +77,8 @@ class Pod:
     created: int
     gated: bool
     """It waits to be told its index."""
-    placed: bool
-    """On a node."""
+    node: str
+    """That it is on, empty before."""
     phase: str
     reason: str
     message: str
@@ -102,6 +102,8 @@ class Pod:
     """Why we had the kubelet end it, by our own note: what it waited for in vain, which the kubelet forgets then, or a cancel."""
     lost: int | None
     """When its node or the cluster took it for lost, where nobody says when its container ended."""
+    silent: int | None
+    """Since when its node isn't heard of. The kubelet may come back, and say what became of it."""
     script: bool
     held: tuple[str, int] | None
     """The catalog's accelerator, and how many. None: it doesn't say so."""
@@ -117,7 +119,7 @@ class Pod:
     def ended(self) -> bool:
         """Nothing of it runs or will run."""
         over = self.finished is not None or self.phase in ("Succeeded", "Failed")
-        return over or (self.deleted is not None and not self.placed)
+        return over or (self.deleted is not None and not self.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         nodes=nodes,
         created=_second(meta["creationTimestamp"]),
         gated=any(gate["name"] == OWN_INDEX for gate in spec.get("schedulingGates") or ()),
-        placed=bool(spec.get("nodeName")),
+        node=spec.get("nodeName") or "",
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -185,6 +187,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         said=(waiting.get("message") or ended.get("message") or "").strip(),
         given_up=meta["annotations"].get(ENDED, ""),
         lost=_lost(conditions),
+        silent=_silent(conditions.get("Ready", {})),
         script=any(volume["name"] == "job" for volume in spec.get("volumes") or ()),
         held=_held(meta["annotations"].get(HELD)),
         requests=tuple(sorted(asked(_task(spec["containers"])["resources"].get("requests") or {}).items())),
@@ -239,6 +242,13 @@ def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
     ]
     times = [_second(one["lastTransitionTime"]) for one in told if one.get("lastTransitionTime")]
     return min(times) if times else None
+
+
+def _silent(ready: Mapping[str, Any]) -> int | None:
+    """Seen on 1.34: of a node that it doesn't hear of the node controller makes all pods not ready, and gives no reason. The kubelet gives
+    one, and lets a pod that is being deleted be ready until its containers have ended."""
+    silent = ready.get("status") == "False" and not ready.get("reason")
+    return _second(ready["lastTransitionTime"]) if silent else None
 
 
 def _true(condition: Mapping[str, Any]) -> bool:

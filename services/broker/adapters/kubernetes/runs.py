@@ -1,7 +1,8 @@
 """From a pod to a run as the port has it, and what it held when. Pure.
 
 Billed is what the pod asked for, from its container's start to its end as the kubelet has them: waiting, pulling the image and what
-comes after are not. A second pod of an index is a second run. Of several nodes: `nodes.py`.
+comes after are not. What its node doesn't speak of any more isn't billed from then on, until the node does, or the pod is taken for lost.
+A second pod of an index is a second run. Of several nodes: `nodes.py`.
 """
 
 from caravan.contracts.jobs import Outcome, RunState
@@ -24,6 +25,7 @@ def run_seen(pod: Pod, until: int, devices: Devices, grace_seconds: int, taken_b
     if found is not None and found.outcome is Outcome.CANCELLED and taken_back:
         found = End(Outcome.SITE, taken_back)
     stopped = _stopped(pod) if ended else None
+    until = until if pod.silent is None else min(until, pod.silent)
     started = pod.started if pod.started is not None else stopped or until
     return RunSeen(
         index=pod.index,
