@@ -110,10 +110,11 @@ def pod(
     script: bool = True,
     given_up: str = "",
     held: str = "",
+    written: int | None = None,
     made: bool = False,
     **status: Any,
 ) -> dict[str, Any]:
-    """`state`: of its container; its phase follows from it where nothing else is said."""
+    """`state`: of its container; its phase follows from it where nothing else is said. `written`: when the kubelet wrote it last."""
     kind = next(iter(state or {"waiting": {}}))
     code = (state or {}).get("terminated", {}).get("exitCode")
     follows = {"running": "Running", "waiting": "Pending"}.get(kind, "Failed" if code else "Succeeded")
@@ -129,8 +130,11 @@ def pod(
         "labels": {TAG: ATTEMPT, SITE: MARK, JOB_UID: OURS.uid, JOB_NAME: OURS.name, INDEX: str(place)}
         | ({NODES: str(nodes)} if nodes > 1 else {}),
     }  # fmt: skip
+    writers = [{"manager": "kubelet", "subresource": "status", "time": at(written)}] if written is not None else []
     return {
-        "metadata": meta | ({"deletionTimestamp": at(deleted)} if deleted is not None else {}),
+        "metadata": meta
+        | ({"deletionTimestamp": at(deleted)} if deleted is not None else {})
+        | {"managedFields": writers},
         "spec": {
             "containers": [{"name": "task", "resources": {"requests": requests or {"cpu": "2", "memory": "512Mi"}}}],
             "volumes": [{"name": "work"}, *([{"name": "job"}] if script else [])],

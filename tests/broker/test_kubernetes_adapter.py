@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import acts, adapter, health, inventory, manifest, records
+from services.broker.adapters.kubernetes import acts, adapter, clocks, health, inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
 from services.broker.adapters.kubernetes.known import Submissions
@@ -434,10 +435,64 @@ def test_what_a_node_does_not_speak_of_any_more_is_billed_up_to_its_silence_and_
     assert (told.final, clock.to_seconds(told.spans[-1].end), found.silent_nodes()) == (True, ENDED, set())
 
 
+BOUND = {"PodScheduled": {"status": "True", "lastTransitionTime": at(STARTED - 2)}}
+
+
+def by_clock(ahead: int) -> dict[str, Any]:
+    """As the kubelet of a node tells of it whose clock is so far ahead."""
+    state = ended(7, started=at(STARTED + ahead), finished=ENDED + ahead)
+    return pod(state, version=21, conditions=BOUND, written=ENDED + 1)
+
+
+@pytest.mark.parametrize("ahead", [-8 * 3600, -130, 130, 8 * 3600])
+def test_a_nodes_clock_that_must_be_wrong_is_put_right_by_the_clusters_and_the_node_is_named(ahead: int) -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_pod(records.pod(pod(running(STARTED + ahead), conditions=BOUND, written=STARTED + 1)))
+    (told,) = seen(found).runs
+    assert abs(clock.to_seconds(told.started_at) - STARTED) <= 2
+    assert clock.to_seconds(told.spans[0].end) == NOW
+    found.take_pod(records.pod(by_clock(ahead)))
+    (told,) = seen(found).runs
+    (span,) = told.spans
+    assert abs(clock.to_seconds(span.start) - STARTED) <= 2
+    assert (span.end - span.start).total_seconds() == ENDED - STARTED
+    assert (told.outcome, told.exit_code, found.wrong_nodes()) == (Outcome.USER, 7, {"n0"})
+
+
+@pytest.mark.parametrize("ahead", [-120, -3, 0, 3, 119])
+def test_what_a_nodes_clock_says_within_the_lag_of_the_books_stays(ahead: int) -> None:
+    found = Submissions()
+    found.take_job(records.job(job()))
+    found.take_pod(records.pod(by_clock(ahead)))
+    ((span,),) = (told.spans for told in seen(found).runs)
+    assert (clock.to_seconds(span.start), clock.to_seconds(span.end)) == (STARTED + ahead, ENDED + ahead)
+    assert found.wrong_nodes() == set()
+
+
+def test_a_clock_that_was_set_while_the_container_ran_makes_its_run_no_longer() -> None:
+    found = run(pod(ended(started=at(STARTED - 8 * 3600)), conditions=BOUND, written=ENDED + 1))
+    (span,) = found.spans
+    assert (clock.to_seconds(span.start), clock.to_seconds(span.end)) == (STARTED - 2, ENDED + 1)
+
+
+SECOND = st.integers(CREATED - 10**5, CREATED + 10**5)
+
+
+@given(SECOND, st.integers(0, 10**5), st.none() | SECOND, st.none() | SECOND)
+def test_no_clock_has_a_run_outside_of_what_can_be(bound: int, later: int, start: int | None, end: int | None) -> None:
+    one = replace(records.pod(pod(running())), bound=bound, told=bound + later, started=start, finished=end)
+    there = clocks.righted(one)
+    assert (there.started is None, there.finished is None) == (start is None, end is None)
+    assert all(bound - 120 <= second <= bound + later + 120 for second in (there.started, there.finished) if second)
+
+
 def test_nodes_that_are_silent_are_named_a_few_of_them() -> None:
-    (told,) = health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), {f"n{number}" for number in range(9)})
+    (told,) = health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), {f"n{number}" for number in range(9)}, ())
     assert "n0, n1, n2, n3, n4, …" in told
-    assert health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), ()) == ()
+    (told,) = health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), (), {"n7"})
+    assert "clocks of nodes" in told and "n7" in told
+    assert health.faults(0.1, 0, [inventory.node(node(), DEVICES)], (), (), ()) == ()
 
 
 def test_a_second_pod_of_an_index_is_a_second_run() -> None:

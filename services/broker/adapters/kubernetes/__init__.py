@@ -34,7 +34,7 @@ for it (`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a co
 10 MiB (`containerLogMaxSize`): what was turned over before it was asked for is lost, and the output says so where that can be noticed.
 
 Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
-looked at), `known.py`, `ends.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and
+looked at), `known.py`, `ends.py`, `clocks.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and
 `allowances.py` (what there is).
 """
 
@@ -48,6 +48,7 @@ from caravan.contracts.dispatch import Grant
 from caravan.contracts.offerings import AdapterDescriptor
 from caravan.contracts.spec import Resources
 from services.broker.adapters.kubernetes.backend import open_site
+from services.broker.adapters.kubernetes.clocks import LAG_SECONDS
 from services.broker.adapters.kubernetes.grant import grant
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant
 from services.broker.adapters.port import Backend, SiteContext
@@ -61,7 +62,7 @@ class KubernetesAdapter:
         tenant_settings=Tenant.model_json_schema(),
         target=Target.model_json_schema(),
         capabilities=("accelerators", "arrays", "container", "logs", "memory_limit", "several_nodes"),
-        books_lag_seconds=120,
+        books_lag_seconds=LAG_SECONDS,
     )
 
     def grant(self, resources: Resources, target: Mapping[str, Any], settings: Mapping[str, Any]) -> Grant:

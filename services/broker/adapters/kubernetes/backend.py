@@ -201,6 +201,7 @@ class KubernetesBackend:
             await self._believed_nodes(),
             watches,
             silent=self._submissions.silent_nodes(),
+            wrong=self._submissions.wrong_nodes(),
             failing=self._loops.failing(),
         )
 

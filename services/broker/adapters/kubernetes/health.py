@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from services.broker.adapters.kubernetes.clocks import LAG_SECONDS
 from services.broker.adapters.kubernetes.inventory import Node
 
 SLOW_SECONDS: Final = 2.0
@@ -18,15 +19,18 @@ def faults(
     nodes: Sequence[Node],
     watches: Iterable[Exception | None],
     silent: Collection[str] = (),
+    wrong: Collection[str] = (),
     failing: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """In words of both languages. `seconds`: how long an answer took; `ahead_seconds`: of our clock, negative where it is behind;
-    `silent`: nodes that aren't heard of, with runs on them; `failing`: names of the adapter's own loops."""
+    `silent`: nodes that aren't heard of, with runs on them; `wrong`: those whose clocks must be; `failing`: names of the adapter's own
+    loops."""
     return (
         *_slow(seconds),
         *_skew(ahead_seconds),
         *_nodes(nodes),
         *_silent(silent),
+        *_wrong(wrong),
         *(_watch(fault) for fault in watches if fault is not None),
         *(_loop(name) for name in failing),
     )
@@ -63,6 +67,17 @@ def _silent(names: Collection[str]) -> list[str]:
     return [
         f"节点失联，其上的运行自失联起不再计费，直到恢复或其 Node 对象被删除：{told} "
         f"nodes are silent, and what ran there isn't billed from then on until they speak or their Node objects are deleted: {told}"
+    ]
+
+
+def _wrong(names: Collection[str]) -> list[str]:
+    """Of what ran there the times are only known to within what can be."""
+    if not names:
+        return []
+    told = _some(names)
+    return [
+        f"节点时钟与集群相差超过 {LAG_SECONDS} 秒，其上运行的时间已按集群时钟校正：{told} "
+        f"clocks of nodes are more than {LAG_SECONDS} s off the cluster's, and the times of what ran there were put right by that: {told}"
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import nodes, reasons
+from services.broker.adapters.kubernetes import clocks, nodes, reasons
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.lines import Lines, LocalQueue, told
 from services.broker.adapters.kubernetes.queues import TAKEN_BACK, Workload
@@ -236,6 +236,11 @@ class Submissions:
         """Nodes on which something ran when they were last heard of."""
         pods = (pod for known in self._known.values() for pod in known.pods.values())
         return {pod.node for pod in pods if pod.silent is not None and pod.started is not None and not pod.ended}
+
+    def wrong_nodes(self) -> set[str]:
+        """Nodes whose clock must be wrong, by what has run there."""
+        pods = (pod for known in self._known.values() for pod in known.pods.values())
+        return {pod.node for pod in pods if pod.node and clocks.ahead(pod)}
 
     def gated(self) -> list[Pod]:
         """Pods that wait to be told their index."""

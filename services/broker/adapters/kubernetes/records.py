@@ -5,7 +5,7 @@ All reading raises KeyError, TypeError, ValueError or AttributeError of what has
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -79,6 +79,10 @@ class Pod:
     """It waits to be told its index."""
     node: str
     """That it is on, empty before."""
+    bound: int
+    """When it got that, as long as that is known: else when it was made. By the API server's clock."""
+    told: int | None = field(compare=False)
+    """When its status was last written, which is how the kubelet tells of it, by the same clock: the same again is no change."""
     phase: str
     reason: str
     message: str
@@ -92,7 +96,7 @@ class Pod:
     """Why its container doesn't run yet: `ImagePullBackOff`."""
     started: int | None
     finished: int | None
-    """Of its container; started is None where it never ran, also if it is finished."""
+    """Of its container, by its node's clock (`clocks.py`); started is None where it never ran, also if it is finished."""
     exit_code: int | None
     end: str
     """The kubelet's word for the container's end: `OOMKilled`."""
@@ -173,6 +177,8 @@ def pod(content: Mapping[str, Any]) -> Pod:
         created=_second(meta["creationTimestamp"]),
         gated=any(gate["name"] == OWN_INDEX for gate in spec.get("schedulingGates") or ()),
         node=spec.get("nodeName") or "",
+        bound=_second((_true(scheduled) and scheduled.get("lastTransitionTime")) or meta["creationTimestamp"]),
+        told=_told(meta.get("managedFields") or ()),
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -227,6 +233,12 @@ def _task(containers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next((one for one in containers if one["name"] == TASK), {"resources": {}})
 
 
+def _told(entries: Iterable[Mapping[str, Any]]) -> int | None:
+    """The API server notes when each of those who write a pod did so last."""
+    times = [one.get("time") for one in entries if one.get("subresource") == "status"]
+    return max((_second(time) for time in times if time), default=None)
+
+
 def _held(text: str | None) -> tuple[str, int] | None:
     if text is None:
         return None
@@ -247,8 +259,8 @@ def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
 def _silent(ready: Mapping[str, Any]) -> int | None:
     """Seen on 1.34: of a node that it doesn't hear of the node controller makes all pods not ready, and gives no reason. The kubelet gives
     one, and lets a pod that is being deleted be ready until its containers have ended."""
-    silent = ready.get("status") == "False" and not ready.get("reason")
-    return _second(ready["lastTransitionTime"]) if silent else None
+    since = ready.get("lastTransitionTime")
+    return _second(since) if since and ready.get("status") == "False" and not ready.get("reason") else None
 
 
 def _true(condition: Mapping[str, Any]) -> bool:

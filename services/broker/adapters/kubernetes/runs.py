@@ -8,6 +8,7 @@ A second pod of an index is a second run. Of several nodes: `nodes.py`.
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
+from services.broker.adapters.kubernetes import clocks
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.ends import End, end
 from services.broker.adapters.kubernetes.records import Pod
@@ -18,6 +19,7 @@ def run_seen(pod: Pod, until: int, devices: Devices, grace_seconds: int, taken_b
     """`until`: the cluster's clock in epoch seconds, where what runs is cut. `taken_back`: why the site's queue deleted the pod, if it did;
     another one follows. None: it never ran, and nothing is to be said of that.
     """
+    pod = clocks.righted(pod)
     ended = pod.ended
     found = end(pod, grace_seconds) if ended else None
     if pod.started is None and (found is None or found.outcome is Outcome.CANCELLED):
