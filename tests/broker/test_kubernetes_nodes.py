@@ -205,6 +205,17 @@ def test_a_pod_is_told_its_index_once() -> None:
     assert found.gated() == []
 
 
+def test_a_strangers_pod_with_our_labels_is_left_alone() -> None:
+    """It is taken for ours once somebody has asked for the Job that it names, which is gone then."""
+    gated, broken = pod(node=""), pod(waiting("ImagePullBackOff"), uid="pod-2")
+    found = Submissions()
+    for one in (gated | {"spec": gated["spec"] | {"schedulingGates": [{"name": OWN_INDEX}]}}, broken):
+        found.take_pod(records.pod(one))
+    assert (found.gated(), found.stuck()) == ([], [])
+    found.lose_job(OURS)
+    assert [pod.uid for pod in (*found.gated(), *found.stuck())] == ["pod-1", "pod-2"]
+
+
 def test_what_a_centre_lets_nodes_reach_each_other_by_is_what_they_are_marked_with() -> None:
     documents = [*yaml.safe_load_all(TENANT.read_text())]
     deny, allow = [one["spec"] for one in documents if one["kind"] == "NetworkPolicy"]

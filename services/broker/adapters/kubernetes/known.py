@@ -230,7 +230,7 @@ class Submissions:
 
     def stuck(self) -> list[Pod]:
         """Pods that may wait for ever."""
-        return [pod for pod in self._waiting.values() if pod.waits in reasons.BROKEN]
+        return [pod for pod in self._waiting.values() if pod.waits in reasons.BROKEN and self._is_ours(pod)]
 
     def silent_nodes(self) -> set[str]:
         """Nodes on which something ran when they were last heard of."""
@@ -244,7 +244,12 @@ class Submissions:
 
     def gated(self) -> list[Pod]:
         """Pods that wait to be told their index."""
-        return [pod for pod in self._waiting.values() if pod.gated]
+        return [pod for pod in self._waiting.values() if pod.gated and self._is_ours(pod)]
+
+    def _is_ours(self, pod: Pod) -> bool:
+        """Anybody may put our labels on a pod of their own: ours have a Job, or were asked for by their reference when that was gone."""
+        known = self._known.get(pod.job)
+        return known is not None and (known.job is not None or known.gone)
 
     def take_workload(self, workload: Workload, *, gone: bool = False) -> None:
         """What Kueue said of a Job outlives its Workload."""
