@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from caravan.contracts.dispatch import CommitAnswers, CommitBatch
+from caravan.contracts.dispatch import CommitAnswers, CommitBatch, Desired, Lease
 from caravan.contracts.jobs import Outcome
 from caravan.kernel.metrics import Metrics
 from services.broker.adapters.fake import FakeBackend, FakeSite, Fault, HandClock, adapter
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Seen, Unavailable
 from services.broker.agent import Agent, AgentMetrics
+from services.broker.agent.observer import Observer
+from services.broker.agent.tenure import Tenure
+from services.broker.agent.watched import Stand, Watched
 from tests.broker.agents import QUICK, START, Only, an_agent, closed, running, until
 from tests.broker.dispatch_double import Dispatch, DispatchApi
 
@@ -296,3 +300,40 @@ async def test_what_cannot_be_discarded_keeps_no_other_litter_from_being_swept(
         assert counted("caravan_agent_swept_submissions_total") == 2
         backend.keeps = ""
         await until(lambda: not site.submissions)
+
+
+class Items(dict[str, Watched]):
+    """Counts how often all were gone through."""
+
+    gone_through = 0
+
+    def values(self) -> Any:
+        self.gone_through += 1
+        return super().values()
+
+
+async def test_what_does_not_change_is_not_even_gone_through_until_progress_is_due(
+    broker: Dispatch, site: FakeSite
+) -> None:
+    hourly = QUICK.model_copy(update={"full_pass_seconds": 3600, "progress_seconds": 3600})
+    lease = Lease(site=broker.site, epoch=1, ttl_seconds=30, adapter="fake", settings={}, accelerators={})
+    tenure, items = Tenure(lease, float("inf"), hourly), Items()
+    tenure.synced, tenure.items = True, items
+    observer = Observer(tenure, FakeBackend(site), 0, AgentMetrics(Metrics()))
+
+    def commit() -> Watched:
+        attempt = broker.place("#fake run=5000")
+        reference = site.stage(broker.attempts[attempt].submission)
+        site.release(reference)
+        items[attempt] = Watched(attempt, Desired.RUN, reference=reference)
+        return items[attempt]
+
+    first = commit()
+    for _ in range(5):
+        await observer.iteration()
+    assert (first.stand, items.gone_through) == (Stand.RELEASED, 1)
+    second = commit()
+    observer.look(str(second.reference))
+    for _ in range(5):
+        await observer.iteration()
+    assert (second.stand, items.gone_through) == (Stand.RELEASED, 2)

@@ -23,6 +23,8 @@ class Observer:
         self._rota = Rota(tenure.settings.full_pass_seconds)
         self._since: float | None = None
         self._progress_at = 0.0
+        self._watched: dict[str, Watched] = {}
+        """By reference, as of the last time that all were gone through: some may be over, or not wanted any more."""
 
     def look(self, reference: str) -> None:
         """Look at this one in the next pass, changed or not."""
@@ -42,16 +44,18 @@ class Observer:
 
     async def _pass(self) -> None:
         now = await self._backend.now()
-        watched = {
-            item.reference: item
-            for item in self._tenure.items.values()
-            if item.reference is not None and not item.settled and item.desired is not Desired.NOTHING
-        }
         urgent, self._urgent = self._urgent, set()
         try:
             changed = await self._backend.changed(self._since)
-            urgent.update(watched if changed is None else changed, self._rota.turns(watched, clock.monotonic()))
-            wanted = sorted(watched.keys() & urgent)
+            urgent.update(changed or ())
+            at = clock.monotonic()
+            progress = at >= self._progress_at
+            if progress or changed is None or not urgent <= self._watched.keys():
+                items = self._tenure.items.values()
+                self._watched = {one.reference: one for one in items if one.reference is not None and _open(one)}
+            watched = self._watched
+            urgent.update(watched if changed is None else (), self._rota.turns(watched, at))
+            wanted = sorted(reference for reference in watched.keys() & urgent if _open(watched[reference]))
             if wanted:
                 for reference, seen in (await self._backend.observe(wanted)).items():
                     self._tell(watched[reference], seen)
@@ -59,7 +63,8 @@ class Observer:
             self._urgent |= urgent
             raise
         self._since = now.timestamp()
-        self._advance(now, watched.values())
+        if progress:
+            self._advance(now, watched.values())
 
     def _tell(self, watched: Watched, seen: Seen | NotSeen) -> None:
         if watched.desired is Desired.NOTHING:
@@ -71,8 +76,6 @@ class Observer:
 
     def _advance(self, now: datetime, watched: Iterable[Watched]) -> None:
         """State how far usage is complete. What is released after `now` was asked for can only run after it."""
-        if clock.monotonic() < self._progress_at:
-            return
         through = now - self._lag
         for item in watched:
             if item.settled:
@@ -83,3 +86,8 @@ class Observer:
             through = min(through, second)
         self._tenure.outbox.complete_through(through)
         self._progress_at = clock.monotonic() + self._tenure.settings.progress_seconds
+
+
+def _open(item: Watched) -> bool:
+    """Something new may be seen of it, and is wanted."""
+    return not item.settled and item.desired is not Desired.NOTHING
