@@ -239,16 +239,35 @@ async def test_output_is_there_when_nothing_is_left_at_the_cluster(
         assert (await backend.read_log(reference, 0, "stdout", 0, 100)).data == b"kept\n"
 
 
+def mesh(script: str) -> dict[str, Any]:
+    """A container that is put beside a task's."""
+    return {
+        "name": "a-mesh", "image": BUSYBOX, "command": ["sh", "-c", script],
+        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }  # fmt: skip
+
+
+async def test_what_a_container_beside_it_makes_of_its_pods_time_is_no_limit_that_a_task_has_reached(
+    site: Site, kubernetes: Cluster
+) -> None:
+    space = namespace(kubernetes, f"mesh-{ids.new('own')[-6:]}")
+    short = {"tenant_settings": {"namespace": space}, "resources": {"walltime_seconds": 10, "memory_mib_per_node": 64}}
+    with injected(kubernetes, space, mesh("exec sleep 600")):
+        scripts = ("exit 0", "exit 7", "exec sleep 600")
+        started = [await start(site, asked(site, f"#!/bin/sh\n{script}\n", **short)) for script in scripts]
+        runs = [await alone(site, reference) for reference in started]
+    told = [pod["status"].get("reason") for reference in started for pod in pods(kubernetes, reference)]
+    assert told == ["DeadlineExceeded"] * 3
+    ends = [(Outcome.SUCCEEDED, 0), (Outcome.USER, 7), (Outcome.LIMIT, None)]
+    assert [(run.outcome, run.exit_code) for run in runs] == ends
+
+
 async def test_of_a_container_that_the_cluster_has_put_beside_it_nothing_is_a_tasks(
     site: Site, kubernetes: Cluster
 ) -> None:
     space = namespace(kubernetes, f"mesh-{ids.new('own')[-6:]}")
-    mesh = {
-        "name": "a-mesh", "image": BUSYBOX, "command": ["sh", "-c", "echo the mesh; sleep 6"],
-        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }  # fmt: skip
-    with injected(kubernetes, space, mesh):
+    with injected(kubernetes, space, mesh("echo the mesh; sleep 6")):
         task = "#!/bin/sh\necho the task\nsleep 2\nexit 7\n"
         reference = await start(site, asked(site, task, tenant_settings={"namespace": space}))
         run = await alone(site, reference)

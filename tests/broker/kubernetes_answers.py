@@ -112,6 +112,7 @@ def pod(
     held: str = "",
     written: int | None = None,
     made: bool = False,
+    deadline: int | None = None,
     **status: Any,
 ) -> dict[str, Any]:
     """`state`: of its container; its phase follows from it where nothing else is said. `written`: when the kubelet wrote it last."""
@@ -139,6 +140,7 @@ def pod(
             "containers": [{"name": "task", "resources": {"requests": requests or {"cpu": "2", "memory": "512Mi"}}}],
             "volumes": [{"name": "work"}, *([{"name": "job"}] if script else [])],
             **({"nodeName": node} if node else {}), **({"nodeSelector": selector} if selector else {}),
+            **({"activeDeadlineSeconds": deadline} if deadline else {}),
         },
         "status": {
             "phase": phase or follows, "conditions": told,

@@ -390,6 +390,16 @@ def test_a_task_that_succeeded_did_so_whatever_becomes_of_what_is_beside_it() ->
     assert (found.outcome, found.exit_code) == (Outcome.SUCCEEDED, 0)
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.SUCCEEDED), (7, Outcome.USER)])
+def test_what_is_beside_a_task_that_has_ended_cannot_have_it_reach_a_time_limit(code: int, outcome: Outcome) -> None:
+    def cut(seconds: int) -> RunSeen:
+        late = pod(ended(code), "Failed", reason="DeadlineExceeded", startTime=at(CREATED), deadline=seconds)
+        return run(meshed(late, ended(137, finished=CREATED + seconds)))
+
+    in_time, just_then = cut(ENDED - CREATED + 1), cut(ENDED - CREATED)
+    assert (in_time.outcome, in_time.exit_code, just_then.outcome) == (outcome, code, Outcome.LIMIT)
+
+
 def test_of_a_lost_node_the_run_ends_when_its_silence_was_noticed() -> None:
     silence = {
         "Ready": {"status": "False", "lastTransitionTime": at(STARTED + 50)},

@@ -41,7 +41,7 @@ class End:
 
 def end(pod: Pod, grace_seconds: int) -> End:
     """Of a pod that has ended. A cancel is told from a deletion by others by whoever asked for it, and not here."""
-    if pod.reason == "DeadlineExceeded":
+    if pod.reason == "DeadlineExceeded" and not _long_over(pod):
         return _over_time(pod)
     if pod.reason == "Evicted" and not pod.disrupted:
         return End(Outcome.LIMIT, f"disk: more was used than is allowed: {pod.message}")
@@ -61,6 +61,12 @@ def end(pod: Pod, grace_seconds: int) -> End:
     if pod.started is None:
         return _not_started(pod)
     return _failed(pod, pod.exit_code)
+
+
+def _long_over(pod: Pod) -> bool:
+    """Its own container ended by itself, before one that the cluster has put beside it had the pod reach its time limit. The kubelet ends
+    nothing before that, and has both times by one clock."""
+    return pod.finished is not None and pod.deadline is not None and pod.finished < pod.deadline
 
 
 def _over_time(pod: Pod) -> End:

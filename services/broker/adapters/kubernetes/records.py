@@ -92,6 +92,8 @@ class Pod:
     """The scheduler's words."""
     deleted: int | None
     """When it is gone at the latest."""
+    deadline: int | None
+    """When its node ends it at the latest, by the node's clock."""
     waits: str
     """Why its container doesn't run yet: `ImagePullBackOff`."""
     started: int | None
@@ -185,6 +187,7 @@ def pod(content: Mapping[str, Any]) -> Pod:
         disrupted=disrupted.get("reason") or "" if _true(disrupted) else "",
         unschedulable=scheduled.get("message") or "" if scheduled.get("reason") == "Unschedulable" else "",
         deleted=_second(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
+        deadline=_deadline(spec, status),
         waits=waiting.get("reason") or (MADE if "waiting" in state and container.get("containerID") else ""),
         started=started,
         finished=_known(ended.get("finishedAt")),
@@ -244,6 +247,11 @@ def _held(text: str | None) -> tuple[str, int] | None:
         return None
     count, _, accelerator = text.partition(" ")
     return accelerator, int(count)
+
+
+def _deadline(spec: Mapping[str, Any], status: Mapping[str, Any]) -> int | None:
+    seconds, start = spec.get("activeDeadlineSeconds"), status.get("startTime")
+    return _second(start) + int(seconds) if seconds and start else None
 
 
 def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
