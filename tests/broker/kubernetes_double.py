@@ -208,10 +208,11 @@ class ApiServer(httpx.AsyncBaseTransport):
         return httpx.Response(200, json=self.put(kind, there | changed))
 
     def _matches(self, item: dict[str, Any], params: dict[str, str]) -> bool:
-        key, _, value = params.get("labelSelector", "").partition("=")
+        selector = params.get("labelSelector", "")
+        key, _, values = selector.partition(" in " if " in " in selector else "=")
         field, _, name = params.get("fieldSelector", "").partition("metadata.name=")
         named = field or not name or item["metadata"]["name"] == name
-        return named and (not key or item["metadata"].get("labels", {}).get(key) == value)
+        return named and (not key or item["metadata"].get("labels", {}).get(key) in values.strip("()").split(","))
 
 
 class _Stream(httpx.AsyncByteStream):

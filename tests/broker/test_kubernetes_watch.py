@@ -17,7 +17,7 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import adapter, watch
 from services.broker.adapters.kubernetes import backend as module
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
-from services.broker.adapters.kubernetes.reference import ENDED, INDICES, Reference
+from services.broker.adapters.kubernetes.reference import ENDED, INDICES, JOB_NAME, JOB_UID, Reference
 from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.port import NotSeen, OutcomeUnknown, Rejected, Seen, SiteContext, SiteRefused, Unavailable
 from tests.broker.kubernetes_answers import (
@@ -466,6 +466,30 @@ async def test_pods_are_looked_for_where_some_may_have_been_missed_so_that_no_fi
             await until(lambda: backend._pods.fault)
         await backend.forget(REFERENCE)
         assert not any("caravan/site" in one["metadata"]["labels"] for one in server.objects["pods"].values())
+
+
+async def test_the_pods_of_many_that_have_gone_are_asked_for_by_one_question(server: ApiServer) -> None:
+    references = [Reference(OURS.namespace, f"job-0000000{number}", f"{number}") for number in range(3)]
+    for one in references:
+        there = job()
+        server.put("jobs", there | {"metadata": there["metadata"] | {"name": one.name, "uid": one.uid}})
+    late = pod(ended(7), uid="late")
+    labels = late["metadata"]["labels"] | {JOB_NAME: references[1].name, JOB_UID: references[1].uid}
+    async with opened(server) as backend:
+        await backend.observe([])
+        await until(lambda: len(server.watched) == 3)
+        server.objects["pods"]["late"] = late | {"metadata": late["metadata"] | {"labels": labels}}
+        for one in references:
+            server.remove("jobs", one.name)
+        await until(lambda: all((known := backend._submissions.get(one)) and known.gone for one in references))
+        server.asked.clear()
+        found = [*(await backend.observe([str(one) for one in references])).values()]
+        assert [one.ended and [run.exit_code for run in one.runs] for one in found if isinstance(one, Seen)] == [
+            [],
+            [7],
+            [],
+        ]
+        assert server.asked == ["GET pods"]
 
 
 async def test_a_pod_whose_event_is_late_is_looked_for_when_the_job_has_ended(server: ApiServer) -> None:

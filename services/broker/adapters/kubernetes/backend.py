@@ -62,6 +62,8 @@ DISCARD_TRIES: Final = 5
 PLACES_SECONDS: Final = 10.0
 """Between tellings of places in Kueue's queues."""
 AT_ONCE: Final = 8
+LISTED_TOGETHER: Final = 50
+"""Submissions whose pods are asked for by one question: their uids stand in its address."""
 HOLD_SECONDS: Final = 2.0
 """A cancel waits so long for the output of what runs, which ends with its pods."""
 KEEP_SECONDS: Final = 10.0
@@ -330,7 +332,7 @@ class KubernetesBackend:
     async def _end_pods(self, ours: Reference, known: Known) -> None:
         """Whoever deletes a Job may leave its pods to run on. Raises Unavailable, OutcomeUnknown."""
         if not known.complete:
-            await self._read_pods(ours, known)
+            await self._read_pods((ours, known))
         left = [pod for pod in known.pods.values() if not pod.ended and pod.deleted is None]
         await asyncio.gather(*(self._patch_pod(pod, acts.end_pod(pod.uid, reasons.CANCELLED), MERGE) for pod in left))
 
@@ -362,6 +364,7 @@ class KubernetesBackend:
         if self._watching is None or self._watching.done():
             raise Unavailable("the cluster isn't watched any more: this is a fault of the adapter")
         await asyncio.gather(self._jobs.ready(), self._pods.ready())
+        await self._read_pods_of(references)
         told = dict(zip(references, await asyncio.gather(*map(self._try_observe, references)), strict=True))
         failed = [one for one in told.values() if isinstance(one, Unavailable)]
         if failed and len(failed) == len(told):
@@ -384,7 +387,7 @@ class KubernetesBackend:
         if known is None or (known.job is None and not known.gone):
             known = await self._read(ours)
         if known.wants_pods:
-            await self._read_pods(ours, known)
+            await self._read_pods((ours, known))
         return known.seen(ours, self._pods.second, self._devices, self._settings.grace_seconds)
 
     async def _read(self, ours: Reference) -> Known:
@@ -401,23 +404,40 @@ class KubernetesBackend:
                 return self._submissions.of(ours)
         known = self._submissions.get(ours) or Known()
         known.gone = True
-        await self._read_pods(ours, known)
+        await self._read_pods((ours, known))
         return self._submissions.get(ours) or known
 
-    async def _read_pods(self, ours: Reference, known: Known) -> None:
-        for pod in await self._list_pods(ours):
-            self._submissions.take_pod(pod)
-        known.pods_read = True
-        if known.gone and known.pods:
-            self._submissions.lose_job(ours)
+    async def _read_pods_of(self, references: Sequence[str]) -> None:
+        """Together, where they are wanted. What can't be read now is left to be read alone."""
+        parsed = [ours for reference in references if (ours := Reference.parse(reference)) is not None]
+        of = [
+            (ours, known) for ours in parsed if (known := self._submissions.get(ours)) is not None and known.wants_pods
+        ]
+        with suppress(Unavailable):
+            await self._read_pods(*of)
 
-    async def _list_pods(self, ours: Reference) -> list[Pod]:
-        """Raises Unavailable."""
-        path = f"api/v1/namespaces/{ours.namespace}/pods"
-        answer = await self._in_turn(self._rest.read(path, labelSelector=f"{JOB_UID}={ours.uid}"))
-        content = answer.read()
+    async def _read_pods(self, *of: tuple[Reference, Known]) -> None:
+        """Of submissions that can have no more of them. Raises Unavailable."""
+        for pod in await self._list_pods(*(ours for ours, _ in of)):
+            self._submissions.take_pod(pod)
+        for ours, known in of:
+            known.pods_read = True
+            if known.gone and known.pods:
+                self._submissions.lose_job(ours)
+
+    async def _list_pods(self, *of: Reference) -> list[Pod]:
+        """In one question for many: the API server looks at all pods of a namespace to find some. Raises Unavailable."""
+        uids: dict[str, list[str]] = {}
+        for ours in of:
+            uids.setdefault(ours.namespace, []).append(ours.uid)
+        asked = [
+            self._rest.read(f"api/v1/namespaces/{namespace}/pods", labelSelector=f"{JOB_UID} in ({','.join(some)})")
+            for namespace, all_uids in uids.items()
+            for some in (all_uids[at : at + LISTED_TOGETHER] for at in range(0, len(all_uids), LISTED_TOGETHER))
+        ]
+        contents = [answer.read() for answer in await asyncio.gather(*map(self._in_turn, asked))]
         with readable():
-            return [records.pod(item) for item in content["items"]]
+            return [records.pod(item) for content in contents for item in content["items"]]
 
     async def changed(self, since: float | None) -> Sequence[str] | None:
         changed = self._submissions.changed()
