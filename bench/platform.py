@@ -23,18 +23,9 @@ import httpx
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient
 from caravan.contracts.funds import DepositDraft
-from caravan.contracts.offerings import (
-    AgentPlace,
-    Capacity,
-    Component,
-    Limits,
-    OfferingDraft,
-    PriceListDraft,
-    SiteDraft,
-    Tariff,
-    Tier,
-)
+from caravan.contracts.offerings import AgentPlace, Capacity, Limits, OfferingDraft, SiteDraft, Tier
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.prices import Component, PriceListDraft, Tariff
 from caravan.contracts.problems import AdapterUnknown, UnknownReference
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock

@@ -11,8 +11,8 @@ from bench.platform import Market, Platform, eventually, free_ports, open_market
 from bench.steps import Hold
 from caravan.client import AccountingClient
 from caravan.contracts.funds import BudgetDraft, HoldStatus
-from caravan.contracts.offerings import PriceListDraft
 from caravan.contracts.parties import ProjectDraft
+from caravan.contracts.prices import PriceListDraft
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.kernel import clock
 from caravan.kernel.money import Money

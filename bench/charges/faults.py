@@ -3,7 +3,7 @@
 The independent checker must see every one of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList, Tariff
+from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock
 from caravan.pricing import UNCOVERED, Piece, Window, amounts, charge
@@ -24,7 +24,7 @@ from services.accounting.usage import records
 from services.accounting.usage.facts import Facts
 from services.accounting.usage.models import UsageRow
 
-Windows = Callable[[Iterable[Tariff], int, int], list[Window]]
+Windows = Callable[[PriceListDraft, int, int], list[Window]]
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ def _half_even(_: object) -> Callable[[int, int], int]:
 def _a_second_late(windows: Windows) -> Windows:
     """Each second has the price of the second before it."""
 
-    def late(tariffs: Iterable[Tariff], start: int, end: int) -> list[Window]:
-        return [
-            Window(one.tariff, one.name, one.start + 1, one.end + 1) for one in windows(tariffs, start - 1, end - 1)
-        ]
+    def late(prices: PriceListDraft, start: int, end: int) -> list[Window]:
+        return [Window(one.tariff, one.name, one.start + 1, one.end + 1) for one in windows(prices, start - 1, end - 1)]
 
     return late
 
@@ -63,11 +61,11 @@ def _a_second_late(windows: Windows) -> Windows:
 def _newest_tariff(windows: Windows) -> Windows:
     """Each second that is covered has the price of the last tariff of the list."""
 
-    def newest(tariffs: Iterable[Tariff], start: int, end: int) -> list[Window]:
-        ordered = sorted(tariffs, key=lambda tariff: tariff.starts_at)
+    def newest(prices: PriceListDraft, start: int, end: int) -> list[Window]:
+        last = max(prices.tariffs, key=lambda tariff: tariff.starts_at)
         return [
-            one if one.tariff == UNCOVERED else Window(ordered[-1].name, one.name, one.start, one.end)
-            for one in windows(ordered, start, end)
+            one if one.tariff == UNCOVERED else Window(last.name, one.name, one.start, one.end)
+            for one in windows(prices, start, end)
         ]
 
     return newest

@@ -18,7 +18,7 @@ from caravan import pricing
 from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel.clock import floor_hour, to_seconds
 from caravan.kernel.money import Money
@@ -188,7 +188,7 @@ class _Job:
             for piece in pricing.quantities(spans, run.price_list, to_seconds(spans[0].start), ()):
                 lines[piece.key] += piece.quantity
             for key, quantity in lines.items():
-                price = pricing.unit_price(run.price_list, key.tariff, key.component)
+                price = pricing.unit_price(run.price_list, key.tariff, key.window, key.component)
                 fen += pricing.amount(key.component, quantity, price)
         return fen
 

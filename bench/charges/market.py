@@ -9,8 +9,9 @@ from typing import Final
 from pydantic import BaseModel
 
 from caravan.contracts import events
-from caravan.contracts.offerings import Capacity, Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
+from caravan.contracts.prices import Component, PriceList, Tariff
 
 STARTS: Final = datetime(2025, 9, 30, 12, tzinfo=UTC)
 HOURS: Final = 8

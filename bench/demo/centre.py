@@ -7,21 +7,9 @@ from typing import Final
 from bench.demo.stages import Stage
 from bench.demo.telling import WentWrong, clock, cores, yes
 from bench.demo.world import Hall, World
-from caravan.contracts.offerings import (
-    Capacity,
-    Component,
-    InventoryItem,
-    Limits,
-    Offering,
-    OfferingDraft,
-    PriceList,
-    PriceListDraft,
-    Site,
-    SiteDraft,
-    Tariff,
-    Tier,
-)
+from caravan.contracts.offerings import Capacity, InventoryItem, Limits, Offering, OfferingDraft, Site, SiteDraft, Tier
 from caravan.contracts.parties import ProviderDraft, ProviderKind, TenantDraft, credit_code_check
+from caravan.contracts.prices import Component, PriceList, PriceListDraft, Tariff
 from caravan.kernel import clock as time
 
 PRICE, DEARER = Decimal("36.00"), Decimal("72.00")

@@ -8,12 +8,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from caravan import pricing
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
-from caravan.contracts.offerings import Component, OfferingPrice, Tariff
+from caravan.contracts.offerings import OfferingPrice
+from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
+from caravan.kernel.clock import to_seconds
 
 STYLE: Final = {
     JobState.PENDING: "yellow",
@@ -81,15 +84,22 @@ def more(out: Console, cursor: str | None) -> None:
         out.print(f"There are more: --cursor {cursor}")
 
 
-def prices(tariff: Tariff | None) -> str:
-    if tariff is None:
+def prices(found: OfferingPrice, now: datetime) -> str:
+    """What its tariff says of now."""
+    if found.price_list is None:
         return "no price now"
-    return ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in tariff.prices.items())
+    second = to_seconds(now)
+    (window,) = pricing.windows(found.price_list, second, second + 1)
+    by_component = pricing.prices(found.price_list, window.tariff, window.name)
+    if not by_component:
+        return "no price now"
+    words = ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in by_component.items())
+    return words if window.name == WHOLE_TARIFF else f"{words} ({window.name})"
 
 
-def tariff_at(found: OfferingPrice, now: datetime) -> Tariff | None:
-    tariffs = found.price_list.tariffs if found.price_list else ()
-    return next((t for t in tariffs if t.starts_at <= now and (t.ends_at is None or now < t.ends_at)), None)
+def rate(tariff: str, window: str) -> str:
+    """The part of a price list that a line is priced by."""
+    return tariff if window == WHOLE_TARIFF else f"{tariff}, {window}"
 
 
 def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
@@ -106,7 +116,7 @@ def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
                 one.region,
                 one.offering.tier.value,
                 most,
-                prices(tariff_at(one, now)),
+                prices(one, now),
                 str(one.price) if one.price is not None else "",
                 one.site_health.state if one.site_health else "unknown",
                 one.offering.id,
@@ -122,7 +132,7 @@ def candidates(found: Sequence[Candidate]) -> Table:
             one.offering_name,
             one.provider_name,
             "\n".join(
-                f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({c.tariff}) = {c.amount}"
+                f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({rate(c.tariff, c.window)}) = {c.amount}"
                 for c in one.components
             ),
             str(one.worst_case),
@@ -226,7 +236,7 @@ def explanation(found: Explanation) -> RenderableType:
             rows.append(
                 (
                     line.component.value.replace("_", " "),
-                    line.tariff,
+                    rate(line.tariff, line.window),
                     clock_time(factor.start),
                     clock_time(factor.end),
                     str(factor.seconds),
@@ -363,7 +373,7 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         (
             one.job_name or one.line.job,
             one.line.component.value.replace("_", " "),
-            one.line.tariff,
+            rate(one.line.tariff, one.line.window),
             f"{one.line.quantity:,} {UNIT[one.line.component]}",
             f"{one.line.unit_price} a {PER[one.line.component]}",
             str(one.line.amount),

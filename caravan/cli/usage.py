@@ -18,7 +18,7 @@ from caravan.cli.importing import Owners, Summary, WrongMap, runs
 from caravan.client import Peers
 from caravan.contracts.ids import SiteId
 from caravan.contracts.imports import By, ImportBatch, ImportedRun
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel import clock
 from caravan.sacct import Fault, Times, UnreadableDump, ZoneNeeded, allocations
 

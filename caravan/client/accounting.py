@@ -20,7 +20,7 @@ from caravan.contracts.funds import (
     HoldRequest,
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.statements import (
     EntryKind,

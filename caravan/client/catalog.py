@@ -10,8 +10,6 @@ from caravan.contracts.offerings import (
     OfferingDraft,
     OfferingPrice,
     OfferingState,
-    PriceList,
-    PriceListDraft,
     Site,
     SiteDraft,
     Tier,
@@ -27,6 +25,7 @@ from caravan.contracts.parties import (
     Tenant,
     TenantDraft,
 )
+from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page
 

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Count, Model, Name, Positive, Second
 from caravan.contracts.ids import OrganizationId, ProjectId, SiteId
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 
 Word = Annotated[str, StringConstraints(max_length=200)]
 

@@ -1,16 +1,16 @@
-"""What is sold: accelerators, sites, offerings, and the price lists that go with them."""
+"""What is sold: accelerators, sites and offerings."""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from itertools import pairwise
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, Second
-from caravan.contracts.ids import AcceleratorId, OfferingId, PriceListId, ProviderId, SiteId
-from caravan.kernel.money import Money, UnitPrice
+from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose
+from caravan.contracts.ids import AcceleratorId, OfferingId, ProviderId, SiteId
+from caravan.contracts.prices import PriceList
+from caravan.kernel.money import Money
 
 
 class AcceleratorUnit(StrEnum):
@@ -242,73 +242,6 @@ class Offering(OfferingDraft):
     provider: ProviderId
     state: OfferingState
     version: int
-    created_at: Instant
-
-
-class Component(StrEnum):
-    """What a tariff prices."""
-
-    CPU_CORE_HOUR = "cpu_core_hour"
-    ACCELERATOR_HOUR = "accelerator_hour"
-    MEMORY_GIB_HOUR = "memory_gib_hour"
-    NODE_HOUR = "node_hour"
-    JOB = "job"
-
-
-def _not_reserved(value: str) -> str:
-    if value == "none":
-        raise PydanticCustomError("tariff_name", 'Call it otherwise: "none" stands for the time that no tariff covers')
-    return value
-
-
-TariffName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
-    AfterValidator(_not_reserved),
-]
-
-
-class Tariff(Model):
-    """Prices for [starts_at, ends_at). A component without a price is free."""
-
-    name: TariffName = Field(examples=["2026"])
-    starts_at: Second
-    ends_at: Second | None = None
-    prices: dict[Component, UnitPrice] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.ends_at is not None and self.ends_at <= self.starts_at:
-            raise PydanticCustomError("span", "ends_at must be after starts_at")
-        return self
-
-
-class PriceListDraft(Model):
-    """All dated tariffs of an offering: without overlap, each name once."""
-
-    tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
-
-    @model_validator(mode="after")
-    def _no_overlap(self) -> Self:
-        ordered = sorted(self.tariffs, key=lambda t: t.starts_at)
-        for earlier, later in pairwise(ordered):
-            if earlier.ends_at is None or earlier.ends_at > later.starts_at:
-                raise PydanticCustomError(
-                    "tariffs_overlap",
-                    "Tariffs {earlier} and {later} overlap; end the earlier one where the later one starts",
-                    {"earlier": earlier.name, "later": later.name},
-                )
-        if len({t.name for t in self.tariffs}) != len(self.tariffs):
-            raise PydanticCustomError("tariff_name", "Each tariff of a price list needs a name of its own")
-        return self
-
-
-class PriceList(PriceListDraft):
-    """An immutable revision; what was placed by it is charged by it."""
-
-    id: PriceListId
-    offering: OfferingId
-    revision: Positive
     created_at: Instant
 
 

@@ -15,6 +15,7 @@ from caravan.contracts.ids import (
     SiteId,
 )
 from caravan.contracts.offerings import Capacity, Tier
+from caravan.contracts.prices import WHOLE_TARIFF
 from caravan.kernel.money import Money
 
 
@@ -33,6 +34,9 @@ class PriceComponent(Model):
 
     component: str
     tariff: str
+    window: str = Field(
+        default=WHOLE_TARIFF, description="The part of the tariff: `all`, or one of its windows, or `flat`."
+    )
     quantity: int = Field(description="In the component's unit: core-, accelerator-, node-seconds, MiB-seconds, jobs.")
     unit_price: str
     amount: Money

@@ -14,7 +14,7 @@ from caravan.contracts.ids import (
     RunId,
 )
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.statements import Line
 from caravan.contracts.usage import Span
 from caravan.kernel.money import UnitPrice

@@ -20,7 +20,7 @@ from caravan.contracts.ids import (
     SiteId,
     StatementId,
 )
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel.money import Money, UnitPrice
 
 

@@ -20,7 +20,7 @@ from caravan.contracts.ids import (
     SiteId,
 )
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.prices import PriceList
 from caravan.kernel.money import Money
 
 

@@ -7,9 +7,9 @@ lines: that is accounting. Seconds are integers since the epoch, as `caravan.ker
 Open `charge.py` first.
 """
 
-from caravan.pricing.amounts import DIVISOR, amount, unit_price
+from caravan.pricing.amounts import DIVISOR, amount, prices, unit_price
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
-from caravan.pricing.windows import UNCOVERED, WHOLE_TARIFF, Window, windows
+from caravan.pricing.windows import UNCOVERED, Window, windows
 from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "MAX_PERIOD_EDGES",
     "ROUNDING",
     "UNCOVERED",
-    "WHOLE_TARIFF",
     "Allocation",
     "LineKey",
     "Piece",
@@ -27,6 +26,7 @@ __all__ = [
     "amount",
     "fit_walltime",
     "period_edges",
+    "prices",
     "quantities",
     "reference_price",
     "unit_price",

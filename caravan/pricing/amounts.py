@@ -5,7 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 
-from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.contracts.prices import FLAT, WHOLE_TARIFF, Component, PriceListDraft, Tariff
 from caravan.kernel.money import divide_half_away
 from caravan.pricing.windows import UNCOVERED
 
@@ -36,15 +36,34 @@ def fen_per_quantity(component: Component, unit_price: Decimal) -> tuple[int, in
     return 100 * numerator, denominator * DIVISOR[component]
 
 
-def unit_price(price_list: PriceListDraft, tariff: str, component: Component) -> Decimal:
-    """CNY per unit under the named tariff; 0 where the tariff doesn't price the component, or no tariff covers.
+def unit_price(price_list: PriceListDraft, tariff: str, window: str, component: Component) -> Decimal:
+    """CNY per unit in that window of that tariff; 0 where neither prices the component, or no tariff covers.
 
     Raises:
-        KeyError: the price list has no tariff of that name.
+        KeyError: as `prices`.
+    """
+    return prices(price_list, tariff, window).get(component, FREE)
+
+
+def prices(price_list: PriceListDraft, tariff: str, window: str) -> Mapping[Component, Decimal]:
+    """CNY per unit of all that is priced in that window of that tariff. Nothing is where no tariff covers.
+
+    Raises:
+        KeyError: the price list has no tariff of that name, or that has no such window.
     """
     if tariff == UNCOVERED:
-        return FREE
+        return {}
     for candidate in price_list.tariffs:
         if candidate.name == tariff:
-            return candidate.prices.get(component, FREE)
+            return prices_in(candidate, window)
     raise KeyError(f"the price list has no tariff {tariff!r}")
+
+
+def prices_in(tariff: Tariff, window: str) -> Mapping[Component, Decimal]:
+    """The prices of a window: its own, and for what it doesn't price the tariff's. Raises KeyError where there is no such window."""
+    if window == (FLAT if tariff.windows else WHOLE_TARIFF):
+        return tariff.prices
+    for candidate in tariff.windows:
+        if candidate.name == window:
+            return {**tariff.prices, **candidate.prices}
+    raise KeyError(f"the tariff {tariff.name!r} has no window {window!r}")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.contracts.prices import Component, PriceListDraft
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
@@ -70,7 +70,7 @@ def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
 def quantities(
     spans: Iterable[Span], price_list: PriceListDraft, first_second: int, edges: Sequence[int]
 ) -> list[Piece]:
-    """What one run's `spans` add to lines, cut at the edges of tariffs and at `edges` (period boundaries, in any order).
+    """What one run's `spans` add to lines, cut at the edges of tariffs and their windows and at `edges` (period boundaries, in any order).
 
     Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
     merged. The price per job is per run: it falls in the `first_second` that the run held anything, so in the one call whose spans
@@ -79,7 +79,7 @@ def quantities(
     pieces = []
     for span in spans:
         units_held = units_of(span)
-        for window in windows(price_list.tariffs, to_seconds(span.start), to_seconds(span.end)):
+        for window in windows(price_list, to_seconds(span.start), to_seconds(span.end)):
             keys = [
                 (
                     LineKey(
@@ -104,13 +104,13 @@ def quantities(
 
 def reference_price(shape: Allocation, seconds: int, price_list: PriceListDraft, at_second: int) -> Money | None:
     """What one run of `shape` costs for `seconds` at the prices of `at_second`; None where no tariff covers that second."""
-    (window,) = windows(price_list.tariffs, at_second, at_second + 1)
+    (window,) = windows(price_list, at_second, at_second + 1)
     if window.tariff == UNCOVERED:
         return None
     held = [(component, units * seconds) for component, units in units_of(shape)]
     return Money(
         sum(
-            amount(component, quantity, unit_price(price_list, window.tariff, component))
+            amount(component, quantity, unit_price(price_list, window.tariff, window.name, component))
             for component, quantity in (*held, (Component.JOB, 1))
         )
     )

@@ -9,15 +9,16 @@ rounding. A line whose price is whole fen at any quantity is never rounded and i
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import Component, PriceListDraft
+from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceListDraft
 from caravan.contracts.quotes import PriceComponent
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
-from caravan.pricing.amounts import FREE, fen_per_quantity
+from caravan.pricing.amounts import FREE, fen_per_quantity, prices_in
 from caravan.pricing.charge import units_of
-from caravan.pricing.windows import UNCOVERED
+from caravan.pricing.windows import UNCOVERED, window_names
 
 ROUNDING = "rounding"
 """The component under which the allowance for rounding is shown."""
@@ -44,10 +45,12 @@ def period_edges(tasks: int, max_seconds: int) -> int:
 def worst_case(grant: Grant, tasks: int, price_list: PriceListDraft, from_second: int) -> WorstCase:
     """The bound for `tasks` runs of `grant` that start at or after `from_second`, each of `grant.max_seconds` at most.
 
-    Each component is taken at its dearest among the tariffs that end after `from_second`. What no such tariff prices is free.
+    Each component is taken at its dearest among the windows of the tariffs that end after `from_second`: nobody knows when a job that
+    waits will start. What no such tariff prices is free.
     """
     ahead = [t for t in price_list.tariffs if t.ends_at is None or to_seconds(t.ends_at) > from_second]
     ahead.sort(key=lambda t: t.starts_at)
+    priced = [(tariff, [(name, prices_in(tariff, name)) for name in window_names(tariff)]) for tariff in ahead]
     seconds = tasks * grant.max_seconds
     edges = period_edges(tasks, grant.max_seconds)
     components, allowance = [], 0
@@ -56,19 +59,22 @@ def worst_case(grant: Grant, tasks: int, price_list: PriceListDraft, from_second
         *((component, units, seconds) for component, units in units_of(grant)),
         (Component.JOB, 1, tasks),
     ):
-        prices = [(tariff.prices.get(component, FREE), tariff.name) for tariff in ahead]
-        dearest, name = max(prices, key=lambda price: price[0], default=(FREE, UNCOVERED))
+        prices = [
+            [(prices_of.get(component, FREE), tariff.name, window) for window, prices_of in windows]
+            for tariff, windows in priced
+        ]
+        dearest, name, window = max(chain(*prices), key=lambda price: price[0], default=(FREE, UNCOVERED, WHOLE_TARIFF))
         if not dearest:
             continue
         numerator, denominator = fen_per_quantity(component, dearest)
-        rounded_tariffs = sum(not _whole_fen(component, price) for price, _ in prices)
-        # each period edge cuts one tariff in two; each line has at least one second, or job
-        lines = min(rounded_tariffs + edges, times) if rounded_tariffs else 0
+        rounded = [sum(not _whole_fen(component, price) for price, _, _ in of_tariff) for of_tariff in prices]
+        # each period edge cuts one tariff in two, with all its windows on both sides; each line has at least one second, or job
+        lines = min(sum(rounded) + edges * max(rounded), times)
         once = divide_half_away(numerator * units * times, denominator)
         allowance += (2 * numerator * units * times + lines * denominator) // (2 * denominator) - once
-        components.append(_shown(component, name, units * times, format(dearest, "f"), once))
+        components.append(_shown(component, name, window, units * times, format(dearest, "f"), once))
     if allowance:
-        components.append(_shown(ROUNDING, UNCOVERED, allowance, "0.01", allowance))
+        components.append(_shown(ROUNDING, UNCOVERED, WHOLE_TARIFF, allowance, "0.01", allowance))
     return WorstCase(Money(sum(c.amount.fen for c in components)), tuple(components))
 
 
@@ -78,9 +84,14 @@ def _whole_fen(component: Component, price: Decimal) -> bool:
     return numerator % denominator == 0
 
 
-def _shown(component: str, tariff: str, quantity: int, unit_price: str, fen: int) -> PriceComponent:
+def _shown(component: str, tariff: str, window: str, quantity: int, unit_price: str, fen: int) -> PriceComponent:
     return PriceComponent(
-        component=component, tariff=tariff, quantity=quantity, unit_price=unit_price, amount=Money(fen)
+        component=component,
+        tariff=tariff,
+        window=window,
+        quantity=quantity,
+        unit_price=unit_price,
+        amount=Money(fen),
     )
 
 

@@ -18,7 +18,7 @@ from caravan import pricing
 from caravan.contracts.base import Model, Name, Second
 from caravan.contracts.ids import AcceleratorId, PeriodId, PriceListId, SiteId
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.statements import BearerKind, Line
 from caravan.kernel.clock import from_seconds, to_seconds

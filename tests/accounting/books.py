@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from caravan.contracts.events import SITE_PROGRESS
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock

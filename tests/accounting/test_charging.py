@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.prices import Component, DaySpan, PriceWindow
 from caravan.kernel import clock, ids
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
@@ -96,6 +99,27 @@ async def test_a_second_is_priced_at_the_time_it_ran(world: World) -> None:
     job.use(ids.new("run"), 0, 25)
     await world.deliver()
     assert amounts(await job.lines()) == {("old", None): "0.10", ("new", None): "0.30"}
+
+
+async def test_a_second_is_priced_by_the_window_that_it_lies_in(world: World) -> None:
+    """T0 is a whole minute; the window begins 60 s later, by the clocks of Xi'an, and lasts a minute."""
+    by_window = ids.new("prl")
+    local = at(60).astimezone(ZoneInfo("Asia/Shanghai"))
+    dear = PriceWindow(
+        name="peak",
+        times=(DaySpan(starts=f"{local:%H:%M}", ends=f"{local + timedelta(minutes=1):%H:%M}"),),
+        prices={Component.CPU_CORE_HOUR: Decimal("72")},
+    )
+    always = tariff("2026", None, None, cpu_core_hour="36", job="1").model_copy(update={"windows": (dear,)})
+    world.know_prices(by_window, 2, always)
+    job = await job_with_hold(world, price_list=by_window)
+    job.use(ids.new("run"), 50, 130)
+    await world.deliver()
+    lines = {(one["component"], one["window"]): (one["unit_price"], one["amount"]) for one in await job.lines()}
+    assert lines["cpu_core_hour", "flat"] == ("36", "0.20")
+    assert lines["cpu_core_hour", "peak"] == ("72", "1.20")
+    assert lines["job", "flat"] == ("1", "1.00")
+    await world.consistent()
 
 
 async def test_a_doubled_or_older_revision_changes_nothing_and_a_later_one_replaces_the_hour(world: World) -> None:

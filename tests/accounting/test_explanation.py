@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from services.accounting.charging.explanation import Stretch, arithmetic, correction, stretches
 from services.accounting.charging.lines import Portion, Record, portions
 from tests.accounting.test_lines import CORE, WHOLE, terms

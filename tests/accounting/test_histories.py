@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList, Tariff
+from caravan.contracts.prices import PriceList, Tariff
 from caravan.contracts.usage import AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel import clock, feed, ids
 from caravan.kernel.database import Database

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from caravan.contracts import events
 from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Capacity, Component, Limits, Offering, OfferingState, PriceList, Tariff, Tier
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
+from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.usage import (
     AttemptPlaced,
     JobNamed,

@@ -21,16 +21,14 @@ from caravan.contracts.offerings import (
     AdapterDescriptor,
     AgentPlace,
     Capacity,
-    Component,
     Limits,
     Offering,
     OfferingDraft,
-    PriceListDraft,
     SiteDraft,
-    Tariff,
     Tier,
 )
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.prices import Component, PriceListDraft, Tariff
 from caravan.contracts.problems import AdapterUnknown, UnknownReference
 from caravan.contracts.spec import Array, JobSpec, Resources, Where
 from caravan.kernel import clock, ids

@@ -17,20 +17,9 @@ from caravan.contracts import events
 from caravan.contracts.dispatch import LeaseRequest, Report, SiteReport
 from caravan.contracts.funds import HoldAnswer
 from caravan.contracts.jobs import ArrayTask, Attempt, Job
-from caravan.contracts.offerings import (
-    AgentPlace,
-    Capacity,
-    Component,
-    Limits,
-    Offering,
-    OfferingState,
-    PriceList,
-    Site,
-    SiteState,
-    Tariff,
-    Tier,
-)
+from caravan.contracts.offerings import AgentPlace, Capacity, Limits, Offering, OfferingState, Site, SiteState, Tier
 from caravan.contracts.parties import Project, Provider, ProviderKind, ProviderState, Tenant
+from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.contracts.usage import JobSettled, RunFinal, SiteProgress, UsageRecord
 from caravan.kernel import ids

@@ -17,17 +17,15 @@ from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
     Capacity,
-    Component,
     Limits,
     Offering,
     OfferingState,
-    PriceList,
     Site,
     SiteState,
-    Tariff,
     Tier,
 )
 from caravan.contracts.parties import Provider, ProviderKind, ProviderState, Tenant
+from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.quotes import Reason
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import ids

@@ -1,3 +1,7 @@
+import pytest
+from pydantic import ValidationError
+
+from caravan.contracts.prices import PriceListDraft
 from tests.catalog.world import a_centre, events_of, tariff
 from tests.support import Json, Person, Running, ok, pointers, refused
 
@@ -30,6 +34,34 @@ async def test_tariffs_are_stored_in_the_order_of_time(catalog: Running, operato
     assert [one["name"] for one in made["tariffs"]] == ["early", "middle", "late"]
 
 
+PEAK: Json = {"name": "peak", "times": [{"starts": "08:30", "ends": "11:30"}], "prices": {"cpu_core_hour": "2"}}
+EVENING = PEAK | {"name": "evening", "times": [{"starts": "11:00", "ends": "22:00"}]}
+
+
+def windowed(*windows: Json) -> list[Json]:
+    return [tariff("a") | {"windows": windows}]
+
+
+async def test_a_tariff_has_windows_by_the_clocks_of_its_lists_zone(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    offering = await centre.offering((await centre.site())["id"])
+    path = f"/offerings/{offering['id']}/price-lists"
+    at_home = ok(await centre.admin.post(path, {"tariffs": windowed(PEAK)}), 201)
+    assert at_home["zone"] == "Asia/Shanghai"
+    assert at_home["tariffs"][0]["windows"][0]["days"][:2] == ["monday", "tuesday"]
+    afar = ok(await centre.admin.post(path, {"zone": "Asia/Urumqi", "tariffs": windowed(PEAK)}), 201)
+    assert ok(await centre.admin.get(f"/price-lists/{afar['id']}")) == afar
+    problem = refused(await centre.admin.post(path, {"zone": "Xi'an", "tariffs": windowed(PEAK)}), 422, "invalid")
+    assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [("/zone", "zone")]
+
+
+def test_windows_that_overlap_are_told_with_when() -> None:
+    with pytest.raises(ValidationError, match="peak and evening overlap on monday from 11:00 to 11:30"):
+        PriceListDraft.model_validate({"tariffs": windowed(PEAK, EVENING)})
+    nights = EVENING | {"days": ["saturday"]}
+    PriceListDraft.model_validate({"tariffs": windowed(PEAK | {"days": ["friday", "sunday"]}, nights)})
+
+
 FAULTS: list[tuple[list[Json], str, str]] = [
     ([tariff("a", -60, 10), tariff("b", 0)], "", "tariffs_overlap"),
     ([tariff("a"), tariff("b", 60)], "", "tariffs_overlap"),
@@ -47,6 +79,16 @@ FAULTS: list[tuple[list[Json], str, str]] = [
     ([tariff("a") | {"starts_at": "1764000000000"}], "/tariffs/0/starts_at", "datetime_type"),
     ([tariff("a") | {"starts_at": "1.5e9"}], "/tariffs/0/starts_at", "datetime_type"),
     ([], "/tariffs", "too_short"),
+    (windowed(PEAK, EVENING), "/tariffs/0", "windows_overlap"),
+    (windowed(PEAK, PEAK), "/tariffs/0", "window_name"),
+    (windowed(PEAK | {"name": "flat"}), "/tariffs/0/windows/0/name", "window_name"),
+    (windowed(PEAK | {"days": ["someday"]}), "/tariffs/0/windows/0/days/0", "enum"),
+    (windowed(PEAK | {"times": [{"starts": "23:00", "ends": "07:00"}]}), "/tariffs/0/windows/0/times/0", "day_span"),
+    (
+        windowed(PEAK | {"times": [{"starts": "8:00", "ends": "24:01"}]}),
+        "/tariffs/0/windows/0/times/0/starts",
+        "string_pattern_mismatch",
+    ),
 ]
 
 

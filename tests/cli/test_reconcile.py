@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app
 from caravan.cli.books import FORMAT
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component, Site
+from caravan.contracts.offerings import Site
+from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun, SiteRuns
 from caravan.contracts.statements import BearerKind, Line
 from caravan.contracts.usage import Span

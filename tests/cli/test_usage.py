@@ -12,7 +12,7 @@ from caravan.cli import app, show
 from caravan.cli.asking import console
 from caravan.cli.importing import Owners, Summary, WrongMap, runs
 from caravan.contracts.imports import ImportedRun, UsageSum, UsageSums
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel import clock
 from caravan.sacct import Fault, Times, allocations
 

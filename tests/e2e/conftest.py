@@ -10,7 +10,8 @@ import pytest
 
 from bench.platform import Market, Platform, open_market, until
 from caravan.contracts.funds import BudgetDraft
-from caravan.contracts.offerings import Capacity, Component, Limits, OfferingDraft, PriceListDraft, Tariff, Tier
+from caravan.contracts.offerings import Capacity, Limits, OfferingDraft, Tier
+from caravan.contracts.prices import Component, PriceListDraft, Tariff
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 

@@ -1,4 +1,7 @@
-"""Strategies for price lists, shapes and usage. Times are small seconds after T0, so that edges meet often."""
+"""Strategies for price lists, shapes and usage. Times are small seconds after T0, so that edges meet often.
+
+T0 is a Sunday, eight in the morning by the clocks of price lists (Asia/Shanghai); windows have edges at the minutes around it.
+"""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +10,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import Component, PriceList, Tariff
+from caravan.contracts.prices import Component, Day, DaySpan, PriceList, PriceWindow, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 
@@ -44,9 +47,39 @@ def tariff(name: str, start: int, end: int | None, **by_component: str) -> Tarif
     )
 
 
+def window(name: str, *times: tuple[str, str], days: tuple[Day, ...] = tuple(Day), **by_component: str) -> PriceWindow:
+    return PriceWindow(
+        name=name,
+        days=days,
+        times=tuple(DaySpan(starts=starts, ends=ends) for starts, ends in times),
+        prices={Component(component): Decimal(price) for component, price in by_component.items()},
+    )
+
+
+@st.composite
+def price_windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
+    """Up to three, each of up to two spans; some meet, some don't hold on Sundays."""
+    minutes = sorted(
+        draw(st.sets(st.sampled_from(["00:00", "07:58", "07:59", "08:00", "08:01", "08:02", "24:00"]), min_size=2))
+    )
+    spans = draw(st.lists(st.sampled_from(list(pairwise(minutes))), min_size=1, unique=True))
+    names = draw(st.lists(st.sampled_from(["peak", "off-peak", "night"]), min_size=len(spans), max_size=len(spans)))
+    return tuple(
+        PriceWindow(
+            name=name,
+            days=draw(st.sampled_from([tuple(Day), (Day.SUNDAY,), (Day.SATURDAY, Day.MONDAY)])),
+            times=tuple(
+                DaySpan(starts=starts, ends=ends) for (starts, ends), of in zip(spans, names, strict=True) if of == name
+            ),
+            prices=draw(st.dictionaries(st.sampled_from(COMPONENTS), prices, min_size=1)),
+        )
+        for name in dict.fromkeys(names)
+    )
+
+
 @st.composite
 def price_lists(draw: st.DrawFn) -> PriceList:
-    """Up to five tariffs, some adjacent, with gaps between others, in any order; the last may be open."""
+    """Up to five tariffs, some adjacent, with gaps between others, in any order, some with windows; the last may be open."""
     edges = sorted(draw(st.sets(st.integers(-20, 80), min_size=2, max_size=6)))
     spans: list[tuple[int, int | None]] = list(pairwise(edges))
     kept: list[tuple[int, int | None]] = draw(st.lists(st.sampled_from(spans), min_size=1, unique=True))
@@ -59,6 +92,7 @@ def price_lists(draw: st.DrawFn) -> PriceList:
                 starts_at=at(start),
                 ends_at=None if end is None else at(end),
                 prices=draw(st.dictionaries(st.sampled_from(COMPONENTS), prices, min_size=1)),
+                windows=draw(st.just(()) | price_windows()),
             )
             for number, (start, end) in enumerate(kept)
         )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.pricing import DIVISOR, amount, unit_price
 from tests.pricing.cases import COMPONENTS, price_list, prices, tariff
 
@@ -51,11 +51,11 @@ def test_amounts_worked_out_by_hand(component: Component, quantity: int, price: 
 
 def test_a_unit_price_is_the_named_tariffs_and_free_where_nothing_is_priced() -> None:
     prices = price_list(tariff("day", 0, 10, cpu_core_hour="0.35"), tariff("late", 10, None, cpu_core_hour="0.20"))
-    assert unit_price(prices, "late", Component.CPU_CORE_HOUR) == Decimal("0.20")
-    assert unit_price(prices, "day", Component.JOB) == 0
-    assert unit_price(prices, "none", Component.CPU_CORE_HOUR) == 0
+    assert unit_price(prices, "late", "all", Component.CPU_CORE_HOUR) == Decimal("0.20")
+    assert unit_price(prices, "day", "all", Component.JOB) == 0
+    assert unit_price(prices, "none", "all", Component.CPU_CORE_HOUR) == 0
     with pytest.raises(KeyError, match="no tariff 'night'"):
-        unit_price(prices, "night", Component.CPU_CORE_HOUR)
+        unit_price(prices, "night", "all", Component.CPU_CORE_HOUR)
 
 
 def test_no_tariff_is_called_none() -> None:

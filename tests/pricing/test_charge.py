@@ -1,12 +1,15 @@
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.prices import Component, Day, PriceList
+from caravan.kernel.clock import to_seconds
 from caravan.pricing import (
     LineKey,
     Piece,
@@ -18,7 +21,8 @@ from caravan.pricing import (
     units_of,
     windows,
 )
-from tests.pricing.cases import ACCELERATOR, START, at, grants, instants, price_list, price_lists, span, tariff
+from caravan.pricing.amounts import prices_in
+from tests.pricing.cases import ACCELERATOR, START, at, grants, instants, price_list, price_lists, span, tariff, window
 
 lengths = st.integers(1, 60)
 
@@ -30,32 +34,39 @@ def totals(pieces: Iterable[Piece]) -> Counter[LineKey]:
     return sums
 
 
-def covering(prices: PriceList, second: int) -> str:
-    """The tariff of one second, by the words of the contract: [starts_at, ends_at)."""
-    names = [
-        t.name for t in prices.tariffs if t.starts_at <= at(second) and (t.ends_at is None or at(second) < t.ends_at)
-    ]
-    return names[0] if names else "none"
+def covering(prices: PriceList, second: int) -> tuple[str, str]:
+    """The tariff and window of one second, by the words of the contract: each [start, end), by the clocks of the list's zone."""
+    for one in prices.tariffs:
+        if one.starts_at <= at(second) and (one.ends_at is None or at(second) < one.ends_at):
+            local = at(second).astimezone(ZoneInfo(prices.zone))
+            names = [
+                part.name
+                for part in one.windows
+                if list(Day)[local.weekday()] in part.days
+                and any(time.starts <= f"{local:%H:%M}" < time.ends for time in part.times)
+            ]
+            return one.name, names[0] if names else "flat" if one.windows else "all"
+    return "none", "all"
 
 
 @given(price_lists(), instants, lengths)
 def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int, length: int) -> None:
-    cut = windows(prices.tariffs, START + start, START + start + length)
+    cut = windows(prices, START + start, START + start + length)
     assert [w.start for w in cut] == [START + start, *(w.end for w in cut[:-1])]
     assert cut[-1].end == START + start + length
     assert all(w.start < w.end for w in cut)
-    by_second = [w.tariff for w in cut for _ in range(w.start, w.end)]
+    by_second = [(w.tariff, w.name) for w in cut for _ in range(w.start, w.end)]
     assert by_second == [covering(prices, second) for second in range(start, start + length)]
 
 
 def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
     prices = price_list(tariff("late", 20, None, job="1"), tariff("early", 0, 10, job="1"))
-    assert windows(prices.tariffs, START + 9, START + 21) == [
+    assert windows(prices, START + 9, START + 21) == [
         Window("early", "all", START + 9, START + 10),
         Window("none", "all", START + 10, START + 20),
         Window("late", "all", START + 20, START + 21),
     ]
-    assert windows(prices.tariffs, START + 10, START + 10) == []
+    assert windows(prices, START + 10, START + 10) == []
 
 
 @given(price_lists(), grants(), instants, lengths, st.lists(st.integers(-2, 62), max_size=4))
@@ -71,11 +82,15 @@ def test_each_second_of_each_component_lies_in_one_piece(
         for piece in of_component:
             assert piece.units == units
             assert piece.quantity == units * (piece.end - piece.start)
-            assert {covering(prices, s - START) for s in range(piece.start, piece.end)} == {piece.key.tariff}
+            assert {covering(prices, s - START) for s in range(piece.start, piece.end)} == {
+                (piece.key.tariff, piece.key.window)
+            }
             assert not any(piece.start < edge < piece.end for edge in edges)
             assert (piece.key.accelerator is not None) == (component is Component.ACCELERATOR_HOUR)
     jobs = [p for p in pieces if p.key.component is Component.JOB]
-    assert [(p.start, p.quantity, p.key.tariff) for p in jobs] == [(START + start, 1, covering(prices, start))]
+    assert [(p.start, p.quantity, (p.key.tariff, p.key.window)) for p in jobs] == [
+        (START + start, 1, covering(prices, start))
+    ]
 
 
 @given(price_lists(), grants(), instants, lengths, st.sets(st.integers(1, 119)), st.lists(instants, max_size=3))
@@ -96,20 +111,68 @@ def test_usage_split_at_any_seconds_has_the_same_quantities(
 @given(price_lists(), grants(), instants, lengths)
 def test_a_search_shows_what_the_same_span_is_charged(prices: PriceList, grant: Grant, start: int, length: int) -> None:
     shown = reference_price(grant, length, prices, START + start)
-    in_force = covering(prices, start)
+    in_force, window = covering(prices, start)
     if in_force == "none":
         assert shown is None
         return
     for_good = price_list(
-        *(t.model_copy(update={"starts_at": at(0), "ends_at": None}) for t in prices.tariffs if t.name == in_force)
+        *(
+            t.model_copy(update={"starts_at": at(0), "ends_at": None, "windows": (), "prices": prices_in(t, window)})
+            for t in prices.tariffs
+            if t.name == in_force
+        )
     )
     lines = totals(quantities([span(grant, start, start + length)], for_good, START + start, []))
     charged = sum(
-        amount(key.component, quantity, unit_price(for_good, key.tariff, key.component))
+        amount(key.component, quantity, unit_price(for_good, key.tariff, key.window, key.component))
         for key, quantity in lines.items()
     )
     assert shown is not None
     assert shown.fen == charged
+
+
+def test_a_week_of_peak_and_off_peak_by_hand() -> None:
+    """From Saturday 22:00 to Monday 12:00 in Xi'an: no peak on Sunday, and the night is one window over midnight."""
+    weekdays = tuple(Day)[:5]
+    prices = price_list(
+        tariff("2026", -(10**7), None, cpu_core_hour="1").model_copy(
+            update={
+                "windows": (
+                    window("peak", ("08:30", "11:30"), ("18:00", "22:00"), days=weekdays, cpu_core_hour="2"),
+                    window("off-peak", ("23:00", "24:00"), ("00:00", "07:00"), cpu_core_hour="0.5"),
+                )
+            }
+        )
+    )
+    saturday = to_seconds(datetime(2026, 2, 28, 22, tzinfo=ZoneInfo("Asia/Shanghai")))
+    hours = [
+        (w.name, (w.start - saturday) / 3600, (w.end - saturday) / 3600)
+        for w in windows(prices, saturday, saturday + 38 * 3600)
+    ]
+    assert hours == [
+        ("flat", 0, 1),
+        ("off-peak", 1, 9),
+        ("flat", 9, 25),
+        ("off-peak", 25, 33),
+        ("flat", 33, 34.5),
+        ("peak", 34.5, 37.5),
+        ("flat", 37.5, 38),
+    ]
+
+
+def test_where_clocks_are_changed_each_second_has_the_window_that_they_show() -> None:
+    """Berlin, 2026-03-29 has no 02:00 to 03:00, and 2026-10-25 has it twice."""
+    prices = price_list(tariff("2026", -(10**8), None, job="1")).model_copy(update={"zone": "Europe/Berlin"})
+    at_two = window("two", ("02:00", "03:00"), job="2")
+    prices = prices.model_copy(update={"tariffs": (prices.tariffs[0].model_copy(update={"windows": (at_two,)}),)})
+
+    def seconds_of_two(day: datetime) -> int:
+        start = to_seconds(day)
+        return sum(w.end - w.start for w in windows(prices, start, start + 86_400) if w.name == "two")
+
+    assert seconds_of_two(datetime(2026, 3, 28, tzinfo=UTC)) == 3600
+    assert seconds_of_two(datetime(2026, 3, 29, tzinfo=UTC)) == 0
+    assert seconds_of_two(datetime(2026, 10, 25, tzinfo=UTC) - timedelta(hours=2)) == 7200
 
 
 def test_a_span_over_a_price_change_and_a_period_end_by_hand() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.prices import Component, PriceList
 from caravan.kernel.money import Money
 from caravan.pricing import (
     DIVISOR,
@@ -22,7 +22,20 @@ from caravan.pricing import (
     units_of,
     worst_case,
 )
-from tests.pricing.cases import START, at, grants, instants, level_price_lists, price_list, price_lists, span, tariff
+from caravan.pricing.amounts import prices_in
+from caravan.pricing.windows import window_names
+from tests.pricing.cases import (
+    START,
+    at,
+    grants,
+    instants,
+    level_price_lists,
+    price_list,
+    price_lists,
+    span,
+    tariff,
+    window,
+)
 
 Runs = list[tuple[int, int, Grant]]
 
@@ -47,7 +60,7 @@ def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
         for piece in quantities([span(allocated, start, end)], prices, START + start, [START + e for e in edges]):
             lines[bisect_right(edges, piece.start - START), piece.key] += piece.quantity
     return sum(
-        amount(key.component, quantity, unit_price(prices, key.tariff, key.component))
+        amount(key.component, quantity, unit_price(prices, key.tariff, key.window, key.component))
         for (_, key), quantity in lines.items()
     )
 
@@ -69,13 +82,17 @@ def test_the_bound_is_the_dearest_price_and_half_a_fen_per_possible_line(
     prices: PriceList, grant: Grant, tasks: int, not_before: int
 ) -> None:
     ahead = [t for t in prices.tariffs if t.ends_at is None or t.ends_at > at(not_before)]
-    lines = len(ahead) + period_edges(tasks, grant.max_seconds)
+    parts = [len(t.windows) + 1 for t in ahead]
+    lines = sum(parts) + period_edges(tasks, grant.max_seconds) * max(parts, default=0)
     least = most = Fraction(0)
     for component, quantity in (
         *((component, units * tasks * grant.max_seconds) for component, units in units_of(grant)),
         (Component.JOB, tasks),
     ):
-        dearest = max((t.prices.get(component, Decimal(0)) for t in ahead), default=Decimal(0))
+        dearest = max(
+            (prices_in(t, window).get(component, Decimal(0)) for t in ahead for window in window_names(t)),
+            default=Decimal(0),
+        )
         exact = 100 * Fraction(dearest) * quantity / DIVISOR[component]
         least += exact - Fraction(1, 2)
         most += exact + (Fraction(lines, 2) if dearest else 0)
@@ -93,7 +110,17 @@ def test_what_is_shown_of_a_worst_case_adds_up(prices: PriceList, grant: Grant, 
         else:
             component = Component(shown.component)
             assert shown.amount.fen == amount(component, shown.quantity, price)
-            assert price == unit_price(prices, shown.tariff, component) > 0
+            assert price == unit_price(prices, shown.tariff, shown.window, component) > 0
+
+
+def test_the_dearest_window_counts_and_one_that_no_second_lies_in_does_not() -> None:
+    peak = window("peak", ("08:00", "20:00"), node_hour="72")
+    night = window("night", ("20:00", "24:00"), ("00:00", "08:00"), node_hour="36")
+    prices = price_list(tariff("now", 0, None, node_hour="720").model_copy(update={"windows": (peak, night)}))
+    bound = worst_case(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=3600), 1, prices, START)
+    assert [(c.tariff, c.window, c.unit_price, str(c.amount)) for c in bound.components] == [
+        ("now", "peak", "72", "72.00")
+    ]
 
 
 def test_the_dearest_price_ahead_counts_for_each_component_by_itself() -> None:

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.slurm import is_of_site
 from caravan.contracts.statements import BearerKind, BearerReason, Line

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind, PeriodState
 from caravan.kernel import ids
 from caravan.kernel.database import table_of

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from caravan import pricing
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel.money import Money
 from services.accounting.charging.lines import Portion
 

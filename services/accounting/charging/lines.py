@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import Component, PriceList
+from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.contracts.usage import Span
 
@@ -118,7 +118,9 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
                 accelerator=piece.key.accelerator or "",
                 tariff=piece.key.tariff,
                 window=piece.key.window,
-                unit_price=pricing.unit_price(terms.price_list, piece.key.tariff, piece.key.component),
+                unit_price=pricing.unit_price(
+                    terms.price_list, piece.key.tariff, piece.key.window, piece.key.component
+                ),
                 bearer=bearer,
                 reason=reason.value if reason else "",
             ),

@@ -9,7 +9,7 @@ from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from caravan import pricing
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.statements import (
     BearerKind,
     BearerReason,

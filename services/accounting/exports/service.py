@@ -6,7 +6,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import ExportedUsage, UsageExport, UsageRecord
 from caravan.kernel.clock import floor_second, from_seconds
 from caravan.kernel.money import Money

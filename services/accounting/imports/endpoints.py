@@ -8,7 +8,7 @@ from fastapi import Query
 
 from caravan.contracts.ids import SiteId
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.contracts.problems import UnknownReference
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.web import Caller, Router, allow, problems, provided

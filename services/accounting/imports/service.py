@@ -11,7 +11,7 @@ from sqlalchemy import Select, delete, exists, insert, or_, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.imports import By, ImportBatch, ImportedRun, ImportOutcome, UsageSum, UsageSums
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel import clock
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller

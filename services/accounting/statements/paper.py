@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from caravan.contracts.offerings import Component
+from caravan.contracts.prices import Component
 from caravan.kernel.money import Money
 from caravan.pricing import DIVISOR
 

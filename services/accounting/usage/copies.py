@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.offerings import PriceList
 from caravan.contracts.parties import Organization, Project, Provider
+from caravan.contracts.prices import PriceList
 from caravan.kernel import clock
 from caravan.kernel.database import Database, signal
 from caravan.kernel.feed import upsert

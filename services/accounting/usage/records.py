@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of

@@ -12,8 +12,9 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.offerings import Accelerator, Offering, OfferingState, PriceList, Site
+from caravan.contracts.offerings import Accelerator, Offering, OfferingState, Site
 from caravan.contracts.parties import Provider, ProviderState, Tenant
+from caravan.contracts.prices import PriceList
 from caravan.kernel.database import signal, table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.offerings import Capacity, PriceList, SiteState
+from caravan.contracts.offerings import Capacity, SiteState
+from caravan.contracts.prices import PriceList
 from caravan.contracts.quotes import Candidate, Reason, Refusal
 from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock

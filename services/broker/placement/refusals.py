@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from caravan.contracts.base import prose
-from caravan.contracts.offerings import OfferingState, PriceList, SiteState
+from caravan.contracts.offerings import OfferingState, SiteState
+from caravan.contracts.prices import PriceList
 from caravan.contracts.quotes import Reason, Refusal
 from caravan.contracts.spec import Container, JobSpec
 from caravan.kernel import clock
@@ -152,7 +153,7 @@ def array_not_run(spec: JobSpec, adapter: AdapterHere) -> list[Reason]:
 
 def priced_through(prices: PriceList, question: Question) -> bool:
     start = clock.to_seconds(question.now)
-    covered = windows(prices.tariffs, start, start + question.spec.resources.walltime_seconds)
+    covered = windows(prices, start, start + question.spec.resources.walltime_seconds)
     return all(window.tariff != UNCOVERED for window in covered)
 
 

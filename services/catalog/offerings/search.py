@@ -14,8 +14,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, PriceList, SiteHealth, SiteState, Tier
+from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, SiteHealth, SiteState, Tier
 from caravan.contracts.parties import ProviderState
+from caravan.contracts.prices import PriceList
 from caravan.kernel.clock import from_microseconds, to_microseconds, to_seconds
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.money import Money

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from caravan.contracts.ids import OfferingId, PriceListId
-from caravan.contracts.offerings import PriceList, PriceListDraft
+from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.contracts.problems import WrongState
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Anyone, ProviderAdmin, Router, problems, provided

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.offerings import PriceList
+from caravan.contracts.prices import PriceList
 from services.catalog.prices.models import PriceListRow
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caravan.contracts.offerings import PriceList, Tariff
+from caravan.contracts.prices import PriceList, Tariff
 from caravan.kernel.database import Instant, Json
 from services.catalog.models_base import Base
 
@@ -19,6 +19,9 @@ class PriceListRow(Base):
     offering: Mapped[str] = mapped_column(ForeignKey("offerings.id"))
     revision: Mapped[int] = mapped_column(comment="1, 2, 3, ... for each offering.")
     created_at: Mapped[datetime] = mapped_column(Instant)
+    zone: Mapped[str] = mapped_column(
+        server_default="Asia/Shanghai", comment="Whose clocks and days the windows of the tariffs go by."
+    )
     tariffs: Mapped[list[dict[str, Any]]] = mapped_column(Json)
 
     def shown(self) -> PriceList:
@@ -27,5 +30,6 @@ class PriceListRow(Base):
             offering=self.offering,
             revision=self.revision,
             created_at=self.created_at,
+            zone=self.zone,
             tariffs=tuple(Tariff.model_validate(tariff) for tariff in self.tariffs),
         )

@@ -4,7 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.events import PRICE_LIST
-from caravan.contracts.offerings import OfferingState, PriceList, PriceListDraft
+from caravan.contracts.offerings import OfferingState
+from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.contracts.problems import WrongState
 from caravan.kernel import feed, ids
 from caravan.kernel.database import Database, database_now
@@ -41,6 +42,7 @@ class PriceListService:
             offering=offering,
             revision=last.revision + 1 if last else 1,
             created_at=database_now(tx),
+            zone=draft.zone,
             tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
         )
         if row.state == OfferingState.ACTIVE and not covers(price_list, price_list.created_at):
@@ -52,6 +54,7 @@ class PriceListService:
                 offering=offering,
                 revision=price_list.revision,
                 created_at=price_list.created_at,
+                zone=price_list.zone,
                 tariffs=[tariff.model_dump(mode="json") for tariff in price_list.tariffs],
             )
         )

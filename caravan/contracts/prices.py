@@ -1,0 +1,196 @@
+"""What is charged: components, tariffs with their windows, and price lists as immutable revisions."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import combinations, pairwise
+from typing import Annotated, Final, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Instant, Model, Positive, Second, like
+from caravan.contracts.ids import OfferingId, PriceListId
+from caravan.kernel.money import UnitPrice
+
+
+class Component(StrEnum):
+    """What a tariff prices."""
+
+    CPU_CORE_HOUR = "cpu_core_hour"
+    ACCELERATOR_HOUR = "accelerator_hour"
+    MEMORY_GIB_HOUR = "memory_gib_hour"
+    NODE_HOUR = "node_hour"
+    JOB = "job"
+
+
+def _not_reserved(value: str) -> str:
+    if value == "none":
+        raise PydanticCustomError("tariff_name", 'Call it otherwise: "none" stands for the time that no tariff covers')
+    return value
+
+
+TariffName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
+    AfterValidator(_not_reserved),
+]
+
+WHOLE_TARIFF: Final = "all"
+"""The window of a tariff that prices all its seconds alike."""
+FLAT: Final = "flat"
+"""The window of a tariff's seconds that lie in none of its windows: 平段."""
+
+
+def _no_other_window(value: str) -> str:
+    if value in (WHOLE_TARIFF, FLAT):
+        raise PydanticCustomError(
+            "window_name",
+            'Call it otherwise: "{name}" stands for the time outside of all windows, which the tariff\'s own prices are for',
+            {"name": value},
+        )
+    return value
+
+
+WindowName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
+    AfterValidator(_no_other_window),
+]
+
+
+class Day(StrEnum):
+    """A kind of day. In the order of ISO 8601: `list(Day)[0]` is Monday."""
+
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
+
+
+LocalTime = Annotated[
+    str,
+    like(r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", "Give a time of day from 00:00 to 24:00, like 08:30."),
+]
+
+
+def minute_of(time: LocalTime) -> int:
+    """Minutes since the start of the day."""
+    hours, minutes = time.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+class DaySpan(Model):
+    """[starts, ends) of a day, by the clocks of the price list's zone."""
+
+    starts: LocalTime = Field(examples=["08:30"])
+    ends: LocalTime = Field(examples=["11:30"])
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if minute_of(self.ends) <= minute_of(self.starts):
+            raise PydanticCustomError(
+                "day_span",
+                "A span ends after it starts: write a night as two, {starts} to 24:00 and 00:00 to {ends}",
+                {"starts": self.starts, "ends": self.ends},
+            )
+        return self
+
+
+class PriceWindow(Model):
+    """A part of each week with prices of its own: peak hours, off-peak hours. What it doesn't price is as the tariff has it."""
+
+    name: WindowName = Field(examples=["peak"])
+    days: tuple[Day, ...] = Field(default=tuple(Day), min_length=1, max_length=len(Day))
+    times: tuple[DaySpan, ...] = Field(default=(DaySpan(starts="00:00", ends="24:00"),), min_length=1, max_length=24)
+    prices: dict[Component, UnitPrice] = Field(min_length=1)
+
+
+class Tariff(Model):
+    """Prices for [starts_at, ends_at). A component without a price is free."""
+
+    name: TariffName = Field(examples=["2026"])
+    starts_at: Second
+    ends_at: Second | None = None
+    prices: dict[Component, UnitPrice] = Field(min_length=1)
+    windows: tuple[PriceWindow, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Without overlap, each name once. `prices` are for all other time, `flat`.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ends_at is not None and self.ends_at <= self.starts_at:
+            raise PydanticCustomError("span", "ends_at must be after starts_at")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_apart(self) -> Self:
+        if len({window.name for window in self.windows}) != len(self.windows):
+            raise PydanticCustomError("window_name", "Each window of a tariff needs a name of its own")
+        spans = [(window, span) for window in self.windows for span in window.times]
+        for (one, first), (other, second) in combinations(spans, 2):
+            days = _shared(one.days, other.days)
+            if days and first.starts < second.ends and second.starts < first.ends:
+                raise PydanticCustomError(
+                    "windows_overlap",
+                    "Windows {one} and {other} overlap on {day} from {starts} to {ends}: let each time be in one of them",
+                    {
+                        "one": one.name,
+                        "other": other.name,
+                        "day": days[0].value,
+                        "starts": max(first.starts, second.starts),
+                        "ends": min(first.ends, second.ends),
+                    },
+                )
+        return self
+
+
+def _shared(some: Iterable[Day], others: Iterable[Day]) -> list[Day]:
+    return [day for day in Day if day in some and day in others]
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise PydanticCustomError("zone", "Give a name of the IANA database, like Asia/Shanghai") from None
+    return value
+
+
+Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
+"""A time zone, by its name in the IANA database."""
+
+
+class PriceListDraft(Model):
+    """All dated tariffs of an offering: without overlap, each name once."""
+
+    zone: Zone = Field(default="Asia/Shanghai", description="Whose clocks and days the windows of its tariffs go by.")
+    tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
+
+    @model_validator(mode="after")
+    def _no_overlap(self) -> Self:
+        ordered = sorted(self.tariffs, key=lambda t: t.starts_at)
+        for earlier, later in pairwise(ordered):
+            if earlier.ends_at is None or earlier.ends_at > later.starts_at:
+                raise PydanticCustomError(
+                    "tariffs_overlap",
+                    "Tariffs {earlier} and {later} overlap; end the earlier one where the later one starts",
+                    {"earlier": earlier.name, "later": later.name},
+                )
+        if len({t.name for t in self.tariffs}) != len(self.tariffs):
+            raise PydanticCustomError("tariff_name", "Each tariff of a price list needs a name of its own")
+        return self
+
+
+class PriceList(PriceListDraft):
+    """An immutable revision; what was placed by it is charged by it."""
+
+    id: PriceListId
+    offering: OfferingId
+    revision: Positive
+    created_at: Instant

@@ -1,0 +1,65 @@
+"""A stretch of time as the days of a zone have it. Pure."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from caravan.kernel.clock import from_seconds
+
+DAY: Final = 86_400
+_THURSDAY: Final = 3
+"""The weekday of 1970-01-01."""
+
+
+class LocalDay(NamedTuple):
+    """[start, end) in seconds since the epoch, all of it on one day of the zone and at one distance from UTC."""
+
+    number: int
+    """Days since 1970-01-01, by the zone's calendar."""
+    start: int
+    end: int
+    offset: int
+    """Local time less UTC, in seconds."""
+
+    @property
+    def weekday(self) -> int:
+        """0 is Monday."""
+        return (self.number + _THURSDAY) % 7
+
+    def second(self, time: int) -> int:
+        """The second since the epoch at which clocks of the zone show `time`, in seconds since the start of the day."""
+        return self.number * DAY + time - self.offset
+
+
+def local_days(zone: ZoneInfo, start: int, end: int) -> Iterator[LocalDay]:
+    """[start, end) cut at midnights, and where the zone's clocks are changed: in order, without gap or overlap.
+
+    A zone that changes its clocks twice on one day, there and back, would be read as if it had not: none has.
+    """
+    at = start
+    while at < end:
+        offset = _offset(zone, at)
+        number = (at + offset) // DAY
+        until = min((number + 1) * DAY - offset, end)
+        if _offset(zone, until - 1) != offset:
+            until = _change(zone, at, until - 1)
+        yield LocalDay(number, at, until, offset)
+        at = until
+
+
+def _change(zone: ZoneInfo, before: int, after: int) -> int:
+    """The first second that has the offset of `after`."""
+    changed = _offset(zone, after)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(zone, middle) == changed:
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _offset(zone: ZoneInfo, second: int) -> int:
+    offset = from_seconds(second).astimezone(zone).utcoffset()
+    assert offset is not None  # of an aware time
+    return offset.days * DAY + offset.seconds

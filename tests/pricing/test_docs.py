@@ -1,0 +1,32 @@
+"""What docs/prices.md says of its example."""
+
+import json
+import re
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from caravan.contracts.dispatch import Grant
+from caravan.contracts.prices import Component, PriceListDraft
+from caravan.kernel.clock import to_seconds
+from caravan.pricing import amount, quantities, unit_price, worst_case
+from tests.pricing.cases import ACCELERATOR, START, span
+
+PAGE = Path(__file__).parents[2] / "docs" / "prices.md"
+
+
+def test_the_example_costs_what_the_page_says() -> None:
+    blocks = re.findall(r"<!-- peak: [^>]*-->\n```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    prices = PriceListDraft.model_validate(json.loads(blocks[0]))
+    friday = to_seconds(datetime(2026, 3, 6, 21, tzinfo=ZoneInfo("Asia/Shanghai")))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=8, accelerator=ACCELERATOR, max_seconds=3 * 3600)
+    lines: Counter[str] = Counter()
+    for piece in quantities([span(grant, friday - START, friday - START + 3 * 3600)], prices, friday, []):
+        if piece.key.component is Component.ACCELERATOR_HOUR:
+            price = unit_price(prices, piece.key.tariff, piece.key.window, piece.key.component)
+            lines[piece.key.window] += amount(piece.key.component, piece.quantity, price)
+    assert lines == {"peak": 96_00, "flat": 64_00, "off-peak": 32_00}
+    assert "8 x 12.00 + 8 x 8.00 + 8 x 4.00 = 192.00" in PAGE.read_text()
+    held = {c.component: c.window for c in worst_case(grant, 1, prices, friday).components}
+    assert held["accelerator_hour"] == "peak"
