@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.prices import PriceList, PriceListDraft
+from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock
 from caravan.pricing import UNCOVERED, Piece, Window, amounts, charge
@@ -24,7 +24,7 @@ from services.accounting.usage import records
 from services.accounting.usage.facts import Facts
 from services.accounting.usage.models import UsageRow
 
-Windows = Callable[[PriceListDraft, int, int], list[Window]]
+Windows = Callable[[PriceList, int, int], list[Window]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _half_even(_: object) -> Callable[[int, int], int]:
 def _a_second_late(windows: Windows) -> Windows:
     """Each second has the price of the second before it."""
 
-    def late(prices: PriceListDraft, start: int, end: int) -> list[Window]:
+    def late(prices: PriceList, start: int, end: int) -> list[Window]:
         return [Window(one.tariff, one.name, one.start + 1, one.end + 1) for one in windows(prices, start - 1, end - 1)]
 
     return late
@@ -61,7 +61,7 @@ def _a_second_late(windows: Windows) -> Windows:
 def _newest_tariff(windows: Windows) -> Windows:
     """Each second that is covered has the price of the last tariff of the list."""
 
-    def newest(prices: PriceListDraft, start: int, end: int) -> list[Window]:
+    def newest(prices: PriceList, start: int, end: int) -> list[Window]:
         last = max(prices.tariffs, key=lambda tariff: tariff.starts_at)
         return [
             one if one.tariff == UNCOVERED else Window(last.name, one.name, one.start, one.end)

@@ -1,7 +1,9 @@
 """What is charged: components, tariffs with their windows, and price lists as immutable revisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
@@ -9,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Positive, Second, like
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, like
 from caravan.contracts.ids import OfferingId, PriceListId
 from caravan.kernel.money import UnitPrice
 
@@ -60,7 +62,7 @@ WindowName = Annotated[
 
 
 class Day(StrEnum):
-    """A kind of day. In the order of ISO 8601: `list(Day)[0]` is Monday."""
+    """A kind of day: each is one. The weekdays come first, from Monday."""
 
     MONDAY = "monday"
     TUESDAY = "tuesday"
@@ -69,6 +71,13 @@ class Day(StrEnum):
     FRIDAY = "friday"
     SATURDAY = "saturday"
     SUNDAY = "sunday"
+    HOLIDAY = "holiday"
+    """By the calendar, whatever weekday it is."""
+    WORKING_WEEKEND = "working_weekend"
+    """A Saturday or Sunday that is worked in return for a holiday (调休上班)."""
+
+
+WEEK: Final = tuple(Day)[:7]
 
 
 LocalTime = Annotated[
@@ -154,6 +163,37 @@ def _shared(some: Iterable[Day], others: Iterable[Day]) -> list[Day]:
     return [day for day in Day if day in some and day in others]
 
 
+class CalendarYear(Model):
+    """Of a year, the days that are not what their weekday says, with the name of the holiday that they are of."""
+
+    year: int = Field(ge=2000, le=2200, strict=True, examples=[2026])
+    holidays: dict[date, Name] = Field(default_factory=dict, max_length=366, examples=[{"2026-02-17": "春节"}])
+    working_weekends: dict[date, Name] = Field(default_factory=dict, max_length=110, examples=[{"2026-02-14": "春节"}])
+
+    @model_validator(mode="after")
+    def _days_of_the_year(self) -> Self:
+        for day in (*self.holidays, *self.working_weekends):
+            if day.year != self.year:
+                raise PydanticCustomError(
+                    "calendar_day", "{day} is not in {year}: give the days of one year", {"day": day, "year": self.year}
+                )
+        for day in self.working_weekends:
+            if day.weekday() < 5:
+                raise PydanticCustomError(
+                    "calendar_day", "{day} is no Saturday or Sunday: only those are worked in return", {"day": day}
+                )
+            if day in self.holidays:
+                raise PydanticCustomError("calendar_day", "{day} is both: let it be one of them", {"day": day})
+        return self
+
+
+class Calendar(CalendarYear):
+    """A year as an administrator published it last."""
+
+    revision: Positive
+    published_at: Instant
+
+
 def _known_zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -188,9 +228,20 @@ class PriceListDraft(Model):
 
 
 class PriceList(PriceListDraft):
-    """An immutable revision; what was placed by it is charged by it."""
+    """An immutable revision; what was placed by it is charged by it, its calendar included."""
 
+    calendar: tuple[CalendarYear, ...] = Field(
+        default=(),
+        description="As it was published then, where tariffs have windows. Days of other years go by their weekday.",
+    )
     id: PriceListId
     offering: OfferingId
     revision: Positive
     created_at: Instant
+
+    @cached_property
+    def special_days(self) -> Mapping[date, Day]:
+        """Days that are not what their weekday says."""
+        return {day: Day.HOLIDAY for year in self.calendar for day in year.holidays} | {
+            day: Day.WORKING_WEEKEND for year in self.calendar for day in year.working_weekends
+        }

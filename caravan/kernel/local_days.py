@@ -1,14 +1,14 @@
 """A stretch of time as the days of a zone have it. Pure."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from caravan.kernel.clock import from_seconds
 
 DAY: Final = 86_400
-_THURSDAY: Final = 3
-"""The weekday of 1970-01-01."""
+_FIRST: Final = date(1970, 1, 1).toordinal()
 
 
 class LocalDay(NamedTuple):
@@ -22,9 +22,8 @@ class LocalDay(NamedTuple):
     """Local time less UTC, in seconds."""
 
     @property
-    def weekday(self) -> int:
-        """0 is Monday."""
-        return (self.number + _THURSDAY) % 7
+    def date(self) -> date:
+        return date.fromordinal(_FIRST + self.number)
 
     def second(self, time: int) -> int:
         """The second since the epoch at which clocks of the zone show `time`, in seconds since the start of the day."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from caravan.contracts.prices import Component, PriceListDraft
+from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
@@ -67,9 +67,7 @@ def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
     return tuple((component, units) for component, units in held if units)
 
 
-def quantities(
-    spans: Iterable[Span], price_list: PriceListDraft, first_second: int, edges: Sequence[int]
-) -> list[Piece]:
+def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, edges: Sequence[int]) -> list[Piece]:
     """What one run's `spans` add to lines, cut at the edges of tariffs and their windows and at `edges` (period boundaries, in any order).
 
     Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
@@ -102,7 +100,7 @@ def quantities(
     return pieces
 
 
-def reference_price(shape: Allocation, seconds: int, price_list: PriceListDraft, at_second: int) -> Money | None:
+def reference_price(shape: Allocation, seconds: int, price_list: PriceList, at_second: int) -> Money | None:
     """What one run of `shape` costs for `seconds` at the prices of `at_second`; None where no tariff covers that second."""
     (window,) = windows(price_list, at_second, at_second + 1)
     if window.tariff == UNCOVERED:

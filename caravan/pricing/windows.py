@@ -1,12 +1,12 @@
 """Which price applies when: a stretch of time cut at the edges of tariffs, and at those of the windows of each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from caravan.contracts.prices import FLAT, WHOLE_TARIFF, Day, DaySpan, PriceListDraft, Tariff, minute_of
+from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Day, DaySpan, PriceList, Tariff, minute_of
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.local_days import DAY, local_days
 
@@ -24,7 +24,7 @@ class Window:
     end: int
 
 
-def windows(price_list: PriceListDraft, start: int, end: int) -> list[Window]:
+def windows(price_list: PriceList, start: int, end: int) -> list[Window]:
     """[start, end) cut where its price may change: in order, without gap or overlap. Empty where `end <= start`.
 
     The tariffs don't overlap, nor do the windows of one (their contract checks it); both stand in any order.
@@ -36,15 +36,15 @@ def windows(price_list: PriceListDraft, start: int, end: int) -> list[Window]:
         elif not tariff.windows:
             cut.append(Window(tariff.name, WHOLE_TARIFF, begins, ends))
         else:
-            cut += _parts(tariff, ZoneInfo(price_list.zone), begins, ends)
+            cut += _parts(tariff, price_list, begins, ends)
     return cut
 
 
 def window_names(tariff: Tariff) -> list[str]:
-    """The windows that seconds of the tariff lie in, in the order of a week."""
+    """The windows that seconds of the tariff lie in, in the order of the kinds of days."""
     if not tariff.windows:
         return [WHOLE_TARIFF]
-    return list(dict.fromkeys(part.name for day in _week_of(tariff) for part in day))
+    return list(dict.fromkeys(part.name for plan in _plans_of(tariff).values() for part in plan))
 
 
 def _tariffs(tariffs: Iterable[Tariff], start: int, end: int) -> Iterator[tuple[Tariff | None, int, int]]:
@@ -64,12 +64,13 @@ def _tariffs(tariffs: Iterable[Tariff], start: int, end: int) -> Iterator[tuple[
         yield None, at, end
 
 
-def _parts(tariff: Tariff, zone: ZoneInfo, start: int, end: int) -> list[Window]:
+def _parts(tariff: Tariff, price_list: PriceList, start: int, end: int) -> list[Window]:
     """One tariff's [start, end), cut at the edges of its windows; what meets under one name, over midnight too, is one."""
-    week = _week_of(tariff)
+    plans, special = _plans_of(tariff), price_list.special_days
     parts: list[Window] = []
-    for day in local_days(zone, start, end):
-        for part in week[day.weekday]:
+    for day in local_days(ZoneInfo(price_list.zone), start, end):
+        of_day = day.date
+        for part in plans[special.get(of_day) or WEEK[of_day.weekday()]]:
             begins, ends = max(day.second(part.start), day.start), min(day.second(part.end), day.end)
             if begins >= ends:
                 continue
@@ -87,18 +88,18 @@ class _Part(NamedTuple):
     name: str
 
 
-_Week = tuple[tuple[_Part, ...], ...]
-"""Each weekday, Monday first, in parts without gap."""
+_Plans = Mapping[Day, tuple[_Part, ...]]
+"""Each kind of day in parts without gap."""
 
 
-def _week_of(tariff: Tariff) -> _Week:
-    return _week(tuple((window.name, window.days, window.times) for window in tariff.windows))
+def _plans_of(tariff: Tariff) -> _Plans:
+    return _plans(tuple((window.name, window.days, window.times) for window in tariff.windows))
 
 
 @lru_cache(maxsize=1024)
-def _week(windows: tuple[tuple[str, tuple[Day, ...], tuple[DaySpan, ...]], ...]) -> _Week:
-    return tuple(
-        tuple(
+def _plans(windows: tuple[tuple[str, tuple[Day, ...], tuple[DaySpan, ...]], ...]) -> _Plans:
+    return {
+        day: tuple(
             _filled(
                 sorted(
                     _Part(minute_of(time.starts) * 60, minute_of(time.ends) * 60, name)
@@ -109,7 +110,7 @@ def _week(windows: tuple[tuple[str, tuple[Day, ...], tuple[DaySpan, ...]], ...])
             )
         )
         for day in Day
-    )
+    }
 
 
 def _filled(parts: Iterable[_Part]) -> Iterator[_Part]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import chain
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceListDraft
+from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList
 from caravan.contracts.quotes import PriceComponent
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
@@ -42,7 +42,7 @@ def period_edges(tasks: int, max_seconds: int) -> int:
     return MAX_PERIOD_EDGES + tasks * max_seconds // _SHORTEST_PERIOD
 
 
-def worst_case(grant: Grant, tasks: int, price_list: PriceListDraft, from_second: int) -> WorstCase:
+def worst_case(grant: Grant, tasks: int, price_list: PriceList, from_second: int) -> WorstCase:
     """The bound for `tasks` runs of `grant` that start at or after `from_second`, each of `grant.max_seconds` at most.
 
     Each component is taken at its dearest among the windows of the tariffs that end after `from_second`: nobody knows when a job that
@@ -98,7 +98,7 @@ def _shown(component: str, tariff: str, window: str, quantity: int, unit_price: 
 def fit_walltime(
     grant_for: Callable[[int], Grant],
     tasks: int,
-    price_list: PriceListDraft,
+    price_list: PriceList,
     from_second: int,
     max_walltime: int,
     money: Money,

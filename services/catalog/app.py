@@ -12,6 +12,8 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings
 from caravan.kernel.web import ServiceApp, create_service_app
+from services.catalog.calendars.endpoints import calendars
+from services.catalog.calendars.service import CalendarService
 from services.catalog.offerings.endpoints import offerings
 from services.catalog.offerings.search import SearchService
 from services.catalog.offerings.service import OfferingService
@@ -32,11 +34,14 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     runtime = Runtime("catalog", settings, metrics, now)
     db = runtime.db
     accelerator_kinds = AcceleratorService(db)
+    calendar_years = CalendarService(runtime, metrics)
 
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
         async with runtime.running():
             await accelerator_kinds.seed()
+            await calendar_years.seed()
+            runtime.loops.start("calendar", calendar_years.look)
             if peers is not None:
                 follower = Follower(db, "broker", peers.broker, BROKER)
                 runtime.loops.start("follow-broker", follower.iteration)
@@ -56,6 +61,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             tenants,
             offerings,
             price_lists,
+            calendars,
             feed_router(),
             audit_router(),
         ],
@@ -70,6 +76,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             OfferingService(db),
             SearchService(db),
             PriceListService(db),
+            calendar_years,
         ],
         lifespan=lifespan,
         metrics=metrics,

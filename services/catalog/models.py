@@ -1,5 +1,6 @@
 """All of the catalog's tables, for migrations."""
 
+from services.catalog.calendars import models as calendars
 from services.catalog.models_base import Base
 from services.catalog.offerings import models as offerings
 from services.catalog.parties import models as parties
@@ -7,4 +8,4 @@ from services.catalog.prices import models as prices
 from services.catalog.sites import models as sites
 
 metadata = Base.metadata
-__all__ = ["metadata", "offerings", "parties", "prices", "sites"]
+__all__ = ["calendars", "metadata", "offerings", "parties", "prices", "sites"]

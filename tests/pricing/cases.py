@@ -6,11 +6,12 @@ T0 is a Sunday, eight in the morning by the clocks of price lists (Asia/Shanghai
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Final
 
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.prices import Component, Day, DaySpan, PriceList, PriceWindow, Tariff
+from caravan.contracts.prices import CalendarYear, Component, Day, DaySpan, PriceList, PriceWindow, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 
@@ -32,10 +33,15 @@ def at(second: int) -> datetime:
     return T0 + timedelta(seconds=second)
 
 
-def price_list(*tariffs: Tariff) -> PriceList:
+def price_list(*tariffs: Tariff, calendar: tuple[CalendarYear, ...] = ()) -> PriceList:
     return PriceList(
-        id="prl_" + "1" * 32, offering="off_" + "2" * 32, revision=1, created_at=T0, tariffs=tuple(tariffs)
+        id="prl_" + "1" * 32, offering="off_" + "2" * 32, revision=1, created_at=T0, tariffs=tariffs, calendar=calendar
     )
+
+
+WORKED: Final = CalendarYear(year=2026, working_weekends={T0.date(): "春节"})
+FREE: Final = CalendarYear(year=2026, holidays={T0.date(): "元旦"})
+"""What T0's day may be instead of a Sunday."""
 
 
 def tariff(name: str, start: int, end: int | None, **by_component: str) -> Tariff:
@@ -58,7 +64,7 @@ def window(name: str, *times: tuple[str, str], days: tuple[Day, ...] = tuple(Day
 
 @st.composite
 def price_windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
-    """Up to three, each of up to two spans; some meet, some don't hold on Sundays."""
+    """Up to three, each of up to two spans; some meet, some don't hold on Sundays, or on a day that the calendar has changed."""
     minutes = sorted(
         draw(st.sets(st.sampled_from(["00:00", "07:58", "07:59", "08:00", "08:01", "08:02", "24:00"]), min_size=2))
     )
@@ -67,7 +73,7 @@ def price_windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
     return tuple(
         PriceWindow(
             name=name,
-            days=draw(st.sampled_from([tuple(Day), (Day.SUNDAY,), (Day.SATURDAY, Day.MONDAY)])),
+            days=draw(st.sampled_from([tuple(Day), (Day.SUNDAY, Day.WORKING_WEEKEND), (Day.SATURDAY, Day.HOLIDAY)])),
             times=tuple(
                 DaySpan(starts=starts, ends=ends) for (starts, ends), of in zip(spans, names, strict=True) if of == name
             ),
@@ -95,7 +101,8 @@ def price_lists(draw: st.DrawFn) -> PriceList:
                 windows=draw(st.just(()) | price_windows()),
             )
             for number, (start, end) in enumerate(kept)
-        )
+        ),
+        calendar=draw(st.sampled_from([(), (WORKED,), (FREE,)])),
     )
 
 

@@ -1,6 +1,6 @@
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,15 @@ def totals(pieces: Iterable[Piece]) -> Counter[LineKey]:
     return sums
 
 
+def kind_of(prices: PriceList, day: date) -> Day:
+    for year in prices.calendar:
+        if day in year.holidays:
+            return Day.HOLIDAY
+        if day in year.working_weekends:
+            return Day.WORKING_WEEKEND
+    return Day(f"{day:%A}".lower())
+
+
 def covering(prices: PriceList, second: int) -> tuple[str, str]:
     """The tariff and window of one second, by the words of the contract: each [start, end), by the clocks of the list's zone."""
     for one in prices.tariffs:
@@ -42,7 +51,7 @@ def covering(prices: PriceList, second: int) -> tuple[str, str]:
             names = [
                 part.name
                 for part in one.windows
-                if list(Day)[local.weekday()] in part.days
+                if kind_of(prices, local.date()) in part.days
                 and any(time.starts <= f"{local:%H:%M}" < time.ends for time in part.times)
             ]
             return one.name, names[0] if names else "flat" if one.windows else "all"

@@ -11,14 +11,16 @@ from caravan.contracts.dispatch import Grant
 from caravan.contracts.prices import Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.pricing import amount, quantities, unit_price, worst_case
-from tests.pricing.cases import ACCELERATOR, START, span
+from tests.pricing.cases import ACCELERATOR, START, price_list, span
 
 PAGE = Path(__file__).parents[2] / "docs" / "prices.md"
 
 
 def test_the_example_costs_what_the_page_says() -> None:
     blocks = re.findall(r"<!-- peak: [^>]*-->\n```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    prices = PriceListDraft.model_validate(json.loads(blocks[0]))
+    draft = PriceListDraft.model_validate(json.loads(blocks[0]))
+    prices = price_list(*draft.tariffs)
+    assert draft.zone == prices.zone == "Asia/Shanghai"
     friday = to_seconds(datetime(2026, 3, 6, 21, tzinfo=ZoneInfo("Asia/Shanghai")))
     grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=8, accelerator=ACCELERATOR, max_seconds=3 * 3600)
     lines: Counter[str] = Counter()

@@ -1,11 +1,17 @@
-"""Price lists within a transaction: the newest of an offering, and what it covers."""
+"""Price lists within a transaction: the newest of an offering, what it covers, and the next one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.prices import PriceList
+from caravan.contracts.events import PRICE_LIST
+from caravan.contracts.offerings import OfferingState
+from caravan.contracts.prices import CalendarYear, PriceList, PriceListDraft, Tariff
+from caravan.kernel import feed, ids
+from caravan.kernel.database import database_now
+from services.catalog.offerings.models import OfferingRow
 from services.catalog.prices.models import PriceListRow
 
 
@@ -16,6 +22,58 @@ def newest(tx: Session, offering: str) -> PriceList | None:
     return row.shown() if row else None
 
 
-def covers(price_list: PriceList, instant: datetime) -> bool:
+def covers(price_list: PriceListDraft, instant: datetime) -> bool:
     """Whether a tariff holds at `instant`."""
     return any(t.starts_at <= instant and (t.ends_at is None or instant < t.ends_at) for t in price_list.tariffs)
+
+
+def add(tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[CalendarYear]) -> PriceList:
+    """The offering's next revision. It goes by the calendar where a tariff has windows."""
+    last = newest(tx, offering)
+    price_list = PriceList(
+        id=ids.new("prl"),
+        offering=offering,
+        revision=last.revision + 1 if last else 1,
+        created_at=database_now(tx),
+        zone=draft.zone,
+        tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
+        calendar=tuple(calendar) if _windowed(draft.tariffs) else (),
+    )
+    document = price_list.model_dump(mode="json")
+    tx.add(
+        PriceListRow(
+            id=price_list.id,
+            offering=offering,
+            revision=price_list.revision,
+            created_at=price_list.created_at,
+            zone=price_list.zone,
+            tariffs=document["tariffs"],
+            calendar=document["calendar"],
+        )
+    )
+    feed.state(tx, PRICE_LIST, price_list.id, price_list)
+    return price_list
+
+
+def reprice(tx: Session, calendar: Sequence[CalendarYear]) -> None:
+    """A new revision of each price list in force that goes by a calendar, by this one."""
+    last = (
+        select(PriceListRow.offering, func.max(PriceListRow.revision).label("revision"))
+        .group_by(PriceListRow.offering)
+        .subquery()
+    )
+    query = (
+        select(PriceListRow)
+        .join(last, and_(PriceListRow.offering == last.c.offering, PriceListRow.revision == last.c.revision))
+        .join(OfferingRow, OfferingRow.id == PriceListRow.offering)
+        .where(OfferingRow.state != OfferingState.ARCHIVED)
+        .order_by(PriceListRow.offering)
+    )
+    for row in tx.scalars(query).all():
+        price_list = row.shown()
+        if _windowed(price_list.tariffs) and price_list.calendar != tuple(calendar):
+            add(tx, price_list.offering, price_list, calendar)
+
+
+def _windowed(tariffs: Sequence[Tariff]) -> bool:
+    return any(tariff.windows for tariff in tariffs)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caravan.contracts.prices import PriceList, Tariff
+from caravan.contracts.prices import CalendarYear, PriceList, Tariff
 from caravan.kernel.database import Instant, Json
 from services.catalog.models_base import Base
 
@@ -23,6 +23,9 @@ class PriceListRow(Base):
         server_default="Asia/Shanghai", comment="Whose clocks and days the windows of the tariffs go by."
     )
     tariffs: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    calendar: Mapped[list[dict[str, Any]]] = mapped_column(
+        Json, server_default="[]", comment="The years as they were published then; none where no tariff has windows."
+    )
 
     def shown(self) -> PriceList:
         return PriceList(
@@ -32,4 +35,5 @@ class PriceListRow(Base):
             created_at=self.created_at,
             zone=self.zone,
             tariffs=tuple(Tariff.model_validate(tariff) for tariff in self.tariffs),
+            calendar=tuple(CalendarYear.model_validate(year) for year in self.calendar),
         )

@@ -3,18 +3,17 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.events import PRICE_LIST
 from caravan.contracts.offerings import OfferingState
 from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.contracts.problems import WrongState
-from caravan.kernel import feed, ids
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
+from services.catalog.calendars.years import published
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import EDITABLE, sees_offering
-from services.catalog.prices.lists import covers, newest
+from services.catalog.prices.lists import add, covers
 from services.catalog.prices.models import PriceListRow
 from services.catalog.reading import found
 
@@ -36,30 +35,10 @@ class PriceListService:
         row = found(tx, OfferingRow, offering, lambda row: caller.is_provider_admin(row.provider))
         if row.state not in EDITABLE:
             raise WrongState(state=row.state, allowed=tuple(EDITABLE))
-        last = newest(tx, offering)
-        price_list = PriceList(
-            id=ids.new("prl"),
-            offering=offering,
-            revision=last.revision + 1 if last else 1,
-            created_at=database_now(tx),
-            zone=draft.zone,
-            tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
-        )
-        if row.state == OfferingState.ACTIVE and not covers(price_list, price_list.created_at):
+        if row.state == OfferingState.ACTIVE and not covers(draft, database_now(tx)):
             detail = "The offering is on sale: let a tariff cover now, or pause it first."
             raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
-        tx.add(
-            PriceListRow(
-                id=price_list.id,
-                offering=offering,
-                revision=price_list.revision,
-                created_at=price_list.created_at,
-                zone=price_list.zone,
-                tariffs=[tariff.model_dump(mode="json") for tariff in price_list.tariffs],
-            )
-        )
-        feed.state(tx, PRICE_LIST, price_list.id, price_list)
-        return price_list
+        return add(tx, offering, draft, published(tx))
 
     async def get(self, id: str, caller: Caller) -> PriceList:
         return await self._db.read(self._get, id, caller)
