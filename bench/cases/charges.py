@@ -15,7 +15,7 @@ NONZERO_SHARE, ON_HALVES = 0.95, 100
 
 @case(
     "independent-charges",
-    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of seven planted faults",
+    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of eight planted faults",
     goal=f"0 differences, {NONZERO_SHARE:.0%} of lines non-zero, {ON_HALVES} on half a fen, some prices per job after their runs' starts, "
     f"also in a later hour, {len(FAULTS)} of {len(FAULTS)} faults seen",
 )

@@ -15,7 +15,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock
-from caravan.pricing import UNCOVERED, Piece, Window, amounts, charge
+from caravan.pricing import Piece, Window, amounts, charge
 from services.accounting.charging import lines
 from services.accounting.charging import service as charging
 from services.accounting.charging.book import Book
@@ -59,16 +59,23 @@ def _a_second_late(windows: Windows) -> Windows:
 
 
 def _newest_tariff(windows: Windows) -> Windows:
-    """Each second that is covered has the price of the last tariff of the list."""
+    """Each second has the price of the last tariff of the list."""
 
     def newest(prices: PriceList, start: int, end: int) -> list[Window]:
-        last = max(prices.tariffs, key=lambda tariff: tariff.starts_at)
-        return [
-            one if one.tariff == UNCOVERED else Window(last.name, one.name, one.start, one.end)
-            for one in windows(prices, start, end)
-        ]
+        first, *_, last = sorted(prices.tariffs, key=lambda tariff: tariff.starts_at)
+        always = last.model_copy(update={"starts_at": first.starts_at})
+        return windows(prices.model_copy(update={"tariffs": (always,)}), start, end)
 
     return newest
+
+
+def _by_utc(windows: Windows) -> Windows:
+    """Windows of a week go by UTC's days and clocks, whatever the list's zone."""
+
+    def by_utc(prices: PriceList, start: int, end: int) -> list[Window]:
+        return windows(prices.model_copy(update={"zone": "UTC"}), start, end)
+
+    return by_utc
 
 
 def _charged_again(usage_stated: Callable[[Facts, Session, dict[str, Any]], None]) -> Callable[..., None]:
@@ -111,6 +118,7 @@ FAULTS: Final = {
     "doubled-record": Fault(Facts, "usage_stated", _charged_again, "quantity"),
     "job-in-each-hour": Fault(pricing, "quantities", _job_in_each_hour, "quantity"),
     "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
+    "windows-by-utc": Fault(charge, "windows", _by_utc, "quantity"),
     "dropped-adjustment": Fault(Book, "set", _corrections_dropped, "quantity"),
     "site-fault-billed": Fault(
         lines, "PROVIDER_BEARS", lambda borne: {Outcome.DUPLICATE: borne[Outcome.DUPLICATE]}, "quantity"

@@ -24,9 +24,9 @@ from caravan.kernel.clock import floor_hour, to_seconds
 from caravan.kernel.money import Money
 
 CUT: Final = at(4999)
-"""Where September is cut in two."""
+"""Where March is cut in two."""
 MONTH_END: Final = at(4 * 3600)
-"""Where October starts in Asia/Shanghai."""
+"""Where April starts in Asia/Shanghai."""
 PHASES: Final = 4
 OUTCOMES: Final = {
     Outcome.SUCCEEDED: 60,

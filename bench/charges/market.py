@@ -5,16 +5,29 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
 from caravan.contracts import events
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Component, Day, DaySpan, PriceList, PriceWindow, Tariff
 
-STARTS: Final = datetime(2025, 9, 30, 12, tzinfo=UTC)
+STARTS: Final = datetime(2018, 3, 31, 12, tzinfo=UTC)
+"""A Saturday. Four hours later a month ends in Asia/Shanghai, and summer time ends in half of `ZONES` before and after that."""
 HOURS: Final = 8
+ZONES: Final = (
+    "Asia/Shanghai",
+    "Pacific/Auckland",
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",
+    "America/New_York",
+    "Australia/Adelaide",
+)
+"""Lord Howe's clocks go back by half an hour, the others' by one."""
+WINDOWED: Final = 0.7
+"""Price lists that have windows, and the tariffs of these that do."""
 ON_HALVES: Final = {
     Component.CPU_CORE_HOUR: ("18", "54", "90"),
     Component.MEMORY_GIB_HOUR: ("18", "54"),
@@ -140,17 +153,53 @@ def _offering(random: Random, provider: str, site: str, accelerator: str | None)
 def _price_list(random: Random, offering: str, revision: int, *, gap: bool) -> PriceList:
     """Tariffs that change two to four times while usage runs. With a `gap` some seconds are uncovered."""
     edges = sorted(random.sample(range(600, HOURS * 3600 - 600), random.randint(2, 4)))
+    zone = random.choice(ZONES)
+    windowed = WINDOWED if random.random() < WINDOWED else 0
     starts = [at(-86_400 * 365), *(at(edge) for edge in edges)]
     ends = [*starts[1:], None]
     if gap:
         starts[1] += timedelta(seconds=45)
-    tariffs = (
-        Tariff(name=f"t{number}", starts_at=start, ends_at=end, prices=_prices(random))
+    tariffs = tuple(
+        Tariff(
+            name=f"t{number}",
+            starts_at=start,
+            ends_at=end,
+            prices=_prices(random),
+            windows=_windows(random, zone) if random.random() < windowed else (),
+        )
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
     )
     return PriceList(
-        id=identifier(random, "prl"), offering=offering, revision=revision, created_at=STARTS, tariffs=tuple(tariffs)
+        id=identifier(random, "prl"),
+        offering=offering,
+        revision=revision,
+        created_at=STARTS,
+        zone=zone,
+        tariffs=tariffs,
     )
+
+
+def _windows(random: Random, zone: str) -> tuple[PriceWindow, ...]:
+    """Parts of a week with edges at minutes that the zone's clocks show while usage runs: peak hours of some days and, at the same times,
+    quiet ones of the others; off-peak hours of all days between them. They price some components.
+    """
+    clocks = (at(60 * minute).astimezone(ZoneInfo(zone)) for minute in range(60 * HOURS))
+    edges = sorted(random.sample(sorted({f"{clock:%H:%M}" for clock in clocks} | {"00:00", "24:00"}), 6))
+    first, second, third = (
+        DaySpan(starts=starts, ends=ends) for starts, ends in zip(edges[::2], edges[1::2], strict=True)
+    )
+    days = random.sample(list(Day), len(Day))
+    some = random.randint(2, 5)
+    return (
+        PriceWindow(name="peak", days=tuple(days[:some]), times=(first, third), prices=_some_prices(random)),
+        PriceWindow(name="off-peak", times=(second,), prices=_some_prices(random)),
+        PriceWindow(name="quiet", days=tuple(days[some:]), times=(first,), prices=_some_prices(random)),
+    )
+
+
+def _some_prices(random: Random) -> dict[Component, Decimal]:
+    prices = _prices(random)
+    return {component: prices[component] for component in random.sample(list(Component), random.randint(2, 5))}
 
 
 def _prices(random: Random) -> dict[Component, Decimal]:

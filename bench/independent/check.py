@@ -31,6 +31,7 @@ from bench.independent.compare import (
 )
 from bench.independent.recharge import (
     BORNE_BY,
+    DAYS,
     Key,
     Period,
     PriceList,
@@ -40,6 +41,7 @@ from bench.independent.recharge import (
     Tariff,
     Unusable,
     Usage,
+    Window,
     fen_of,
     fen_text,
     first_held,
@@ -94,12 +96,40 @@ def _span(s: Any) -> Span:
 
 
 def _price_list(p: Any) -> PriceList:
-    tariffs = tuple(
-        Tariff(t["name"], second(t["starts_at"]), None if t.get("ends_at") is None else second(t["ends_at"]))
+    tariffs = tuple(map(_tariff, p["tariffs"]))
+    prices = {
+        (t["name"], window, component): Fraction(price)
         for t in p["tariffs"]
+        for window, own in _prices(t)
+        for component, price in (t["prices"] | own).items()
+    }
+    return PriceList(p["revision"], p["offering"], tariffs, prices, p.get("zone", "Asia/Shanghai"))
+
+
+def _tariff(t: Any) -> Tariff:
+    ends = None if t.get("ends_at") is None else second(t["ends_at"])
+    return Tariff(t["name"], second(t["starts_at"]), ends, tuple(map(_window, t.get("windows", []))))
+
+
+def _prices(t: Any) -> list[tuple[str, Any]]:
+    """Of each part of a tariff, what it prices otherwise."""
+    windows = t.get("windows")
+    return [("flat", {}), *((w["name"], w["prices"]) for w in windows)] if windows else [("all", {})]
+
+
+def _window(w: Any) -> Window:
+    times = w.get("times", [{"starts": "00:00", "ends": "24:00"}])
+    return Window(
+        w["name"],
+        frozenset(w.get("days", DAYS)),
+        tuple((_minute(one["starts"]), _minute(one["ends"])) for one in times),
     )
-    prices = {(t["name"], c): Fraction(price) for t in p["tariffs"] for c, price in t["prices"].items()}
-    return PriceList(p["revision"], p["offering"], tariffs, prices)
+
+
+def _minute(text: str) -> int:
+    """HH:MM -> minutes since midnight."""
+    hours, minutes = text.split(":")
+    return 60 * int(hours) + int(minutes)
 
 
 def _line(e: Any) -> Line:
@@ -171,6 +201,8 @@ def compare(given: Given) -> Report:
         "lines_found": len(given.lines),
         "adjustments": sum(line.corrects is not None for line in given.lines),
         "lines_compared": len({*quantities, *(line.key for line in given.lines)}),
+        "lines_in_windows": sum(key.slot.window not in ("all", "flat") for key in quantities),
+        "lines_in_flat_time": sum(key.slot.window == "flat" for key in quantities),
         "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
         "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
         "jobs_priced_after_the_start": sum(started < first for started, first in priced),
@@ -192,7 +224,7 @@ def _priced_jobs(in_force: Iterable[Usage], rules: Rules) -> list[tuple[int, int
     return [
         (u.run_started, first[run])
         for run, u in runs.items()
-        if rules.lists[u.price_list].prices.get((rules.tariff_at(u.price_list, first[run]), "job"))
+        if rules.lists[u.price_list].prices.get((*rules.part_at(u.price_list, first[run]), "job"))
     ]
 
 

@@ -1,7 +1,7 @@
 """What usage should cost, from scratch: usage records, tariffs and periods in, integer quantities of lines out.
 
-The rules are those of the design ("Meter", "Bill", "Hold"), written down a second time. Nothing is walked second
-by second: usage is cut into pieces in which nothing changes, and the place where a hold runs out is found by bisection.
+The rules are those of the design ("Meter", "Bill", "Hold") and of docs/prices.md, written down a second time. Nothing is walked
+second by second: usage is cut into pieces in which nothing changes, and the place where a hold runs out is found by bisection.
 """
 
 import math
@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 DIVISORS = {
     "cpu_core_hour": 3600,
@@ -22,6 +24,7 @@ DIVISORS = {
     "accelerator_hour": 3600,
     "job": 1,
 }
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 BORNE_BY = {
     "succeeded": "organization",
     "user": "organization",
@@ -82,10 +85,37 @@ class Period:
     closed: bool
 
 
+class Clock(NamedTuple):
+    """What a zone's clocks show, to the minute."""
+
+    day: str
+    minute: int
+    """Since midnight."""
+
+
+@lru_cache(maxsize=100_000)
+def shown(zone: str, minute: int) -> Clock:
+    """What the clocks show in a whole minute since 1970; all zones have been whole minutes off UTC since 1972."""
+    at = datetime.fromtimestamp(60 * minute, ZoneInfo(zone))
+    return Clock(DAYS[at.weekday()], 60 * at.hour + at.minute)
+
+
+class Window(NamedTuple):
+    """A part of each week: on `days`, the minutes [start, end) of `times`."""
+
+    name: str
+    days: frozenset[str]
+    times: tuple[tuple[int, int], ...]
+
+    def holds(self, now: Clock) -> bool:
+        return now.day in self.days and any(start <= now.minute < end for start, end in self.times)
+
+
 class Tariff(NamedTuple):
     name: str
     starts: int
     ends: int | None
+    windows: tuple[Window, ...] = ()
 
     def covers(self, at: int) -> bool:
         return self.starts <= at and (self.ends is None or at < self.ends)
@@ -96,8 +126,10 @@ class PriceList:
     revision: int
     offering: str
     tariffs: tuple[Tariff, ...]
-    prices: Mapping[tuple[str, str], Fraction]
-    """(tariff, component) -> price of an hour of it, or of a job; what isn't there is free."""
+    prices: Mapping[tuple[str, str, str], Fraction]
+    """(tariff, window, component) -> price of an hour of it, or of a job; what isn't there is free."""
+    zone: str
+    """By whose clocks its windows go."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +140,12 @@ class Rules:
     periods: tuple[Period, ...]
 
     def edges(self, price_list: str, start: int, end: int) -> list[int]:
-        """`start`, `end` and every second between them at which a tariff or a period begins or ends."""
+        """`start`, `end` and every second between them at which a tariff, a window or a period begins or ends."""
         marks = {e for p in self.periods for e in (p.starts, p.ends)}
         marks |= {e for t in self.lists[price_list].tariffs for e in (t.starts, t.ends) if e is not None}
+        if any(t.windows for t in self.lists[price_list].tariffs):
+            minutes = range(60 * (start // 60 + 1), end, 60)
+            marks |= {e for e in minutes if self.part_at(price_list, e - 1) != self.part_at(price_list, e)}
         return [start, *sorted(e for e in marks if start < e < end), end]
 
     def period_at(self, at: int) -> str:
@@ -119,11 +154,19 @@ class Rules:
             raise Unusable(f"{datetime.fromtimestamp(at, UTC)} lies in {len(found)} periods")
         return found[0]
 
-    def tariff_at(self, price_list: str, at: int) -> str:
-        return next((t.name for t in self.lists[price_list].tariffs if t.covers(at)), "none")
+    def part_at(self, price_list: str, at: int) -> tuple[str, str]:
+        """The tariff and its window."""
+        tariffs, zone = self.lists[price_list].tariffs, self.lists[price_list].zone
+        tariff = next((t for t in tariffs if t.covers(at)), Tariff("none", at, None))
+        if not tariff.windows:
+            return tariff.name, "all"
+        found = [w.name for w in tariff.windows if w.holds(shown(zone, at // 60))] or ["flat"]
+        if len(found) > 1:
+            raise Unusable(f"{datetime.fromtimestamp(at, UTC)} lies in the windows {', '.join(found)}")
+        return tariff.name, found[0]
 
     def price(self, slot: Slot) -> Fraction:
-        return self.lists[slot.price_list].prices.get((slot.tariff, slot.component), Fraction(0))
+        return self.lists[slot.price_list].prices.get((slot.tariff, slot.window, slot.component), Fraction(0))
 
     def exact(self, slot: Slot, quantity: int) -> Fraction:
         """In fen, before the one rounding."""
@@ -199,9 +242,9 @@ def pieces_of(usage: Usage, first: Mapping[str, int], rules: Rules) -> Iterator[
     """Those of one hour; with the price per job, if the run's `first` second lies in it."""
 
     def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
-        tariff = rules.tariff_at(usage.price_list, at)
+        part = rules.part_at(usage.price_list, at)
         who = (usage.organization, usage.provider, usage.project, usage.job)
-        return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, tariff, "all")
+        return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, *part)
 
     for span in usage.spans:
         for start, end in pairwise(rules.edges(usage.price_list, span.start, span.end)):

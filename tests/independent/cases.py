@@ -191,8 +191,14 @@ class Bill:
         return folder
 
 
-def write(folder: Path, usage: Sequence[Json], lines: Sequence[Json], periods: Sequence[Json] = PERIODS) -> Path:
-    (folder / "usage.json").write_text(json.dumps({"usage": usage, "price_lists": [PRICE_LIST]}))
+def write(
+    folder: Path,
+    usage: Sequence[Json],
+    lines: Sequence[Json],
+    periods: Sequence[Json] = PERIODS,
+    price_list: Json = PRICE_LIST,
+) -> Path:
+    (folder / "usage.json").write_text(json.dumps({"usage": usage, "price_lists": [price_list]}))
     (folder / "lines.json").write_text(json.dumps(lines))
     (folder / "periods.json").write_text(json.dumps(periods))
     return folder

@@ -1,14 +1,18 @@
-"""The histories that `independent-charges` plays: runs that hold their first second after they start, and what moves that second."""
+"""The histories that `independent-charges` plays: runs that hold their first second after they start, what moves that second, and
+windows of a week that they run in, also as clocks change.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from bench.cases.charges import JOBS
 from bench.charges.history import History, draw
-from caravan.contracts.usage import UsageRecord
+from caravan.contracts.prices import PriceList
+from caravan.contracts.usage import AttemptPlaced, Span, UsageRecord
 from caravan.kernel.clock import floor_hour
 
 Hours = Mapping[datetime, UsageRecord]
@@ -71,6 +75,27 @@ def test_runs_hold_their_first_second_late_and_it_moves_in_every_way(seed: int) 
         "a correction: into another hour",
         "a correction: away",
     }
+
+
+def held_by_windows(history: History) -> Iterator[tuple[PriceList, Span]]:
+    """What was ever stated of attempts that are priced by a list with windows, with that list."""
+    lists = {one.id: one for seller in history.market.sellers for one in seller.price_lists}
+    said = [event.data for phase in history.phases for event in phase.facts]
+    placed = {one.attempt: lists[one.price_list] for one in said if isinstance(one, AttemptPlaced)}
+    for record in said:
+        if isinstance(record, UsageRecord) and any(tariff.windows for tariff in placed[record.attempt].tariffs):
+            yield from ((placed[record.attempt], span) for span in record.spans)
+
+
+def changes_clocks(zone: ZoneInfo, span: Span) -> bool:
+    return zone.utcoffset(span.start.astimezone(zone)) != zone.utcoffset(span.end.astimezone(zone))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_clocks_change_while_runs_are_priced_by_windows(seed: int) -> None:
+    held = list(held_by_windows(draw(seed, JOBS)))
+    assert len({prices.zone for prices, _ in held}) > 1
+    assert any(changes_clocks(ZoneInfo(prices.zone), span) for prices, span in held)
 
 
 def test_a_seed_always_gives_the_same_history() -> None:

@@ -7,17 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.independent.compare import Report, newest
-from bench.independent.recharge import Key, Period, PriceList, Rules, Slot, Span, Tariff, Usage, recompute
+from bench.independent.recharge import Key, Period, PriceList, Rules, Slot, Span, Tariff, Usage, Window, recompute
 
-# fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 from 23 on; a period ends at 30
+# fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 in [23, 60), 1 from 60 on, 08:01 of a Thursday; a period ends at 30
 PRICES = {
-    ("one", "cpu_core_hour"): "54",
-    ("two", "cpu_core_hour"): "18",
-    ("one", "job"): "0.04",
-    ("two", "job"): "0.02",
+    ("one", "all", "cpu_core_hour"): "54",
+    ("two", "flat", "cpu_core_hour"): "18",
+    ("two", "late", "cpu_core_hour"): "36",
+    ("one", "all", "job"): "0.04",
+    ("two", "flat", "job"): "0.02",
+    ("two", "late", "job"): "0.03",
 }
-TARIFFS = (Tariff("one", 0, 20), Tariff("two", 23, None))
-LISTS = {"list": PriceList(1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()})}
+LATE = Window("late", frozenset({"thursday"}), ((481, 500),))
+TARIFFS = (Tariff("one", 0, 20), Tariff("two", 23, None, (LATE,)))
+LISTS = {
+    "list": PriceList(1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()}, "Asia/Shanghai")
+}
 RULES = Rules(LISTS, (Period("first", 0, 30, True), Period("second", 30, 100, False)))
 
 
@@ -43,7 +48,7 @@ def stated(draw: st.DrawFn) -> list[Usage]:
         outcome = draw(st.sampled_from(("succeeded", "limit", None, "site", "duplicate")))
         started = draw(st.integers(0, 50))
         who = ("organization", "project", "provider", "offering", "list")
-        for hour in draw(st.lists(st.sampled_from((0, 12, 24, 36)), min_size=1, unique=True)):
+        for hour in draw(st.lists(st.sampled_from((0, 12, 24, 36, 55)), min_size=1, unique=True)):
             for revision in range(1, draw(st.integers(1, 3)) + 1):
                 spans = draw(hours(hour))
                 found.append(Usage(run, hour, revision, "job", started, spans, *who, outcome, hold))
@@ -51,7 +56,7 @@ def stated(draw: st.DrawFn) -> list[Usage]:
 
 
 def rounded(slot: Slot, quantity: int) -> int:
-    price = int(100 * Fraction(PRICES.get((slot.tariff, slot.component), "0")))
+    price = int(100 * Fraction(PRICES.get((slot.tariff, slot.window, slot.component), "0")))
     divisor = 1 if slot.component == "job" else 3600
     return (2 * price * quantity + divisor) // (2 * divisor)
 
@@ -69,10 +74,11 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
                 if not span.start <= second < span.end:
                     continue
                 tariff = "one" if second < 20 else "two" if second >= 23 else "none"
+                window = "all" if tariff != "two" else "flat" if second < 60 else "late"
                 head = ("first" if second < 30 else "second", "organization", "provider", "project", "job")
                 slots = {"cpu_core_hour": span.cpus, "node_hour": 1, "job": int(u.run not in begun)}
                 begun.add(u.run)
-                units = {Slot(*head, c, None, "list", tariff, "all"): n for c, n in slots.items() if n}
+                units = {Slot(*head, c, None, "list", tariff, window): n for c, n in slots.items() if n}
                 if u.outcome in ("site", "duplicate"):
                     reason = "site_fault" if u.outcome == "site" else "duplicate"
                     lines.update({Key(slot, "provider", reason): n for slot, n in units.items()})
