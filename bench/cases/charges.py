@@ -10,14 +10,14 @@ from bench.case import Trial, Verdict, case
 from bench.charges.faults import FAULTS
 
 JOBS, JOBS_LONG = 26, 1300
-NONZERO_SHARE, ON_HALVES = 0.95, 100
+NONZERO_SHARE, ON_HALVES, IN_WINDOWS = 0.95, 100, 100
 
 
 @case(
     "independent-charges",
     claim="An independent script equals every line, statement and payable to the fen, and goes red on each of eight planted faults",
     goal=f"0 differences, {NONZERO_SHARE:.0%} of lines non-zero, {ON_HALVES} on half a fen, some prices per job after their runs' starts, "
-    f"also in a later hour, {len(FAULTS)} of {len(FAULTS)} faults seen",
+    f"also in a later hour, {IN_WINDOWS} lines in windows of a week, {len(FAULTS)} of {len(FAULTS)} faults seen",
 )
 def independent_charges(trial: Trial) -> Verdict:
     played = trial.folder / "played"
@@ -40,10 +40,12 @@ def independent_charges(trial: Trial) -> Verdict:
         and counts["lines_on_half_a_fen"] >= ON_HALVES
         and counts["jobs_priced_after_the_start"] > 0
         and counts["jobs_priced_in_a_later_hour"] > 0
+        and counts["lines_in_windows"] >= IN_WINDOWS
         and len(red) == len(FAULTS),
         figure=f"{counts['lines_compared']:,} lines: {differences} differences, {share:.1%} non-zero, "
         f"{counts['lines_on_half_a_fen']:,} on half a fen; {counts['jobs_priced_after_the_start']:,} prices per job after the start, "
-        f"{counts['jobs_priced_in_a_later_hour']:,} in a later hour; {len(red)} of {len(FAULTS)} faults seen",
+        f"{counts['jobs_priced_in_a_later_hour']:,} in a later hour; {counts['lines_in_windows']:,} lines in windows, "
+        f"{counts['lines_in_flat_time']:,} in flat time beside them; {len(red)} of {len(FAULTS)} faults seen",
         details={
             "counts": counts,
             "totals": report["totals"],

@@ -46,7 +46,7 @@ def sold(*tariffs: Json, zone: str | None = None) -> Json:
     return PRICE_LIST | {"tariffs": tariffs} | ({"zone": zone} if zone else {})
 
 
-def records(start: str, end: str, **facts: str) -> list[Json]:
+def records(start: str, end: str, hold: str = "100.00") -> list[Json]:
     """A core held in [start, end), hour by hour."""
     at, until = (datetime.fromisoformat(text).astimezone(UTC) for text in (start, end))
     first = said(at)
@@ -54,7 +54,7 @@ def records(start: str, end: str, **facts: str) -> list[Json]:
     while at < until:
         after = min(until, at.replace(minute=0, second=0) + timedelta(hours=1))
         held = span("00:00:00", "00:00:01", cpus=1) | {"start": said(at), "end": said(after)}
-        found.append(usage("a", held, **facts))
+        found.append(usage("a", held, hold=hold))
         found[-1]["record"]["run_started_at"] = first
         at = after
     return found
