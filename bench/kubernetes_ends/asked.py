@@ -22,6 +22,8 @@ class End:
     code: int | None = None
     runs: int = 1
     """Containers that it had."""
+    taken: int = 0
+    """The first so many of them were taken from it by the centre, which bears what they held."""
 
 
 DONE: Final = End("succeeded", "succeeded", 0)
@@ -85,7 +87,7 @@ ASKED: Final = (
     Asked("start-error", "", {0: End("failed", "user", 128, runs=0)}, command=("/no/such/program",)),
     Asked("array", 'echo "task $CARAVAN_ARRAY_INDEX"; sleep 1; test "$CARAVAN_ARRAY_INDEX" != 4 || exit 5', ARRAY,
           max_parallel=3, says="task @\n"),
-    Asked(SUSPENDED, "echo whole; sleep 4", {0: End("succeeded", "succeeded", 0, runs=2)}, says="whole\n", slow=True),
+    Asked(SUSPENDED, "echo whole; sleep 4", {0: End("succeeded", "succeeded", 0, runs=2, taken=1)}, says="whole\n", slow=True),
     Asked("odd", f"cat <<'THE END'\n{ODD}THE END\n", says=ODD),
     # of what is written in a container's last moment containerd 1.6.20 may lose up to 64 KiB for good
     Asked("output", f"yes {LINE} | head -n 65536; sleep 1", says=f"{LINE}\n" * 65536),

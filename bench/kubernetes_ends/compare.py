@@ -74,8 +74,14 @@ def _job(compared: Compared, job: Asked, told: Told, had: Sequence[Run], model: 
     held = {run.pod: _held(job, run, told.usage.get(run.pod, Seconds()).node) for run in had}
     compared.equal(job.name, "usage", {pod: one for pod, one in held.items() if one.node}, dict(told.usage))
     seconds = {run: run.seconds(told.usage.get(run.pod, Seconds()).node) for run in had}
-    compared.equal(job.name, "who bears it", {"organization"} if any(seconds.values()) else set(), set(told.billed))
-    compared.billed(job.name, "organization", _bill(job, seconds), told.billed.get("organization", {}))
+    taken = {run for index, end in job.ends.items() for run in _in_order(had, index)[: end.taken]}
+    borne = {
+        "organization": _bill(job, {run: held for run, held in seconds.items() if run not in taken}),
+        "provider": _bill(job, {run: held for run, held in seconds.items() if run in taken}),
+    }
+    compared.equal(job.name, "who bears it", {bearer for bearer, bill in borne.items() if bill}, set(told.billed))
+    for bearer, bill in borne.items():
+        compared.billed(job.name, bearer, bill, told.billed.get(bearer, {}))
     cards = {model} if job.accelerators and any(seconds.values()) else set()
     compared.equal(job.name, "accelerators' model", cards, set(told.models))
     if job.max_parallel:
@@ -98,6 +104,10 @@ def _task(compared: Compared, job: Asked, task: Task, had: Sequence[Run]) -> Non
         compared.equal(where, "end", floor(last.ended), task.ended)
         after = floor(last.started) <= (task.started or 0) <= floor(last.started + START_SECONDS)
         compared.equal(where, "start within a second after its container's", True, after)
+
+
+def _in_order(had: Sequence[Run], index: int) -> list[Run]:
+    return sorted((run for run in had if run.index == index), key=lambda run: run.started)
 
 
 def _held(job: Asked, run: Run, told: int) -> Seconds:
