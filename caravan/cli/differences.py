@@ -39,6 +39,7 @@ def reconciliation(found: Reconciliation) -> RenderableType:
         ("open", f"{len(found.open):,}"),
         ("newer than the books", f"{found.newer:,}"),
         ("gone from the books", f"{found.not_kept:,}"),
+        ("clocks put right", f"{found.righted:,}"),
         ("unreadable lines", f"{found.unreadable:,}"),
         ("differences 差异", Text(f"{len(found.differences):,}", style="bold")),
     ]

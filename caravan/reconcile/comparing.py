@@ -109,6 +109,9 @@ class Reconciliation(Model):
     not_kept: int = Field(
         description="Runs of which these books have nothing any more, as they keep them for a while: left out."
     )
+    righted: int = Field(
+        description="Compared runs whose times in these books can't be, as a node's clock was wrong: they are put right as for billing."
+    )
     open: tuple[Found, ...] = Field(description="What goes on, or may not have been stated yet.")
     differences: tuple[Difference, ...]
     unreadable: int = Field(default=0, description="Lines of the books that were left out.")
@@ -181,7 +184,7 @@ def reconcile(
     the least that they may mean, where `rows` is the most.
     """
     books, least = _by_identity(rows), None if at_least is None else _by_identity(at_least)
-    compared, newer, not_kept, goes_on, differences = [], 0, 0, [], []
+    compared, newer, not_kept, righted, goes_on, differences = [], 0, 0, 0, [], []
     in_books = frozenset(books)
     pairs = [(run, books.pop(run.identity or "", set())) for run in sorted(runs, key=lambda run: run.run)]
     for run, own in pairs:
@@ -194,6 +197,7 @@ def reconcile(
             not_kept += 1
             continue
         compared.append(run)
+        righted += any(row.righted for row in own)
         found = Found(
             identity=run.identity,
             run=run.run,
@@ -234,6 +238,7 @@ def reconcile(
         borne_by_provider=_borne(billed, BearerKind.PROVIDER),
         newer=newer,
         not_kept=not_kept,
+        righted=righted,
         open=tuple(goes_on),
         differences=tuple(differences),
     )

@@ -41,6 +41,8 @@ class Container:
     cpus: int
     memory_mib: int
     accelerators: Kinds | None
+    righted: bool = False
+    """Its times can't have been by more than nodes' clocks may differ, and are put right."""
 
 
 def rows(
@@ -119,6 +121,7 @@ def _held(identity: str, group: Sequence[Container], site: str, late: int) -> It
                 accelerators=_cards(held),
                 ours=any(one.site == site for one in held),
                 lost=any(one.lost for one in group),
+                righted=any(one.righted for one in group),
             )
 
 

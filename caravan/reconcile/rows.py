@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 Kinds = tuple[tuple[str, int], ...]
-"""How many of each kind of accelerator, by the site's own name for it."""
+"""How many of each kind of accelerator, by the site's own name for it, or the catalog's where the books have that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Row:
     """Seconds between start and end in which it held nothing."""
     lost: bool = False
     """Nobody saw how it ended, nor when: its node went."""
+    righted: bool = False
+    """A node's clock must have been wrong: the times are those that are billed instead."""
 
     @property
     def seconds(self) -> int:

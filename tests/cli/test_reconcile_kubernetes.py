@@ -28,9 +28,14 @@ def pod(name: str, cpus: int = 4, seconds: int = 60) -> dict[str, Any]:
     labels = {"caravan/tag": "t", "batch.kubernetes.io/controller-uid": name, "batch.kubernetes.io/job-completion-index": "0"}  # fmt: skip
     requests = {"cpu": str(cpus), "memory": "1Gi", GPU: "2"}
     return {
-        "metadata": {"uid": name, "labels": labels, "annotations": {"caravan/site": SITE}},
-        "spec": {"containers": [{"resources": {"requests": requests}}]},
-        "status": {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": times}}]},
+        "metadata": {
+            "uid": name,
+            "creationTimestamp": SUBMITTED.isoformat(),
+            "labels": labels,
+            "annotations": {"caravan/site": SITE},
+        },
+        "spec": {"containers": [{"name": "task", "resources": {"requests": requests}}]},
+        "status": {"phase": "Succeeded", "containerStatuses": [{"name": "task", "state": {"terminated": times}}]},
     }
 
 
@@ -91,7 +96,9 @@ def test_without_a_file_kubectl_is_asked_for_all_pods(tmp_path: Path) -> None:
     with platform(billed("a"), there_is=HERE) as (url, _):
         done = caravan(url, path=path)
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "told").read_text() == "get pods --all-namespaces --selector=caravan/tag --output=json\n"
+    assert (
+        tmp_path / "told"
+    ).read_text() == "get pods --all-namespaces --selector=caravan/tag --show-managed-fields --output=json\n"
 
 
 def test_where_kubectl_is_not_or_fails_one_is_told_so(tmp_path: Path) -> None:

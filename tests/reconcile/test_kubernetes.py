@@ -6,15 +6,32 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.runs import SiteRun
-from caravan.kernel.clock import from_seconds
+from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.reconcile import Asked, Kind, Reconciliation, Row, containers, pods, reconcile, record
 from caravan.reconcile.containers import START_SECONDS, Container
 from caravan.sacct import Allocation, Fault, UnreadableDump
-from services.broker.adapters.kubernetes import reference
-from tests.broker.kubernetes_answers import ENDED, MARK, OURS, STARTED, ended, pod, running, unknown, waiting
+from services.broker.adapters.kubernetes import clocks, records, reference
+from services.broker.adapters.kubernetes.devices import Devices
+from services.broker.adapters.kubernetes.runs import run_seen
+from tests.broker.kubernetes_answers import (
+    CREATED,
+    ENDED,
+    MARK,
+    OURS,
+    STARTED,
+    at,
+    ended,
+    meshed,
+    pod,
+    running,
+    unknown,
+    waiting,
+)
 from tests.reconcile.test_comparing import lines_of, row, run_of, span
 
 ASKED = Asked(MARK, STARTED - 1000, STARTED + 1000, complete_through=ENDED + 2000, as_of=ENDED + 2000)
@@ -29,6 +46,10 @@ def listed(*made: dict[str, Any]) -> str:
 
 def read(*made: dict[str, Any]) -> list[Container | Fault]:
     return [*pods.containers(listed(*made), GPUS)]
+
+
+def good(*made: dict[str, Any]) -> list[Container]:
+    return [one for one in read(*made) if isinstance(one, Container)]
 
 
 def container(started: int | None = STARTED, ended: int | None = ENDED, **changed: Any) -> Container:
@@ -81,10 +102,77 @@ def test_a_pod_is_read_as_the_adapter_marks_it() -> None:
     (two,) = read(pod(running(), place=3, nodes=2, uid="pod-2"))
     assert isinstance(two, Container)
     assert (two.nodes, two.rank, two.started, two.ended) == (2, 1, STARTED, None)
-    assert (pods.SITE, pods.NODES, pods.JOB_UID, pods.INDEX) == (
-        reference.SITE, reference.NODES, reference.JOB_UID, reference.INDEX,
+    assert (pods.SITE, pods.NODES, pods.JOB_UID, pods.INDEX, pods.HELD, pods.TASK) == (
+        reference.SITE, reference.NODES, reference.JOB_UID, reference.INDEX, reference.HELD, reference.TASK,
     )  # fmt: skip
+    assert pods.LAG_SECONDS == clocks.LAG_SECONDS
     assert pods.ASK[4] == f"--selector={reference.TAG}"
+
+
+def test_what_the_cluster_puts_beside_a_job_is_not_what_was_billed() -> None:
+    beside = {"terminated": {"startedAt": at(STARTED - 3), "finishedAt": at(ENDED + 9)}}
+    (one,) = read(meshed(pod(ended(), requests={"cpu": "2", "memory": "512Mi", "nvidia.com/gpu": "1"}), beside))
+    assert one == container(accelerators=(("nvidia.com/gpu", 1),))
+    other = pod(ended())
+    other["spec"]["containers"][0]["name"] = "main"
+    assert read(other) == [Fault(1, "form", "ValueError: there is no container task")]
+
+
+def test_accelerators_are_what_stands_on_the_pod_whatever_the_site_calls_them_now() -> None:
+    asked = {"cpu": "2", "memory": "512Mi", "renamed.com/gpu": "4"}
+    (one,) = read(pod(ended(), requests=asked, held="4 acc_h100"))
+    assert one == container(accelerators=(("acc_h100", 4),))
+    (fault,) = read(pod(ended(), requests=asked, held="acc_h100"))
+    assert isinstance(fault, Fault)
+
+
+BOUND = {"PodScheduled": {"status": "True", "lastTransitionTime": at(STARTED - 2)}}
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "there"),
+    [
+        (STARTED - 8 * 3600, ENDED - 8 * 3600, (-2, 58, True)),
+        (STARTED + 8 * 3600, ENDED + 8 * 3600, (1, 61, True)),
+        (STARTED - 8 * 3600, ENDED, (-2, 61, True)),
+        (STARTED - 122, ENDED, (-122, 60, False)),
+        (STARTED, ENDED + 121, (0, 181, False)),
+        (STARTED, ENDED + 122, (-2, 61, True)),
+    ],
+)
+def test_times_that_can_not_be_are_put_right_as_for_billing(
+    started: int, finished: int, there: tuple[int, int, bool]
+) -> None:
+    made = pod(ended(started=at(started), finished=finished), conditions=BOUND, written=ENDED + 1)
+    (one,) = read(made)
+    assert isinstance(one, Container) and one.started is not None and one.ended is not None
+    assert (one.started - STARTED, one.ended - STARTED, one.righted) == there
+    assert [(row.start, row.end) for row in containers.rows([one], MARK, ())] == billed_for(made)
+    found = by_pods([one], billed("pod-1", (there[0], there[1], 1)))
+    assert (named(found), found.compared, found.righted) == ([], 1, int(there[2]))
+    found = by_pods([one], billed("pod-1", (there[0], there[1] + 1, 1)))
+    assert named(found) == [(Kind.SECONDS, "pod-1")]
+
+
+SECOND = st.integers(CREATED - 500, CREATED + 500)
+
+
+@given(st.none() | SECOND, st.none() | SECOND, SECOND, SECOND)
+def test_whatever_a_nodes_clock_says_the_rule_is_that_of_billing(
+    bound: int | None, written: int | None, started: int, finished: int
+) -> None:
+    when = {} if bound is None else {"PodScheduled": {"status": "True", "lastTransitionTime": at(bound)}}
+    made = pod(ended(started=at(started), finished=finished), conditions=when, written=written)
+    (one,) = read(made)
+    assert isinstance(one, Container)
+    assert [(row.start, row.end) for row in containers.rows([one], MARK, ())] == billed_for(made)
+
+
+def billed_for(made: dict[str, Any]) -> list[tuple[int, int]]:
+    """By the adapter."""
+    told = run_seen(records.pod(made), ENDED + 10**6, Devices({}, {}, {}), 30, "")
+    assert told is not None
+    return [(to_seconds(one.start), to_seconds(one.end)) for one in told.spans]
 
 
 def test_whose_a_pod_is_stays_when_nobody_asks_for_it_any_more() -> None:
@@ -178,6 +266,18 @@ def test_a_run_of_several_nodes_has_the_number_that_it_was_billed_under() -> Non
 def test_a_run_of_which_a_pod_is_gone_is_left_out_where_pods_go() -> None:
     assert held(of_two(0), keeps_all=False) == []
     assert held(of_two(0), of_two(1, None, None), keeps_all=False) == [(f"{JOB}.1", 0, 60, 1, 2)]
+
+
+def test_a_run_that_was_cut_as_its_node_fell_silent_is_open_or_gone_from_the_books() -> None:
+    silent = {"Ready": {"status": "False", "lastTransitionTime": at(STARTED + 50)}}
+    asked = replace(ASKED, keeps_all=False)
+    goes_on = billed("pod-1", (0, 50, 1), outcome=None)
+    rows = [*containers.rows(good(pod(running(), conditions=silent)), MARK, ())]
+    found = reconcile(rows, [goes_on], lines_of([goes_on]), asked)
+    assert (named(found), [one.identity for one in found.open], found.not_kept) == ([], ["pod-1"], 0)
+    lost = billed("pod-1", (0, 50, 1), outcome=Outcome.SITE)
+    found = by_pods(good(pod(running(), "Failed", conditions=silent)), lost)
+    assert (named(found), found.open, found.not_kept) == ([], (), 1)
 
 
 ONE = billed("pod-1", (0, 60, 1))
