@@ -88,3 +88,7 @@ PATTERN_WORDS: Final = "x-pattern-words"
 def like(pattern: str, words: str, max_length: int | None = None) -> Any:
     """A string field that matches `pattern`; `words` say so to who gave something else."""
     return Field(pattern=pattern, max_length=max_length, json_schema_extra={PATTERN_WORDS: words})
+
+
+NO_OTHER_KEYS: Final[JsonObject] = {"additionalProperties": False}
+"""`json_schema_extra` of a dict whose keys match a pattern: pydantic takes no others, and leaves that out of the schema."""

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from caravan.contracts.base import PATTERN_WORDS, Model
+from caravan.kernel.bodies import escape_pointer
+from caravan.kernel.problems import FieldError
 from services.broker.adapters.kubernetes import settings as kubernetes
 from services.broker.adapters.slurm.settings import Settings, Target, Tenant
 from services.catalog.sites.schema import faults
@@ -59,11 +61,55 @@ def test_what_a_pattern_allows_is_said_in_words_where_the_schema_has_them() -> N
     assert other.detail == "This has to match the regular expression ^[a-z]+$"
 
 
-@pytest.mark.parametrize("model", [Settings, Tenant, Target, kubernetes.Settings, kubernetes.Tenant, kubernetes.Target])
+MODELS = [Settings, Tenant, Target, kubernetes.Settings, kubernetes.Tenant, kubernetes.Target]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_each_pattern_of_a_site_has_words(model: type[Model]) -> None:
     found = list(patterns(model.model_json_schema()))
     assert found
     assert [one["pattern"] for one in found if PATTERN_WORDS not in one] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "right", "wrong", "words"),
+    [
+        (kubernetes.Target, "node_selector", {"example/zone": "a"}, "zone a", "Give the name of a label or of a resource: "),
+        (kubernetes.Settings, "model_labels", {"example/card": "model"}, "a/b/c", "Give the name of a label or of a resource: "),
+        (kubernetes.Settings, "slices", {"acc_a": {"resource": "r", "amount": 1}}, "a", "This has to match the regular expression ^acc_"),
+        (Settings, "partitions", {"gpu": {}}, ".gpu", "Give a name as Slurm has it: "),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_no_name_is_refused_with_what_a_name_is(
+    model: type[Model], field: str, right: dict[str, Any], wrong: str, words: str
+) -> None:
+    def told(given: Any) -> list[FieldError]:
+        schema = model.model_json_schema()
+        return faults(schema | {"required": []}, {field: given}, "")
+
+    assert told(right) == []
+    (value,) = right.values()
+    (fault,) = told(right | {wrong: value})
+    assert (fault.pointer, fault.code) == (f"/{field}/{escape_pointer(wrong)}", "pattern")
+    assert fault.detail.startswith(words)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_site_takes_no_keys_but_those_that_it_describes(model: type[Model]) -> None:
+    assert [one for one in described(model.model_json_schema()) if one.get("additionalProperties", True) is True] == []
+
+
+def described(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema in it of an object whose fields are described, by name or by a pattern."""
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    if (
+        isinstance(schema, dict)
+        and schema.get("type") == "object"
+        and {"properties", "patternProperties"} & schema.keys()
+    ):
+        yield schema
+    for one in inner:
+        yield from described(one)
 
 
 def patterns(schema: Any) -> Iterator[dict[str, Any]]:

@@ -78,14 +78,22 @@ def _told(error: ValidationError, pointer: str) -> Iterator[FieldError]:
         missing = [name for name in rule if name not in instance]
         yield from (_fault(f"{at}/{escape_pointer(name)}", "missing", "This is required; give it.") for name in missing)
     elif keyword == "additionalProperties" and rule is False:
-        extra = [name for name in instance if not _described(name, cast(Any, error.schema))]
-        detail = "There is no such field here; remove it."
-        yield from (_fault(f"{at}/{escape_pointer(name)}", "extra_forbidden", detail) for name in extra)
+        schema = cast(Any, error.schema)
+        code, detail = _of_another_name(schema)
+        extra = [name for name in instance if not _described(name, schema)]
+        yield from (_fault(f"{at}/{escape_pointer(name)}", code, detail) for name in extra)
     elif keyword == "pattern" and PATTERN_WORDS in (schema := cast(Any, error.schema)):
         yield _fault(at, keyword, str(schema[PATTERN_WORDS]))
     else:
         words = _WORDS.get(keyword)
         yield _fault(at, keyword, words(rule) if words else "This is not as the schema has it.")
+
+
+def _of_another_name(schema: Mapping[str, Any]) -> tuple[str, str]:
+    """What a field is told that isn't described; where those of any name like a pattern are, what a name has to be."""
+    for pattern in schema.get("patternProperties", ()):
+        return "pattern", schema.get("propertyNames", {}).get(PATTERN_WORDS) or _WORDS["pattern"](pattern)
+    return "extra_forbidden", "There is no such field here; remove it."
 
 
 def _described(name: str, schema: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, JsonObject, Model, Positive, like
+from caravan.contracts.base import NO_OTHER_KEYS, Count, JsonObject, Model, Positive, like
 from caravan.contracts.ids import AcceleratorId
 
 SecretFile = Annotated[
@@ -161,8 +161,9 @@ class Settings(Model):
         description="Resource of an accelerator -> the label of a node that names its model, beside NVIDIA's and Ascend's, which are "
         "known. The site's accelerators are then called `<resource>:<model>`, and `<resource>` alone where there is one kind of it.",
         examples=[{"hygon.com/dcu": "hygon.com/dcu.name"}],
+        json_schema_extra=NO_OTHER_KEYS,
     )
-    slices: dict[AcceleratorId, Slice] = Field(default_factory=dict)
+    slices: dict[AcceleratorId, Slice] = Field(default_factory=dict, json_schema_extra=NO_OTHER_KEYS)
     start_seconds: Count = Field(
         default=120,
         description="A pod's time limit runs while its image is pulled, too: so much is added to the walltime for that.",
@@ -224,7 +225,7 @@ class Target(Model):
 
     image: Image | None = Field(default=None, description="What scripts run in.")
     queue: QueueName | None = Field(default=None, description="A LocalQueue of Kueue's other than the site's.")
-    node_selector: dict[Qualified, LabelValue] = Field(default_factory=dict)
+    node_selector: dict[Qualified, LabelValue] = Field(default_factory=dict, json_schema_extra=NO_OTHER_KEYS)
     tolerations: tuple[Toleration, ...] = ()
     priority_class: DnsName | None = None
     runtime_class: DnsName | None = None

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from caravan.contracts.base import Count, Model, Positive, like
+from caravan.contracts.base import NO_OTHER_KEYS, Count, Model, Positive, like
 from caravan.contracts.ids import AcceleratorId
 
 
@@ -141,6 +141,7 @@ class Apptainer(Model):
         default_factory=dict,
         description="And what a container of a job with this kind of accelerator is.",
         examples=[{"acc_nvidia-h100-80g": ["--nv"]}],
+        json_schema_extra=NO_OTHER_KEYS,
     )
     images: tuple[ImagePrefix, ...] = Field(
         default=("docker://", "oras://", "/"),
@@ -181,7 +182,7 @@ class Settings(Model):
     partition: Word | None = Field(default=None, description="Where an offering names none; Slurm's default otherwise.")
     account: Word | None = Field(default=None, description="Where neither tenant nor offering names one.")
     qos: Word | None = Field(default=None, description="Where an offering names none.")
-    partitions: dict[Word, Partition] = Field(default_factory=dict)
+    partitions: dict[Word, Partition] = Field(default_factory=dict, json_schema_extra=NO_OTHER_KEYS)
     containers: Annotated[Apptainer | Bundles, Field(discriminator="runtime")] | None = Field(
         default=None, description="Without it jobs with a container are refused."
     )
