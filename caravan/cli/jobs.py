@@ -1,6 +1,5 @@
 """`caravan submit` and `caravan jobs …`: send a job, watch it, read its output, stop it."""
 
-import asyncio
 from functools import partial
 from typing import Annotated, Final, Literal, NoReturn
 
@@ -9,10 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from caravan.cli import show, spec
 from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Key, Limit, answer, ask, console
-from caravan.cli.waiting import POLL_SECONDS, until
+from caravan.cli.waiting import until
 from caravan.client import BrokerClient, Peers
 from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobState, LogChunk
-from caravan.contracts.problems import LogUnavailable, NoLogYet
 from caravan.kernel.pages import Page
 
 SHOWN: Final = 50
@@ -186,25 +184,10 @@ def logs(
             typer.echo(chunk.text, nl=False)
 
     async def read(peers: Peers) -> None:
-        at, last, attempt = offset, tail, ""
-        while True:
-            try:
-                chunk = await peers.broker.read_job_log(job, index=index, stream=stream, offset=at, tail=last)
-            except (LogUnavailable, NoLogYet):
-                if not follow or (await peers.broker.get_job(job)).state.final:
-                    raise
-            else:
-                if attempt not in ("", chunk.attempt):
-                    at, attempt = 0, chunk.attempt
-                    continue
-                attempt = chunk.attempt
-                write(chunk)
-                at, last = chunk.next_offset, None
-                if chunk.complete or (not follow and chunk.next_offset >= chunk.size):
-                    return
-                if chunk.next_offset < chunk.size:
-                    continue
-            await asyncio.sleep(POLL_SECONDS)
+        async for chunk in peers.broker.job_log(
+            job, index=index, stream=stream, offset=offset, tail=tail, follow=follow
+        ):
+            write(chunk)
 
     ask(ctx, read, as_json=as_json)
 

@@ -5,7 +5,8 @@
         async for task in each(broker.list_job_tasks, job.id):
             print(task.index, task.state)
 
-Owns how a call is sent and what a failure is raised as; never decides or repeats anything. Open `base.py` first.
+Owns how a call is sent and what a failure is raised as; never decides or repeats anything, but that
+`BrokerClient.job_log` looks again. Open `base.py` first.
 """
 
 from dataclasses import dataclass

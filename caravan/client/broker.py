@@ -1,7 +1,11 @@
 """The broker's API: quotes and jobs for enterprises, the dispatch protocol for sites' agents."""
 
-from typing import Literal
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from functools import partial
+from typing import Final, Literal
 
+from caravan.client import following
 from caravan.client.base import Client, new_key
 from caravan.contracts.dispatch import (
     CommitAnswers,
@@ -17,6 +21,8 @@ from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobAnswers, JobDetai
 from caravan.contracts.quotes import Quote
 from caravan.contracts.spec import JobBatch, JobSpec
 from caravan.kernel.pages import Page
+
+POLL_SECONDS: Final = 0.5
 
 
 class BrokerClient(Client):
@@ -86,6 +92,34 @@ class BrokerClient(Client):
         """A piece of one task's output. Raises NoLogYet, LogUnavailable."""
         query = {"index": index, "stream": stream, "offset": offset, "limit": limit, "tail": tail}
         return await self._call("GET", f"/jobs/{job}/logs", LogChunk, query=query)
+
+    async def job_log(
+        self,
+        job: str,
+        *,
+        index: int | None = None,
+        stream: Literal["stdout", "stderr"] | None = None,
+        offset: int | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[LogChunk]:
+        """One task's output, piece by piece: what there is, or with `follow` all that comes until the task has ended.
+
+        In pages, each a call of its own: no proxy cuts off one that is silent for long. Raises NoLogYet, LogUnavailable where nothing
+        is left to wait for; without `follow` at once.
+        """
+
+        def read(at: int | None) -> Awaitable[LogChunk]:
+            first, last = (offset, tail) if at is None else (at, None)
+            return self.read_job_log(job, index=index, stream=stream, offset=first, tail=last)
+
+        async def ended() -> bool:
+            return (await self.get_job(job)).state.final
+
+        pause = partial(asyncio.sleep, POLL_SECONDS)
+        async for piece in following.pieces(read, ended if follow else None, pause):
+            if piece is not None:
+                yield piece
 
     async def declare_attempt_lost(self, attempt: str) -> Attempt:
         return await self._call("POST", f"/attempts/{attempt}/lost", Attempt)

@@ -64,6 +64,9 @@ class Gateway:
                 status = status or 499
             except Exception as failure:
                 if status:  # the answer is on its way; all that is left is to break it off
+                    if isinstance(failure, Problem):
+                        log.info("answer_broken_off", code=failure.code)
+                        return
                     log.exception("answer_broken_off")
                     raise
                 say = log.debug if isinstance(failure, Problem) and failure.ordinary else say

@@ -1,13 +1,15 @@
 """Reads of tasks' output: asked for by an enterprise, answered by the site's agent, and kept no longer than someone waits."""
 
 import base64
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, select, true
+from sqlalchemy import ColumnElement, and_, delete, func, select, true
 from sqlalchemy.orm import Session
 
+from caravan.client import following
 from caravan.contracts.dispatch import LogAnswer, LogRead
 from caravan.contracts.jobs import JobState, LogChunk
 from caravan.contracts.problems import LogUnavailable, NoLogYet
@@ -30,6 +32,8 @@ NOT_THERE: Final = (
 WAIT_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
 """How often a reader looks, where another process may have taken the answer (PostgreSQL)."""
+FOLLOW_SECONDS: Final = 0.5
+"""How often the output of a task that runs is looked at again for who follows it."""
 SWEEP_SECONDS: Final = 30.0
 
 
@@ -43,15 +47,28 @@ class LogWanted:
     limit: int
 
 
-def whole_characters(data: bytes) -> bytes:
-    """Without the beginning of a UTF-8 character at the end, whose rest is in the next piece."""
+def whole_characters(data: bytes, *, growing: bool = False) -> bytes:
+    """Without the beginning of a UTF-8 character at the end, whose rest is in the next piece, or still to come where it is `growing`.
+
+    Where the rest is there already, something is left: the next piece begins after it.
+    """
     for back in range(1, min(4, len(data)) + 1):
         byte = data[-back]
         if byte & 0xC0 == 0x80:
             continue
         length = 2 if byte >> 5 == 0b110 else 3 if byte >> 4 == 0b1110 else 4 if byte >> 3 == 0b11110 else 1
-        return data[:-back] if back < length and back < len(data) else data
+        return data[:-back] if back < length and (growing or back < len(data)) else data
     return data
+
+
+def _has_ended(tx: Session, job: str, index: int | None) -> bool:
+    state = tx.scalars(select(TaskRow.state).where(_task(job, index)).order_by(TaskRow.index).limit(1)).one_or_none()
+    return state is not None and JobState(state).final
+
+
+def _task(job: str, index: int | None) -> ColumnElement[bool]:
+    """The task of this index; without one any of the job's, of which the first is meant."""
+    return and_(TaskRow.job == job, true() if index is None else TaskRow.index == index)
 
 
 class LogService:
@@ -59,6 +76,26 @@ class LogService:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    async def follow(self, job: str, wanted: LogWanted, caller: Caller) -> AsyncIterator[str]:
+        """What the task writes, from one try to the next, until it has ended; empty texts while there is nothing new.
+
+        Holds one piece at a time, and nothing of the database between looks. Before its first text it raises what `read` does, but of
+        a task that has not ended it waits for its output instead. Afterwards it raises NoLogYet where the rest isn't there any more,
+        LogUnavailable where the service stops.
+        """
+
+        async def read(at: int | None) -> LogChunk:
+            return await self.read(job, wanted if at is None else replace(wanted, offset=at), caller)
+
+        async def pause() -> None:
+            nothing = "log:"  # nobody signals it: the service's stop alone ends the wait
+            await self._db.wait(nothing, self._db.version(nothing), FOLLOW_SECONDS)
+            if self._db.closing:
+                raise LogUnavailable
+
+        async for piece in following.pieces(read, lambda: self._db.read(_has_ended, job, wanted.index), pause):
+            yield "" if piece is None else piece.text
 
     async def read(self, job: str, wanted: LogWanted, caller: Caller) -> LogChunk:
         """Have the agent of the site read what the task's last run has written.
@@ -85,16 +122,20 @@ class LogService:
             raise LogUnavailable(NOT_READ)
         if over and answer["missing"]:
             raise NoLogYet(NOT_THERE)
-        if answer["offset"] + len(data) < answer["size"]:
+        size = answer["size"]
+        if answer["offset"] + len(data) < size:
             data = whole_characters(data)
+        elif not (over and answer["complete"]):
+            data = whole_characters(data, growing=True)
+            size = answer["offset"] + len(data)
         return LogChunk(
             attempt=request.attempt,
             index=request.index,
             stream=wanted.stream,
             offset=answer["offset"],
             next_offset=answer["offset"] + len(data),
-            size=answer["size"],
-            complete=over and answer["complete"] and answer["offset"] + len(data) >= answer["size"],
+            size=size,
+            complete=over and answer["complete"] and answer["offset"] + len(data) >= size,
             text=data.decode("utf-8", "replace"),
         )
 
@@ -115,7 +156,7 @@ class LogService:
             .select_from(TaskRow)
             .outerjoin(RunRow, RunRow.id == TaskRow.run)
             .outerjoin(AttemptRow, AttemptRow.id == func.coalesce(RunRow.attempt, TaskRow.attempt))
-            .where(TaskRow.job == job, true() if wanted.index is None else TaskRow.index == wanted.index)
+            .where(_task(job, wanted.index))
             .order_by(TaskRow.index)
             .limit(1)
         ).one_or_none()

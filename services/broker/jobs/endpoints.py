@@ -1,8 +1,10 @@
 """Jobs over HTTP."""
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
 from fastapi import Path, Query
+from fastapi.responses import StreamingResponse
 
 from caravan.contracts.ids import JobId, ProjectId
 from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobAnswers, JobDetail, JobEvent, JobState, LogChunk
@@ -40,6 +42,9 @@ Logs = Annotated[LogService, provided(LogService)]
 JobPath = Annotated[JobId, Path()]
 LOG_BYTES = 1_048_576
 PAST_THE_END = 2**62
+TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A piece; with `follow` text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 LABEL = r"^[A-Za-z0-9_.\-/]{1,63}=[A-Za-z0-9_.\-/]{1,63}$"
 
 
@@ -110,7 +115,7 @@ async def list_job_events(job: JobPath, page: PageParams, caller: OrgReader, rea
     return await reader.events(job, caller, page)
 
 
-@router.get("/jobs/{job}/logs", responses=problems(LogUnavailable, NoLogYet))
+@router.get("/jobs/{job}/logs", response_model=LogChunk, responses=TEXT | problems(LogUnavailable, NoLogYet))
 async def read_job_log(
     job: JobPath,
     caller: OrgMember,
@@ -124,8 +129,24 @@ async def read_job_log(
     tail: Annotated[
         int | None, Query(ge=0, le=LOG_BYTES, description="The last so many bytes instead; 0: only where it ends.")
     ] = None,
-) -> LogChunk:
-    """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, at 0."""
+    follow: Annotated[
+        bool, Query(description="Plain text from there on, as it comes, until the task has ended.")
+    ] = False,
+) -> LogChunk | Response:
+    """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, at 0.
+
+    With `follow` it is text/plain, sent as it comes, from one try to the next, also of a task that has yet to start; `limit` is then
+    that of what is read at once. The answer has its regular end only where all was sent: else it is broken off.
+    """
     at = offset if tail is None else -tail or PAST_THE_END
-    wanted = LogWanted(index, stream, at, tail or limit)
-    return await logs.read(job, wanted, caller)
+    if not follow:
+        return await logs.read(job, LogWanted(index, stream, at, tail or limit), caller)
+    texts = logs.follow(job, LogWanted(index, stream, at, limit), caller)
+    first = await anext(texts)  # what is refused is refused before the answer begins
+
+    async def all_of_it() -> AsyncIterator[str]:
+        yield first
+        async for text in texts:
+            yield text
+
+    return StreamingResponse(all_of_it(), media_type="text/plain; charset=utf-8")
