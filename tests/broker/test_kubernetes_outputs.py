@@ -12,8 +12,7 @@ import pytest
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import backend as backend_module
-from services.broker.adapters.kubernetes import copies, outputs, records
+from services.broker.adapters.kubernetes import copies, lives, outputs, records
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import SITE
@@ -220,7 +219,7 @@ class Silent(httpx.AsyncByteStream):
 async def test_output_that_does_not_come_keeps_nothing_from_being_forgotten(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_module, "KEEP_SECONDS", 0.05)
+    monkeypatch.setattr(lives, "KEEP_SECONDS", 0.05)
     async with opened(server, tmp_path) as backend:
         await look(backend)
         server.answers["GET log"] = httpx.Response(200, stream=Silent())

@@ -163,7 +163,7 @@ async def test_pods_are_counted_on_all_pages_of_their_list() -> None:
         return httpx.Response(200, json=content)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://cluster") as http:
-        assert await Reads(Rest(http)).used() == {"n0": {"cpu": 2}}
+        assert await Reads(Rest(http), DEVICES).used() == {"n0": {"cpu": 2}}
 
 
 async def test_what_the_centre_does_not_let_be_read_limits_nothing() -> None:

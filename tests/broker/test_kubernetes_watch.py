@@ -14,8 +14,7 @@ from lightkube.config.client_adapter import BearerTokenFileAuth
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.spec import Container
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import adapter, watch
-from services.broker.adapters.kubernetes import backend as module
+from services.broker.adapters.kubernetes import adapter, reads, watch
 from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.reference import ENDED, INDICES, JOB_NAME, JOB_UID, Reference
 from services.broker.adapters.kubernetes.rest import Rest
@@ -596,7 +595,7 @@ async def test_the_nodes_of_a_large_cluster_are_read_in_parts_and_believed_for_a
         assert sum(item.nodes for item in await backend.inventory()) == 250
         server.objects["nodes"].clear()
         assert await backend.probe() == ()
-        monkeypatch.setattr(module, "BELIEVED_SECONDS", 0.0)
+        monkeypatch.setattr(reads, "BELIEVED_SECONDS", 0.0)
         (fault,) = await backend.probe()
         assert "no nodes" in fault
 

@@ -33,9 +33,15 @@ no part of it, since a part of a site is for all tenants: a job that they can ne
 for it (`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a container that runs the kubelet itself keeps only its newest
 10 MiB (`containerLogMaxSize`): what was turned over before it was asked for is lost, and the output says so where that can be noticed.
 
-Open `backend.py` first, then `manifest.py` and `script.py` (what is asked for), `acts.py` (what changes it), `watch.py` (how it is
-looked at), `known.py`, `ends.py`, `clocks.py`, `runs.py`, `nodes.py` and `queues.py` (what that means); `inventory.py`, `quotas.py` and
-`allowances.py` (what there is).
+Open `backend.py` first, which watches and delegates. The rest, by what it's about:
+- a submission's life: `staging.py`, `lives.py` (what becomes of it then), `tending.py` (its pods that wait for us), on `objects.py` (one
+  Job and its pods, looked up and changed)
+- what is asked for: `manifest.py`, `script.py`, `acts.py`, `grant.py`
+- how it is looked at: `watch.py`, `records.py`
+- what that means: `known.py`, `runs.py`, `ends.py`, `clocks.py`, `reasons.py`, `nodes.py`, and with Kueue `queues.py`, `lines.py`
+- what it wrote: `outputs.py`, `copies.py`
+- what there is: `reads.py`, `inventory.py`, `devices.py`, `quotas.py`, `allowances.py`, and what is wrong with it: `health.py`
+- the way there: `settings.py`, `connection.py`, `rest.py`, `failures.py`; what all of it is named: `reference.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -26,18 +26,25 @@ Items = Sequence[Mapping[str, Any]]
 class Reads:
     """Of one site. All raise Unavailable."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, devices: Devices) -> None:
         self._rest = rest
+        self._devices = devices
+        self._nodes: tuple[float, tuple[Node, ...]] = (float("-inf"), ())
         self._allowances: dict[str, tuple[float, Items, Items]] = {}
         """Of a namespace its LimitRanges and ResourceQuotas, and when they were read."""
         self._behind: tuple[float, Mapping[LocalQueue, str]] = (float("-inf"), {})
 
-    async def nodes(self, devices: Devices) -> tuple[Node, ...]:
+    async def nodes(self) -> tuple[Node, ...]:
         found: list[Node] = []
         async for some in self._pages("api/v1/nodes", limit=NODES_PAGE):
             with readable():
-                found += [inventory.node(one, devices) for one in some]
+                found += [inventory.node(one, self._devices) for one in some]
+        self._nodes = (clock.monotonic(), tuple(found))
         return tuple(found)
+
+    async def believed_nodes(self) -> tuple[Node, ...]:
+        at, nodes = self._nodes
+        return nodes if clock.monotonic() - at < BELIEVED_SECONDS else await self.nodes()
 
     async def used(self) -> Used:
         """By all pods of the cluster, page by page: of each one little is kept."""
