@@ -36,7 +36,7 @@ for it (`CARAVAN_AGENT_OUTPUT`) for `keep_output_seconds` after its end. Of a co
 Open `backend.py` first, which watches and delegates. The rest, by what it's about:
 - a submission's life: `staging.py`, `lives.py` (what becomes of it then), `tending.py` (its pods that wait for us), on `objects.py` (one
   Job and its pods, looked up and changed)
-- what is asked for: `manifest.py`, `script.py`, `acts.py`, `grant.py`
+- what is asked for: `manifest.py`, `script.py`, `environment.py`, `acts.py`, `grant.py`
 - how it is looked at: `watch.py`, `records.py`
 - what that means: `known.py`, `runs.py`, `ends.py`, `clocks.py`, `reasons.py`, `nodes.py`, and with Kueue `queues.py`, `lines.py`
 - what it wrote: `outputs.py`, `copies.py`

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from caravan.contracts.dispatch import Submission
-from services.broker.adapters.kubernetes import script
+from services.broker.adapters.kubernetes import environment, script
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.grant import limit_seconds
 from services.broker.adapters.kubernetes.reference import (
     HELD,
-    INDEX,
     INDICES,
     JOB_UID,
     KEPT,
@@ -26,13 +25,6 @@ from services.broker.adapters.kubernetes.reference import (
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, Toleration
 from services.broker.adapters.port import Rejected
 
-RESERVED: Final = frozenset(
-    {
-        "CARAVAN_ARRAY_INDEX", "CARAVAN_FIRST_NODE", "CARAVAN_JOB_UID", "CARAVAN_NODES", "CARAVAN_NODE_RANK", "CARAVAN_SITE",
-        "CARAVAN_SUBMISSION", "JOB_COMPLETION_INDEX",
-    }
-)  # fmt: skip
-"""Variables that say which task it is, whatever the job itself says of them."""
 PULL: Final = {"always": "Always", "if_missing": "IfNotPresent"}
 """Of images that jobs name; which image a script runs in is the centre's to say. A node that has an image would else run it for whoever
 names it, as it asks for no credentials then: another tenant's private one, too, and also where an offering names no secret. To ask the
@@ -78,8 +70,8 @@ def job(
         files = {"name": _name(submission, nonce), "defaultMode": 0o444}
         spec["volumes"].append({"name": "job", "configMap": files})
     if nodes > 1:
-        spec["subdomain"] = _service(_name(submission, nonce))
-    if _gated(submission):
+        spec["subdomain"] = environment.subdomain(_name(submission, nonce))
+    if environment.gated(submission):
         spec["schedulingGates"] = [{"name": OWN_INDEX}]
     selector = target.node_selector | _selector(submission, devices)
     wanted = {
@@ -131,8 +123,8 @@ def files(submission: Submission, reference: Reference) -> list[dict[str, Any]]:
     if submission.script is not None:
         wrapper = script.wrapper(submission.script, ranges(submission.indices))
         made[reference.name] = {"run": wrapper, "script": submission.script}
-    if environment := _own(submission):
-        made[_variables(reference.name)] = environment
+    if own := environment.own(submission):
+        made[_variables(reference.name)] = own
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _of(reference, name), "data": data}
         for name, data in made.items()
@@ -146,7 +138,7 @@ def service(submission: Submission, reference: Reference) -> dict[str, Any] | No
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _of(reference, _service(reference.name)),
+        "metadata": _of(reference, environment.subdomain(reference.name)),
         "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {JOB_UID: reference.uid}},
     }
 
@@ -161,18 +153,8 @@ def toleration(asked: Toleration) -> dict[str, str]:
     return asked.model_dump(exclude_none=True)
 
 
-def escaped(text: str) -> str:
-    """As Kubernetes leaves it: `$(X)` of words and values is expanded, and `$$` is one `$`."""
-    return text.replace("$", "$$")
-
-
 def _name(submission: Submission, nonce: str) -> str:
     return f"{submission.tag}-{nonce}"
-
-
-def _service(job: str) -> str:
-    """Unlike a Job's, its name begins with a letter."""
-    return f"nodes-{job}"
 
 
 def _variables(job: str) -> str:
@@ -189,12 +171,6 @@ def _must_fit(template: Mapping[str, Any], pods: int) -> None:
         )
 
 
-def _gated(submission: Submission) -> bool:
-    """Each pod has to be told its index of the array: Kubernetes only counts from 0, and there is no wrapper in a container."""
-    indices = tuple(sorted(submission.indices))
-    return submission.container is not None and len(indices) > 1 and indices != tuple(range(len(indices)))
-
-
 def _work(tenant: Tenant) -> dict[str, Any]:
     if tenant.claim is None:
         return {"name": "work", "emptyDir": {}}
@@ -207,13 +183,12 @@ def _container(
     resources = _resources(submission, settings, devices)
     mounts = [{"name": "work", "mountPath": script.WORK}]
     job = _name(submission, nonce)
-    told = [{"name": name, "value": escaped(value)} for name, value in _told(submission).items()]
     shared = {
         "name": TASK,
         "workingDir": script.WORK,
-        "env": [*_where(submission, tenant.namespace, job), *told],
+        "env": environment.told(submission, tenant.namespace, job),
         # nothing in it is expanded, and what `env` has goes before it
-        "envFrom": [{"configMapRef": {"name": _variables(job)}}] if _own(submission) else [],
+        "envFrom": [{"configMapRef": {"name": _variables(job)}}] if environment.own(submission) else [],
         "resources": {"requests": resources, "limits": resources},
         "securityContext": target.container_security,
     }
@@ -227,54 +202,8 @@ def _container(
         raise Rejected("the site's settings don't have containers of this image run")
     words = {"command": submission.container.command, "args": submission.container.args}
     image = submission.container.image.removeprefix("docker://")
-    said = {name: [escaped(word) for word in told] for name, told in words.items() if told}
+    said = {name: [environment.escaped(word) for word in told] for name, told in words.items() if told}
     return {**shared, "image": image, "imagePullPolicy": PULL[settings.pull_images], **said, "volumeMounts": mounts}
-
-
-def _where(submission: Submission, namespace: str, job: str) -> list[dict[str, Any]]:
-    """Which task this is, and which of its nodes. The wrapper of a script says itself which index of the array it has; a container has no
-    wrapper."""
-    nodes = submission.resources.nodes
-    told: list[dict[str, Any]] = [
-        _field("CARAVAN_JOB_UID", "labels", JOB_UID),
-        _field("CARAVAN_SITE", "annotations", SITE),
-        {"name": "CARAVAN_SUBMISSION", "value": f"{namespace}.{job}.$(CARAVAN_JOB_UID)"},
-        {"name": "CARAVAN_NODES", "value": str(nodes)},
-    ]
-    if nodes == 1:
-        told += [{"name": "CARAVAN_NODE_RANK", "value": "0"}, {"name": "CARAVAN_FIRST_NODE", "value": "localhost"}]
-    else:
-        first = {"name": "CARAVAN_FIRST_NODE", "value": f"{job}-0.{_service(job)}"}
-        told += [_field("CARAVAN_NODE_RANK", "labels", INDEX), first]
-    if submission.container is None:
-        return told
-    if len(submission.indices) == 1:
-        return [*told, {"name": "CARAVAN_ARRAY_INDEX", "value": str(submission.indices[0])}]
-    place = ("annotations", OWN_INDEX) if _gated(submission) else ("labels", INDEX)
-    return [*told, _field("CARAVAN_ARRAY_INDEX", *place)]
-
-
-def _field(name: str, where: str, key: str) -> dict[str, Any]:
-    """A variable that has what the pod is marked with."""
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.{where}['{key}']"}}}
-
-
-def _own(submission: Submission) -> dict[str, str]:
-    """The environment that the job itself gives: each name may be a ConfigMap's key, too."""
-    return {name: value for name, value in submission.environment.items() if name not in RESERVED}
-
-
-def _told(submission: Submission) -> dict[str, str]:
-    home = {} if "HOME" in submission.environment else {"HOME": script.WORK}
-    return home | {
-        "CARAVAN_JOB": submission.job,
-        "CARAVAN_ATTEMPT": submission.attempt,
-        "CARAVAN_JOB_NAME": submission.name,
-        "CARAVAN_CPUS": str(submission.grant.cpus),
-        "CARAVAN_TASKS": str(submission.resources.tasks_per_node),
-        "CARAVAN_MEMORY_MIB": str(submission.grant.memory_mib),
-        "CARAVAN_WALLTIME_SECONDS": str(submission.resources.walltime_seconds),
-    }
 
 
 def _resources(submission: Submission, settings: Settings, devices: Devices) -> dict[str, str]:
