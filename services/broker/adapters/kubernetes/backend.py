@@ -22,7 +22,7 @@ from services.broker.adapters.kubernetes import health, inventory, queues, recor
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.copies import FOLLOW
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.known import Submissions
+from services.broker.adapters.kubernetes.known import Known, Submissions
 from services.broker.adapters.kubernetes.lives import Lives
 from services.broker.adapters.kubernetes.objects import Objects, pod_path
 from services.broker.adapters.kubernetes.outputs import Outputs
@@ -191,28 +191,37 @@ class KubernetesBackend:
         if self._watching is None or self._watching.done():
             raise Unavailable("the cluster isn't watched any more: this is a fault of the adapter")
         await asyncio.gather(self._jobs.ready(), self._pods.ready())
-        await self._objects.read_pods_of(references)
-        told = dict(zip(references, await asyncio.gather(*map(self._try_observe, references)), strict=True))
+        asked = {reference: Reference.parse(reference) for reference in references}
+        await self._objects.read_pods_of(ours for ours in asked.values() if ours is not None)
+        told: dict[str, Seen | NotSeen | Unavailable | None] = {
+            reference: self._told(ours) for reference, ours in asked.items()
+        }
+        unread = [ours for reference, ours in asked.items() if ours is not None and told[reference] is None]
+        told |= zip(map(str, unread), await asyncio.gather(*map(self._look, unread)), strict=True)
         failed = [one for one in told.values() if isinstance(one, Unavailable)]
         if failed and len(failed) == len(told):
             raise failed[0]
-        return {reference: one for reference, one in told.items() if not isinstance(one, Unavailable)}
+        return {reference: one for reference, one in told.items() if isinstance(one, Seen | NotSeen)}
 
-    async def _try_observe(self, reference: str) -> Seen | NotSeen | Unavailable:
-        """One that can't be read keeps no other from being seen."""
-        try:
-            return await self._observe(reference)
-        except Unavailable as error:
-            log.warning("kubernetes_submission_not_read", site=self._site, reference=reference, reason=str(error))
-            return error
-
-    async def _observe(self, reference: str) -> Seen | NotSeen:
-        ours = Reference.parse(reference)
+    def _told(self, ours: Reference | None) -> Seen | NotSeen | None:
+        """By the watches. None: something of it has to be read."""
         if ours is None or self._submissions.dropped(ours):
             return NotSeen(True, "there is no such submission")
-        known = await self._objects.known(ours)
-        if known.wants_pods:
-            await self._objects.read_pods((ours, known))
+        known = self._objects.told(ours)
+        return None if known is None or known.wants_pods else self._seen(ours, known)
+
+    async def _look(self, ours: Reference) -> Seen | NotSeen | Unavailable:
+        """One that can't be read keeps no other from being seen."""
+        try:
+            known = await self._objects.known(ours)
+            if known.wants_pods:
+                await self._objects.read_pods((ours, known))
+        except Unavailable as error:
+            log.warning("kubernetes_submission_not_read", site=self._site, reference=str(ours), reason=str(error))
+            return error
+        return self._seen(ours, known)
+
+    def _seen(self, ours: Reference, known: Known) -> Seen | NotSeen:
         return known.seen(ours, self._pods.second, self._devices, self._settings.grace_seconds)
 
     async def changed(self, since: float | None) -> Sequence[str] | None:

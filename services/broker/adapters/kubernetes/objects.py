@@ -1,7 +1,7 @@
 """The site's Jobs and pods at its cluster, one by one: looked up where the watches haven't told of them, and changed as `acts.py` says."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -55,14 +55,11 @@ class Objects:
         await self.read_pods((ours, known))
         return self._submissions.get(ours) or known
 
-    async def read_pods_of(self, references: Sequence[str]) -> None:
+    async def read_pods_of(self, asked: Iterable[Reference]) -> None:
         """Together, where they are wanted. What can't be read now is left to be read alone."""
-        parsed = [ours for reference in references if (ours := Reference.parse(reference)) is not None]
-        of = [
-            (ours, known) for ours in parsed if (known := self._submissions.get(ours)) is not None and known.wants_pods
-        ]
+        found = ((ours, self._submissions.get(ours)) for ours in asked)
         with suppress(Unavailable):
-            await self.read_pods(*of)
+            await self.read_pods(*((ours, known) for ours, known in found if known is not None and known.wants_pods))
 
     async def read_pods(self, *of: tuple[Reference, Known]) -> None:
         """Of submissions that can have no more of them. Raises Unavailable."""
