@@ -501,6 +501,21 @@ async def test_a_pod_whose_event_is_late_is_looked_for_when_the_job_has_ended(se
         assert [run.outcome for run in seen.runs] == [Outcome.SUCCEEDED]
 
 
+async def test_a_job_whose_pods_cannot_be_read_now_keeps_no_other_from_being_seen(server: ApiServer) -> None:
+    other = Reference(OURS.namespace, "job-00000001", "1")
+    server.put("jobs", job())
+    there = job()
+    server.put("jobs", there | {"metadata": there["metadata"] | {"name": other.name, "uid": other.uid}})
+    async with opened(server) as backend:
+        await look(backend)
+        server.remove("jobs", OURS.name)
+        await until(lambda: backend._submissions.of(OURS).gone)
+        server.answers["GET pods"] = status(500)
+        assert [*await backend.observe([REFERENCE, str(other)])] == [str(other)]
+        with pytest.raises(Unavailable):
+            await backend.observe([REFERENCE])
+
+
 async def test_a_stage_leaves_a_job_that_owns_its_script_and_a_release_means_that_job_alone(server: ApiServer) -> None:
     async with opened(server) as backend:
         reference = await backend.stage(submission())
