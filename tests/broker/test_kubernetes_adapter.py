@@ -16,11 +16,11 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import acts, adapter, clocks, health, inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.reference import HELD, Reference, index_at, ranges
 from services.broker.adapters.kubernetes.script import FOLDER, WORK, wrapper
 from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import BackendError, NotSeen, OutcomeUnknown, Rejected, RunSeen, Seen, Unavailable
 from tests.broker.kubernetes_answers import (
     CREATED,

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from services.broker.adapters.kubernetes import backend as module
 from services.broker.adapters.kubernetes import queues, records
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.lines import Lines, LocalQueue, told, turn
 from services.broker.adapters.kubernetes.reference import QUEUE, Reference
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import Seen
 from tests.broker.kubernetes_answers import CREATED, OURS, job, submission, workload
 from tests.broker.kubernetes_double import ApiServer, opened

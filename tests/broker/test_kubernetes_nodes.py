@@ -14,9 +14,9 @@ from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import acts, inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.nodes import summed
 from services.broker.adapters.kubernetes.reference import JOB_UID, NODES, OWN_INDEX
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import Rejected, Seen
 from tests.backends.kubernetes_site import TENANT
 from tests.broker.kubernetes_answers import (

@@ -7,10 +7,10 @@ import pytest
 from caravan.contracts.jobs import Outcome
 from services.broker.adapters.kubernetes import acts, adapter, manifest, queues, records
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.queues import Workload
 from services.broker.adapters.kubernetes.reference import QUEUE, WANTED, Reference
 from services.broker.adapters.kubernetes.settings import Settings, Tenant
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import Rejected, Seen
 from tests.broker.kubernetes_answers import (
     CREATED,

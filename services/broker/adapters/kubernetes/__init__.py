@@ -38,7 +38,8 @@ Open `backend.py` first, which watches and delegates. The rest, by what it's abo
   Job and its pods, looked up and changed)
 - what is asked for: `manifest.py`, `script.py`, `environment.py`, `acts.py`, `grant.py`
 - how it is looked at: `watch.py`, `records.py`
-- what that means: `known.py`, `runs.py`, `ends.py`, `clocks.py`, `reasons.py`, `nodes.py`, and with Kueue `queues.py`, `lines.py`
+- what that means: `submissions.py` (all), `known.py` (each), `runs.py`, `ends.py`, `clocks.py`, `reasons.py`, `nodes.py`, and with Kueue
+  `queues.py`, `lines.py`
 - what it wrote: `outputs.py`, `copies.py`
 - what there is: `reads.py`, `inventory.py`, `devices.py`, `quotas.py`, `allowances.py`, and what is wrong with it: `health.py`
 - the way there: `settings.py`, `connection.py`, `rest.py`, `failures.py`; what all of it is named: `reference.py`.

@@ -22,7 +22,7 @@ from services.broker.adapters.kubernetes import health, inventory, queues, recor
 from services.broker.adapters.kubernetes.connection import connect
 from services.broker.adapters.kubernetes.copies import FOLLOW
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.known import Known, Submissions
+from services.broker.adapters.kubernetes.known import Known
 from services.broker.adapters.kubernetes.lives import Lives
 from services.broker.adapters.kubernetes.objects import Objects, pod_path
 from services.broker.adapters.kubernetes.outputs import Outputs
@@ -32,6 +32,7 @@ from services.broker.adapters.kubernetes.reference import SITE, TASK, Reference
 from services.broker.adapters.kubernetes.rest import Rest
 from services.broker.adapters.kubernetes.settings import Settings, said
 from services.broker.adapters.kubernetes.staging import Staging
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.kubernetes.tending import Tending
 from services.broker.adapters.kubernetes.watch import Watch
 from services.broker.adapters.port import (

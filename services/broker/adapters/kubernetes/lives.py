@@ -7,13 +7,14 @@ from typing import Final
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.kubernetes import acts, reasons, records
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID
-from services.broker.adapters.kubernetes.known import Known, Submissions
+from services.broker.adapters.kubernetes.known import Known
 from services.broker.adapters.kubernetes.objects import Objects, done
 from services.broker.adapters.kubernetes.outputs import Outputs
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import Reference
 from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC, readable
 from services.broker.adapters.kubernetes.settings import Settings
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.kubernetes.watch import Watch
 from services.broker.adapters.port import OutcomeUnknown, Rejected
 

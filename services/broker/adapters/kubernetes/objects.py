@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from services.broker.adapters.kubernetes import acts, records
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE, INVALID, failure
-from services.broker.adapters.kubernetes.known import Known, Submissions
+from services.broker.adapters.kubernetes.known import Known
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import JOB_UID, Reference
 from services.broker.adapters.kubernetes.rest import Answer, Rest, readable
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import Rejected, Unavailable
 
 AT_ONCE: Final = 8

@@ -11,12 +11,12 @@ from caravan.kernel import clock
 from services.broker.adapters.kubernetes import inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import CONFLICT, GONE
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.objects import Objects, jobs_path
 from services.broker.adapters.kubernetes.reads import BELIEVED_SECONDS, Reads
 from services.broker.adapters.kubernetes.reference import QUEUE, Reference
 from services.broker.adapters.kubernetes.rest import Rest, readable
 from services.broker.adapters.kubernetes.settings import Settings, Target, Tenant, said
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import Rejected, Unavailable
 
 DEFAULTED: Final = (

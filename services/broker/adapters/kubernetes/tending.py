@@ -7,10 +7,10 @@ from typing import Any, Final
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.kubernetes import acts, reasons
-from services.broker.adapters.kubernetes.known import Submissions
 from services.broker.adapters.kubernetes.objects import Objects
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.rest import MERGE, STRATEGIC
+from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import BackendError
 
 log = get_logger(__name__)
