@@ -151,6 +151,17 @@ def test_logs_are_followed_to_the_end(caravan: Caravan) -> None:
     assert caravan("jobs", "logs", "--follow", id).stdout == "1\n2\n3\n"
 
 
+def test_a_log_comes_as_text_while_it_is_written(caravan: Caravan) -> None:
+    id = caravan.json("submit", "-t", "5m", "-m", "64M", "--", "sh", "-c", "echo 第一行; exec sleep 300")["id"]
+    url, headers = f"{caravan.town.url}/broker/v1/jobs/{id}/logs", {"Authorization": f"Bearer {caravan.token}"}
+    with httpx.stream("GET", url, params={"follow": True}, headers=headers, timeout=60) as following:
+        assert following.headers["content-type"] == "text/plain; charset=utf-8"
+        lines = following.iter_lines()
+        assert next(lines) == "第一行"
+        caravan("jobs", "cancel", id)
+        assert list(lines) == []
+
+
 def test_logs_are_followed_from_a_try_that_its_site_failed_to_the_next(caravan: Caravan) -> None:
     script = f"if mkdir {ids.new('run')} 2>&-; then echo the first try; exec sleep 60; else echo again; fi"
     id = caravan.json("submit", "-t", "2m", "-m", "64M", "--", "sh", "-c", script)["id"]
