@@ -1,6 +1,8 @@
 """A Kubernetes whose every connection is cut again and again, and whose past is forgotten: what happens there is seen all the same."""
 
 import asyncio
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ from bench.kubernetes_jobs import differences, job_spec
 from bench.kubernetes_trials import on_cluster, open_kubernetes_market
 from bench.platform import Platform, until
 from bench.submitter import Submitter, all_settled
+from caravan.client import BrokerClient, each
 from tests.backends.kubernetes import Cluster
 
 CUT_SECONDS: Final = 2.0
@@ -38,11 +41,15 @@ async def _watch(trial: Trial, platform: Platform, cluster: Cluster, stage: Kube
         with stage.agents(platform, QUICK) as agents:
             through = {"api": {**stage.settings["api"], "server": f"https://127.0.0.1:{relay.port}"}}
             market = await open_kubernetes_market(platform, stage, lambda site: agents.start(site, log), through)
+            broker = await platform.broker(f"org/{market.organization}:member")
             submitter = Submitter(platform, market, lambda number: job_spec(market.project, number))
             async with relay.every(CUT_SECONDS):
                 for number in range(forgotten):
-                    submitter.submit(range(number * jobs // forgotten, (number + 1) * jobs // forgotten))
+                    batch = range(number * jobs // forgotten, (number + 1) * jobs // forgotten)
+                    submitter.submit(batch)
                     await submitter.all_answered()
+                    # a watch that has told of them goes on from there; one that was told 410 just before begins anew anyway
+                    await until(partial(_begun, broker, batch), "one of the jobs to begin", SETTLE_SECONDS)
                     before = told_410(log)
                     await asyncio.to_thread(forget, cluster)
 
@@ -59,6 +66,11 @@ async def _watch(trial: Trial, platform: Platform, cluster: Cluster, stage: Kube
         f"{len(found)} jobs, {relay.cut} connections cut, {expired} watches told 410, {sum(map(len, faults.values()))} differences",
         {"faults": faults},
     )
+
+
+async def _begun(broker: BrokerClient, numbers: Iterable[int]) -> bool:
+    names = set(map(str, numbers))
+    return any(job.started_at for job in [job async for job in each(broker.list_jobs)] if job.name in names)
 
 
 def told_410(log: Path) -> int:
