@@ -41,10 +41,10 @@ class Task:
         self.asked.append("-")
 
     async def followed(self) -> Sequence[str | None]:
-        return [found and found.text async for found in pieces(self.read, self.ended, self.pause)]
+        return [None if found is None else found.text async for found in pieces(self.read, self.ended, self.pause)]
 
     async def as_it_is(self) -> Sequence[str | None]:
-        return [found and found.text async for found in pieces(self.read, None, self.pause)]
+        return [None if found is None else found.text async for found in pieces(self.read, None, self.pause)]
 
 
 async def test_what_there_is_is_read_to_its_end() -> None:
