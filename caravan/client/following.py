@@ -14,34 +14,32 @@ async def pieces(
     """Each piece that there is; None where nothing can be read yet, or now.
 
     `read` gives the piece at a byte; None: where the first one is to begin. A task that is tried again is followed from one try to the
-    next, each from its first byte. `ended`: whether nothing more will be written; None: what is there now is enough. `pause` stands
-    between looks that had nothing more.
-    Raises what `read` raises: NoLogYet only where nothing will come any more; LogUnavailable only of a task that had ended before
-    anything was read, since what was begun goes on once its site is back. Without `ended` both at once.
+    next, each from its first byte. `ended`: whether the task has; None: what is there now is enough. `pause` stands between looks that
+    had nothing more.
+    Raises what `read` raises. NoLogYet and LogUnavailable only without `ended`, or from a look at a task that had ended before it: until
+    then they are waited out, since output begins, or its site is back.
     """
     at, attempt = None, ""
-    over = ended is None or await ended()
+    over = ended is not None and await ended()
     while True:
-        piece = None
         try:
             piece = await read(at)
-        except NoLogYet:
-            if over:
+        except (NoLogYet, LogUnavailable):
+            if ended is None or over:
                 raise
-        except LogUnavailable:
-            if over and (ended is None or not attempt):
-                raise
-        if piece is not None:
-            if attempt not in ("", piece.attempt):
-                at, attempt = 0, piece.attempt
-                continue
-            at, attempt = piece.next_offset, piece.attempt
+            yield None
+            await pause()
+            over = await ended()
+            continue
+        if attempt not in ("", piece.attempt):
+            at, attempt = 0, piece.attempt
+            continue
+        at, attempt = piece.next_offset, piece.attempt
         yield piece
-        if piece is not None:
-            more = piece.next_offset < piece.size
-            if piece.complete or (ended is None and not more):
-                return
-            if more:
-                continue
+        if piece.complete:
+            return
+        if piece.next_offset < piece.size:
+            continue
+        if ended is None:
+            return
         await pause()
-        over = over or (ended is not None and piece is None and await ended())

@@ -173,6 +173,8 @@ class LogChunk(Model):
     stream: Annotated[str, Field(pattern="^(stdout|stderr)$")]
     offset: Count = Field(description="Byte offset of the first byte of `text`.")
     next_offset: Count
-    size: Count = Field(description="Bytes there are so far.")
+    size: Count = Field(
+        description="Bytes there are so far, without a character that is still to be written to its end."
+    )
     complete: bool = Field(description="Whether the task has ended and `text` reaches the end.")
     text: str

@@ -33,27 +33,29 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Site:
-    """What its agent would find: the output so far. It counts what it was asked."""
+    """What its agent would find: the output so far, or by attempt. It notes how much it was asked for."""
 
     shop: Shop
     data: bytes = b""
     missing: bool = False
-    asked: int = 0
+    asked: list[int] = field(default_factory=list)
+    of: dict[str, bytes] = field(default_factory=dict)
 
     async def answer(self) -> None:
         work = await self.shop.hand.work()
         for read in work.log_reads:
-            at = max(0, len(self.data) + read.offset) if read.offset < 0 else min(read.offset, len(self.data))
+            data = self.of.get(read.attempt, self.data)
+            at = max(0, len(data) + read.offset) if read.offset < 0 else min(read.offset, len(data))
             answer = LogAnswer(
                 epoch=self.shop.hand.epoch,
-                data=base64.b64encode(self.data[at : at + read.limit]).decode(),
+                data=base64.b64encode(data[at : at + read.limit]).decode(),
                 offset=at,
-                size=len(self.data),
+                size=len(data),
                 complete=not self.missing,
                 missing=self.missing,
             )
             await self.shop.hand.broker.answer_log_read(self.shop.site, read.id, answer)
-            self.asked += 1
+            self.asked.append(read.limit)
 
     async def answering(self) -> None:
         while True:
@@ -62,10 +64,10 @@ class Site:
 
     async def is_asked_anew(self) -> None:
         """Until whoever follows has heard all that there is."""
-        before = self.asked
+        before = len(self.asked)
 
         async def twice() -> bool:
-            return self.asked >= before + 2
+            return len(self.asked) >= before + 2
 
         await until(twice)
 
@@ -208,10 +210,9 @@ async def test_it_goes_on_from_one_try_to_the_next(shop: Shop) -> None:
 
         await until(placed_anew)
         second = await shop.hand.start(job, "ref-2")
-        run = Run(second)
+        site.of[second], run = b"the second, which is longer\n", Run(second)
         await shop.hand.tell(run.running(shop.hand.number))
-        site.data = b"the first try\nand more"
-        await follower.has("the first try\nthe first try\nand more")
+        await follower.has("the first try\nthe second, which is longer\n")
         await shop.hand.end(second, [run])
         await follower.end()
     assert follower.whole
@@ -249,14 +250,12 @@ async def test_a_task_that_ended_before_its_site_could_be_asked_is_refused_as_it
 
 
 async def test_it_goes_on_when_its_site_is_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the task has ended meanwhile."""
     monkeypatch.setattr(logs, "WAIT_SECONDS", 0.1)
     job = await shop.customer.submit()
     attempt = await shop.hand.start(job)
     async with following(shop, job) as follower:
         async with site_of(shop, b"so far, ") as site:
             await follower.has("so far, ")
-        await shop.hand.end(attempt, [Run(attempt)])
         heard = set[str]()
 
         async def was_in_vain() -> bool:
@@ -264,7 +263,10 @@ async def test_it_goes_on_when_its_site_is_back(shop: Shop, monkeypatch: pytest.
             return len(heard) > 2
 
         await until(was_in_vain)
+        monkeypatch.setattr(logs, "WAIT_SECONDS", 5.0)
         async with site_of(shop, site.data + b"and on"):
+            await follower.has("so far, and on")
+            await shop.hand.end(attempt, [Run(attempt)])
             await follower.end()
     assert (follower.content, follower.whole) == (b"so far, and on", True)
 
@@ -276,6 +278,20 @@ async def test_what_is_swept_in_the_middle_breaks_it_off(shop: Shop) -> None:
     async with site_of(shop, b"a part") as site, following(shop, job) as follower:
         await follower.has("a part")
         site.data, site.missing = b"", True
+        await shop.hand.end(attempt, [Run(attempt)])
+        await follower.end()
+    assert (follower.content, follower.whole) == (b"a part", False)
+
+
+async def test_a_site_that_stays_away_once_the_task_has_ended_breaks_it_off(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "WAIT_SECONDS", 0.1)
+    job = await shop.customer.submit()
+    attempt = await shop.hand.start(job)
+    async with following(shop, job) as follower:
+        async with site_of(shop, b"a part"):
+            await follower.has("a part")
         await shop.hand.end(attempt, [Run(attempt)])
         await follower.end()
     assert (follower.content, follower.whole) == (b"a part", False)
@@ -308,10 +324,10 @@ async def test_who_does_not_read_is_not_read_for(shop: Shop) -> None:
     async with site_of(shop, TEXT.encode()) as site, following(shop, job, limit=100) as slow:
         slow.reads = False
         await slow.answered()
-        held, asked = await reads_open(shop), site.asked
+        held = await reads_open(shop)
         async with following(shop, job) as other:
             await other.has(TEXT)
-        assert (held, asked) == (0, 1)
+            assert (held, site.asked.count(100)) == (0, 1)
         slow.reads = True
         await slow.has(TEXT)
 

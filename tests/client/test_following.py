@@ -85,9 +85,8 @@ async def test_where_nothing_will_come_or_nobody_waits_it_is_refused_at_once(pro
     assert task.asked == [None]
 
 
-async def test_what_was_begun_goes_on_once_its_site_is_back() -> None:
-    task = Task(piece("ab", 0, 2), LogUnavailable(), piece("c", 2, 3, complete=True))
-    assert await task.followed() == ["ab", None, "c"]
-    task = Task(piece("ab", 0, 3), LogUnavailable())
+async def test_a_site_that_stays_away_once_the_task_has_ended_is_not_waited_for() -> None:
+    task = Task(piece("ab", 0, 2), LogUnavailable(), LogUnavailable())
     with pytest.raises(LogUnavailable):
-        await task.as_it_is()
+        await task.followed()
+    assert task.asked == [None, "-", 2, "-", 2]

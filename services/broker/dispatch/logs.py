@@ -82,7 +82,7 @@ class LogService:
 
         Holds one piece at a time, and nothing of the database between looks. Before its first text it raises what `read` does, but of
         a task that has not ended it waits for its output instead. Afterwards it raises NoLogYet where the rest isn't there any more,
-        LogUnavailable where the service stops.
+        LogUnavailable where the site can't be asked though the task has ended, and where the service stops.
         """
 
         async def read(at: int | None) -> LogChunk:
