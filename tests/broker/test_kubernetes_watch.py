@@ -23,6 +23,7 @@ from tests.broker.kubernetes_answers import (
     MARK,
     OURS,
     SITE_SETTINGS,
+    at,
     ended,
     job,
     node,
@@ -330,19 +331,22 @@ async def test_of_a_job_that_is_gone_its_pods_are_still_told(server: ApiServer) 
         assert "caravan/site" not in kept["metadata"]["labels"]
 
 
-@pytest.mark.parametrize("heard", [True, False])
-async def test_a_cancel_ends_the_pods_that_a_deleted_job_has_left_to_run_on(server: ApiServer, heard: bool) -> None:
+@pytest.mark.parametrize("when", ["before", "unheard", "just now"])
+async def test_a_cancel_ends_the_pods_that_a_deleted_job_has_left_to_run_on(server: ApiServer, when: str) -> None:
     server.put("jobs", job())
     for place, state in enumerate((running(), ended(), running())):
         deleted = clock.to_seconds(clock.now()) if place == 2 else None
         server.put("pods", pod(state, uid=f"pod-{place}", place=place, indices="0-2", deleted=deleted))
     async with opened(server) as backend:
         await look(backend)
-        if heard:
+        if when == "before":
             server.remove("jobs", OURS.name)
             await until(lambda: backend._submissions.of(OURS).gone)
-        else:
+        elif when == "unheard":
             server.objects["jobs"].clear()
+        else:
+            going = {"deletionTimestamp": at(clock.to_seconds(clock.now())), "finalizers": ["orphan"]}
+            server.before["DELETE jobs"] = lambda: server.put("jobs", job() | {"metadata": job()["metadata"] | going})
         await backend.cancel(REFERENCE)
         left = [one for one in server.objects["pods"].values() if one["spec"].get("activeDeadlineSeconds") == 1]
         assert [one["metadata"]["uid"] for one in left] == ["pod-0"]

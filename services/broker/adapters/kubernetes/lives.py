@@ -20,8 +20,9 @@ from services.broker.adapters.port import OutcomeUnknown, Rejected
 
 log = get_logger(__name__)
 
-DISCARD_TRIES: Final = 5
-"""The Job controller writes a Job's status a moment after it was staged."""
+DELETE_TRIES: Final = 5
+"""The Job controller writes a Job's status a moment after it was staged, and as its pods start and end."""
+CHANGED: Final = "the Job changed each time that it was to be deleted"
 HOLD_SECONDS: Final = 2.0
 """A cancel waits so long for the output of what runs, which ends with its pods."""
 KEEP_SECONDS: Final = 10.0
@@ -66,14 +67,14 @@ class Lives:
         ours = Reference.parse(reference)
         if ours is None or self._submissions.dropped(ours):
             return
-        for _ in range(DISCARD_TRIES):
+        for _ in range(DELETE_TRIES):
             known = await self._objects.read(ours)
             if known.released:
                 return
             if known.gone or known.job is None or await self._objects.delete(ours, known.job.version):
                 self._submissions.drop(ours)
                 return
-        raise OutcomeUnknown("the Job changed each time that it was to be deleted")
+        raise OutcomeUnknown(CHANGED)
 
     async def cancel(self, reference: str) -> None:
         ours = Reference.parse(reference)
@@ -84,10 +85,15 @@ class Lives:
             known = await self._objects.read(ours)
         if not known.over:
             await self._outputs.hold(known.pods.values(), HOLD_SECONDS)
-            if await self._objects.delete(ours, None):
+        for _ in range(DELETE_TRIES):
+            if known.over or known.job is None:
+                await self._end_pods(ours, known)
+                return
+            # where somebody else deletes it so that its pods are left, a second deletion succeeds and does nothing to them
+            if await self._objects.delete(ours, known.job.version):
                 return
             known = await self._objects.read(ours)
-        await self._end_pods(ours, known)
+        raise OutcomeUnknown(CHANGED)
 
     async def _end_pods(self, ours: Reference, known: Known) -> None:
         """Whoever deletes a Job may leave its pods to run on. Raises Unavailable, OutcomeUnknown."""
