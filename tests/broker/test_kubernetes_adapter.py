@@ -480,6 +480,17 @@ def test_what_a_nodes_clock_says_within_the_lag_of_the_books_stays(ahead: int) -
     assert found.wrong_nodes() == set()
 
 
+@pytest.mark.parametrize("note", ["", CANCELLED])
+@pytest.mark.parametrize("ahead", [-8 * 3600, 8 * 3600])
+def test_a_time_limit_is_reached_also_where_a_nodes_clock_must_be_wrong(ahead: int, note: str) -> None:
+    """The pod's deadline is by the same clock as its container's times."""
+    late = pod(
+        ended(137, started=at(STARTED + ahead), finished=ENDED + ahead), "Failed", reason="DeadlineExceeded", given_up=note,
+        conditions=BOUND, written=ENDED + 1, startTime=at(STARTED + ahead - 1), deadline=ENDED - STARTED,
+    )  # fmt: skip
+    assert run(late).outcome is (Outcome.CANCELLED if note else Outcome.LIMIT)
+
+
 def test_a_clock_that_was_set_while_the_container_ran_makes_its_run_no_longer() -> None:
     found = run(pod(ended(started=at(STARTED - 8 * 3600)), conditions=BOUND, written=ENDED + 1))
     (span,) = found.spans

@@ -28,9 +28,12 @@ def ahead(pod: Pod) -> int:
 
 
 def righted(pod: Pod) -> Pod:
-    """The pod with its container's times by the cluster's clock."""
+    """The pod with its node's times by the cluster's clock: its container's, and its deadline, which lies to them as it did."""
     off = ahead(pod)
-    return replace(pod, started=_moved(pod, pod.started, off), finished=_moved(pod, pod.finished, off)) if off else pod
+    if not off:
+        return pod
+    started, finished, deadline = (_moved(pod, second, off) for second in (pod.started, pod.finished, pod.deadline))
+    return replace(pod, started=started, finished=finished, deadline=deadline)
 
 
 def _moved(pod: Pod, second: int | None, off: int) -> int | None:
