@@ -179,6 +179,17 @@ async def test_output_is_kept_when_its_job_is_gone_and_also_found_by_another_age
             await backend.read_log(REFERENCE, 1, "stdout", 0, 10)
 
 
+async def test_an_agent_that_has_not_heard_of_pods_yet_does_not_say_that_there_is_no_output(server: ApiServer) -> None:
+    """Jobs and pods are listed apart. Who follows the output would begin it anew, or take it for lost."""
+    server.answers["GET pods"] = status(500)
+    async with opened(server) as backend:
+        await backend._jobs.ready()
+        reading = asyncio.create_task(read(backend, 4))
+        await asyncio.sleep(0)
+        del server.answers["GET pods"]
+        assert (await reading).data == b"456789"
+
+
 async def test_a_log_that_the_kubelet_has_no_more_leaves_what_was_read(server: ApiServer) -> None:
     """It answers 200, and says so in words."""
     async with opened(server) as backend:

@@ -246,7 +246,11 @@ class KubernetesBackend:
         if known is None and stream == "stdout":
             with suppress(FileNotFoundError):
                 return await self._outputs.read_kept(ours, index, offset, limit)
-        pods = [*known.pods.values()] if known is not None else await self._objects.list_pods(ours)
+        if known is None:
+            pods = await self._objects.list_pods(ours)
+        else:
+            await self._pods.ready()
+            pods = [*known.pods.values()]
         mine = [pod for pod in pods if pod.index == index and pod.speaks and pod.started is not None]
         if not mine:
             raise FileNotFoundError(f"no output of {reference} yet")
