@@ -14,8 +14,9 @@ async def pieces(
     """Each piece that there is; None where nothing can be read yet, or now.
 
     `read` gives the piece at a byte; None: where the first one is to begin. A task that is tried again is followed from one try to the
-    next, each from its first byte. `ended`: whether the task has; None: what is there now is enough. `pause` stands between looks that
-    had nothing more.
+    next, each from its first byte, and so is one that its site has run again within a try, which shows by less having been written: of
+    a run that has written more by the next look the beginning is missed. `ended`: whether the task has; None: what is there now is
+    enough. `pause` stands between looks that had nothing more.
     Raises what `read` raises. NoLogYet and LogUnavailable only without `ended`, or from a look at a task that had ended before it: until
     then they are waited out, since output begins, or its site is back.
     """
@@ -31,7 +32,7 @@ async def pieces(
             await pause()
             over = await ended()
             continue
-        if attempt not in ("", piece.attempt):
+        if attempt and (attempt != piece.attempt or piece.offset < (at or 0)):
             at, attempt = 0, piece.attempt
             continue
         at, attempt = piece.next_offset, piece.attempt

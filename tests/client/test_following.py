@@ -65,6 +65,12 @@ async def test_another_try_is_read_from_its_first_byte() -> None:
     assert task.asked == [None, "-", 2, 0]
 
 
+async def test_another_run_of_the_same_try_that_has_written_less_is_read_from_its_first_byte() -> None:
+    task = Task(piece("abc", 0, 3), piece("", 1, 1), piece("d", 0, 1, complete=True))
+    assert await task.followed() == ["abc", "d"]
+    assert task.asked == [None, "-", 3, 0]
+
+
 async def test_a_task_that_ends_between_two_looks_is_read_once_more() -> None:
     task = Task(NoLogYet(), piece("all of it", 0, 9, complete=True))
     assert await task.followed() == [None, "all of it"]

@@ -133,7 +133,8 @@ async def read_job_log(
         bool, Query(description="Plain text from there on, as it comes, until the task has ended.")
     ] = False,
 ) -> LogChunk | Response:
-    """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, at 0.
+    """Read what a task's last run has written, also while it runs. Go on at `next_offset`; where `attempt` is another, or
+    `offset` lies before what you asked for, at 0: that is another run.
 
     With `follow` it is text/plain, sent as it comes, from one try to the next, also of a task that has yet to start; `limit` is then
     that of what is read at once. The answer has its regular end only where all was sent: else it is broken off.
