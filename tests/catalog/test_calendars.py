@@ -95,6 +95,7 @@ async def test_an_administrator_publishes_and_nobody_else(catalog: Running, oper
     for person in (stranger, centre.admin):
         refused(await person.post("/calendars", NEXT), 404, "not_found")
     refused(await stranger.get("/calendars/2027"), 404, "not_found")
+    refused(await stranger.get("/calendars/3000000000"), 422, "invalid")
     years = [one["year"] for one in ok(await stranger.get("/calendars"))["items"]]
     assert years == sorted(years, reverse=True)
 

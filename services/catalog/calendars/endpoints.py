@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+from fastapi import Path
+
 from caravan.contracts.prices import Calendar, CalendarYear
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Anyone, PlatformAdmin, Router, provided
@@ -28,6 +30,6 @@ async def list_calendars(page: PageParams, caller: Anyone, service: Calendars) -
 
 
 @calendars.get("/calendars/{year}")
-async def get_calendar(year: int, caller: Anyone, service: Calendars) -> Calendar:
+async def get_calendar(year: Annotated[int, Path(ge=2000, le=2200)], caller: Anyone, service: Calendars) -> Calendar:
     """Read a year. 404: nobody has published it, and all its days go by their weekday."""
     return await service.get(year)
