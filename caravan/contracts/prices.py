@@ -163,10 +163,13 @@ def _shared(some: Iterable[Day], others: Iterable[Day]) -> list[Day]:
     return [day for day in Day if day in some and day in others]
 
 
+Year = Annotated[int, Field(ge=2000, le=2200, examples=[2026])]
+
+
 class CalendarYear(Model):
     """Of a year, the days that are not what their weekday says, with the name of the holiday that they are of."""
 
-    year: int = Field(ge=2000, le=2200, strict=True, examples=[2026])
+    year: Year = Field(strict=True)
     holidays: dict[date, Name] = Field(default_factory=dict, max_length=366, examples=[{"2026-02-17": "春节"}])
     working_weekends: dict[date, Name] = Field(default_factory=dict, max_length=110, examples=[{"2026-02-14": "春节"}])
 

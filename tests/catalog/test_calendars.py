@@ -11,7 +11,7 @@ from services.catalog.calendars.library import known_years
 from services.catalog.calendars.service import CalendarService
 from tests.catalog.test_price_lists import PEAK, windowed
 from tests.catalog.world import a_centre, events_of, tariff
-from tests.support import Json, Person, Running, ok, refused, running
+from tests.support import Json, Person, Running, ok, pointers, refused, running
 
 NEXT: Json = {
     "year": 2027,
@@ -111,3 +111,8 @@ async def test_a_year_that_nobody_published_alarms_from_1_december(
         await catalog.app.provided[CalendarService].look()
         metrics = (await catalog.http.get("/metrics")).text
         assert f"caravan_calendar_years_missing {missing}.0" in metrics
+
+
+@pytest.mark.parametrize("year", [1999, 2201, 2**31, 2**63])
+async def test_a_year_that_no_calendar_can_be_of_is_refused(catalog: Running, stranger: Person, year: int) -> None:
+    assert pointers(refused(await stranger.get(f"/calendars/{year}"), 422, "invalid")) == ["path/year"]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path
 
-from caravan.contracts.prices import Calendar, CalendarYear
+from caravan.contracts.prices import Calendar, CalendarYear, Year
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Anyone, PlatformAdmin, Router, provided
 from services.catalog.calendars.service import CalendarService
@@ -30,6 +30,6 @@ async def list_calendars(page: PageParams, caller: Anyone, service: Calendars) -
 
 
 @calendars.get("/calendars/{year}")
-async def get_calendar(year: Annotated[int, Path(ge=2000, le=2200)], caller: Anyone, service: Calendars) -> Calendar:
+async def get_calendar(year: Annotated[Year, Path()], caller: Anyone, service: Calendars) -> Calendar:
     """Read a year. 404: nobody has published it, and all its days go by their weekday."""
     return await service.get(year)
