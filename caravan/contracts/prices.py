@@ -1,10 +1,10 @@
 """What is charged: components, tariffs with their windows, and price lists as immutable revisions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -141,26 +141,21 @@ class Tariff(Model):
     def _windows_apart(self) -> Self:
         if len({window.name for window in self.windows}) != len(self.windows):
             raise PydanticCustomError("window_name", "Each window of a tariff needs a name of its own")
-        spans = [(window, span) for window in self.windows for span in window.times]
-        for (one, first), (other, second) in combinations(spans, 2):
-            days = _shared(one.days, other.days)
-            if days and first.starts < second.ends and second.starts < first.ends:
-                raise PydanticCustomError(
-                    "windows_overlap",
-                    "Windows {one} and {other} overlap on {day} from {starts} to {ends}: let each time be in one of them",
-                    {
-                        "one": one.name,
-                        "other": other.name,
-                        "day": days[0].value,
-                        "starts": max(first.starts, second.starts),
-                        "ends": min(first.ends, second.ends),
-                    },
-                )
+        for day in Day:
+            spans = sorted(
+                (span.starts, span.ends, window.name)
+                for window in self.windows
+                if day in window.days
+                for span in window.times
+            )
+            for (_, until, one), (starts, ends, other) in pairwise(spans):
+                if starts < until:
+                    raise PydanticCustomError(
+                        "windows_overlap",
+                        "Windows {one} and {other} overlap on {day} from {starts} to {ends}: let each time be in one of them",
+                        {"one": one, "other": other, "day": day.value, "starts": starts, "ends": min(until, ends)},
+                    )
         return self
-
-
-def _shared(some: Iterable[Day], others: Iterable[Day]) -> list[Day]:
-    return [day for day in Day if day in some and day in others]
 
 
 Year = Annotated[int, Field(ge=2000, le=2200, examples=[2026])]

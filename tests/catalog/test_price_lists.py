@@ -58,6 +58,15 @@ async def test_a_tariff_has_windows_by_the_clocks_of_its_lists_zone(catalog: Run
 def test_windows_that_overlap_are_told_with_when() -> None:
     with pytest.raises(ValidationError, match="peak and evening overlap on monday from 11:00 to 11:30"):
         PriceListDraft.model_validate({"tariffs": windowed(PEAK, EVENING)})
+    noon = PEAK | {
+        "name": "noon",
+        "times": [{"starts": "12:00", "ends": "12:01"}, {"starts": "22:00", "ends": "24:00"}],
+    }
+    with pytest.raises(ValidationError, match="evening and noon overlap on monday from 12:00 to 12:01"):
+        PriceListDraft.model_validate({"tariffs": windowed(noon, EVENING)})
+    twice = PEAK | {"times": [{"starts": "08:30", "ends": "11:30"}, {"starts": "08:00", "ends": "12:00"}]}
+    with pytest.raises(ValidationError, match="peak and peak overlap on monday from 08:30 to 11:30"):
+        PriceListDraft.model_validate({"tariffs": windowed(twice)})
     nights = EVENING | {"days": ["saturday"]}
     PriceListDraft.model_validate({"tariffs": windowed(PEAK | {"days": ["friday", "sunday"]}, nights)})
 
