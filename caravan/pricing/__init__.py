@@ -9,7 +9,7 @@ Open `charge.py` first.
 
 from caravan.pricing.amounts import DIVISOR, amount, prices, unit_price
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
-from caravan.pricing.windows import UNCOVERED, Window, windows
+from caravan.pricing.windows import UNCOVERED, Window, covered, windows
 from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Window",
     "WorstCase",
     "amount",
+    "covered",
     "fit_walltime",
     "period_edges",
     "prices",

@@ -40,6 +40,11 @@ def windows(price_list: PriceList, start: int, end: int) -> list[Window]:
     return cut
 
 
+def covered(price_list: PriceList, start: int, end: int) -> bool:
+    """Whether each second of [start, end) has a tariff. Unlike `windows` it costs the same for an hour and a year."""
+    return all(tariff is not None for tariff, _, _ in _tariffs(price_list.tariffs, start, end))
+
+
 def window_names(tariff: Tariff) -> list[str]:
     """The windows that seconds of the tariff lie in, in the order of the kinds of days."""
     if not tariff.windows:

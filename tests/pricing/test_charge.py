@@ -15,6 +15,7 @@ from caravan.pricing import (
     Piece,
     Window,
     amount,
+    covered,
     quantities,
     reference_price,
     unit_price,
@@ -66,6 +67,7 @@ def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int,
     assert all(w.start < w.end for w in cut)
     by_second = [(w.tariff, w.name) for w in cut for _ in range(w.start, w.end)]
     assert by_second == [covering(prices, second) for second in range(start, start + length)]
+    assert covered(prices, START + start, START + start + length) == all(name != "none" for name, _ in by_second)
 
 
 def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:

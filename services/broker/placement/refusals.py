@@ -9,7 +9,7 @@ from caravan.contracts.prices import PriceList
 from caravan.contracts.quotes import Reason, Refusal
 from caravan.contracts.spec import Container, JobSpec
 from caravan.kernel import clock
-from caravan.pricing import UNCOVERED, windows
+from caravan.pricing import covered
 from services.broker.placement.copies import CatalogView, Sold, approved
 from services.broker.placement.question import AdapterHere, Question, SiteNow
 
@@ -153,8 +153,7 @@ def array_not_run(spec: JobSpec, adapter: AdapterHere) -> list[Reason]:
 
 def priced_through(prices: PriceList, question: Question) -> bool:
     start = clock.to_seconds(question.now)
-    covered = windows(prices, start, start + question.spec.resources.walltime_seconds)
-    return all(window.tariff != UNCOVERED for window in covered)
+    return covered(prices, start, start + question.spec.resources.walltime_seconds)
 
 
 def inoperable(sold: Sold, adapter: AdapterHere | None, site: SiteNow | None) -> list[Reason]:
