@@ -1,14 +1,18 @@
 """Quotes: where could this job run, through the API."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import httpx
 import pytest
 
 from caravan.client import each
 from caravan.contracts.offerings import OfferingState, SiteState
+from caravan.contracts.prices import Component, PriceListDraft, Tariff
 from caravan.contracts.problems import NotSupportedHere, UnknownReference
+from caravan.contracts.quotes import Candidate
 from caravan.contracts.spec import Resources
+from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from services.broker.adapters.local import adapter as local
@@ -44,6 +48,22 @@ async def test_every_offering_on_sale_is_ranked_or_refused(shop: Shop) -> None:
     on_sale = {found.offering.id async for found in each(anyone.search_offerings, state=OfferingState.ACTIVE)}
     answered = {c.offering for c in quote.candidates} | {r.offering for r in quote.refused}
     assert on_sale <= answered
+
+
+async def test_a_quote_is_priced_by_the_newest_price_list(shop: Shop) -> None:
+    market, customer = shop.market, shop.customer
+    offering = await market.offering(shop.site, price="1.00")
+    for price in ("3.00", "2.00"):
+        tariff = Tariff(
+            name="t", starts_at=clock.floor_second(clock.now()), prices={Component.CPU_CORE_HOUR: Decimal(price)}
+        )
+        newest = await market.seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
+
+    async def heard() -> Candidate | None:
+        quote = await customer.broker.create_quote(customer.spec())
+        return next((one for one in quote.candidates if one.price_list == newest.id), None)
+
+    assert (await until(heard)).components[0].unit_price == "2.00"
 
 
 async def test_a_quote_is_kept_and_says_what_it_may_cost(shop: Shop) -> None:
