@@ -195,8 +195,12 @@ class Calendar(CalendarYear):
 def _known_zone(value: str) -> str:
     try:
         ZoneInfo(value)
+        # IANA's begin with a capital; `localtime` and `right/…`, which counts leap seconds, are of the machine
+        known = value[0].isupper()
     except (KeyError, ValueError, OSError):
-        raise PydanticCustomError("zone", "Give a name of the IANA database, like Asia/Shanghai") from None
+        known = False
+    if not known:
+        raise PydanticCustomError("zone", "Give a name of the IANA database, like Asia/Shanghai")
     return value
 
 

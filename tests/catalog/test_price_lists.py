@@ -55,6 +55,14 @@ async def test_a_tariff_has_windows_by_the_clocks_of_its_lists_zone(catalog: Run
     assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [("/zone", "zone")]
 
 
+@pytest.mark.parametrize(
+    "zone", ["localtime", "posixrules", "right/Asia/Shanghai", "posix/UTC", "Asia", "../UTC", "\0"]
+)
+def test_a_zone_that_means_another_time_on_another_machine_is_refused(zone: str) -> None:
+    with pytest.raises(ValidationError, match="Give a name of the IANA database"):
+        PriceListDraft.model_validate({"zone": zone, "tariffs": windowed(PEAK)})
+
+
 def test_windows_that_overlap_are_told_with_when() -> None:
     with pytest.raises(ValidationError, match="peak and evening overlap on monday from 11:00 to 11:30"):
         PriceListDraft.model_validate({"tariffs": windowed(PEAK, EVENING)})
