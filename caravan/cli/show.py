@@ -71,8 +71,9 @@ def when(instant: datetime | None) -> str:
     return "" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def clock_time(instant: datetime | None) -> str:
-    return "" if instant is None else instant.astimezone().strftime("%H:%M:%S")
+def day_and_time(instant: datetime) -> str:
+    """In the reader's own zone: the same hours of a week come back each day."""
+    return instant.astimezone().strftime("%m-%d %H:%M:%S")
 
 
 def state(value: JobState) -> Text:
@@ -237,8 +238,8 @@ def explanation(found: Explanation) -> RenderableType:
                 (
                     line.component.value.replace("_", " "),
                     rate(line.tariff, line.window),
-                    clock_time(factor.start),
-                    clock_time(factor.end),
+                    day_and_time(factor.start),
+                    day_and_time(factor.end),
                     str(factor.seconds),
                     str(factor.units),
                     f"{factor.quantity:,}",

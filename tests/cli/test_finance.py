@@ -2,13 +2,17 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
+from rich.console import RenderableType
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.cli.asking import console
-from caravan.contracts.statements import Period, PeriodState
+from caravan.contracts.prices import Component
+from caravan.contracts.statements import BearerKind, ExplainedLine, Explanation, Factor, Line, Period, PeriodState
+from caravan.kernel.money import Money
 
 ORGANIZATION, PERIOD, SITE, OTHER = ("org_" + "0" * 32, "per_" + "0" * 32, "sit_" + "1" * 32, "sit_" + "2" * 32)
 END = datetime(2026, 4, 1, tzinfo=UTC)
@@ -66,14 +70,45 @@ def test_what_a_closing_period_waits_for_is_said_by_name() -> None:
 
 
 def test_a_period_is_shown_with_what_it_waits_for_or_was_closed_without() -> None:
-    assert re.search(rf"waits for +{SITE}, {OTHER}", shown(CLOSING)) and re.search("parked facts +2", shown(CLOSING))
+    text = shown(show.period(CLOSING))
+    assert re.search(rf"waits for +{SITE}, {OTHER}", text) and re.search("parked facts +2", text)
     closed = {"state": PeriodState.CLOSED, "waiting_for": (), "parked_facts": 0, "late_sites": (SITE,)}
-    text = shown(CLOSING.model_copy(update=closed))
+    text = shown(show.period(CLOSING.model_copy(update=closed)))
     assert re.search(f"late sites +{SITE}", text) and "waits for" not in text and "parked" not in text
 
 
-def shown(period: Period) -> str:
+def shown(found: RenderableType) -> str:
     out = console()
     with out.capture() as text:
-        out.print(show.period(period))
+        out.print(found)
     return text.get()
+
+
+def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
+    def one(prefix: str) -> str:
+        return f"{prefix}_{'3' * 32}"
+
+    line = Line(
+        id=one("lin"), period=PERIOD, organization=ORGANIZATION, provider=one("prv"), project=one("prj"), job=one("job"),
+        component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"), price_list_revision=1, tariff="2026",
+        window="off-peak", bearer=BearerKind.ORGANIZATION, unit_price=Decimal("4"), quantity=7200, amount=Money(800),
+    )  # fmt: skip
+    nights = [
+        Factor(
+            run=one("run"),
+            line=line.id,
+            start=start,
+            end=start + timedelta(hours=1),
+            seconds=3600,
+            units=1,
+            quantity=3600,
+        )
+        for start in (datetime(2026, 3, day, 15, tzinfo=UTC) for day in (10, 11))
+    ]
+    explained = ExplainedLine(line=line, divisor=3600, arithmetic="7200 x 4.00 / 3600 = 8.00", factors=tuple(nights))
+    found = Explanation(
+        job=line.job, organization=ORGANIZATION, project=line.project, charged=Money(800), borne_by_provider=Money(0),
+        lines=(explained,),
+    )  # fmt: skip
+    text = shown(show.explanation(found))
+    assert all(f"{night.start.astimezone():%m-%d %H:%M:%S}" in text for night in nights), text
