@@ -1,11 +1,9 @@
 """A stretch of time as the days of a zone have it. Pure."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
-
-from caravan.kernel.clock import from_seconds
 
 DAY: Final = 86_400
 _FIRST: Final = date(1970, 1, 1).toordinal()
@@ -59,6 +57,6 @@ def _change(zone: ZoneInfo, before: int, after: int) -> int:
 
 
 def _offset(zone: ZoneInfo, second: int) -> int:
-    offset = from_seconds(second).astimezone(zone).utcoffset()
+    offset = datetime.fromtimestamp(second, zone).utcoffset()
     assert offset is not None  # of an aware time
     return offset.days * DAY + offset.seconds
