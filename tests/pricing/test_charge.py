@@ -77,6 +77,7 @@ def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
         Window("none", "all", START + 10, START + 20),
         Window("late", "all", START + 20, START + 21),
     ]
+    assert [windows(prices, START + 5, START + end) for end in (5, 4)] == [[], []]
     assert windows(prices, START + 10, START + 10) == []
 
 
