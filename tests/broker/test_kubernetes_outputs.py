@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -257,6 +258,18 @@ async def test_what_is_cancelled_leaves_what_it_wrote_until_its_end(server: ApiS
         server.put("pods", pod(ended(137), deleted=ENDED))
         await until(lambda: has_ended(backend))
         assert (await read(backend)).data == text
+
+
+async def test_a_cancel_of_what_has_no_output_leaves_no_error_that_nobody_hears_of(server: ApiServer) -> None:
+    unheard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: unheard.append(told["message"]))
+    server.logs.clear()
+    async with opened(server) as backend:
+        await look(backend)
+        await backend.cancel(REFERENCE)
+        assert server.given == [NAME]
+        gc.collect()
+    assert unheard == []
 
 
 async def test_what_could_not_be_read_to_its_end_says_so(server: ApiServer) -> None:

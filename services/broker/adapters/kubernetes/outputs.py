@@ -80,7 +80,9 @@ class Outputs:
     async def hold(self, pods: Iterable[Pod], seconds: float) -> None:
         """Copy what there is of pods that run and are to be deleted; for so long at most."""
         copies = [self._begin(pod) for pod in pods if pod.speaks and pod.started is not None and not pod.ended]
-        waits = [asyncio.ensure_future(self._wait(copy, copy.there)) for copy in copies]
+        waits = [asyncio.create_task(self._wait(copy, copy.there)) for copy in copies]
+        for one in waits:
+            one.add_done_callback(_heard)
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for one in late:
