@@ -129,6 +129,14 @@ def test_who_is_preempted_ends_as_that_and_its_next_pod_is_another_run() -> None
     assert [(run.identity, run.outcome) for run in again.runs] == [("pod-1", Outcome.SITE), ("pod-2", None)]
 
 
+def test_what_was_taken_back_stands_for_no_pod_that_a_finished_job_speaks_of() -> None:
+    found = Submissions()
+    found.take_job(records.job(queued(finished="Complete", status={"succeeded": 1})))
+    found.take_pod(records.pod(killed()))
+    known = found.of(OURS)
+    assert known.wants_pods and not known.complete
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

@@ -46,14 +46,19 @@ class Known:
         if not self.over or self.pods_read or not self.released:
             return False
         complete = self.job is not None and not self.gone and self.job.finished is not None
-        return not complete or sum(pod.ended for pod in self.pods.values()) < (self.job.pods if self.job else 0)
+        return not complete or self._counted < (self.job.pods if self.job else 0)
 
     @property
     def complete(self) -> bool:
         """No more pods of it can come, and they are all known: as many as its Job counts, or they were read since."""
-        ended = sum(pod.ended for pod in self.pods.values())
-        counted = self.job is not None and self.job.finished is not None and ended == len(self.pods) == self.job.pods
+        job = self.job
+        counted = job is not None and job.finished is not None and self._counted == len(self.pods) == job.pods
         return self.over and (self.pods_read or counted)
+
+    @property
+    def _counted(self) -> int:
+        """Pods that its Job surely counts as ended: it doesn't count those that were deleted as it was suspended."""
+        return sum(pod.ended and pod.deleted is None for pod in self.pods.values())
 
     def seen(self, reference: Reference, second: int, devices: Devices, grace_seconds: int) -> Seen | NotSeen:
         """`second`: the cluster's clock, up to which all of it is known."""
