@@ -18,7 +18,7 @@ from services.broker.adapters.kubernetes.backend import KubernetesBackend
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.kubernetes.reference import SITE
 from services.broker.adapters.port import LogBytes, Unavailable
-from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, ended, job, meshed, pod, running
+from tests.broker.kubernetes_answers import ENDED, OURS, STARTED, at, ended, job, meshed, pod, running
 from tests.broker.kubernetes_double import ApiServer, opened, status
 from tests.broker.test_kubernetes_watch import REFERENCE, finish, has_ended, look, until
 
@@ -98,6 +98,23 @@ async def test_a_folder_that_cannot_be_looked_into_hides_no_pod(
             finish(server)
             assert (await until(lambda: has_ended(backend))).runs[0].outcome is Outcome.SUCCEEDED
         assert await backend.probe() == ()
+
+
+async def test_a_node_that_is_silent_is_not_asked_for_output_that_others_would_wait_behind(server: ApiServer) -> None:
+    """The API server would try to reach it for half a minute, each time. What was copied before is still read."""
+    silent = pod(running(), conditions={"Ready": {"status": "False", "lastTransitionTime": at(STARTED + 50)}})
+    async with opened(server) as backend:
+        await look(backend)
+        assert (await read(backend)).data == b"0123456789"
+        server.put("pods", silent)
+        await until(lambda: backend._submissions.silent_nodes())
+        assert (await read(backend, 4)).data == b"456789"
+    server.given.clear()
+    async with opened(server) as backend:
+        await look(backend)
+        with pytest.raises(Unavailable, match="n0"):
+            await read(backend)
+    assert server.given == []
 
 
 async def test_of_several_containers_the_output_of_the_jobs_own_is_read(server: ApiServer) -> None:

@@ -60,6 +60,9 @@ class Outputs:
         """Of a pod that has started. Raises FileNotFoundError, Unavailable."""
         # what is kept isn't copied again: the kubelet may have less of it by now
         if pod.uid in self._copies or not self._path(pod).exists():
+            if pod.uid not in self._copies and pod.silent is not None and not pod.ended:
+                # the API server would try for half a minute, while what others ask for waits its turn
+                raise Unavailable(f"the node {pod.node} is silent")
             copy = await self._copied(pod)
             if not copy.ended.is_set():
                 return copy.read(offset, limit)
