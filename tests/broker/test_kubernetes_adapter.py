@@ -413,6 +413,12 @@ def test_of_a_lost_node_the_run_ends_when_its_silence_was_noticed() -> None:
     assert not look(still, gone=True).ended
     found = run(pod(running(), "Failed", conditions=silence, deleted=STARTED + 380))
     assert (found.outcome, clock.to_seconds(found.ended_at or clock.now())) == (Outcome.SITE, STARTED + 50)
+    # a container beside the job's own was never ready, by the kubelet's word: that is no silence
+    unready = silence | {
+        "Ready": {"status": "False", "reason": "ContainersNotReady", "lastTransitionTime": at(STARTED)}
+    }
+    found = run(pod(running(), "Failed", conditions=unready, deleted=STARTED + 380))
+    assert (found.outcome, clock.to_seconds(found.ended_at or clock.now())) == (Outcome.SITE, STARTED + 350)
 
 
 def test_what_a_node_does_not_speak_of_any_more_is_billed_up_to_its_silence_and_not_ended() -> None:

@@ -255,13 +255,13 @@ def _deadline(spec: Mapping[str, Any], status: Mapping[str, Any]) -> int | None:
 
 
 def _lost(conditions: Mapping[str, Mapping[str, Any]]) -> int | None:
-    """The node's silence makes its pods not ready; the disruption comes minutes later."""
-    told = [
-        conditions.get("DisruptionTarget", {}),
-        {} if _true(conditions.get("Ready", {})) else conditions.get("Ready", {}),
-    ]
-    times = [_second(one["lastTransitionTime"]) for one in told if one.get("lastTransitionTime")]
-    return min(times) if times else None
+    """The node's silence makes its pods not ready; the disruption comes minutes later. Long before that a pod may be not ready by the
+    kubelet's word, for a container that is beside its own."""
+    ready, disrupted = conditions.get("Ready", {}), conditions.get("DisruptionTarget", {}).get("lastTransitionTime")
+    if disrupted:
+        return min(_second(disrupted), _silent(ready) or _second(disrupted))
+    unready = None if _true(ready) else ready.get("lastTransitionTime")
+    return _second(unready) if unready else None
 
 
 def _silent(ready: Mapping[str, Any]) -> int | None:
