@@ -100,6 +100,8 @@ class DaySpan(Model):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.ends == "00:00":
+            raise PydanticCustomError("day_span", "A span ends after it starts: the end of a day is 24:00")
         if minute_of(self.ends) <= minute_of(self.starts):
             raise PydanticCustomError(
                 "day_span",

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from caravan.contracts.prices import PriceListDraft
+from caravan.contracts.prices import DaySpan, PriceListDraft
 from tests.catalog.world import a_centre, events_of, tariff
 from tests.support import Json, Person, Running, ok, pointers, refused
 
@@ -77,6 +77,14 @@ def test_windows_that_overlap_are_told_with_when() -> None:
         PriceListDraft.model_validate({"tariffs": windowed(twice)})
     nights = EVENING | {"days": ["saturday"]}
     PriceListDraft.model_validate({"tariffs": windowed(PEAK | {"days": ["friday", "sunday"]}, nights)})
+
+
+@pytest.mark.parametrize(
+    ("ends", "advice"), [("00:00", "the end of a day is 24:00"), ("07:00", "23:00 to 24:00 and 00:00 to 07:00")]
+)
+def test_how_a_span_up_to_or_over_midnight_is_written_is_said(ends: str, advice: str) -> None:
+    with pytest.raises(ValidationError, match=advice):
+        DaySpan(starts="23:00", ends=ends)
 
 
 FAULTS: list[tuple[list[Json], str, str]] = [
