@@ -29,11 +29,11 @@ def covers(price_list: PriceListDraft, instant: datetime) -> bool:
 
 def add(tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[CalendarYear]) -> PriceList:
     """The offering's next revision. It goes by the calendar where a tariff has windows."""
-    last = newest(tx, offering)
+    last = tx.scalar(select(func.max(PriceListRow.revision)).where(PriceListRow.offering == offering)) or 0
     price_list = PriceList(
         id=ids.new("prl"),
         offering=offering,
-        revision=last.revision + 1 if last else 1,
+        revision=last + 1,
         created_at=database_now(tx),
         zone=draft.zone,
         tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
