@@ -69,6 +69,8 @@ async def test_a_published_year_makes_new_revisions_of_lists_with_windows_and_le
 
     assert ok(await operator.post("/calendars", NEXT), 201) == made, "the same again changes nothing"
     assert len(await lists(by_window)) == 2
+    ok(await operator.post("/calendars", {"year": 2019}), 201)
+    assert len(await lists(by_window)) == 2, "what is priced from now on lies in no year that is long over"
     moved = NEXT | {"holidays": {"2027-01-01": "元旦"}}
     assert ok(await operator.post("/calendars", moved), 201)["revision"] == 2
     assert (await lists(by_window))[0]["calendar"][-1]["holidays"] == {"2027-01-01": "元旦"}
