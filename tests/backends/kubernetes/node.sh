@@ -31,5 +31,8 @@ until ctr version >/dev/null 2>&1; do
 done
 ctr --namespace k8s.io images import "$folder/node/image.tar"
 ctr --namespace k8s.io events >>"$folder/node/events" &
-kubelet "$@" &
+# a service manager starts a kubelet anew: it gives up where containerd still reads what ran before
+until kubelet "$@"; do
+    sleep 1
+done &
 wait
