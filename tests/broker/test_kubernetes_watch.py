@@ -664,6 +664,7 @@ current-context: x
     ("written", "why"),
     [
         (KUBECONFIG.replace("SERVER", "http://cluster"), "isn't https"),
+        (KUBECONFIG.replace("SERVER", "https://cluster:port"), "a port that is no number"),
         (KUBECONFIG.replace("SERVER", "https://cluster, insecure-skip-tls-verify: true"), "insecure"),
         (KUBECONFIG.replace("user: u", "user: secret-token"), "can't be read: KeyError"), ("[secret-token", "can't be read"),
         ("secret-token", "can't be read"), (KUBECONFIG.replace(", user: u", ""), "names no user"),

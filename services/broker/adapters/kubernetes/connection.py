@@ -37,6 +37,10 @@ def connect(settings: Settings, context: SiteContext) -> httpx.AsyncClient:
         )
     except OSError as error:
         raise SiteRefused(f"a secret of the site can't be used: {error.strerror or type(error).__name__}") from None
+    except httpx.InvalidURL as error:
+        raise SiteRefused(
+            "the API server's address has no host that can be one, or a port that is no number"
+        ) from error
     except (ConfigError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         # what they say may hold what they read
         raise SiteRefused(f"the site's credentials can't be read: {type(error).__name__}") from None
