@@ -6,7 +6,7 @@ import pytest_asyncio
 from caravan.contracts.dispatch import Desired, WorkItem
 from caravan.contracts.jobs import AttemptState, HoldState, Job, JobState, Outcome, PendingReason
 from caravan.contracts.problems import WrongState
-from caravan.contracts.spec import Array
+from caravan.contracts.spec import Array, Where
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from tests.broker.hand import Hand, Run
@@ -93,6 +93,15 @@ async def test_tries_are_counted(two: Two) -> None:
     failed = await two.customer.job(job.id)
     assert (failed.state, failed.detail) == (JobState.FAILED, "site")
     assert (await two.customer.hold_settles(job.id)).captured == Money(0)
+
+
+async def test_of_offerings_that_it_does_not_ask_for_a_jobs_end_says_nothing(two: Two) -> None:
+    job = await two.customer.submit(where=Where(offerings=(two.dear,)))
+    attempt, _, _ = await two.attempt(job, 1)
+    await two.hand.tell(two.hand.saw(attempt, "rejected", detail="not here"))
+    failed = await two.customer.reaches(job.id, JobState.FAILED)
+    assert failed.detail.count("not here") == 1
+    assert "not among the offerings asked for" not in failed.detail
 
 
 async def test_where_it_was_rejected_it_never_comes_again_where_it_failed_only_if_there_is_no_other(two: Two) -> None:

@@ -25,7 +25,7 @@ from services.broker.placement import capacity
 from services.broker.placement.decide import Decision, Option, dearest
 from services.broker.placement.models import StoredPlacement
 from services.broker.placement.question import Question
-from services.broker.placement.refusals import lasting
+from services.broker.placement.refusals import asked_for, lasting
 from services.broker.placement.service import Placer
 from services.broker.placement.why import why
 
@@ -156,6 +156,7 @@ class Planner:
 
 
 def _why(refused: Sequence[Refusal]) -> str:
-    """Each offering with the first reason against it."""
-    against = (f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in refused)
+    """Each offering with the first reason against it; of those alone that the job asks for, if there are any."""
+    told = [*filter(asked_for, refused)] or refused
+    against = (f"{refusal.offering_name}: {refusal.reasons[0].detail}" for refusal in told)
     return "; ".join(against) or "none is on sale"

@@ -24,6 +24,11 @@ def lasting(refused: Sequence[Refusal]) -> bool:
     return all(any(reason.code not in PASSING for reason in refusal.reasons) for refusal in refused)
 
 
+def asked_for(refusal: Refusal) -> bool:
+    """Whether the offering is among what the job says that it may run on."""
+    return not any(reason.code.startswith("where_") for reason in refusal.reasons)
+
+
 def reason(
     code: str, *words: str, field: str | None = None, asked: str | None = None, limit: str | None = None
 ) -> Reason:
