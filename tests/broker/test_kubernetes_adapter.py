@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.spec import Container
+from caravan.contracts.spec import Container, Resources
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import acts, adapter, clocks, health, inventory, manifest, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import failure
+from services.broker.adapters.kubernetes.grant import limit_seconds
 from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.reference import HELD, Reference, index_at, ranges
 from services.broker.adapters.kubernetes.script import FOLDER, WORK, wrapper
-from services.broker.adapters.kubernetes.settings import MODEL_LABELS, Settings, Slice, Tenant
+from services.broker.adapters.kubernetes.settings import MODEL_LABELS, SECONDS_MOST, Settings, Slice, Target, Tenant
 from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.port import BackendError, NotSeen, OutcomeUnknown, Rejected, RunSeen, Seen, Unavailable
 from tests.broker.kubernetes_answers import (
@@ -773,3 +775,29 @@ def test_what_the_adapter_announces_is_a_schema() -> None:
     assert json.dumps(adapter.descriptor.site_settings)
     assert "api" in adapter.descriptor.site_settings["required"]
     assert CREATED < STARTED < ENDED
+
+
+@pytest.mark.parametrize("image", ["docker://a:1", "https://a/b", "a//b", "a:", "a/", "a:/b"])
+def test_an_image_with_another_form_than_kubernetes_has_is_no_offerings(image: str) -> None:
+    with pytest.raises(ValidationError, match="image"):
+        Target.model_validate({"image": image})
+
+
+def test_images_of_a_registry_with_a_port_a_tag_and_a_digest_are_an_offerings() -> None:
+    for image in (
+        "a",
+        "a:1",
+        "registry.test:5000/lab/a:1",
+        f"registry.test/a@sha256:{'0' * 64}",
+        f"a:1@sha256:{'0' * 64}",
+    ):
+        assert Target.model_validate({"image": image}).image == image
+
+
+@pytest.mark.parametrize("name", ["start_seconds", "keep_jobs_seconds", "keep_output_seconds"])
+def test_a_job_never_gets_more_seconds_than_kubernetes_takes(name: str) -> None:
+    most = Settings.model_validate(SITE_SETTINGS | {name: SECONDS_MOST})
+    assert limit_seconds(Resources(walltime_seconds=366 * 86_400), most) < 2**31
+    assert most.stays_seconds < 2**31
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate(SITE_SETTINGS | {name: SECONDS_MOST + 1})

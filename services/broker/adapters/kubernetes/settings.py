@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import NO_OTHER_KEYS, Count, JsonObject, Model, Positive, like
+from caravan.contracts.base import NO_OTHER_KEYS, JsonObject, Model, Positive, like
 from caravan.contracts.ids import AcceleratorId
 
 SecretFile = Annotated[
@@ -64,12 +64,16 @@ LabelValue = Annotated[
 Image = Annotated[
     str,
     like(
-        r"^[A-Za-z0-9][A-Za-z0-9._/:@+\-]*$",
+        r"^[A-Za-z0-9][A-Za-z0-9._@+\-]*([/:][A-Za-z0-9._@+\-]+)*$",
         "Give an image as Kubernetes has it, without docker://: letters, digits and . _ - / : @ +, the first of them a letter or a digit.",
         500,
     ),
 ]
 ImagePrefix = Annotated[str, like(r"^docker://[^\x00,]*$", "Begin with docker://, and give no comma.", 500)]
+
+SECONDS_MOST = 2**30
+"""34 years. Kubernetes counts in 32 bits, and a walltime has to fit beside it."""
+Seconds = Annotated[int, Field(ge=1, le=SECONDS_MOST, strict=True)]
 
 MODEL_LABELS: dict[str, str] = {
     "nvidia.com/gpu": "nvidia.com/gpu.product",
@@ -164,7 +168,7 @@ class Settings(Model):
         json_schema_extra=NO_OTHER_KEYS,
     )
     slices: dict[AcceleratorId, Slice] = Field(default_factory=dict, json_schema_extra=NO_OTHER_KEYS)
-    start_seconds: Count = Field(
+    start_seconds: Annotated[int, Field(ge=0, le=SECONDS_MOST, strict=True)] = Field(
         default=120,
         description="A pod's time limit runs while its image is pulled, too: so much is added to the walltime for that.",
     )
@@ -175,7 +179,7 @@ class Settings(Model):
     grace_seconds: Annotated[int, Field(ge=1, le=3600, strict=True)] = Field(
         default=30, description="From SIGTERM to SIGKILL."
     )
-    keep_output_seconds: Positive = Field(
+    keep_output_seconds: Seconds = Field(
         default=7 * 86_400,
         description="How long output is kept: in the agent's folder for it (CARAVAN_AGENT_OUTPUT), without one at the cluster.",
     )
@@ -183,7 +187,7 @@ class Settings(Model):
         default=64,
         description="Of a run's output so much is kept, from its beginning; its last line says that it was cut.",
     )
-    keep_jobs_seconds: Positive = Field(
+    keep_jobs_seconds: Seconds = Field(
         default=86_400,
         description="How long a Job stays at the cluster after all of it was billed and its output kept.",
     )
