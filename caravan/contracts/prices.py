@@ -1,5 +1,6 @@
 """What is charged: components, tariffs with their windows, and price lists as immutable revisions."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Positive, Second, like
+from caravan.contracts.base import Instant, Model, Name, Positive, Second
 from caravan.contracts.ids import OfferingId, PriceListId
 from caravan.kernel.money import UnitPrice
 
@@ -80,10 +81,18 @@ class Day(StrEnum):
 WEEK: Final = tuple(Day)[:7]
 
 
-LocalTime = Annotated[
-    str,
-    like(r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", "Give a time of day from 00:00 to 24:00, like 08:30."),
-]
+_TIME: Final = r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+
+
+def _local_time(value: str) -> str:
+    if not re.fullmatch(_TIME, value):
+        raise PydanticCustomError(
+            "string_pattern_mismatch", "Give a time of day in minutes, from 00:00 to 24:00, like 08:30"
+        )
+    return value
+
+
+LocalTime = Annotated[str, Field(json_schema_extra={"pattern": _TIME}), AfterValidator(_local_time)]
 
 
 def minute_of(time: LocalTime) -> int:

@@ -127,6 +127,15 @@ async def test_a_price_list_with_a_fault_is_refused_at_its_place(catalog: Runnin
     assert ok(await centre.admin.get(path))["items"] == []
 
 
+async def test_a_time_of_day_that_is_none_is_refused_in_words(catalog: Running, operator: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    path = f"/offerings/{(await centre.offering((await centre.site())['id']))['id']}/price-lists"
+    for ends in ("25:00", "9:00", "09:00:30", "24:01"):
+        window = PEAK | {"times": [{"starts": "08:00", "ends": ends}]}
+        problem = refused(await centre.admin.post(path, {"tariffs": windowed(window)}), 422, "invalid")
+        assert "from 00:00 to 24:00" in problem["errors"][0]["detail"]
+
+
 async def test_only_its_provider_prices_an_offering_and_none_that_is_archived(
     catalog: Running, operator: Person, stranger: Person
 ) -> None:
