@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from caravan.kernel import ids
-from services.broker.adapters.fake import FakeSite, HandClock, register
+from services.broker.adapters.fake import FakeBackend, FakeSite, HandClock, register
+from services.broker.adapters.port import LogBytes
+from services.broker.agent import chores
 from services.broker.agent.outbox import Outbox
 from services.broker.agent.settings import AgentSettings
 from tests.broker.agents import an_agent, running, until
@@ -118,3 +121,29 @@ async def test_output_is_read(broker: Dispatch, site: FakeSite, time: HandClock)
     answer = broker.answers[read]
     assert (answer.data, answer.size, answer.complete) == ("aGVsbG8gWzBdCg==", 10, False)
     assert broker.answers[nothing].data == ""
+
+
+async def test_output_that_does_not_come_keeps_no_other_waiting(
+    broker: Dispatch, site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(chores, "READS_AT_ONCE", 1)
+    read_log = FakeBackend.read_log
+
+    async def silent(
+        backend: FakeBackend, reference: str, index: int, stream: str, offset: int, limit: int
+    ) -> LogBytes:
+        if stream == "stderr":
+            await asyncio.Event().wait()
+        return await read_log(backend, reference, index, stream, offset, limit)
+
+    monkeypatch.setattr(FakeBackend, "read_log", silent)
+    placed = broker.attempts[attempt := broker.place("#fake run=5 print=hello")]
+    async with running(an_agent(broker)):
+        await until(lambda: placed.state == "running")
+        stuck = broker.read(attempt, stream="stderr")
+        other = broker.read(attempt)
+        await until(lambda: other in broker.answers)
+        await until(lambda: stuck in broker.answers)
+    assert "was not read within" in broker.answers[stuck].error
+    assert broker.answers[other].data

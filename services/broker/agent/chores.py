@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from typing import Final
 
 from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
@@ -12,7 +13,9 @@ from services.broker.agent.tenure import AGAIN_SECONDS, CALL_FAILED, AgentApi, A
 from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
-READS_AT_ONCE = 8
+READS_AT_ONCE: Final = 8
+READ_SECONDS: Final = 10.0
+"""Nobody waits longer for an answer: a broker's `WAIT_SECONDS`."""
 
 
 class Sweeper:
@@ -109,7 +112,8 @@ class Probe:
 
 
 class LogReads:
-    """Answers reads of output, a few at a time. One that can't be answered is left to its asker's timeout."""
+    """Answers reads of output, a few at a time. One that can't be answered is left to its asker's timeout; a backend that doesn't speak
+    of some output keeps no other waiting for longer than that."""
 
     def __init__(self, tenure: Tenure, backend: Backend, broker: AgentApi, metrics: AgentMetrics) -> None:
         self._tenure = tenure
@@ -145,13 +149,13 @@ class LogReads:
 
     async def _read(self, read: LogRead) -> LogAnswer:
         try:
-            found = await self._backend.read_log(read.reference, read.index, read.stream, read.offset, read.limit)
+            async with asyncio.timeout(READ_SECONDS):
+                found = await self._backend.read_log(read.reference, read.index, read.stream, read.offset, read.limit)
         except FileNotFoundError:
             return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, missing=True)
-        except BackendError as error:
-            return LogAnswer(
-                epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=prose(str(error))
-            )
+        except (BackendError, TimeoutError) as error:
+            why = prose(str(error) or f"it was not read within {READ_SECONDS:.0f} s")
+            return LogAnswer(epoch=self._tenure.epoch, data="", offset=0, size=0, complete=False, error=why)
         return LogAnswer(
             epoch=self._tenure.epoch,
             data=b64encode(found.data).decode("ascii"),

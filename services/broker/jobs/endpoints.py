@@ -150,4 +150,5 @@ async def read_job_log(
         async for text in texts:
             yield text
 
-    return StreamingResponse(all_of_it(), media_type="text/plain; charset=utf-8")
+    as_it_comes = {"X-Accel-Buffering": "no"}  # nginx would keep text back until it has a page of it
+    return StreamingResponse(all_of_it(), headers=as_it_comes, media_type="text/plain; charset=utf-8")
