@@ -29,6 +29,8 @@ PUBLIC: Final = frozenset(
         "get_offering",
         "list_price_lists",
         "get_price_list",
+        "list_calendars",
+        "get_calendar",
         "list_periods",
         "get_period",
     }
@@ -264,7 +266,7 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
     path = operation.path
     for name, kind in KINDS.items():
         path = path.replace(f"{{{name}}}", victim.ids[kind])
-    path = path.replace("{log_read}", "log_" + "0" * 32)
+    path = path.replace("{log_read}", "log_" + "0" * 32).replace("{year}", "2026")
     if "{" in path:
         raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")
     asked = QUERIES.get(operation.name, "")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from caravan.contracts import events
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
-from caravan.contracts.prices import Component, Day, DaySpan, PriceList, PriceWindow, Tariff
+from caravan.contracts.prices import WEEK, Component, DaySpan, PriceList, PriceWindow, Tariff
 
 STARTS: Final = datetime(2018, 3, 31, 12, tzinfo=UTC)
 """A Saturday. Four hours later a month ends in Asia/Shanghai, and summer time ends in half of `ZONES` before and after that."""
@@ -188,7 +188,7 @@ def _windows(random: Random, zone: str) -> tuple[PriceWindow, ...]:
     first, second, third = (
         DaySpan(starts=starts, ends=ends) for starts, ends in zip(edges[::2], edges[1::2], strict=True)
     )
-    days = random.sample(list(Day), len(Day))
+    days = random.sample(WEEK, len(WEEK))
     some = random.randint(2, 5)
     return (
         PriceWindow(name="peak", days=tuple(days[:some]), times=(first, third), prices=_some_prices(random)),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-IN_BACKGROUND = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
-"""As a script's `&` starts a command."""
+IN_BACKGROUND = ["env", "--default-signal=HUP", "sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+"""As a script's `&` starts a command; also where these tests themselves run under nohup."""
 UNDER_NOHUP = ["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh"]
 HOLDS_A_CHILD = """
 import asyncio, subprocess, sys
