@@ -20,6 +20,7 @@ from caravan.contracts.ids import SiteId
 from caravan.contracts.imports import By, ImportBatch, ImportedRun
 from caravan.contracts.prices import Component
 from caravan.kernel import clock
+from caravan.kernel.local_days import zone_named
 from caravan.sacct import Fault, Times, UnreadableDump, ZoneNeeded, allocations
 
 BATCH: Final = 1000
@@ -121,9 +122,9 @@ def readable() -> Iterator[None]:
 
 def zone_of(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        misused(f"zone: {name!r} is no name of the IANA database, like Asia/Shanghai")
+        return zone_named(name)
+    except ValueError as error:
+        misused(f"zone: {error}")
 
 
 def _components(text: str) -> tuple[Component, ...]:

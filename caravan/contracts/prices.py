@@ -7,13 +7,13 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Final, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Positive, Second
 from caravan.contracts.ids import OfferingId, PriceListId
+from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import UnitPrice
 
 
@@ -205,13 +205,9 @@ class Calendar(CalendarYear):
 
 def _known_zone(value: str) -> str:
     try:
-        ZoneInfo(value)
-        # IANA's begin with a capital; `localtime` and `right/…`, which counts leap seconds, are of the machine
-        known = value[0].isupper()
-    except (KeyError, ValueError, OSError):
-        known = False
-    if not known:
-        raise PydanticCustomError("zone", "Give a name of the IANA database, like Asia/Shanghai")
+        zone_named(value)
+    except ValueError:
+        raise PydanticCustomError("zone", "Give a name of the IANA database, like Asia/Shanghai") from None
     return value
 
 

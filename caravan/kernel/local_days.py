@@ -9,6 +9,21 @@ DAY: Final = 86_400
 _FIRST: Final = date(1970, 1, 1).toordinal()
 
 
+def zone_named(name: str) -> ZoneInfo:
+    """The zone of that name in the IANA database. Raises ValueError: there is none.
+
+    Its names begin with a capital: `localtime` and `right/…`, which counts leap seconds, are of the machine, and mean another time on
+    another one.
+    """
+    try:
+        found = ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        found = None
+    if found is None or not name[0].isupper():
+        raise ValueError(f"{name!r} is no name of the IANA database, like Asia/Shanghai")
+    return found
+
+
 class LocalDay(NamedTuple):
     """[start, end) in seconds since the epoch, all of it on one day of the zone and at one distance from UTC."""
 

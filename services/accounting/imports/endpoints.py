@@ -10,6 +10,7 @@ from caravan.contracts.ids import SiteId
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
 from caravan.contracts.problems import UnknownReference
+from caravan.kernel.local_days import zone_named
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.web import Caller, Router, allow, problems, provided
 from services.accounting.charging.endpoints import PartyReader
@@ -58,7 +59,7 @@ async def sum_usage(
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+        return zone_named(name)
+    except ValueError:
         detail = "a name of the IANA database, like Asia/Shanghai"
         raise Invalid(errors=[FieldError(pointer="query/zone", code="zone", detail=detail)]) from None
