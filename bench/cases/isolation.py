@@ -199,6 +199,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     statement = (await until(issued, "the victim's statement"))[0]
     (task,) = (await broker.list_job_tasks(job.id)).items
     (deposit,) = (await finance.list_deposits()).items
+    line = (await money.list_lines(job=job.id)).items[0].id
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -216,8 +217,9 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "dep": deposit.id,
         "per": period.id,
         "stm": statement,
+        "lin": line,
     }
-    hidden = [ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm")]
+    hidden = [ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin")]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
 
@@ -258,6 +260,7 @@ KINDS: Final = {
     "budget": "bud",
     "period": "per",
     "statement": "stm",
+    "line": "lin",
 }
 
 

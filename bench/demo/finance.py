@@ -35,7 +35,7 @@ async def explains_a_charge(world: World) -> None:
     found = await world.enterprise.accounting.explain_job(world.jobs[MONTE_CARLO])
     priced = [explained for explained in found.lines if explained.line.unit_price]
     if len(priced) != 2:
-        raise WentWrong(f"the charge was to be split at the price change: {[e.arithmetic for e in priced]}")
+        raise WentWrong(f"the charge was to be split at the price change: {[e.arithmetic.en for e in priced]}")
     rows = [
         (
             explained.line.tariff,
@@ -61,7 +61,8 @@ async def explains_a_charge(world: World) -> None:
         rows,
     )
     for explained in priced:
-        teller.say(f"    {explained.line.tariff}: {explained.arithmetic}")
+        teller.say(f"    {explained.line.tariff}: {explained.arithmetic.zh}")
+        teller.say(f"    {explained.line.tariff}: {explained.arithmetic.en}")
     teller.say("This offering prices cores alone: memory, nodes and jobs stand on lines of 0.00, not shown here.")
     total = sum((explained.line.amount for explained in found.lines), ZERO)
     if total != found.charged:
@@ -112,7 +113,7 @@ async def bills_what_was_used(world: World) -> None:
             (
                 name,
                 job.state.value,
-                "\n".join(explained.arithmetic for explained in found.lines if explained.line.unit_price),
+                "\n".join(explained.arithmetic.en for explained in found.lines if explained.line.unit_price),
                 str(hold.amount),
                 str(found.charged),
                 str(hold.amount - hold.captured),

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
+from rich.console import RenderableType
 
 from caravan.cli import show
 from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused
@@ -16,15 +18,20 @@ StatementArgument = Annotated[str, typer.Argument(metavar="STATEMENT", help="Its
 
 def explain(
     ctx: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Its id, job_….")],
+    id: Annotated[str, typer.Argument(metavar="JOB|LINE", help="A job's id, job_…, or a line's, lin_….")],
     as_json: AsJson = False,
 ) -> None:
-    """Explain a job's charge down to the second: seconds x units x price."""
-    found = ask(ctx, lambda peers: peers.accounting.explain_job(job), as_json=as_json)
-    if as_json:
-        answer(found)
+    """Explain a job's charge down to the second, seconds x units x price; or a line of it, day by day."""
+    if id.startswith("lin_"):
+        line = ask(ctx, lambda peers: peers.accounting.explain_line(id), as_json=as_json)
+        shown: tuple[BaseModel, RenderableType] = line, show.line_explanation(line)
     else:
-        console().print(show.explanation(found))
+        job = ask(ctx, lambda peers: peers.accounting.explain_job(id), as_json=as_json)
+        shown = job, show.explanation(job)
+    if as_json:
+        answer(shown[0])
+    else:
+        console().print(shown[1])
 
 
 def budgets(

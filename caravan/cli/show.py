@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
+from caravan.contracts.explanations import ExplainedPrice, Explanation, LineExplanation, Words
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
 from caravan.contracts.offerings import OfferingPrice
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
-from caravan.contracts.statements import Explanation, Line, Period, Statement, StatementLine, TrialBalance
+from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
 from caravan.kernel.clock import to_seconds
 
 STYLE: Final = {
@@ -249,13 +250,42 @@ def explanation(found: Explanation) -> RenderableType:
             )
         bearer = line.bearer.value if line.reason is None else f"{line.bearer.value} ({line.reason.value})"
         total = Text(f"{line.quantity:,}", style="bold"), Text(str(line.amount), style="bold")
-        rows.append(("", Text(explained.arithmetic, style="italic"), "", "", "", "", total[0], total[1], bearer))
+        rows.append(("", Text(both(explained.arithmetic), style="italic"), "", "", "", "", total[0], total[1], bearer))
     columns = ("component", "tariff", "!from", "!to", ">seconds", ">units", ">quantity", ">amount", "borne by")
     sums: list[tuple[str, Cell]] = [
         ("charged", Text(str(found.charged), style="bold")),
         ("borne by the provider", str(found.borne_by_provider)),
     ]
     return Group(table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
+
+
+def line_explanation(found: LineExplanation) -> RenderableType:
+    line = found.line
+    head: list[tuple[str, Cell]] = [
+        ("line", line.id),
+        ("job", line.job),
+        ("amount", Text(str(line.amount), style="bold")),
+        ("", both(found.words)),
+    ]
+    if found.restated_in is not None:
+        head.append(("restated in", found.restated_in))
+    return Group(pairs(head), *(Text(f"\n{text}") for text in steps(found)))
+
+
+def steps(found: ExplainedPrice) -> tuple[str, str]:
+    """The rate, the days, and what they come to: first all in Chinese, then in English."""
+    more = [found.more.words] if found.more else []
+    days = [*(step.words for step in found.steps), *more]
+
+    def block(rate: str, days: Iterable[str], total: str) -> str:
+        return "\n".join([rate, *(f"  {day}" for day in days), f"  {total}"])
+
+    rate, total = found.rate.words, found.arithmetic.words
+    return block(rate.zh, (day.zh for day in days), total.zh), block(rate.en, (day.en for day in days), total.en)
+
+
+def both(words: Words) -> str:
+    return f"{words.zh}\n{words.en}"
 
 
 def free(lines: Iterable[Line]) -> list[tuple[str, Cell]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from caravan.client.base import Client, new_key
+from caravan.contracts.explanations import Explanation, LineExplanation
 from caravan.contracts.funds import (
     Budget,
     BudgetChange,
@@ -24,7 +25,6 @@ from caravan.contracts.prices import Component
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.statements import (
     EntryKind,
-    Explanation,
     LedgerEntry,
     Line,
     Period,
@@ -92,6 +92,10 @@ class AccountingClient(Client):
     async def explain_job(self, job: str) -> Explanation:
         """The job's charge, down to the second."""
         return await self._call("GET", f"/jobs/{job}/explanation", Explanation)
+
+    async def explain_line(self, line: str) -> LineExplanation:
+        """The line, day by day."""
+        return await self._call("GET", f"/lines/{line}/explanation", LineExplanation)
 
     async def list_lines(
         self,

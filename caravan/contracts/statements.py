@@ -1,11 +1,11 @@
-"""What finance reads: periods, lines, explanations, statements, the ledger."""
+"""What finance reads: periods, lines, statements, the ledger."""
 
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from caravan.contracts.base import Count, Instant, Model, Name, Prose, Second
+from caravan.contracts.base import Instant, Model, Name, Prose, Second
 from caravan.contracts.ids import (
     AcceleratorId,
     EntryId,
@@ -16,7 +16,6 @@ from caravan.contracts.ids import (
     PriceListId,
     ProjectId,
     ProviderId,
-    RunId,
     SiteId,
     StatementId,
 )
@@ -93,36 +92,6 @@ class Line(Model):
     corrects: PeriodId | None = Field(
         default=None, description="An adjustment: the closed period whose usage this corrects."
     )
-
-
-class Factor(Model):
-    """One step of an explanation: one run's seconds in one window at one price."""
-
-    run: RunId
-    line: LineId
-    start: Second
-    end: Second
-    seconds: Count
-    units: int = Field(description="Cores, accelerators, nodes, MiB, or 1 for a job.")
-    quantity: int
-
-
-class ExplainedLine(Model):
-    line: Line
-    divisor: int
-    arithmetic: str = Field(examples=["2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"])
-    factors: tuple[Factor, ...]
-
-
-class Explanation(Model):
-    """A job's charge, down to the second."""
-
-    job: JobId
-    organization: OrganizationId
-    project: ProjectId
-    charged: Money = Field(description="What the organization bears.")
-    borne_by_provider: Money
-    lines: tuple[ExplainedLine, ...]
 
 
 class StatementParty(StrEnum):

@@ -42,6 +42,10 @@ class LocalDay(NamedTuple):
         """The second since the epoch at which clocks of the zone show `time`, in seconds since the start of the day."""
         return self.number * DAY + time - self.offset
 
+    def time(self, second: int) -> int:
+        """The inverse of `second`: what the clocks show, in seconds since the start of the day."""
+        return second + self.offset - self.number * DAY
+
 
 def local_days(zone: ZoneInfo, start: int, end: int) -> Iterator[LocalDay]:
     """[start, end) cut at midnights, and where the zone's clocks are changed: in order, without gap or overlap.

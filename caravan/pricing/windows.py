@@ -52,6 +52,11 @@ def window_names(tariff: Tariff) -> list[str]:
     return list(dict.fromkeys(part.name for plan in _plans_of(tariff).values() for part in plan))
 
 
+def depends_on_days(tariff: Tariff) -> bool:
+    """Whether two kinds of days differ in their windows."""
+    return len(set(_plans_of(tariff).values())) > 1
+
+
 def _tariffs(tariffs: Iterable[Tariff], start: int, end: int) -> Iterator[tuple[Tariff | None, int, int]]:
     first, last = from_seconds(start), from_seconds(end)
     # datetimes are compared, and only those of the few tariffs that apply are converted: this runs for every usage record

@@ -13,6 +13,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings as CommonSettings
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.accounting.charging import endpoints as charging
+from services.accounting.charging.explaining import ExplanationService
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
 from services.accounting.exports import endpoints as exports
@@ -75,6 +76,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             FundsService(runtime, put_hold),
             BudgetService(runtime),
             LineService(runtime),
+            ExplanationService(runtime),
             ExportService(runtime),
             ImportService(runtime),
             RunService(runtime),

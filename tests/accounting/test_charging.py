@@ -374,7 +374,7 @@ async def test_late_usage_becomes_an_adjustment_in_the_open_period(world: World)
         assert late[0]["period"] != march
         assert (await job.read())["captured"] == f"0.{end}"
     explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
-    words = [line["arithmetic"] for line in explained["lines"] if line["line"]["component"] == "cpu_core_hour"]
+    words = [line["arithmetic"]["en"] for line in explained["lines"] if line["line"]["component"] == "cpu_core_hour"]
     assert words == [
         "40 core-seconds; 40 x 36.00 / 3600 = 0.40",
         "now 30 core-seconds; 30 x 36.00 / 3600 = 0.30; 0.40 billed before; difference -0.10",
@@ -413,7 +413,7 @@ async def test_a_charge_is_explained_down_to_the_second(world: World) -> None:
     explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
     assert (explained["charged"], explained["borne_by_provider"]) == ("0.80", "0.00")
     (core,) = [line for line in explained["lines"] if line["line"]["component"] == "cpu_core_hour"]
-    assert core["arithmetic"] == "2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"
+    assert core["arithmetic"]["en"] == "2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"
     (factor,) = core["factors"]
     assert (factor["run"], factor["seconds"], factor["units"], factor["quantity"]) == (run, 40, 2, 80)
     assert factor["line"] == core["line"]["id"]

@@ -2,42 +2,58 @@
 
 from decimal import Decimal
 
+from caravan.contracts.explanations import Words
 from caravan.contracts.prices import Component
-from services.accounting.charging.explanation import Stretch, arithmetic, correction, stretches
+from caravan.contracts.statements import BearerKind, BearerReason
+from caravan.kernel.money import Money
+from caravan.pricing.explained_days import Stretch
+from caravan.pricing.explained_words import Unit
+from services.accounting.charging.explanation import adjusted, arithmetic, bearer, stretches
 from services.accounting.charging.lines import Portion, Record, portions
 from tests.accounting.test_lines import CORE, WHOLE, terms
 from tests.pricing.cases import START, at, price_list, tariff
 
-CPU, MEMORY = Component.CPU_CORE_HOUR, Component.MEMORY_GIB_HOUR
+CPU, CORES, MIB = Component.CPU_CORE_HOUR, Unit(Component.CPU_CORE_HOUR), Unit(Component.MEMORY_GIB_HOUR)
 
 
 def test_a_sum_that_comes_out_even_is_shown_as_it_is() -> None:
     factors = [Stretch("run_a", 0, 40, 2)]
-    assert arithmetic(CPU, Decimal("36"), factors, 80) == "2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80"
+    assert arithmetic(CORES, factors, 80, Decimal("36")) == Words(
+        zh="2 核 x 40 秒 = 80 核秒；80 x 36.00 / 3600 = 0.80",
+        en="2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80",
+    )
 
 
 def test_a_rounded_sum_shows_what_was_rounded() -> None:
     one = [Stretch("run_a", 0, 1, 1)]
-    assert arithmetic(CPU, Decimal("18"), one, 1).endswith(
+    assert arithmetic(CORES, one, 1, Decimal("18")).en.endswith(
         "1 core x 1 s = 1 core-second; 1 x 18.00 / 3600 = 0.005, rounded 0.01"
     )
-    assert arithmetic(CPU, Decimal("0.35"), one, 1).endswith("1 x 0.35 / 3600 = 0.00009722…, rounded 0.00")
-    assert arithmetic(MEMORY, Decimal("18432"), one, 1).endswith("1 x 18432.00 / 3686400 = 0.005, rounded 0.01")
+    assert arithmetic(CORES, one, 1, Decimal("0.35")).en.endswith("1 x 0.35 / 3600 = 0.00009722…, rounded 0.00")
+    assert arithmetic(MIB, one, 1, Decimal("18432")).en.endswith("1 x 18432.00 / 3686400 = 0.005, rounded 0.01")
 
 
 def test_many_factors_are_counted_and_jobs_have_no_seconds() -> None:
     factors = [Stretch(f"run_{n}", 0, 10, 1) for n in range(6)]
-    assert arithmetic(CPU, Decimal("36"), factors, 60).startswith(
+    assert arithmetic(CORES, factors, 60, Decimal("36")).en.startswith(
         "1 core x 10 s + 1 core x 10 s + 1 core x 10 s + 1 core x 10 s + 2 more = 60 core-seconds; "
     )
-    assert arithmetic(Component.JOB, Decimal("5.5"), factors[:3], 3) == "3 jobs x 5.50 = 16.50"
+    jobs = arithmetic(Unit(Component.JOB), factors[:3], 3, Decimal("5.5"))
+    assert jobs == Words(zh="3 个作业 x 5.50 = 16.50", en="3 jobs x 5.50 = 16.50")
 
 
 def test_an_adjustment_says_what_was_billed_before() -> None:
-    assert (
-        correction(CPU, Decimal("36"), 50, 40, 10)
-        == "now 50 core-seconds; 50 x 36.00 / 3600 = 0.50; 0.40 billed before; difference 0.10"
+    assert adjusted(arithmetic(CORES, (), 50, Decimal("36")), Money(40), Money(10)) == Words(
+        zh="现为 50 核秒；50 x 36.00 / 3600 = 0.50；此前已计 0.40；差额 0.10",
+        en="now 50 core-seconds; 50 x 36.00 / 3600 = 0.50; 0.40 billed before; difference 0.10",
     )
+
+
+def test_who_bears_a_line_and_why_has_words_for_all_that_there_is() -> None:
+    for kind in BearerKind:
+        assert bearer(kind, None).words.zh.startswith("由")
+    said = {bearer(BearerKind.PROVIDER, reason).words.en for reason in BearerReason}
+    assert len(said) == len(BearerReason) and all(words.startswith("the centre bears it: ") for words in said)
 
 
 def test_hours_of_a_run_are_one_stretch_and_a_gap_makes_two() -> None:
@@ -51,5 +67,5 @@ def test_hours_of_a_run_are_one_stretch_and_a_gap_makes_two() -> None:
 
 def test_one_second_of_one_core_is_in_the_singular() -> None:
     one = [Stretch("run_1", START, START + 1, 1)]
-    said = arithmetic(Component.CPU_CORE_HOUR, Decimal("36.00"), one, 1)
-    assert said == "1 core x 1 s = 1 core-second; 1 x 36.00 / 3600 = 0.01"
+    said = arithmetic(CORES, one, 1, Decimal("36.00"))
+    assert said.en == "1 core x 1 s = 1 core-second; 1 x 36.00 / 3600 = 0.01"

@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.cli.asking import console
+from caravan.contracts.explanations import ExplainedLine, Explanation, Factor, Words
 from caravan.contracts.prices import Component
-from caravan.contracts.statements import BearerKind, ExplainedLine, Explanation, Factor, Line, Period, PeriodState
+from caravan.contracts.statements import BearerKind, Line, Period, PeriodState
 from caravan.kernel.money import Money
 
 ORGANIZATION, PERIOD, SITE, OTHER = ("org_" + "0" * 32, "per_" + "0" * 32, "sit_" + "1" * 32, "sit_" + "2" * 32)
@@ -105,7 +106,9 @@ def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
         )
         for start in (datetime(2026, 3, day, 15, tzinfo=UTC) for day in (10, 11))
     ]
-    explained = ExplainedLine(line=line, divisor=3600, arithmetic="7200 x 4.00 / 3600 = 8.00", factors=tuple(nights))
+    explained = ExplainedLine(
+        line=line, divisor=3600, arithmetic=Words(zh="八", en="7200 x 4.00 / 3600 = 8.00"), factors=tuple(nights)
+    )
     found = Explanation(
         job=line.job, organization=ORGANIZATION, project=line.project, charged=Money(800), borne_by_provider=Money(0),
         lines=(explained,),

@@ -2,14 +2,17 @@
 
 from typing import Annotated
 
-from caravan.contracts.ids import JobId, OrganizationId, PeriodId, ProviderId
-from caravan.contracts.statements import Explanation, Line
+from caravan.contracts.explanations import Explanation, LineExplanation
+from caravan.contracts.ids import JobId, LineId, OrganizationId, PeriodId, ProviderId
+from caravan.contracts.statements import Line
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Caller, Router, allow, provided
+from services.accounting.charging.explaining import ExplanationService, Sees
 from services.accounting.charging.reading import LineService
 
 router = Router(prefix="/v1", tags=["charging"])
 Lines = Annotated[LineService, provided(LineService)]
+Explanations = Annotated[ExplanationService, provided(ExplanationService)]
 PartyReader = Annotated[
     Caller,
     allow(
@@ -37,11 +40,20 @@ async def list_lines(
     return await lines.list_lines(listing, parties, **filters)
 
 
+@router.get("/lines/{line}/explanation")
+async def explain_line(line: LineId, caller: PartyReader, explanations: Explanations) -> LineExplanation:
+    """Explain a line day by day: which times at which price, what they sum up to, and who bears it. In Chinese and English."""
+    return await explanations.line(line, *_sight(caller))
+
+
 @router.get("/jobs/{job}/explanation")
-async def explain_job(job: JobId, caller: PartyReader, lines: Lines) -> Explanation:
+async def explain_job(job: JobId, caller: PartyReader, explanations: Explanations) -> Explanation:
     """Explain what a job costs, down to the second. A seller sees its own lines only."""
-    return await lines.explain(
-        job,
+    return await explanations.job(job, *_sight(caller))
+
+
+def _sight(caller: Caller) -> tuple[Sees, Sees]:
+    return (
         lambda organization: caller.is_finance or caller.is_org_member(organization),
         lambda provider: provider in caller.providers(),
     )

@@ -1,98 +1,77 @@
-"""A job's charge in words that can be checked by head. Pure: factors are seconds of runs, recomputed from usage."""
+"""Who bears a line and why, and what an adjustment corrects: in words that can be checked by head. Pure.
+
+What a price is made of, day by day, is said by `caravan.pricing.explained`.
+"""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final
 
-from caravan import pricing
-from caravan.contracts.prices import Component
+from caravan.contracts.explanations import Correction, ExplainedBearer, Words
+from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.kernel.money import Money
+from caravan.pricing.explained_days import Stretch, joined
+from caravan.pricing.explained_words import Unit, factor, summed
 from services.accounting.charging.lines import Portion
 
-UNITS: Final = {
-    Component.CPU_CORE_HOUR: ("core", "cores", "core-seconds"),
-    Component.ACCELERATOR_HOUR: ("accelerator", "accelerators", "accelerator-seconds"),
-    Component.NODE_HOUR: ("node", "nodes", "node-seconds"),
-    Component.MEMORY_GIB_HOUR: ("MiB", "MiB", "MiB-seconds"),
-    Component.JOB: ("job", "jobs", "jobs"),
+BEARERS: Final = {
+    BearerKind.ORGANIZATION: Words(zh="由企业承担", en="the organization bears it"),
+    BearerKind.PROVIDER: Words(zh="由算力中心承担", en="the centre bears it"),
 }
-SHOWN: Final = 4
-"""How many factors are spelled out in one sum."""
-
-
-class Stretch(NamedTuple):
-    """Seconds of one run with one number of units, hour by hour joined into one."""
-
-    run: str
-    start: int
-    end: int
-    units: int
-
-    @property
-    def quantity(self) -> int:
-        return self.units * (self.end - self.start)
+REASONS: Final = {
+    BearerReason.SITE_FAULT: Words(
+        zh="这次运行因算力中心的故障而结束或失联，企业不为此付费",
+        en="the run ended by the site's fault or was lost there, which no organization pays for",
+    ),
+    BearerReason.OVERRUN: Words(
+        zh="作业的预留金额在此之前已经用完，企业的费用不超过预留金额",
+        en="what was held for the job was used up before, and no organization pays more than was held",
+    ),
+    BearerReason.DUPLICATE: Words(
+        zh="同一任务被重复运行，这次运行本不应发生",
+        en="it is a second run of the same task, which should never have run",
+    ),
+}
 
 
 def stretches(portions: Iterable[Portion]) -> list[Stretch]:
-    """The factors of one line: its portions by run and time, joined where they meet."""
-    joined: list[Stretch] = []
-    for portion in sorted(portions, key=lambda p: (p.run, p.start)):
-        last = joined[-1] if joined else None
-        if last and (last.run, last.end, last.units) == (portion.run, portion.start, portion.units):
-            joined[-1] = last._replace(end=portion.end)
-        else:
-            joined.append(Stretch(portion.run, portion.start, portion.end, portion.units))
-    return joined
+    """The seconds of one line: its portions by run and time, joined where they meet."""
+    return joined(Stretch(portion.run, portion.start, portion.end, portion.units) for portion in portions)
 
 
-def arithmetic(component: Component, unit_price: Decimal, factors: Sequence[Stretch], quantity: int) -> str:
+def arithmetic(unit: Unit, factors: Sequence[Stretch], quantity: int, unit_price: Decimal) -> Words:
     """`2 cores x 40 s = 80 core-seconds; 80 x 36.00 / 3600 = 0.80`. Without factors it begins at the quantity."""
-    priced = _priced(component, unit_price, quantity)
-    if component is Component.JOB:
-        return priced
-    together = UNITS[component][2].removesuffix("s" if quantity == 1 else "")
-    if not factors:
-        return f"{quantity} {together}; {priced}"
-    sums = " + ".join(_factor(component, factor) for factor in factors[:SHOWN])
-    if len(factors) > SHOWN:
-        sums += f" + {len(factors) - SHOWN} more"
-    return f"{sums} = {quantity} {together}; {priced}"
+    return summed(unit, [factor(unit, one.units, one.end - one.start) for one in factors], 0, quantity, unit_price)
 
 
-def correction(component: Component, unit_price: Decimal, total: int, before: int, amount: int) -> str:
-    """Why an adjustment is what it is: the total as it is known now, less what was billed before."""
-    was = Money(pricing.amount(component, before, unit_price))
-    return f"now {arithmetic(component, unit_price, (), total)}; {was} billed before; difference {Money(amount)}"
+def bearer(kind: BearerKind, reason: BearerReason | None) -> ExplainedBearer:
+    """Who bears a line, and why not the organization."""
+    who = BEARERS[kind]
+    if reason is not None:
+        why = REASONS[reason]
+        who = Words(zh=f"{who.zh}：{why.zh}", en=f"{who.en}: {why.en}")
+    return ExplainedBearer(bearer=kind, reason=reason, words=who)
 
 
-def _factor(component: Component, factor: Stretch) -> str:
-    one, many, _ = UNITS[component]
-    return f"{factor.units} {one if factor.units == 1 else many} x {factor.end - factor.start} s"
+def correction(period: str, name: str, billed_before: Money, now: Money) -> Correction:
+    """What an adjustment adds to what was billed of a closed period."""
+    difference = now - billed_before
+    return Correction(
+        period=period,
+        period_name=name,
+        billed_before=billed_before,
+        now=now,
+        difference=difference,
+        words=Words(
+            zh=f"更正账期 {name}：现为 {now}，此前已计 {billed_before}，差额 {difference}",
+            en=f"corrects the period {name}: now {now}, billed before {billed_before}, difference {difference}",
+        ),
+    )
 
 
-def _priced(component: Component, unit_price: Decimal, quantity: int) -> str:
-    divisor, price = pricing.DIVISOR[component], _price(unit_price)
-    rounded = Money(pricing.amount(component, quantity, unit_price))
-    exact = Fraction(unit_price) * quantity / divisor
-    left = f"{quantity} {UNITS[component][1]} x {price}" if component is Component.JOB else f"{quantity} x {price}"
-    if divisor != 1:
-        left += f" / {divisor}"
-    if exact * 100 == rounded.fen:
-        return f"{left} = {rounded}"
-    return f"{left} = {_decimal(exact)}, rounded {rounded}"
-
-
-def _price(unit_price: Decimal) -> str:
-    """With at least two places, as money is written."""
-    text = format(unit_price, "f")
-    whole, _, places = text.partition(".")
-    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
-
-
-def _decimal(value: Fraction) -> str:
-    """Cut after eight places, with `…` where there are more."""
-    scaled = abs(value) * 10**8
-    digits = str(int(scaled)).rjust(9, "0")
-    places = digits[-8:].rstrip("0") if scaled.denominator == 1 else f"{digits[-8:]}…"
-    return f"{'-' if value < 0 else ''}{digits[:-8]}.{places or '0'}"
+def adjusted(arithmetic: Words, billed_before: Money, difference: Money) -> Words:
+    """The arithmetic of a total as it is known now, less what was billed before."""
+    return Words(
+        zh=f"现为 {arithmetic.zh}；此前已计 {billed_before}；差额 {difference}",
+        en=f"now {arithmetic.en}; {billed_before} billed before; difference {difference}",
+    )

@@ -1,5 +1,6 @@
 """Copies of the catalog's entities, by its state events. An older version never replaces a newer one."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -7,13 +8,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
+from caravan.contracts.offerings import Accelerator, AcceleratorUnit
 from caravan.contracts.parties import Organization, Project, Provider
 from caravan.contracts.prices import PriceList
 from caravan.kernel import clock
 from caravan.kernel.database import Database, signal
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
+from caravan.pricing.explained_words import Kind
 from services.accounting.usage.models import (
+    AcceleratorCopy,
     OrganizationCopy,
     PriceListCopy,
     ProjectCopy,
@@ -63,12 +67,25 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
     tx.execute(upsert(tx, PriceListCopy).values(values).on_conflict_do_nothing())
 
 
+def accelerator(tx: Session, event: dict[str, Any]) -> None:
+    kind = Accelerator.model_validate(event["data"])
+    values = {"id": kind.id, "name": f"{kind.vendor} {kind.model}", "unit": kind.unit}
+    tx.execute(upsert(tx, AcceleratorCopy).values(values).on_conflict_do_nothing())
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     events.ORGANIZATION: organization,
     events.PROJECT: project,
     events.PROVIDER: provider,
     events.PRICE_LIST: price_list,
+    events.ACCELERATOR: accelerator,
 }
+
+
+def kinds(tx: Session, accelerators: Collection[str]) -> dict[str, Kind]:
+    """Those of them that are here."""
+    found = tx.execute(select(*AcceleratorCopy.__table__.c).where(AcceleratorCopy.id.in_(accelerators)))
+    return {row.id: Kind(row.name, AcceleratorUnit(row.unit)) for row in found}
 
 
 def is_known(tx: Session, organization: str, project: str | None) -> bool:

@@ -36,6 +36,14 @@ class ProviderCopy(Base):
     version: Mapped[int] = mapped_column(BigInteger)
 
 
+class AcceleratorCopy(Base):
+    __tablename__ = "accelerators"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(String, comment="Vendor and model.")
+    unit: Mapped[str] = mapped_column(String)
+
+
 class PriceListCopy(Base):
     """An immutable revision, whole: the contract's JSON."""
 

@@ -52,6 +52,11 @@ def terms_of(tx: Session, attempt: str) -> Terms:
     return Terms(placed.organization, placed.project, placed.provider, _price_list(placed.document))
 
 
+def price_list_of(tx: Session, id: str) -> PriceList:
+    """A price list by which something was charged."""
+    return _price_list(tx.execute(select(PRICE_LISTS.c.document).where(PRICE_LISTS.c.id == id)).scalar_one())
+
+
 def _terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
     """By what the runs of each are charged. Runs are stored only when this is here."""
     placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()

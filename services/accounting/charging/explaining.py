@@ -1,0 +1,163 @@
+"""Explains stored lines: a job's, and one of them day by day. Their seconds are computed anew from the job's facts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from caravan import pricing
+from caravan.contracts.explanations import ExplainedLine, Explanation, Factor, LineExplanation, Words
+from caravan.contracts.statements import BearerKind, Line
+from caravan.kernel.clock import from_seconds
+from caravan.kernel.money import Money
+from caravan.kernel.problems import NotFound
+from caravan.kernel.runtime import Runtime
+from caravan.pricing.charge import LineKey
+from caravan.pricing.explained import explained
+from caravan.pricing.explained_days import Stretch
+from caravan.pricing.explained_words import Kind, Unit
+from services.accounting.charging.book import LINES, key_of
+from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
+from services.accounting.charging.lines import Key, Portion, assigned
+from services.accounting.charging.reading import shown
+from services.accounting.charging.service import Calendar
+from services.accounting.funds import holds
+from services.accounting.periods import service as periods
+from services.accounting.usage import copies, records
+
+Sees = Callable[[str], bool]
+"""Whether a party's lines are for the caller's eyes."""
+
+
+class ExplanationService:
+    """Explains to those whose lines they are: the organization that bears them, the provider that sold."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._db = runtime.db
+
+    async def job(self, job: str, sees_organization: Sees, sees_provider: Sees) -> Explanation:
+        """A job's lines down to the second; to a seller its own lines only. NotFound for who may see none."""
+        return await self._db.read(_job, job, sees_organization, sees_provider)
+
+    async def line(self, line: str, sees_organization: Sees, sees_provider: Sees) -> LineExplanation:
+        """A line day by day. NotFound for who may not see it."""
+        return await self._db.read(_line, line, sees_organization, sees_provider)
+
+
+def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) -> Explanation:
+    hold = holds.find(tx, job)
+    if hold is None:
+        raise NotFound
+    rows = tx.execute(select(LINES).where(LINES.c.job == job).order_by(LINES.c.id)).all()
+    if not sees_organization(hold.organization):
+        rows = [row for row in rows if sees_provider(row.provider)]
+        if not rows:
+            raise NotFound
+    portions: dict[Key, list[Portion]] = defaultdict(list)
+    for portion in _portions(tx, job, hold.amount):
+        portions[portion.key].append(portion)
+    by_key: dict[Key, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_key[key_of(row)].append(row)
+    kinds = copies.kinds(tx, {key.accelerator for key in by_key})
+    lines = [line for key, own in by_key.items() for line in _explained(key, own, portions[key], kinds)]
+    return Explanation(
+        job=job,
+        organization=hold.organization,
+        project=hold.project,
+        charged=_sum(one.line for one in lines if one.line.bearer is BearerKind.ORGANIZATION),
+        borne_by_provider=_sum(one.line for one in lines if one.line.bearer is BearerKind.PROVIDER),
+        lines=tuple(lines),
+    )
+
+
+def _line(tx: Session, line: str, sees_organization: Sees, sees_provider: Sees) -> LineExplanation:
+    row = tx.execute(select(LINES).where(LINES.c.id == line)).one_or_none()
+    if row is None or not (sees_organization(row.organization) or sees_provider(row.provider)):
+        raise NotFound
+    key, hold = key_of(row), holds.find(tx, row.job)
+    assert hold is not None  # nothing is charged without one
+    of_job = tx.execute(select(LINES).where(LINES.c.job == row.job)).all()
+    in_order = _in_order(one for one in of_job if key_of(one) == key)
+    earlier = in_order[: in_order.index(row)]
+    newest = row.id == in_order[-1].id
+    own = [portion for portion in _portions(tx, row.job, hold.amount) if portion.key == key] if newest else []
+    kind = copies.kinds(tx, {key.accelerator}).get(key.accelerator)
+    price = explained(
+        LineKey(key.component, key.accelerator or None, key.tariff, key.window),
+        stretches(own),
+        records.price_list_of(tx, key.price_list),
+        key.unit_price,
+        kind,
+        quantity=row.quantity + sum(one.quantity for one in earlier),
+    )
+    who = bearer(BearerKind(row.bearer), shown(row).reason)
+    corrected, words = None, [price.words]
+    if row.corrects:
+        before = Money(sum(one.amount for one in earlier))
+        corrected = correction(row.corrects, periods.find(tx, row.corrects).name, before, before + Money(row.amount))
+        words.append(corrected.words)
+    words.append(who.words)
+    return LineExplanation(
+        **{name: value for name, value in price if name != "words"},
+        line=shown(row),
+        restated_in=None if newest else in_order[-1].id,
+        bearer=who,
+        correction=corrected,
+        words=Words(zh="；".join(one.zh for one in words), en="; ".join(one.en for one in words)),
+    )
+
+
+def _portions(tx: Session, job: str, hold_amount: int) -> list[Portion]:
+    facts = records.of_job(tx, job)
+    return assigned(Calendar(tx, facts).portions(facts), hold_amount)
+
+
+def _in_order(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """The lines of one key: the plain one, then what corrects it."""
+    return sorted(rows, key=lambda row: (row.corrects != "", row.id))
+
+
+def _sum(lines: Iterable[Line]) -> Money:
+    return Money(sum(line.amount.fen for line in lines))
+
+
+def _explained(
+    key: Key, rows: Sequence[Row[Any]], portions: Sequence[Portion], kinds: dict[str, Kind]
+) -> list[ExplainedLine]:
+    """The lines of one key: what its seconds make now stands with the newest of them, the others with what was billed then."""
+    factors, kind = stretches(portions), kinds.get(key.accelerator)
+    unit = Unit(key.component, kind and kind.unit)
+    in_order = _in_order(rows)
+    out, quantity, billed = [], 0, Money(0)
+    for row in in_order:
+        quantity += row.quantity
+        newest = row is in_order[-1]
+        words = arithmetic(unit, factors if newest and not row.corrects else (), quantity, key.unit_price)
+        if row.corrects:
+            words = adjusted(words, billed, Money(row.amount))
+        out.append(
+            ExplainedLine(
+                line=shown(row),
+                divisor=pricing.DIVISOR[key.component],
+                arithmetic=words,
+                factors=tuple(_factor(row.id, factor) for factor in factors) if newest else (),
+            )
+        )
+        billed += Money(row.amount)
+    return out
+
+
+def _factor(line: str, factor: Stretch) -> Factor:
+    assert factor.run is not None  # of a line
+    return Factor(
+        run=factor.run,
+        line=line,
+        start=from_seconds(factor.start),
+        end=from_seconds(factor.end),
+        seconds=factor.end - factor.start,
+        units=factor.units,
+        quantity=factor.quantity,
+    )

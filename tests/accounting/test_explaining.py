@@ -1,0 +1,142 @@
+"""A stored line explained day by day, through the feeds and HTTP."""
+
+from caravan.contracts import events
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Accelerator, AcceleratorUnit
+from caravan.contracts.usage import UsageRecord
+from caravan.kernel import ids
+from tests.accounting.test_charging import close, job_with_hold
+from tests.accounting.world import Job, World, at, span, tariff
+from tests.support import Json, ok, refused
+
+DIE = "acc_ascend-910c-die-64g"
+
+
+async def explained(world: World, line: Json) -> Json:
+    return ok(await world.member.get(f"/lines/{line['id']}/explanation"))
+
+
+async def line_of(job: Job, component: str = "cpu_core_hour", **wanted: str) -> Json:
+    (found,) = [
+        line
+        for line in await job.lines()
+        if line["component"] == component and all(line[name] == value for name, value in wanted.items())
+    ]
+    return found
+
+
+def hold_dies(job: Job, run: str, dies: int) -> None:
+    """For the first hour after T0."""
+    held = span(0, 3600).model_copy(update={"accelerators": dies, "accelerator": DIE})
+    record = UsageRecord(
+        hour=at(0), revision=1, spans=(held,), run=run, attempt=job.attempt, job=job.id, run_started_at=at(0)
+    )
+    job.world.broker.say(events.USAGE_STATED, job.id, record)
+
+
+async def test_a_line_is_explained_by_the_days_of_its_price_lists_zone(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    midnight = 8 * 3600
+    job.use(run, midnight - 30, midnight, cpus=2)
+    job.use(run, midnight, midnight + 10, cpus=2, began=midnight - 30)
+    await world.deliver()
+    line = await line_of(job)
+    found = await explained(world, line)
+    assert found["line"] == line
+    assert [(step["first"], step["times"], step["quantity"]) for step in found["steps"]] == [
+        ("2026-03-10", [{"starts": "23:59:30", "ends": "24:00:00"}], 60),
+        ("2026-03-11", [{"starts": "00:00:00", "ends": "00:00:10"}], 20),
+    ]
+    assert (found["seconds"], found["more"], found["correction"], found["restated_in"]) == (40, None, None, None)
+    assert found["arithmetic"]["words"] == {
+        "zh": "60 + 20 = 80 核秒；80 x 36.00 / 3600 = 0.80",
+        "en": "60 + 20 = 80 core-seconds; 80 x 36.00 / 3600 = 0.80",
+    }
+    assert found["words"] == {
+        "zh": "核时，费率 day：80 x 36.00 / 3600 = 0.80；由企业承担",
+        "en": "core-hours, tariff day: 80 x 36.00 / 3600 = 0.80; the organization bears it",
+    }
+
+
+async def test_accelerators_are_told_in_the_unit_that_they_are_sold_by(world: World) -> None:
+    dear = ids.new("prl")
+    world.know_prices(dear, 2, tariff("dear", None, None, accelerator_hour="3"))
+    job = await job_with_hold(world, price_list=dear)
+    hold_dies(job, ids.new("run"), 8)
+    await world.deliver()
+    line = await line_of(job, "accelerator_hour")
+    before = await explained(world, line)
+    assert before["unit"] is None
+    assert before["steps"][0]["words"]["en"].endswith("; 8 accelerators x 3600 s = 28800 accelerator-seconds")
+    kind = Accelerator(
+        id=DIE, vendor="Huawei Ascend", model="910C", memory_mib=65536, unit=AcceleratorUnit.DIE, domestic=True
+    )
+    world.catalog.say(events.ACCELERATOR, DIE, kind)
+    await world.deliver()
+    found = await explained(world, line)
+    assert found["unit"] == "die"
+    assert found["steps"][0]["words"]["zh"].endswith("8 die x 3600 秒 = 28800 die秒")
+    assert found["words"]["zh"].startswith("卡时（Huawei Ascend 910C），费率 dear：28800 x 3.00 / 3600 = 24.00；")
+    job_words = ok(await world.member.get(f"/jobs/{job.id}/explanation"))["lines"]
+    assert "8 dies x 3600 s = 28800 die-seconds; 28800 x 3.00 / 3600 = 24.00" in [
+        one["arithmetic"]["en"] for one in job_words
+    ]
+
+
+async def test_an_adjustment_says_what_was_billed_before_and_the_sealed_line_who_tells_its_days(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40)
+    await world.deliver()
+    sealed = await line_of(job)
+    march = await close(world, 0)
+    job.use(run, 0, 30, revision=2)
+    await world.deliver()
+    late = await line_of(job, corrects=march)
+    found = await explained(world, late)
+    assert found["correction"] == {
+        "period": march,
+        "period_name": "2026-03",
+        "billed_before": "0.40",
+        "now": "0.30",
+        "difference": "-0.10",
+        "words": {
+            "zh": "更正账期 2026-03：现为 0.30，此前已计 0.40，差额 -0.10",
+            "en": "corrects the period 2026-03: now 0.30, billed before 0.40, difference -0.10",
+        },
+    }
+    assert (found["seconds"], found["arithmetic"]["quantity"], found["restated_in"]) == (30, 30, None)
+    assert found["correction"]["words"]["zh"] in found["words"]["zh"]
+    old = await explained(world, sealed)
+    assert (old["steps"], old["seconds"], old["restated_in"], old["correction"]) == ([], 0, late["id"], None)
+    assert old["arithmetic"]["words"]["en"] == "40 core-seconds; 40 x 36.00 / 3600 = 0.40"
+
+
+async def test_who_bears_a_line_is_said_with_the_reason(world: World) -> None:
+    job, faulty, long = await job_with_hold(world, "0.40"), ids.new("run"), ids.new("run")
+    job.use(faulty, 0, 20)
+    job.end(faulty, Outcome.LOST)
+    job.use(long, 0, 60)
+    await world.deliver()
+    said = {
+        reason: (await explained(world, await line_of(job, reason=reason)))["bearer"]["words"]["zh"]
+        for reason in ("site_fault", "overrun")
+    }
+    assert said == {
+        "site_fault": "由算力中心承担：这次运行因算力中心的故障而结束或失联，企业不为此付费",
+        "overrun": "由算力中心承担：作业的预留金额在此之前已经用完，企业的费用不超过预留金额",
+    }
+    overrun = await explained(world, await line_of(job, reason="overrun"))
+    assert overrun["steps"][0]["times"] == [{"starts": "16:00:40", "ends": "16:01:00"}]
+
+
+async def test_a_lines_explanation_is_for_who_may_read_the_line(world: World) -> None:
+    job = await job_with_hold(world)
+    job.use(ids.new("run"), 0, 40)
+    await world.deliver()
+    path = f"/lines/{(await line_of(job))['id']}/explanation"
+    for person in (world.member, world.admin, world.seller, world.finance):
+        assert ok(await person.get(path))["arithmetic"]["amount"] == "0.40"
+    other = world.service.person("other", f"org/{ids.new('org')}:admin", f"provider/{ids.new('prv')}:admin")
+    for stranger in (other, world.service.person("nobody")):
+        refused(await stranger.get(path), 404, "not_found")
+    refused(await world.finance.get(f"/lines/{ids.new('lin')}/explanation"), 404, "not_found")
