@@ -3,12 +3,21 @@
 import re
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Positive, Second
@@ -215,11 +224,67 @@ Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValid
 """A time zone, by its name in the IANA database."""
 
 
+_PERCENT: Final = r"(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)"
+
+
+def _percent(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        value = format(value, "f")
+    if isinstance(value, str) and re.fullmatch(_PERCENT, value) and (percent := Decimal(value)):
+        return percent
+    raise PydanticCustomError(
+        "percent", 'A percentage is a string: above 0 and at most 100, with at most two places, for example "12.5"'
+    )
+
+
+Percent = Annotated[
+    Decimal,
+    PlainValidator(_percent),
+    PlainSerializer(lambda percent: format(percent, "f"), return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{_PERCENT}$",
+            "description": "Above 0 and at most 100, at most two places.",
+            "examples": ["12.5"],
+        }
+    ),
+]
+
+
+class VolumeTier(Model):
+    """What of a period's total lies `above`, up to the next tier, is `percent_off` cheaper."""
+
+    above: int = Field(ge=0, le=10**12, strict=True, description="In units of the price: hours, or jobs.")
+    percent_off: Percent
+
+
+def _rising(tiers: tuple[VolumeTier, ...]) -> tuple[VolumeTier, ...]:
+    for lower, higher in pairwise(tiers):
+        for name in ("above", "percent_off"):
+            if getattr(lower, name) >= getattr(higher, name):
+                raise PydanticCustomError(
+                    "volume_tiers",
+                    "Let {name} rise from tier to tier: {higher} comes after {lower}",
+                    {"name": name, "lower": str(getattr(lower, name)), "higher": str(getattr(higher, name))},
+                )
+    return tiers
+
+
+VolumeTiers = Annotated[tuple[VolumeTier, ...], Field(min_length=1, max_length=20), AfterValidator(_rising)]
+
+
 class PriceListDraft(Model):
     """All dated tariffs of an offering: without overlap, each name once."""
 
     zone: Zone = Field(default="Asia/Shanghai", description="Whose clocks and days the windows of its tariffs go by.")
     tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
+    volume_discounts: dict[Component, VolumeTiers] = Field(
+        default_factory=dict,
+        description="By what an organization used of the offering in a billing period, whatever price lists that was placed by."
+        " The newest revision made before the period's end holds for all of it.",
+        examples=[{"cpu_core_hour": [{"above": 10000, "percent_off": "10"}]}],
+    )
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Self:

@@ -1,14 +1,16 @@
 """Pricing: shape x time x price list -> quantities and amounts. Search, quotes, holds and charges use these functions.
 
 Owns the arithmetic of money: what a second is priced at (`windows`), what an allocation comes to (`quantities`, `amount`),
-and what a job can cost at most (`worst_case`). Pure: no I/O, no clock, no float. Never decides who pays, and never adds up
-lines: that is accounting. Seconds are integers since the epoch, as `caravan.kernel.clock.to_seconds` reads them from a contract's time.
+what a job can cost at most (`worst_case`), and what a period's volume takes off (`volume_discount`). Pure: no I/O, no clock,
+no float. Never decides who pays, and never adds up lines: that is accounting. Seconds are integers since the epoch, as
+`caravan.kernel.clock.to_seconds` reads them from a contract's time.
 
 Open `charge.py` first.
 """
 
 from caravan.pricing.amounts import DIVISOR, amount, prices, unit_price
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
+from caravan.pricing.volume import tier_parts, volume_discount
 from caravan.pricing.windows import UNCOVERED, Window, covered, windows
 from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
 
@@ -30,8 +32,10 @@ __all__ = [
     "prices",
     "quantities",
     "reference_price",
+    "tier_parts",
     "unit_price",
     "units_of",
+    "volume_discount",
     "windows",
     "worst_case",
 ]

@@ -9,7 +9,7 @@ from caravan.kernel.settings import Settings
 from services.catalog.app import create_app
 from services.catalog.calendars.library import known_years
 from services.catalog.calendars.service import CalendarService
-from tests.catalog.test_price_lists import PEAK, windowed
+from tests.catalog.test_price_lists import PEAK, VOLUME, windowed
 from tests.catalog.world import a_centre, events_of, tariff
 from tests.support import Json, Person, Running, ok, pointers, refused, running
 
@@ -51,7 +51,8 @@ async def test_a_published_year_makes_new_revisions_of_lists_with_windows_and_le
         return items
 
     for offering, tariffs in ((plain, [tariff("a")]), (gone, windowed(PEAK)), (by_window, windowed(PEAK))):
-        ok(await centre.admin.post(f"/offerings/{offering}/price-lists", {"tariffs": tariffs}), 201)
+        draft = {"tariffs": tariffs, "volume_discounts": VOLUME}
+        ok(await centre.admin.post(f"/offerings/{offering}/price-lists", draft), 201)
     ok(await centre.admin.post(f"/offerings/{gone}/archive"))
     (before,) = await lists(by_window)
     assert before["calendar"][-1]["year"] == 2026
@@ -63,6 +64,7 @@ async def test_a_published_year_makes_new_revisions_of_lists_with_windows_and_le
     assert old == before
     assert after["calendar"] == [*before["calendar"], {k: made[k] for k in ("year", "holidays", "working_weekends")}]
     assert (after["tariffs"], after["revision"]) == (before["tariffs"], 2)
+    assert after["volume_discounts"] == before["volume_discounts"] == VOLUME
     assert [len(await lists(offering)) for offering in (plain, gone)] == [1, 1]
     (event,) = await events_of(broker, after["id"], 1)
     assert event["data"] == after

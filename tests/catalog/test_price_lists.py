@@ -35,6 +35,7 @@ async def test_tariffs_are_stored_in_the_order_of_time(catalog: Running, operato
 
 
 PEAK: Json = {"name": "peak", "times": [{"starts": "08:30", "ends": "11:30"}], "prices": {"cpu_core_hour": "2"}}
+VOLUME: Json = {"cpu_core_hour": [{"above": 1000, "percent_off": "5"}, {"above": 5000, "percent_off": "12.5"}]}
 EVENING = PEAK | {"name": "evening", "times": [{"starts": "11:00", "ends": "22:00"}]}
 
 
@@ -85,6 +86,23 @@ def test_windows_that_overlap_are_told_with_when() -> None:
 def test_how_a_span_up_to_or_over_midnight_is_written_is_said(ends: str, advice: str) -> None:
     with pytest.raises(ValidationError, match=advice):
         DaySpan(starts="23:00", ends=ends)
+
+
+async def test_volume_discounts_are_a_part_of_the_revision(catalog: Running, operator: Person, broker: Person) -> None:
+    centre = await a_centre(catalog, operator)
+    path = f"/offerings/{(await centre.offering((await centre.site())['id']))['id']}/price-lists"
+    made = ok(await centre.admin.post(path, {"tariffs": [tariff("a")], "volume_discounts": VOLUME}), 201)
+    assert made["volume_discounts"] == VOLUME
+    assert ok(await centre.admin.get(f"/price-lists/{made['id']}")) == made
+    (event,) = await events_of(broker, made["id"], 1)
+    assert event["data"]["volume_discounts"] == VOLUME
+    falling = {"cpu_core_hour": VOLUME["cpu_core_hour"][::-1]}
+    problem = refused(
+        await centre.admin.post(path, {"tariffs": [tariff("a")], "volume_discounts": falling}), 422, "invalid"
+    )
+    assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [
+        ("/volume_discounts/cpu_core_hour", "volume_tiers")
+    ]
 
 
 FAULTS: list[tuple[list[Json], str, str]] = [

@@ -38,6 +38,7 @@ def add(tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[Ca
         zone=draft.zone,
         tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
         calendar=tuple(calendar) if _windowed(draft.tariffs) else (),
+        volume_discounts=draft.volume_discounts,
     )
     document = price_list.model_dump(mode="json")
     tx.add(
@@ -49,6 +50,7 @@ def add(tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[Ca
             zone=price_list.zone,
             tariffs=document["tariffs"],
             calendar=document["calendar"],
+            volume_discounts=document["volume_discounts"],
         )
     )
     feed.state(tx, PRICE_LIST, price_list.id, price_list)

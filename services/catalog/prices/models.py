@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caravan.contracts.prices import CalendarYear, PriceList, Tariff
+from caravan.contracts.prices import CalendarYear, Component, PriceList, Tariff, VolumeTier
 from caravan.kernel.database import Instant, Json
 from services.catalog.models_base import Base
 
@@ -27,6 +27,8 @@ class PriceListRow(Base):
         Json, server_default="[]", comment="The years as they were published then; none where no tariff has windows."
     )
 
+    volume_discounts: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
+
     def shown(self) -> PriceList:
         return PriceList(
             id=self.id,
@@ -36,4 +38,8 @@ class PriceListRow(Base):
             zone=self.zone,
             tariffs=tuple(Tariff.model_validate(tariff) for tariff in self.tariffs),
             calendar=tuple(CalendarYear.model_validate(year) for year in self.calendar),
+            volume_discounts={
+                Component(component): tuple(VolumeTier.model_validate(tier) for tier in tiers)
+                for component, tiers in self.volume_discounts.items()
+            },
         )
