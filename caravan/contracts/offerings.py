@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose
+from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, TargetField, TargetValue
 from caravan.contracts.ids import AcceleratorId, OfferingId, ProviderId, SiteId
 from caravan.contracts.prices import PriceList
 from caravan.kernel.money import Money
@@ -198,10 +198,6 @@ class Limits(Model):
     accelerators_per_node: Count = 0
     walltime_seconds: Positive = Field(examples=[86_400])
     array_tasks: Positive = 1000
-
-
-TargetField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-TargetValue = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class OfferingDraft(Model):

@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Positive, Second
-from caravan.contracts.ids import OfferingId, PriceListId
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, TargetField, TargetValue
+from caravan.contracts.ids import OfferingId, OrganizationId, PriceListId
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import UnitPrice
 
@@ -138,6 +138,29 @@ class PriceWindow(Model):
     prices: dict[Component, UnitPrice] = Field(min_length=1)
 
 
+class Buyers(Model):
+    """Some of those who buy: these organizations, and all that have one of these price classes."""
+
+    organizations: tuple[OrganizationId, ...] = Field(
+        default=(), max_length=200, description="The others of these are shown to none of them."
+    )
+    classes: tuple[Name, ...] = Field(default=(), max_length=20, examples=[["高校"]])
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.organizations and not self.classes:
+            raise PydanticCustomError("buyers", "Name organizations or classes; without `buyers` a tariff is for all")
+        return self
+
+
+class Buyer(Model):
+    """Who buys, and what a job of his chose, as far as prices go by it."""
+
+    organization: OrganizationId | None = None
+    price_class: Name | None = None
+    options: dict[TargetField, TargetValue] = Field(default_factory=dict)
+
+
 class Tariff(Model):
     """Prices for [starts_at, ends_at). A component without a price is free."""
 
@@ -145,6 +168,18 @@ class Tariff(Model):
     starts_at: Second
     ends_at: Second | None = None
     prices: dict[Component, UnitPrice] = Field(min_length=1)
+    buyers: Buyers | None = Field(
+        default=None,
+        description="Whom it is for; null: for all. An organization by name goes before its class, and that before all.",
+        examples=[None],
+    )
+    options: dict[TargetField, Annotated[tuple[TargetValue, ...], Field(min_length=1, max_length=100)]] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="For jobs that have one of these values in each of these fields of the backend target, by the offering or by "
+        "their own `options`. Of tariffs for the same buyers, one with options goes before one without.",
+        examples=[{}],
+    )
     windows: tuple[PriceWindow, ...] = Field(
         default=(),
         max_length=20,
@@ -156,6 +191,11 @@ class Tariff(Model):
         if self.ends_at is not None and self.ends_at <= self.starts_at:
             raise PydanticCustomError("span", "ends_at must be after starts_at")
         return self
+
+    @property
+    def for_all(self) -> bool:
+        """Whether it prices all buyers and all options."""
+        return self.buyers is None and not self.options
 
     @model_validator(mode="after")
     def _windows_apart(self) -> Self:
@@ -176,6 +216,25 @@ class Tariff(Model):
                         {"one": one, "other": other, "day": day.value, "starts": starts, "ends": min(until, ends)},
                     )
         return self
+
+
+def _of_one_rank(one: Tariff, other: Tariff) -> bool:
+    """Whether a job could be that both are for, and neither goes before the other.
+
+    It has one value of each field, so options that have no value of a field in common are never both its own. An organization has one
+    class. Of a class there may always be an organization that neither tariff names.
+    """
+    if bool(one.options) != bool(other.options):
+        return False
+    shared = one.options.keys() & other.options.keys()
+    if not all(set(one.options[field]) & set(other.options[field]) for field in shared):
+        return False
+    if one.buyers is None or other.buyers is None:
+        return one.buyers is other.buyers
+    return bool(
+        set(one.buyers.organizations) & set(other.buyers.organizations)
+        or set(one.buyers.classes) & set(other.buyers.classes)
+    )
 
 
 Year = Annotated[int, Field(ge=2000, le=2200, examples=[2026])]
@@ -275,7 +334,7 @@ VolumeTiers = Annotated[tuple[VolumeTier, ...], Field(min_length=1, max_length=2
 
 
 class PriceListDraft(Model):
-    """All dated tariffs of an offering: without overlap, each name once."""
+    """All dated tariffs of an offering, each name once. Those for the same buyers and options are without overlap."""
 
     zone: Zone = Field(default="Asia/Shanghai", description="Whose clocks and days the windows of its tariffs go by.")
     tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
@@ -289,13 +348,19 @@ class PriceListDraft(Model):
     @model_validator(mode="after")
     def _no_overlap(self) -> Self:
         ordered = sorted(self.tariffs, key=lambda t: t.starts_at)
-        for earlier, later in pairwise(ordered):
-            if earlier.ends_at is None or earlier.ends_at > later.starts_at:
-                raise PydanticCustomError(
-                    "tariffs_overlap",
-                    "Tariffs {earlier} and {later} overlap; end the earlier one where the later one starts",
-                    {"earlier": earlier.name, "later": later.name},
-                )
+        for place, earlier in enumerate(ordered, 1):
+            for later in ordered[place:]:
+                if earlier.ends_at is not None and earlier.ends_at <= later.starts_at:
+                    break
+                if _of_one_rank(earlier, later):
+                    raise PydanticCustomError(
+                        "tariffs_overlap",
+                        "Tariffs {earlier} and {later} overlap; end the earlier one where the later one starts"
+                        if earlier.for_all and later.for_all
+                        else "Tariffs {earlier} and {later} overlap, and could both be for the same job; end the earlier one where "
+                        "the later one starts, or let them be for other buyers or options",
+                        {"earlier": earlier.name, "later": later.name},
+                    )
         if len({t.name for t in self.tariffs}) != len(self.tariffs):
             raise PydanticCustomError("tariff_name", "Each tariff of a price list needs a name of its own")
         return self
@@ -304,6 +369,10 @@ class PriceListDraft(Model):
 class PriceList(PriceListDraft):
     """An immutable revision; what was placed by it is charged by it, its calendar included."""
 
+    tariffs: tuple[Tariff, ...] = Field(
+        max_length=200,
+        description="To others than the provider and the platform, without those for other organizations.",
+    )
     calendar: tuple[CalendarYear, ...] = Field(
         default=(),
         description="As it was published then, where tariffs have windows. Days of other years go by their weekday.",
@@ -312,6 +381,11 @@ class PriceList(PriceListDraft):
     offering: OfferingId
     revision: Positive
     created_at: Instant
+
+    @property
+    def for_all(self) -> bool:
+        """Whether it prices all buyers and all options alike."""
+        return all(tariff.for_all for tariff in self.tariffs)
 
     @cached_property
     def special_days(self) -> Mapping[date, Day]:

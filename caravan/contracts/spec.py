@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Label, Model, Name, Positive
+from caravan.contracts.base import Label, Model, Name, Positive, TargetField, TargetValue
 from caravan.contracts.ids import AcceleratorId, OfferingId, ProjectId, ProviderId
-from caravan.contracts.offerings import TargetField, TargetValue, Tier
+from caravan.contracts.offerings import Tier
 from caravan.kernel.money import Money
 
 SCRIPT_BYTES = 524_288

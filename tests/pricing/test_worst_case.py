@@ -36,6 +36,7 @@ from tests.pricing.cases import (
     tariff,
     window,
 )
+from tests.pricing.special import lists_for_somebody
 
 Runs = list[tuple[int, int, Grant]]
 
@@ -65,7 +66,13 @@ def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
     )
 
 
-@given(st.data(), st.one_of(price_lists(), level_price_lists()), grants(), st.integers(1, 4), instants)
+@given(
+    st.data(),
+    st.one_of(price_lists(), level_price_lists(), lists_for_somebody()),
+    grants(),
+    st.integers(1, 4),
+    instants,
+)
 def test_no_schedule_is_charged_above_its_worst_case(
     data: st.DataObject, prices: PriceList, grant: Grant, tasks: int, not_before: int
 ) -> None:
