@@ -256,6 +256,7 @@ def explanation(found: Explanation) -> RenderableType:
         ("charged", Text(str(found.charged), style="bold")),
         ("borne by the provider", str(found.borne_by_provider)),
     ]
+    sums += notional(found)
     return Group(table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
 
 
@@ -286,6 +287,11 @@ def steps(found: ExplainedPrice) -> tuple[str, str]:
 
 def both(words: Words) -> str:
     return f"{words.zh}\n{words.en}"
+
+
+def notional(found: Explanation | Statement) -> list[tuple[str, Cell]]:
+    """What time that wasn't billed would have cost, where there was any."""
+    return [("not billed 未计费", str(found.notional))] if found.notional.fen else []
 
 
 def free(lines: Iterable[Line]) -> list[tuple[str, Cell]]:
@@ -396,6 +402,7 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         ("net", str(found.net)),
         ("adjustments in it", str(found.adjustments)),
         ("borne by the provider", str(found.borne_by_provider)),
+        *notional(found),
         ("issued", when(found.issued_at)),
     ]
     if found.late_sites:

@@ -188,6 +188,7 @@ class Explanation(Model):
     project: ProjectId
     charged: Money = Field(description="What the organization bears.")
     borne_by_provider: Money
+    notional: Money = Field(description="What time that its site didn't bill would have cost.")
     lines: tuple[ExplainedLine, ...]
 
 

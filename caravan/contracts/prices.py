@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Positive, Second, TargetField, TargetValue
 from caravan.contracts.ids import OfferingId, OrganizationId, PriceListId
+from caravan.contracts.modes import SiteModeFrom
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import UnitPrice
 
@@ -367,7 +368,7 @@ class PriceListDraft(Model):
 
 
 class PriceList(PriceListDraft):
-    """An immutable revision; what was placed by it is charged by it, its calendar included."""
+    """An immutable revision; what was placed by it is charged by it, its calendar and its site's modes included."""
 
     tariffs: tuple[Tariff, ...] = Field(
         max_length=200,
@@ -376,6 +377,11 @@ class PriceList(PriceListDraft):
     calendar: tuple[CalendarYear, ...] = Field(
         default=(),
         description="As it was published then, where tariffs have windows. Days of other years go by their weekday.",
+    )
+    modes: tuple[SiteModeFrom, ...] = Field(
+        default=(),
+        description="The modes of the offering's site as they were published then, in the order of time. "
+        "Before the first all is billed; there are none where all ever was.",
     )
     id: PriceListId
     offering: OfferingId

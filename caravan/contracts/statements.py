@@ -26,14 +26,20 @@ from caravan.kernel.money import Money, UnitPrice
 class BearerKind(StrEnum):
     ORGANIZATION = "organization"
     PROVIDER = "provider"
+    NOBODY = "nobody"
+    """The site didn't bill that time: no money moves."""
 
 
 class BearerReason(StrEnum):
-    """Why the provider bears a line."""
+    """Why the provider bears a line, or nobody."""
 
     SITE_FAULT = "site_fault"
     OVERRUN = "overrun"
     DUPLICATE = "duplicate"
+    NOTIONAL = "notional"
+    """Nobody: its amount is what it would have cost."""
+    TRACKED = "tracked"
+    """Nobody, at a price of 0."""
 
 
 class PeriodState(StrEnum):
@@ -124,6 +130,9 @@ class Statement(Model):
     net: Money
     adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
     borne_by_provider: Money
+    notional: Money = Field(
+        description="Over the lines that nobody bears, no part of gross: what time that was not billed would have cost."
+    )
     late_sites: tuple[SiteId, ...]
     line_count: int
     issued_at: Instant

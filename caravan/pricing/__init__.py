@@ -11,6 +11,7 @@ Open `charge.py` first.
 from caravan.pricing.amounts import DIVISOR, amount, prices, unit_price
 from caravan.pricing.buyers import options_of, prices_for
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
+from caravan.pricing.modes import mode_at
 from caravan.pricing.volume import tier_parts, volume_discount
 from caravan.pricing.windows import UNCOVERED, Window, covered, windows
 from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
@@ -29,6 +30,7 @@ __all__ = [
     "amount",
     "covered",
     "fit_walltime",
+    "mode_at",
     "options_of",
     "period_edges",
     "prices",

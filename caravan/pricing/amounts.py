@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import FLAT, WHOLE_TARIFF, Component, PriceListDraft, Tariff
 from caravan.kernel.money import divide_half_away
 from caravan.pricing.windows import UNCOVERED
@@ -36,13 +37,15 @@ def fen_per_quantity(component: Component, unit_price: Decimal) -> tuple[int, in
     return 100 * numerator, denominator * DIVISOR[component]
 
 
-def unit_price(price_list: PriceListDraft, tariff: str, window: str, component: Component) -> Decimal:
-    """CNY per unit in that window of that tariff; 0 where neither prices the component, or no tariff covers.
+def unit_price(
+    price_list: PriceListDraft, tariff: str, window: str, component: Component, mode: SiteMode = SiteMode.BILLED
+) -> Decimal:
+    """CNY per unit in that window of that tariff; 0 where neither prices the component, no tariff covers, or time is tracked.
 
     Raises:
         KeyError: as `prices`.
     """
-    return prices(price_list, tariff, window).get(component, FREE)
+    return FREE if mode is SiteMode.TRACKED else prices(price_list, tariff, window).get(component, FREE)
 
 
 def prices(price_list: PriceListDraft, tariff: str, window: str) -> Mapping[Component, Decimal]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
@@ -43,6 +44,7 @@ class LineKey:
     accelerator: str | None
     tariff: str
     window: str
+    mode: SiteMode = SiteMode.BILLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
 
 
 def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, edges: Sequence[int]) -> list[Piece]:
-    """What one run's `spans` add to lines, cut at the edges of tariffs and their windows and at `edges` (period boundaries, in any order).
+    """What one run's `spans` add to lines, cut at the edges of modes, tariffs and their windows and at `edges` (period boundaries, in
+    any order).
 
     Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
     merged. The price per job is per run: it falls in the `first_second` that the run held anything, so in the one call whose spans
@@ -85,6 +88,7 @@ def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, 
                         span.accelerator if component is Component.ACCELERATOR_HOUR else None,
                         window.tariff,
                         window.name,
+                        window.mode,
                     ),
                     units,
                 )
@@ -95,20 +99,23 @@ def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, 
                 pieces += [Piece(key, start, end, units, units * (end - start)) for key, units in keys]
                 start = end
             if window.start <= first_second < window.end:
-                job = LineKey(Component.JOB, None, window.tariff, window.name)
+                job = LineKey(Component.JOB, None, window.tariff, window.name, window.mode)
                 pieces.append(Piece(job, first_second, first_second + 1, 1, 1))
     return pieces
 
 
 def reference_price(shape: Allocation, seconds: int, price_list: PriceList, at_second: int) -> Money | None:
-    """What one run of `shape` costs for `seconds` at the prices of `at_second`; None where no tariff covers that second."""
+    """What one run of `shape` costs for `seconds` at the prices of `at_second`; None where no tariff covers that second.
+
+    Where that second is `notional`, it is what would be billed.
+    """
     (window,) = windows(price_list, at_second, at_second + 1)
     if window.tariff == UNCOVERED:
         return None
     held = [(component, units * seconds) for component, units in units_of(shape)]
     return Money(
         sum(
-            amount(component, quantity, unit_price(price_list, window.tariff, window.name, component))
+            amount(component, quantity, unit_price(price_list, window.tariff, window.name, component, window.mode))
             for component, quantity in (*held, (Component.JOB, 1))
         )
     )

@@ -1,4 +1,4 @@
-"""Which price applies when: a stretch of time cut at the edges of tariffs, and at those of the windows of each."""
+"""Which price applies when: a stretch of time cut at the edges of modes and tariffs, and at those of the windows of each."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Day, DaySpan, PriceList, Tariff, minute_of
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.local_days import DAY, local_days
+from caravan.pricing.modes import stretches
 
 UNCOVERED = "none"
 """The tariff of a second that no tariff covers. It has no prices; no tariff may be called that."""
@@ -16,12 +18,13 @@ UNCOVERED = "none"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """[start, end) in seconds since the epoch, priced by one part of one tariff."""
+    """[start, end) in seconds since the epoch, priced by one part of one tariff, in one mode of the site."""
 
     tariff: str
     name: str
     start: int
     end: int
+    mode: SiteMode = SiteMode.BILLED
 
 
 def windows(price_list: PriceList, start: int, end: int) -> list[Window]:
@@ -30,13 +33,14 @@ def windows(price_list: PriceList, start: int, end: int) -> list[Window]:
     The tariffs don't overlap, nor do the windows of one (their contract checks it); both stand in any order.
     """
     cut = []
-    for tariff, begins, ends in _tariffs(price_list.tariffs, start, end):
-        if tariff is None:
-            cut.append(Window(UNCOVERED, WHOLE_TARIFF, begins, ends))
-        elif not tariff.windows:
-            cut.append(Window(tariff.name, WHOLE_TARIFF, begins, ends))
-        else:
-            cut += _parts(tariff, price_list, begins, ends)
+    for mode, since, until in stretches(price_list.modes, start, end):
+        for tariff, begins, ends in _tariffs(price_list.tariffs, since, until):
+            if tariff is None:
+                cut.append(Window(UNCOVERED, WHOLE_TARIFF, begins, ends, mode))
+            elif not tariff.windows:
+                cut.append(Window(tariff.name, WHOLE_TARIFF, begins, ends, mode))
+            else:
+                cut += _parts(tariff, price_list, begins, ends, mode)
     return cut
 
 
@@ -75,7 +79,7 @@ def _tariffs(tariffs: Iterable[Tariff], start: int, end: int) -> Iterator[tuple[
         yield None, at, end
 
 
-def _parts(tariff: Tariff, price_list: PriceList, start: int, end: int) -> list[Window]:
+def _parts(tariff: Tariff, price_list: PriceList, start: int, end: int, mode: SiteMode) -> list[Window]:
     """One tariff's [start, end), cut at the edges of its windows; what meets under one name, over midnight too, is one."""
     plans, special = _plans_of(tariff), price_list.special_days
     parts: list[Window] = []
@@ -87,7 +91,7 @@ def _parts(tariff: Tariff, price_list: PriceList, start: int, end: int) -> list[
                 continue
             if parts and parts[-1].name == part.name:
                 begins = parts.pop().start
-            parts.append(Window(tariff.name, part.name, begins, ends))
+            parts.append(Window(tariff.name, part.name, begins, ends, mode))
     return parts
 
 

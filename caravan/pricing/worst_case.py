@@ -12,12 +12,14 @@ from decimal import Decimal
 from itertools import chain
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList
+from caravan.contracts.modes import SiteMode
+from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList, Tariff
 from caravan.contracts.quotes import PriceComponent
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
 from caravan.pricing.amounts import FREE, fen_per_quantity, prices_in
 from caravan.pricing.charge import units_of
+from caravan.pricing.modes import FOREVER, stretches
 from caravan.pricing.windows import UNCOVERED, window_names
 
 ROUNDING = "rounding"
@@ -42,13 +44,16 @@ def period_edges(tasks: int, max_seconds: int) -> int:
     return MAX_PERIOD_EDGES + tasks * max_seconds // _SHORTEST_PERIOD
 
 
-def worst_case(grant: Grant, tasks: int, price_list: PriceList, from_second: int) -> WorstCase:
-    """The bound for `tasks` runs of `grant` that start at or after `from_second`, each of `grant.max_seconds` at most.
+def worst_case(
+    grant: Grant, tasks: int, price_list: PriceList, from_second: int, mode: SiteMode = SiteMode.BILLED
+) -> WorstCase:
+    """The bound for `tasks` runs of `grant` that start at or after `from_second`, each of `grant.max_seconds` at most: of what is
+    billed; or of what is priced in another `mode`.
 
-    Each component is taken at its dearest among the windows of the tariffs that end after `from_second`: nobody knows when a job that
-    waits will start. What no such tariff prices is free.
+    Each component is taken at its dearest among the windows of the tariffs with time of the mode after `from_second`: nobody knows when
+    a job that waits will start. What no such tariff prices is free.
     """
-    ahead = [t for t in price_list.tariffs if t.ends_at is None or to_seconds(t.ends_at) > from_second]
+    ahead = [t for t in price_list.tariffs if _has(t, price_list, from_second, mode)]
     ahead.sort(key=lambda t: t.starts_at)
     priced = [(tariff, [(name, prices_in(tariff, name)) for name in window_names(tariff)]) for tariff in ahead]
     seconds = tasks * grant.max_seconds
@@ -76,6 +81,13 @@ def worst_case(grant: Grant, tasks: int, price_list: PriceList, from_second: int
     if allowance:
         components.append(_shown(ROUNDING, UNCOVERED, WHOLE_TARIFF, allowance, "0.01", allowance))
     return WorstCase(Money(sum(c.amount.fen for c in components)), tuple(components))
+
+
+def _has(tariff: Tariff, price_list: PriceList, from_second: int, mode: SiteMode) -> bool:
+    """Whether some of the tariff's time from `from_second` on is of that mode."""
+    starts = max(to_seconds(tariff.starts_at), from_second)
+    ends = FOREVER if tariff.ends_at is None else to_seconds(tariff.ends_at)
+    return any(stretch.mode is mode for stretch in stretches(price_list.modes, starts, ends))
 
 
 def _whole_fen(component: Component, price: Decimal) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
@@ -29,7 +30,7 @@ from services.accounting.charging.lines import (
     portions,
     quantities,
 )
-from tests.pricing.cases import START, at, grants, price_list, price_lists, span, tariff
+from tests.pricing.cases import START, at, grants, in_mode, mode, price_list, price_lists, span, tariff
 
 RUNS = ["run_a", "run_b", "run_c"]
 WHOLE = (PeriodSpan("per_all", START - 1000, START + 10_000),)
@@ -101,6 +102,9 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
             Component.JOB: int(second == record.first_second),
         }
         reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
+        in_force = in_mode(record.terms.price_list, second - START)
+        if in_force is not SiteMode.BILLED:
+            reason = in_force.value
         keys: dict[tuple[str, ...], int] = {}
         for component, count in units.items():
             if count:
@@ -218,6 +222,18 @@ def test_how_a_run_ended_decides_who_bears_it() -> None:
         assert portion.key.reason == (
             "" if not provider else "duplicate" if outcome is Outcome.DUPLICATE else "site_fault"
         )
+
+
+def test_what_a_site_does_not_bill_is_nobodys_however_the_run_ended_and_uses_up_no_hold() -> None:
+    modes = (mode("tracked", 0), mode("notional", 2), mode("billed", 5))
+    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36"), modes=modes))
+    for outcome, reason in ((Outcome.USER, ""), (Outcome.SITE, "site_fault"), (Outcome.DUPLICATE, "duplicate")):
+        found = cpu([Record("run_a", START, (CORE,), prices, outcome)], 2)
+        assert [(p.key.bearer.value, p.key.reason, p.end - p.start, p.key.amount(p.quantity)) for p in found[:2]] == [
+            ("nobody", "tracked", 2, 0),
+            ("nobody", "notional", 3, 3),
+        ]
+        assert {p.key.reason: p.quantity for p in found[2:]} == ({reason: 5} if reason else {"": 2, "overrun": 3})
 
 
 def test_a_run_of_no_seconds_costs_nothing_not_even_the_price_per_job() -> None:

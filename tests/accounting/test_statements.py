@@ -263,7 +263,7 @@ LINES = st.lists(
         st.sampled_from([ORG, OTHER_ORG]),
         st.sampled_from([PRV, OTHER_PRV]),
         st.integers(-(10**7), 10**7).filter(bool),
-        st.sampled_from(["organization", "provider"]),
+        st.sampled_from(["organization", "provider", "nobody"]),
     ),
     max_size=8,
 )
@@ -293,6 +293,7 @@ async def test_any_lines_come_to_statements_that_prove(db: Database, facts: list
             assert row["line_count"] == len(mine)
             assert row["gross"] == sum(o["amount"] for o in mine if o["bearer"] == "organization")
             assert row["borne_by_provider"] == sum(o["amount"] for o in mine if o["bearer"] == "provider")
+            assert row["notional"] == sum(o["amount"] for o in mine if o["bearer"] == "nobody")
 
     await db.write(write)
 

@@ -30,7 +30,7 @@ FACTS = st.lists(
         st.sampled_from([ORG, OTHER_ORG]),
         st.sampled_from([PRV, OTHER_PRV]),
         st.integers(-(10**7), 10**7),
-        st.sampled_from(["organization", "provider"]),
+        st.sampled_from(["organization", "provider", "nobody"]),
         st.booleans(),
     ),
     max_size=20,
@@ -45,12 +45,13 @@ def test_organizations_and_providers_come_to_the_same_gross(facts: list[tuple[st
         for party in (organization, provider):
             tallies.setdefault(party, Tally()).add(provider, amount, bearer, adjustment=adjustment)
     totals = {party: tally.totals(RATES) for party, tally in tallies.items()}
-    for name in ("gross", "adjustments", "borne_by_provider", "line_count"):
+    for name in ("gross", "adjustments", "borne_by_provider", "notional", "line_count"):
         of_organizations = sum(getattr(total, name) for party, total in totals.items() if party.startswith("org"))
         of_providers = sum(getattr(total, name) for party, total in totals.items() if party.startswith("prv"))
         assert of_organizations == of_providers
     for party, total in totals.items():
         mine = [fact for fact in facts if party in fact[:2] and fact[3] == "organization"]
         assert total.gross == sum(fact[2] for fact in mine)
+        assert total.notional == sum(fact[2] for fact in facts if party in fact[:2] and fact[3] == "nobody")
         nets = sum(net_of(sum(f[2] for f in mine if f[1] == seller), rate) for seller, rate in RATES.items())
         assert total.tax == total.gross - nets

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from caravan.contracts import events
 from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import Component, PriceList, Tariff
@@ -215,9 +216,11 @@ class World:
         )
         self.catalog.say(events.OFFERING, self.offering, offering)
 
-    def know_prices(self, price_list: str, revision: int, *tariffs: Tariff) -> None:
+    def know_prices(
+        self, price_list: str, revision: int, *tariffs: Tariff, modes: tuple[SiteModeFrom, ...] = ()
+    ) -> None:
         entity = PriceList(
-            id=price_list, offering=self.offering, revision=revision, created_at=T0, tariffs=tuple(tariffs)
+            id=price_list, offering=self.offering, revision=revision, created_at=T0, tariffs=tariffs, modes=modes
         )
         self.catalog.say(events.PRICE_LIST, price_list, entity)
 
@@ -275,6 +278,11 @@ class World:
         """Every total equals what it sums up."""
         assert await self.db.read(verify) == []
         assert ok(await self.finance.get("/ledger/trial-balance"))["sum"] == "0.00"
+
+
+def mode(name: str, start: int) -> SiteModeFrom:
+    """From `start` seconds after T0 on."""
+    return SiteModeFrom(mode=SiteMode(name), starts_at=at(start))
 
 
 def tariff(name: str, start: int | None, end: int | None, **prices: str) -> Tariff:

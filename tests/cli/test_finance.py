@@ -110,7 +110,7 @@ def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
         line=line, divisor=3600, arithmetic=Words(zh="八", en="7200 x 4.00 / 3600 = 8.00"), factors=tuple(nights)
     )
     found = Explanation(
-        job=line.job, organization=ORGANIZATION, project=line.project, charged=Money(800), borne_by_provider=Money(0),
+        job=line.job, organization=ORGANIZATION, project=line.project, charged=Money(800), borne_by_provider=Money(0), notional=Money(0),
         lines=(explained,),
     )  # fmt: skip
     text = shown(show.explanation(found))

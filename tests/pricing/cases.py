@@ -11,6 +11,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.prices import CalendarYear, Component, Day, DaySpan, PriceList, PriceWindow, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
@@ -33,10 +34,35 @@ def at(second: int) -> datetime:
     return T0 + timedelta(seconds=second)
 
 
-def price_list(*tariffs: Tariff, calendar: tuple[CalendarYear, ...] = ()) -> PriceList:
+def price_list(
+    *tariffs: Tariff, calendar: tuple[CalendarYear, ...] = (), modes: tuple[SiteModeFrom, ...] = ()
+) -> PriceList:
     return PriceList(
-        id="prl_" + "1" * 32, offering="off_" + "2" * 32, revision=1, created_at=T0, tariffs=tariffs, calendar=calendar
+        id="prl_" + "1" * 32,
+        offering="off_" + "2" * 32,
+        revision=1,
+        created_at=T0,
+        tariffs=tariffs,
+        calendar=calendar,
+        modes=modes,
     )
+
+
+def mode(name: str, start: int) -> SiteModeFrom:
+    return SiteModeFrom(mode=SiteMode(name), starts_at=at(start))
+
+
+def in_mode(prices: PriceList, second: int) -> SiteMode:
+    """The mode of one second, by the words of the contract: the last that has started, else billed."""
+    started = [one.mode for one in prices.modes if one.starts_at <= at(second)]
+    return started[-1] if started else SiteMode.BILLED
+
+
+@st.composite
+def site_modes(draw: st.DrawFn) -> tuple[SiteModeFrom, ...]:
+    """Mostly none; else up to three, some of which change nothing."""
+    edges = draw(st.just(set[int]()) | st.sets(st.integers(-20, 80), max_size=3))
+    return tuple(mode(draw(st.sampled_from(list(SiteMode))), edge) for edge in sorted(edges))
 
 
 WORKED: Final = CalendarYear(year=2026, working_weekends={T0.date(): "春节"})
@@ -85,7 +111,10 @@ def price_windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
 
 @st.composite
 def price_lists(draw: st.DrawFn) -> PriceList:
-    """Up to five tariffs, some adjacent, with gaps between others, in any order, some with windows; the last may be open."""
+    """Up to five tariffs, some adjacent, with gaps between others, in any order, some with windows; the last may be open.
+
+    The site's mode may change.
+    """
     edges = sorted(draw(st.sets(st.integers(-20, 80), min_size=2, max_size=6)))
     spans: list[tuple[int, int | None]] = list(pairwise(edges))
     kept: list[tuple[int, int | None]] = draw(st.lists(st.sampled_from(spans), min_size=1, unique=True))
@@ -103,6 +132,7 @@ def price_lists(draw: st.DrawFn) -> PriceList:
             for number, (start, end) in enumerate(kept)
         ),
         calendar=draw(st.sampled_from([(), (WORKED,), (FREE,)])),
+        modes=draw(site_modes()),
     )
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, Day, PriceList
 from caravan.kernel.clock import to_seconds
 from caravan.pricing import (
@@ -23,7 +24,20 @@ from caravan.pricing import (
     windows,
 )
 from caravan.pricing.amounts import prices_in
-from tests.pricing.cases import ACCELERATOR, START, at, grants, instants, price_list, price_lists, span, tariff, window
+from tests.pricing.cases import (
+    ACCELERATOR,
+    START,
+    at,
+    grants,
+    in_mode,
+    instants,
+    mode,
+    price_list,
+    price_lists,
+    span,
+    tariff,
+    window,
+)
 
 lengths = st.integers(1, 60)
 
@@ -67,6 +81,9 @@ def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int,
     assert all(w.start < w.end for w in cut)
     by_second = [(w.tariff, w.name) for w in cut for _ in range(w.start, w.end)]
     assert by_second == [covering(prices, second) for second in range(start, start + length)]
+    assert [w.mode for w in cut for _ in range(w.start, w.end)] == [
+        in_mode(prices, second) for second in range(start, start + length)
+    ]
     assert covered(prices, START + start, START + start + length) == all(name != "none" for name, _ in by_second)
 
 
@@ -94,14 +111,14 @@ def test_each_second_of_each_component_lies_in_one_piece(
         for piece in of_component:
             assert piece.units == units
             assert piece.quantity == units * (piece.end - piece.start)
-            assert {covering(prices, s - START) for s in range(piece.start, piece.end)} == {
-                (piece.key.tariff, piece.key.window)
-            }
+            assert {
+                (*covering(prices, s - START), in_mode(prices, s - START)) for s in range(piece.start, piece.end)
+            } == {(piece.key.tariff, piece.key.window, piece.key.mode)}
             assert not any(piece.start < edge < piece.end for edge in edges)
             assert (piece.key.accelerator is not None) == (component is Component.ACCELERATOR_HOUR)
     jobs = [p for p in pieces if p.key.component is Component.JOB]
-    assert [(p.start, p.quantity, (p.key.tariff, p.key.window)) for p in jobs] == [
-        (START + start, 1, covering(prices, start))
+    assert [(p.start, p.quantity, (p.key.tariff, p.key.window), p.key.mode) for p in jobs] == [
+        (START + start, 1, covering(prices, start), in_mode(prices, start))
     ]
 
 
@@ -132,11 +149,12 @@ def test_a_search_shows_what_the_same_span_is_charged(prices: PriceList, grant: 
             t.model_copy(update={"starts_at": at(0), "ends_at": None, "windows": (), "prices": prices_in(t, window)})
             for t in prices.tariffs
             if t.name == in_force
-        )
+        ),
+        modes=(mode(in_mode(prices, start), 0),),
     )
     lines = totals(quantities([span(grant, start, start + length)], for_good, START + start, []))
     charged = sum(
-        amount(key.component, quantity, unit_price(for_good, key.tariff, key.window, key.component))
+        amount(key.component, quantity, unit_price(for_good, key.tariff, key.window, key.component, key.mode))
         for key, quantity in lines.items()
     )
     assert shown is not None
@@ -202,6 +220,25 @@ def test_a_span_over_a_price_change_and_a_period_end_by_hand() -> None:
     ]
     assert [p for p in pieces if p.key.component is Component.JOB] == [
         Piece(LineKey(Component.JOB, None, "a", "all"), START + 5, START + 6, 1, 1)
+    ]
+
+
+def test_a_mode_that_changes_cuts_a_span_and_what_is_tracked_has_no_price() -> None:
+    prices = price_list(
+        tariff("a", 0, None, cpu_core_hour="36", job="1"),
+        modes=(mode("tracked", 0), mode("notional", 10), mode("billed", 15)),
+    )
+    grant = Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=60)
+    pieces = quantities([span(grant, 5, 25)], prices, START + 5, [])
+    assert [
+        (p.key.mode, p.quantity, str(unit_price(prices, "a", "all", p.key.component, p.key.mode)))
+        for p in pieces
+        if p.key.component in ("cpu_core_hour", "job")
+    ] == [
+        (SiteMode.TRACKED, 10, "0"),
+        (SiteMode.TRACKED, 1, "0"),
+        (SiteMode.NOTIONAL, 10, "36"),
+        (SiteMode.BILLED, 20, "36"),
     ]
 
 

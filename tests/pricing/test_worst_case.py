@@ -8,7 +8,9 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.prices import Component, PriceList
+from caravan.contracts.modes import SiteMode
+from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import (
     DIVISOR,
@@ -26,10 +28,11 @@ from caravan.pricing.amounts import prices_in
 from caravan.pricing.windows import window_names
 from tests.pricing.cases import (
     START,
-    at,
     grants,
+    in_mode,
     instants,
     level_price_lists,
+    mode,
     price_list,
     price_lists,
     span,
@@ -54,16 +57,36 @@ def schedules(draw: st.DrawFn, grant: Grant, tasks: int, not_before: int) -> Run
     return runs
 
 
-def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
-    """The sum over lines of each line's once-rounded price, in fen."""
+def charged(runs: Runs, prices: PriceList, edges: list[int], of: SiteMode = SiteMode.BILLED) -> int:
+    """The sum over lines of a mode of each line's once-rounded price, in fen."""
     lines: Counter[tuple[int, LineKey]] = Counter()
     for start, end, allocated in runs:
         for piece in quantities([span(allocated, start, end)], prices, START + start, [START + e for e in edges]):
             lines[bisect_right(edges, piece.start - START), piece.key] += piece.quantity
     return sum(
-        amount(key.component, quantity, unit_price(prices, key.tariff, key.window, key.component))
+        amount(key.component, quantity, unit_price(prices, key.tariff, key.window, key.component, key.mode))
         for (_, key), quantity in lines.items()
+        if key.mode is of
     )
+
+
+FAR = 100
+"""Second after T0 by which all tariffs and modes of drawn price lists have started or ended."""
+
+
+def ahead(prices: PriceList, not_before: int, of: SiteMode = SiteMode.BILLED) -> list[Tariff]:
+    """The tariffs with a second of that mode from `not_before` on."""
+    return [
+        t
+        for t in prices.tariffs
+        if any(
+            in_mode(prices, second) is of
+            for second in range(
+                max(not_before, to_seconds(t.starts_at) - START),
+                FAR if t.ends_at is None else to_seconds(t.ends_at) - START,
+            )
+        )
+    ]
 
 
 @given(
@@ -72,24 +95,31 @@ def charged(runs: Runs, prices: PriceList, edges: list[int]) -> int:
     grants(),
     st.integers(1, 4),
     instants,
+    st.sampled_from([SiteMode.BILLED, SiteMode.NOTIONAL]),
 )
 def test_no_schedule_is_charged_above_its_worst_case(
-    data: st.DataObject, prices: PriceList, grant: Grant, tasks: int, not_before: int
+    data: st.DataObject, prices: PriceList, grant: Grant, tasks: int, not_before: int, of: SiteMode
 ) -> None:
-    bound = worst_case(grant, tasks, prices, START + not_before)
+    bound = worst_case(grant, tasks, prices, START + not_before, of)
     runs = data.draw(schedules(grant, tasks, not_before))
     inside = [second for start, end, _ in runs for second in range(start + 1, end)] or [not_before]
     edges = sorted(data.draw(st.sets(st.sampled_from(inside), max_size=MAX_PERIOD_EDGES)))
     note(f"{bound}")
-    assert charged(runs, prices, edges) <= bound.amount.fen
+    assert charged(runs, prices, edges, of) <= bound.amount.fen
 
 
-@given(price_lists(), grants(longest=10**7), st.integers(1, 4), instants)
+@given(
+    price_lists(),
+    grants(longest=10**7),
+    st.integers(1, 4),
+    instants,
+    st.sampled_from([SiteMode.BILLED, SiteMode.NOTIONAL]),
+)
 def test_the_bound_is_the_dearest_price_and_half_a_fen_per_possible_line(
-    prices: PriceList, grant: Grant, tasks: int, not_before: int
+    prices: PriceList, grant: Grant, tasks: int, not_before: int, of: SiteMode
 ) -> None:
-    ahead = [t for t in prices.tariffs if t.ends_at is None or t.ends_at > at(not_before)]
-    parts = [len(t.windows) + 1 for t in ahead]
+    tariffs = ahead(prices, not_before, of)
+    parts = [len(t.windows) + 1 for t in tariffs]
     lines = sum(parts) + period_edges(tasks, grant.max_seconds) * max(parts, default=0)
     least = most = Fraction(0)
     for component, quantity in (
@@ -97,13 +127,13 @@ def test_the_bound_is_the_dearest_price_and_half_a_fen_per_possible_line(
         (Component.JOB, tasks),
     ):
         dearest = max(
-            (prices_in(t, window).get(component, Decimal(0)) for t in ahead for window in window_names(t)),
+            (prices_in(t, window).get(component, Decimal(0)) for t in tariffs for window in window_names(t)),
             default=Decimal(0),
         )
         exact = 100 * Fraction(dearest) * quantity / DIVISOR[component]
         least += exact - Fraction(1, 2)
         most += exact + (Fraction(lines, 2) if dearest else 0)
-    assert least <= worst_case(grant, tasks, prices, START + not_before).amount.fen <= most
+    assert least <= worst_case(grant, tasks, prices, START + not_before, of).amount.fen <= most
 
 
 @given(price_lists(), grants(), st.integers(1, 4), instants)
@@ -149,6 +179,21 @@ def test_a_tariff_counts_until_its_last_second() -> None:
     grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1)
     assert worst_case(grant, 1, prices, START + 9).amount == Money(500)
     assert worst_case(grant, 1, prices, START + 10).amount == Money(100)
+
+
+def test_nothing_is_set_aside_for_time_that_is_not_billed_and_a_price_that_is_billed_later_counts_now() -> None:
+    day = tariff("a", 0, None, node_hour="36")
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=100)
+    cases = {
+        (mode("notional", 0),): ("0.00", "1.00"),
+        (mode("notional", 0), mode("billed", 500)): ("1.00", "1.00"),
+        (mode("tracked", 0),): ("0.00", "0.00"),
+        (mode("notional", -9), mode("billed", 0)): ("1.00", "0.00"),
+    }
+    for modes, (billed, notional) in cases.items():
+        prices = price_list(day, modes=modes)
+        found = [worst_case(grant, 1, prices, START, of).amount for of in (SiteMode.BILLED, SiteMode.NOTIONAL)]
+        assert [str(one) for one in found] == [billed, notional], modes
 
 
 def test_the_allowance_is_needed_and_no_larger_than_that() -> None:

@@ -69,6 +69,7 @@ def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) ->
         project=hold.project,
         charged=_sum(one.line for one in lines if one.line.bearer is BearerKind.ORGANIZATION),
         borne_by_provider=_sum(one.line for one in lines if one.line.bearer is BearerKind.PROVIDER),
+        notional=_sum(one.line for one in lines if one.line.bearer is BearerKind.NOBODY),
         lines=tuple(lines),
     )
 

@@ -17,8 +17,14 @@ from services.accounting.charging.lines import Portion
 BEARERS: Final = {
     BearerKind.ORGANIZATION: Words(zh="由企业承担", en="the organization bears it"),
     BearerKind.PROVIDER: Words(zh="由算力中心承担", en="the centre bears it"),
+    BearerKind.NOBODY: Words(zh="不收费", en="nobody pays for it"),
 }
 REASONS: Final = {
+    BearerReason.NOTIONAL: Words(
+        zh="该集群当时试行计价：金额只作展示",
+        en="its site priced that time and didn't bill it: the amount is shown only",
+    ),
+    BearerReason.TRACKED: Words(zh="该集群当时仅记录用量", en="its site only counted usage at that time"),
     BearerReason.SITE_FAULT: Words(
         zh="这次运行因算力中心的故障而结束或失联，企业不为此付费",
         en="the run ended by the site's fault or was lost there, which no organization pays for",

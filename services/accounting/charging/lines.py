@@ -3,7 +3,8 @@
 Facts are a set: nothing here depends on the order they came in, how often, or in which pieces. Seconds are integers since the epoch,
 amounts are fen.
 
-Who bears a second: the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
+Who bears a second: nobody, where the site's mode at that second doesn't bill, however its run ended (`notional`, `tracked`). Else
+the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
 (`duplicate`). What would then pass the hold is the provider's (`overrun`): take the organization's seconds in the order of (second, run
 id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
 """
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.contracts.usage import Span
@@ -24,6 +26,10 @@ PROVIDER_BEARS: Final = {
     Outcome.SITE: BearerReason.SITE_FAULT,
     Outcome.LOST: BearerReason.SITE_FAULT,
     Outcome.DUPLICATE: BearerReason.DUPLICATE,
+}
+NOBODY_BEARS: Final = {
+    SiteMode.NOTIONAL: BearerReason.NOTIONAL,
+    SiteMode.TRACKED: BearerReason.TRACKED,
 }
 
 
@@ -100,10 +106,9 @@ class Portion:
 
 
 def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
-    """What `record` adds to lines, with the bearer that the run's outcome makes. `calendar` covers its spans."""
-    terms, reason = record.terms, PROVIDER_BEARS.get(record.outcome) if record.outcome else None
-    bearer = BearerKind.ORGANIZATION if reason is None else BearerKind.PROVIDER
-    edges = [period.start for period in calendar]
+    """What `record` adds to lines, with the bearer that the site's mode and the run's outcome make. `calendar` covers its spans."""
+    terms, edges = record.terms, [period.start for period in calendar]
+    borne = {mode: _bearer(mode, record.outcome) for mode in SiteMode}
     return [
         Portion(
             record.run,
@@ -119,10 +124,10 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
                 tariff=piece.key.tariff,
                 window=piece.key.window,
                 unit_price=pricing.unit_price(
-                    terms.price_list, piece.key.tariff, piece.key.window, piece.key.component
+                    terms.price_list, piece.key.tariff, piece.key.window, piece.key.component, piece.key.mode
                 ),
-                bearer=bearer,
-                reason=reason.value if reason else "",
+                bearer=borne[piece.key.mode][0],
+                reason=borne[piece.key.mode][1],
             ),
             piece.start,
             piece.end,
@@ -130,6 +135,15 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
         )
         for piece in pricing.quantities(record.spans, terms.price_list, record.first_second, edges)
     ]
+
+
+def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
+    """Who bears a second in that mode of a run that ended so, and why; up to its hold."""
+    if mode in NOBODY_BEARS:
+        return BearerKind.NOBODY, NOBODY_BEARS[mode].value
+    if outcome in PROVIDER_BEARS:
+        return BearerKind.PROVIDER, PROVIDER_BEARS[outcome].value
+    return BearerKind.ORGANIZATION, ""
 
 
 def assigned(all_portions: Iterable[Portion], hold_amount: int) -> list[Portion]:

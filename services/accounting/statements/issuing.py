@@ -81,6 +81,7 @@ def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str
         "tax": totals.tax,
         "adjustments": totals.adjustments,
         "borne_by_provider": totals.borne_by_provider,
+        "notional": totals.notional,
         "line_count": totals.line_count,
         "lines_sha256": digest.hexdigest(),
         "names": {identifier: names[identifier] for identifier in sorted(used - {""})},

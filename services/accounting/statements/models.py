@@ -33,6 +33,7 @@ class StatementRow(Base):
     tax: Mapped[int] = mapped_column(BigInteger)
     adjustments: Mapped[int] = mapped_column(BigInteger)
     borne_by_provider: Mapped[int] = mapped_column(BigInteger)
+    notional: Mapped[int] = mapped_column(BigInteger, server_default="0")
     late_sites: Mapped[Any] = mapped_column(Json)
     names: Mapped[Any] = mapped_column(Json)
     rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")

@@ -3,7 +3,7 @@
 UTF-8 with a byte order mark (Excel needs it for Chinese), CRLF, one header row, Chinese first, one row for each line. These bytes are
 what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. In each row
 `数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero. What the organization owes is the sum of
-`金额 Amount` where `承担方 Bearer` is `organization`.
+`金额 Amount` where `承担方 Bearer` is `organization`; where it is `nobody`, the time was not billed.
 """
 
 import csv

@@ -79,7 +79,8 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
                 digest.update(paper.line(row, statement.names))
         # what was issued before rates were kept is proved without its tax
         found = tally.totals(statement.rates or dict.fromkeys(statement.names, 0))
-        for name in ("gross", *(["tax"] if statement.rates else ()), "adjustments", "borne_by_provider", "line_count"):
+        taxed = ["tax"] if statement.rates else []
+        for name in ("gross", *taxed, "adjustments", "borne_by_provider", "notional", "line_count"):
             if getattr(found, name) != getattr(statement, name):
                 yield statement.number, f"{name} is {getattr(statement, name)}, its lines give {getattr(found, name)}"
         if digest.hexdigest() != statement.lines_sha256:
@@ -104,6 +105,7 @@ def shown(row: Row[Any]) -> Statement:
         net=Money(row.gross - row.tax),
         adjustments=Money(row.adjustments),
         borne_by_provider=Money(row.borne_by_provider),
+        notional=Money(row.notional),
         late_sites=tuple(row.late_sites),
         line_count=row.line_count,
         issued_at=row.issued_at,

@@ -21,12 +21,13 @@ def net_of(gross: int, rate: int) -> int:
 
 @dataclass(frozen=True)
 class Totals:
-    """In fen. `adjustments` is a part of `gross`; `borne_by_provider` is not."""
+    """In fen. `adjustments` is a part of `gross`; `borne_by_provider` and `notional` are not."""
 
     gross: int
     tax: int
     adjustments: int
     borne_by_provider: int
+    notional: int
     line_count: int
 
 
@@ -37,6 +38,7 @@ class Tally:
     _by_seller: dict[str, int] = field(default_factory=dict)
     _adjustments: int = 0
     _borne_by_provider: int = 0
+    _notional: int = 0
     _count: int = 0
 
     def add(self, seller: str, amount: int, bearer: str, *, adjustment: bool) -> None:
@@ -44,6 +46,9 @@ class Tally:
         self._count += 1
         if bearer == BearerKind.PROVIDER:
             self._borne_by_provider += amount
+            return
+        if bearer == BearerKind.NOBODY:
+            self._notional += amount
             return
         self._by_seller[seller] = self._by_seller.get(seller, 0) + amount
         if adjustment:
@@ -53,4 +58,4 @@ class Tally:
         """`rates` has each seller's tax rate."""
         gross = sum(self._by_seller.values())
         net = sum(net_of(amount, rates[seller]) for seller, amount in self._by_seller.items())
-        return Totals(gross, gross - net, self._adjustments, self._borne_by_provider, self._count)
+        return Totals(gross, gross - net, self._adjustments, self._borne_by_provider, self._notional, self._count)
