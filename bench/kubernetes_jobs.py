@@ -144,8 +144,8 @@ def metered_otherwise(told: Told, containers: Sequence[Container]) -> list[str]:
 def billed_otherwise(told: Told) -> list[str]:
     """For the quantities metered, once, by whoever bears them; and what is the organization's, once in the ledger."""
     owed = {
-        bearer: quantities([run for run in told.runs if (run.outcome in THE_SITES) == (bearer == "provider")])
-        for bearer in ("organization", "provider")
+        bearer: quantities([run for run in told.runs if (run.outcome in THE_SITES) == (bearer == "provider")], once)
+        for bearer, once in (("organization", 1), ("provider", 0))
     }
     expected = sorted((one, bearer, owed[bearer][one]) for bearer in owed for one in PRICES if owed[bearer][one])
     billed = sorted((str(line.component), str(line.bearer), line.quantity) for line in told.lines if line.quantity)
@@ -160,14 +160,14 @@ def seconds(run: SiteRun) -> int:
     return sum(int((span.end - span.start).total_seconds()) for span in run.spans)
 
 
-def quantities(runs: Sequence[SiteRun]) -> Mapping[str, int]:
-    """Core-, MiB- and node-seconds of runs of a core and 64 MiB, and how many lasted a second at least."""
+def quantities(runs: Sequence[SiteRun], once: int) -> Mapping[str, int]:
+    """Core-, MiB- and node-seconds of one job's runs of a core and 64 MiB, and its price per job `once`, if there is a second."""
     ran = sum(map(seconds, runs))
     return {
         "cpu_core_hour": ran,
         "memory_gib_hour": MEMORY_MIB * ran,
         "node_hour": ran,
-        "job": sum(seconds(run) > 0 for run in runs),
+        "job": once * int(ran > 0),
     }
 
 

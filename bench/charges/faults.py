@@ -94,10 +94,12 @@ def _charged_again(usage_stated: Callable[[Facts, Session, dict[str, Any]], None
 
 
 def _job_in_each_hour(quantities: Callable[..., list[Piece]]) -> Callable[..., list[Piece]]:
-    """The price per job falls in the first second that a run held in each hour, and not once."""
+    """The price per job falls in the first second that each run held in each hour, and not once."""
 
-    def of_hour(spans: Sequence[Span], price_list: PriceList, first_second: int, edges: Sequence[int]) -> list[Piece]:
-        first = clock.to_seconds(spans[0].start) if spans else first_second
+    def of_hour(
+        spans: Sequence[Span], price_list: PriceList, job_second: int | None, edges: Sequence[int]
+    ) -> list[Piece]:
+        first = clock.to_seconds(spans[0].start) if spans else job_second
         return quantities(spans, price_list, first, edges)
 
     return of_hour

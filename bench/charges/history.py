@@ -180,12 +180,13 @@ class _Job:
     def _cost(self) -> int:
         """About what the job comes to, in fen."""
         fen = 0
+        held = {run.id: [span for hour in run.asked for span in run.held(hour)] for run in self._runs}
+        first = min((spans[0].start, run) for run, spans in held.items() if spans) if any(held.values()) else None
         for run in self._runs:
-            spans = [span for hour in run.asked for span in run.held(hour)]
-            if not spans:
-                continue
+            spans = held[run.id]
             lines: Counter[pricing.LineKey] = Counter()
-            for piece in pricing.quantities(spans, run.price_list, to_seconds(spans[0].start), ()):
+            job_second = to_seconds(spans[0].start) if spans and (spans[0].start, run.id) == first else None
+            for piece in pricing.quantities(spans, run.price_list, job_second, ()):
                 lines[piece.key] += piece.quantity
             for key, quantity in lines.items():
                 price = pricing.unit_price(run.price_list, key.tariff, key.window, key.component)

@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ from bench.independent.recharge import (
     Window,
     fen_of,
     fen_text,
-    first_held,
+    first_charged,
     recompute,
 )
 
@@ -218,13 +218,18 @@ def compare(given: Given) -> Report:
 
 
 def _priced_jobs(in_force: Iterable[Usage], rules: Rules) -> list[tuple[int, int]]:
-    """Of each run whose price per job isn't zero: when the backend started it, and the first second that it held anything."""
-    first = first_held(in_force)
-    runs = {u.run: u for u in in_force if u.run in first}
+    """Of each job whose price per job isn't zero: when the backend started the run that has it, and in which second it falls."""
+    jobs: defaultdict[str, list[Usage]] = defaultdict(list)
+    for usage in in_force:
+        jobs[usage.job].append(usage)
+    runs = {usage.run: usage for usage in in_force}
+    found = [
+        (first.second, runs[first.run]) for of_job in jobs.values() if (first := first_charged(of_job)) is not None
+    ]
     return [
-        (u.run_started, first[run])
-        for run, u in runs.items()
-        if rules.lists[u.price_list].prices.get((*rules.part_at(u.price_list, first[run]), "job"))
+        (u.run_started, at)
+        for at, u in found
+        if rules.lists[u.price_list].prices.get((*rules.part_at(u.price_list, at), "job"))
     ]
 
 

@@ -229,17 +229,21 @@ class Cut(NamedTuple):
         return max(0, end - piece.start)
 
 
-def first_held(in_force: Iterable[Usage]) -> dict[str, int]:
-    """Run -> the first second in which it held anything, over all of its hours. A run that never did isn't there."""
-    first: dict[str, int] = {}
-    for usage in in_force:
-        for span in usage.spans:
-            first[usage.run] = min(span.start, first.get(usage.run, span.start))
-    return first
+class First(NamedTuple):
+    """The second in which a job's price falls, and the run that has it then."""
+
+    second: int
+    run: str
 
 
-def pieces_of(usage: Usage, first: Mapping[str, int], rules: Rules) -> Iterator[Piece]:
-    """Those of one hour; with the price per job, if the run's `first` second lies in it."""
+def first_charged(of_job: Iterable[Usage]) -> First | None:
+    """Of all the seconds that the organization would bear if the hold had no end: the earliest, and of those the lowest run's."""
+    own = [usage for usage in of_job if BORNE_BY[usage.outcome] == "organization"]
+    return min((First(span.start, usage.run) for usage in own for span in usage.spans), default=None)
+
+
+def pieces_of(usage: Usage, first: First | None, rules: Rules) -> Iterator[Piece]:
+    """Those of one hour; with the price per job, if that is where it falls."""
 
     def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
         part = rules.part_at(usage.price_list, at)
@@ -255,7 +259,7 @@ def pieces_of(usage: Usage, first: Mapping[str, int], rules: Rules) -> Iterator[
                 (slot("accelerator_hour", start, span.accelerator), span.accelerators),
             ]
             yield Piece(usage.run, start, end, tuple((where, n) for where, n in units if n))
-        if span.start == first[usage.run]:
+        if (span.start, usage.run) == first:
             yield Piece(usage.run, span.start, span.start + 1, ((slot("job", span.start), 1),))
 
 
@@ -290,7 +294,7 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
     lines: Counter[Key] = Counter()
     for records in jobs.values():
         own: list[Piece] = []
-        first = first_held(records)
+        first = first_charged(records)
         for usage in records:
             bearer = BORNE_BY[usage.outcome]
             for piece in pieces_of(usage, first, rules):

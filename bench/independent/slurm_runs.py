@@ -88,14 +88,14 @@ def _mebibytes(text: str) -> int:
 
 
 def quantities(runs: Iterable[Row]) -> dict[str, int]:
-    """Core-, MiB-, node- and accelerator-seconds, and runs of a second at least."""
+    """Core-, MiB-, node- and accelerator-seconds of one job's runs, and whether there is a second of them."""
     ran = [run for run in runs if run.seconds]
     return {
         "cpu_core_hour": sum(run.cpus * run.seconds for run in ran),
         "memory_gib_hour": sum(run.memory_mib * run.seconds for run in ran),
         "node_hour": sum(run.nodes * run.seconds for run in ran),
         "accelerator_hour": sum(run.accelerators.get("gres/gpu", 0) * run.seconds for run in ran),
-        "job": len(ran),
+        "job": int(bool(ran)),
     }
 
 

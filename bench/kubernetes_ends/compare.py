@@ -76,8 +76,8 @@ def _job(compared: Compared, job: Asked, told: Told, had: Sequence[Run], model: 
     seconds = {run: run.seconds(told.usage.get(run.pod, Seconds()).node) for run in had}
     taken = {run for index, end in job.ends.items() for run in _in_order(had, index)[: end.taken]}
     borne = {
-        "organization": _bill(job, {run: held for run, held in seconds.items() if run not in taken}),
-        "provider": _bill(job, {run: held for run, held in seconds.items() if run in taken}),
+        "organization": _bill(job, {run: held for run, held in seconds.items() if run not in taken}, once=1),
+        "provider": _bill(job, {run: held for run, held in seconds.items() if run in taken}, once=0),
     }
     compared.equal(job.name, "who bears it", {bearer for bearer, bill in borne.items() if bill}, set(told.billed))
     for bearer, bill in borne.items():
@@ -115,14 +115,14 @@ def _held(job: Asked, run: Run, told: int) -> Seconds:
     return Seconds(round(run.cpus * seconds), seconds, job.accelerators * seconds)
 
 
-def _bill(job: Asked, seconds: Mapping[Run, int]) -> Bill:
-    """What these runs of one job cost, each component rounded once."""
+def _bill(job: Asked, seconds: Mapping[Run, int], once: int) -> Bill:
+    """What these runs of one job cost, each component rounded once; `once`: its price per job, if there is a second."""
     quantities = {
         "cpu_core_hour": sum(run.cpus * held for run, held in seconds.items()),
         "memory_gib_hour": sum(run.memory_mib * held for run, held in seconds.items()),
         "node_hour": sum(seconds.values()),
         "accelerator_hour": job.accelerators * sum(seconds.values()),
-        "job": sum(held > 0 for held in seconds.values()),
+        "job": once * any(seconds.values()),
     }
     whole = {component: round(quantity) for component, quantity in quantities.items()}
     return {one: (quantity, fen(quantity, PRICES[one], one)) for one, quantity in whole.items() if quantity}

@@ -140,7 +140,12 @@ def _job(compared: Compared, job: Asked, told: Told, rows: Sequence[Row], model:
     compared.equal(job.name, "usage", {_identity(row): _seconds(row) for row in last + taken_back}, dict(told.usage))
     borne = {"organization": last, "provider": taken_back}
     for bearer in sorted(borne.keys() | told.billed.keys()):
-        compared.billed(job.name, bearer, bill(borne.get(bearer, ())), told.billed.get(bearer, {}))
+        compared.billed(
+            job.name,
+            bearer,
+            bill(borne.get(bearer, ()), once=int(bearer == "organization")),
+            told.billed.get(bearer, {}),
+        )
     cards = any(row.accelerators for row in last)
     compared.equal(job.name, "accelerators' model", {model} if cards else set(), set(told.models))
     if job.max_parallel:
@@ -150,9 +155,11 @@ def _job(compared: Compared, job: Asked, told: Told, rows: Sequence[Row], model:
     return last + taken_back
 
 
-def bill(rows: Iterable[Row]) -> Bill:
-    """What these runs of one job cost, each component rounded once."""
-    return {one: (quantity, fen(quantity, PRICES[one], one)) for one, quantity in quantities(rows).items() if quantity}
+def bill(rows: Iterable[Row], once: int = 1) -> Bill:
+    """What these runs of one job cost, each component rounded once; `once`: its price per job, if there is a second."""
+    held = quantities(rows)
+    held["job"] *= once
+    return {one: (quantity, fen(quantity, PRICES[one], one)) for one, quantity in held.items() if quantity}
 
 
 def _ran(row: Row) -> bool:

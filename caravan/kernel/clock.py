@@ -29,6 +29,7 @@ def floor_hour(instant: datetime) -> datetime:
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_SECONDS = 3600
 
 
 def to_microseconds(instant: datetime) -> int:

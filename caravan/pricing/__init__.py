@@ -14,7 +14,15 @@ from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities
 from caravan.pricing.modes import mode_at
 from caravan.pricing.volume import tier_parts, volume_discount
 from caravan.pricing.windows import UNCOVERED, Window, covered, windows
-from caravan.pricing.worst_case import MAX_PERIOD_EDGES, ROUNDING, WorstCase, fit_walltime, period_edges, worst_case
+from caravan.pricing.worst_case import (
+    MAX_PERIOD_EDGES,
+    ROUNDING,
+    WorstCase,
+    fit_walltime,
+    period_edges,
+    worst_case,
+    worst_of_all,
+)
 
 __all__ = [
     "DIVISOR",
@@ -43,4 +51,5 @@ __all__ = [
     "volume_discount",
     "windows",
     "worst_case",
+    "worst_of_all",
 ]

@@ -69,13 +69,14 @@ def units_of(allocation: Allocation) -> tuple[tuple[Component, int], ...]:
     return tuple((component, units) for component, units in held if units)
 
 
-def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, edges: Sequence[int]) -> list[Piece]:
+def quantities(
+    spans: Iterable[Span], price_list: PriceList, job_second: int | None, edges: Sequence[int]
+) -> list[Piece]:
     """What one run's `spans` add to lines, cut at the edges of modes, tariffs and their windows and at `edges` (period boundaries, in
     any order).
 
     Every component has its pieces, also one without a price: each allocated second lies in a line. Pieces of one key are not
-    merged. The price per job is per run: it falls in the `first_second` that the run held anything, so in the one call whose spans
-    hold that second.
+    merged. The price per job is charged once, where `job_second` is one that the spans hold; None: not in this run.
     """
     pieces = []
     for span in spans:
@@ -98,9 +99,9 @@ def quantities(spans: Iterable[Span], price_list: PriceList, first_second: int, 
             for end in (*sorted({edge for edge in edges if window.start < edge < window.end}), window.end):
                 pieces += [Piece(key, start, end, units, units * (end - start)) for key, units in keys]
                 start = end
-            if window.start <= first_second < window.end:
+            if job_second is not None and window.start <= job_second < window.end:
                 job = LineKey(Component.JOB, None, window.tariff, window.name, window.mode)
-                pieces.append(Piece(job, first_second, first_second + 1, 1, 1))
+                pieces.append(Piece(job, job_second, job_second + 1, 1, 1))
     return pieces
 
 

@@ -6,7 +6,7 @@ So `n` lines cost at most `floor(x + n/2)`: a sum of fen is whole. What that add
 rounding. A line whose price is whole fen at any quantity is never rounded and isn't counted; neither is a free one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -38,6 +38,11 @@ class WorstCase:
     amount: Money
     components: tuple[PriceComponent, ...]
 
+    @property
+    def once(self) -> int:
+        """What of it is the price per job, in fen: a job pays it once, however many attempts it has. It needs no allowance."""
+        return sum(shown.amount.fen for shown in self.components if shown.component == Component.JOB)
+
 
 def period_edges(tasks: int, max_seconds: int) -> int:
     """How many period boundaries the bound allows for: one per month of running, tasks one after another, and a few."""
@@ -51,7 +56,7 @@ def worst_case(
     billed; or of what is priced in another `mode`.
 
     Each component is taken at its dearest among the windows of the tariffs with time of the mode after `from_second`: nobody knows when
-    a job that waits will start. What no such tariff prices is free.
+    a job that waits will start. What no such tariff prices is free. The price per job is that of one run.
     """
     ahead = [t for t in price_list.tariffs if _has(t, price_list, from_second, mode)]
     ahead.sort(key=lambda t: t.starts_at)
@@ -62,7 +67,7 @@ def worst_case(
     # (component, units, how often at most these units are charged)
     for component, units, times in (
         *((component, units, seconds) for component, units in units_of(grant)),
-        (Component.JOB, 1, tasks),
+        (Component.JOB, 1, 1),
     ):
         prices = [
             [(prices_of.get(component, FREE), tariff.name, window) for window, prices_of in windows]
@@ -88,6 +93,11 @@ def _has(tariff: Tariff, price_list: PriceList, from_second: int, mode: SiteMode
     starts = max(to_seconds(tariff.starts_at), from_second)
     ends = FOREVER if tariff.ends_at is None else to_seconds(tariff.ends_at)
     return any(stretch.mode is mode for stretch in stretches(price_list.modes, starts, ends))
+
+
+def worst_of_all(attempts: Collection[WorstCase]) -> Money:
+    """The bound for several attempts of one job: the dearest price per job counts once, since any of them may have its first second."""
+    return Money(sum(one.amount.fen - one.once for one in attempts) + max((one.once for one in attempts), default=0))
 
 
 def _whole_fen(component: Component, price: Decimal) -> bool:

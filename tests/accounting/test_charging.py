@@ -61,7 +61,7 @@ async def test_usage_becomes_lines_captures_them_and_stands_in_the_ledger(world:
     await world.consistent()
 
 
-async def test_the_price_per_job_falls_in_the_first_second_that_the_run_holds_anything(world: World) -> None:
+async def test_the_price_per_job_falls_in_the_first_second_that_the_job_holds_anything(world: World) -> None:
     hourly = ids.new("prl")
     world.know_prices(
         hourly, 2, tariff("first", None, 3600, job="1"), tariff("second", 3600, 7200, job="2"), tariff("third", 7200, None, job="3")
@@ -84,9 +84,14 @@ async def test_the_price_per_job_falls_in_the_first_second_that_the_run_holds_an
     job.use(run, 5, 5, began=0, revision=3)
     job.use(run, 3605, 3605, began=0, revision=2)
     assert await charged() == {"third": "3.00"}
-    job.use(ids.new("run"), 20, 30, began=0)
-    assert (await charged())["first"] == "1.00"
-    assert (await job.read())["captured"] == "4.00"
+    other = ids.new("run")
+    job.use(other, 20, 30, began=0)
+    assert await charged() == {"first": "1.00"}
+    job.end(other, Outcome.SITE)
+    assert await charged() == {"third": "3.00"}
+    job.end(run, Outcome.LOST)
+    assert await charged() == {}
+    assert (await job.read())["captured"] == "0.00"
     await world.consistent()
 
 

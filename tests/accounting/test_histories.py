@@ -29,7 +29,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower
 from caravan.kernel.money import Money
 from services.accounting.charging.book import key_of
-from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, quantities
+from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, first_start, quantities, starting
 from services.accounting.charging.models import LineRow
 from services.accounting.charging.service import Calendar
 from services.accounting.funds import holds
@@ -46,7 +46,7 @@ MONTH_END = datetime(2026, 3, 31, 15, 59, 30, tzinfo=UTC)
 """Half a minute before April in Shanghai, and before the next UTC hour."""
 PRICES = (
     tariff("a", None, 3600 * 24 * 21 + 3600 * 8 - 15, cpu_core_hour="18", job="0.005", memory_gib_hour="18432"),
-    tariff("b", 3600 * 24 * 21 + 3600 * 8 + 20, None, cpu_core_hour="35.5", node_hour="0.01"),
+    tariff("b", 3600 * 24 * 21 + 3600 * 8 + 20, None, cpu_core_hour="35.5", node_hour="0.01", job="0.02"),
 )
 
 
@@ -198,10 +198,9 @@ class Job:
         terms = Terms(books.organization, books.project, books.provider, prices)
         ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
         held = [fact for fact in newest(history) if fact.start < fact.end]
-        first = {
-            run: clock.to_seconds(second(min(f.start for f in held if f.run == run))) for run in {f.run for f in held}
-        }
-        records = [Record(self.runs[f.run], first[f.run], self.spans(f), terms, ends.get(f.run)) for f in held]
+        records = [Record(self.runs[f.run], None, self.spans(f), terms, ends.get(f.run)) for f in held]
+        start = first_start(records)
+        records = [starting(record, start) for record in records]
         return dict(quantities(assigned(Calendar(tx, records).portions(records), hold)))
 
 

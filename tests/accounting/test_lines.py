@@ -18,6 +18,7 @@ from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from services.accounting.charging.lines import (
+    PROVIDER_BEARS,
     Key,
     PeriodSpan,
     Portion,
@@ -25,10 +26,12 @@ from services.accounting.charging.lines import (
     Terms,
     assigned,
     cost,
+    first_start,
     overrun_from,
     parted,
     portions,
     quantities,
+    starting,
 )
 from tests.pricing.cases import START, at, grants, in_mode, mode, price_list, price_lists, span, tariff
 
@@ -58,14 +61,19 @@ def facts(draw: st.DrawFn) -> Facts:
         own, grant = terms(draw(st.sampled_from(lists))), draw(grants())
         outcome = draw(st.sampled_from([None, None, *Outcome]))
         edges = sorted(draw(st.sets(st.integers(0, 60), min_size=2, max_size=5)))
-        started = START + edges[0]
         for start, end in draw(st.lists(st.sampled_from(list(pairwise(edges))), min_size=1, unique=True)):
-            records.append(Record(run, started, (span(grant, start, end),), own, outcome))
+            records.append(Record(run, None, (span(grant, start, end),), own, outcome))
     return records, draw(calendars())
 
 
 def every(records: Sequence[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
-    return [portion for record in records for portion in portions(record, calendar)]
+    return [portion for record in started(records) for portion in portions(record, calendar)]
+
+
+def started(records: Sequence[Record]) -> list[Record]:
+    """All records of a job, with its price."""
+    start = first_start(records)
+    return [starting(record, start) for record in records]
 
 
 def lines(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[Key, int]:
@@ -82,7 +90,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
     total: Counter[tuple[str, ...]] = Counter()
     money: Counter[tuple[str, ...]] = Counter()
     prices: dict[tuple[str, ...], Fraction] = {}
-    passed = False
+    passed = begun = False
     key: tuple[str, ...]
     for second, _, record, one in sorted(atoms, key=lambda atom: atom[:2]):
         found = next(
@@ -94,14 +102,15 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
             None,
         )
         period = next(p.period for p in calendar if p.start <= second < p.end)
+        reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
         units = {
             Component.CPU_CORE_HOUR: one.cpus,
             Component.MEMORY_GIB_HOUR: one.memory_mib,
             Component.NODE_HOUR: one.nodes,
             Component.ACCELERATOR_HOUR: one.accelerators,
-            Component.JOB: int(second == record.first_second),
+            Component.JOB: int(not reason and not begun),
         }
-        reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
+        begun = begun or not reason
         in_force = in_mode(record.terms.price_list, second - START)
         if in_force is not SiteMode.BILLED:
             reason = in_force.value
@@ -188,7 +197,9 @@ def test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_o
     used_up = overrun_from(old)
     if used_up is None:
         return
-    (within_was, was), (within_now, now) = (parted(portions(record, calendar), used_up) for record in (before, after))
+    (within_was, was), (within_now, now) = (
+        parted(every([record, *others], calendar), used_up) for record in (before, after)
+    )
     if Counter(within_was) == Counter(within_now):
         wanted = quantities(old)
         wanted.subtract(quantities(was))
@@ -198,7 +209,7 @@ def test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_o
 
 def test_what_passes_the_hold_is_cut_to_the_second_and_the_later_run() -> None:
     prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
-    records = [Record(run, START, (CORE,), prices, None) for run in ("run_a", "run_b")]
+    records = [Record(run, None, (CORE,), prices, None) for run in ("run_a", "run_b")]
     found = {(p.run, p.key.reason): (p.start - START, p.end - START) for p in cpu(records, 13)}
     # 0.01 a second: 13 fen are seconds 0 to 5 of both, and second 6 of the first
     assert found == {
@@ -216,7 +227,7 @@ def cpu(records: Sequence[Record], hold: int) -> list[Portion]:
 def test_how_a_run_ended_decides_who_bears_it() -> None:
     prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
     for outcome in (None, *Outcome):
-        (portion,) = cpu([Record("run_a", START, (CORE,), prices, outcome)], 1000)
+        (portion,) = cpu([Record("run_a", None, (CORE,), prices, outcome)], 1000)
         provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE)
         assert portion.key.bearer is (BearerKind.PROVIDER if provider else BearerKind.ORGANIZATION)
         assert portion.key.reason == (
@@ -238,4 +249,33 @@ def test_what_a_site_does_not_bill_is_nobodys_however_the_run_ended_and_uses_up_
 
 def test_a_run_of_no_seconds_costs_nothing_not_even_the_price_per_job() -> None:
     prices = terms(price_list(tariff("t", 0, None, job="5", cpu_core_hour="36")))
-    assert lines([Record("run_a", START, (), prices, Outcome.USER)], WHOLE, 1000) == {}
+    assert lines([Record("run_a", None, (), prices, Outcome.USER)], WHOLE, 1000) == {}
+
+
+@given(facts(), st.integers(0, 20_000))
+def test_a_job_has_its_price_once_if_anything_billable_ran_and_no_provider_bears_it_but_by_overrun(
+    given_facts: Facts, hold: int
+) -> None:
+    found = lines(*given_facts, hold)
+    jobs = {key: quantity for key, quantity in found.items() if key.component is Component.JOB}
+    assert sum(jobs.values()) == any(r.outcome not in PROVIDER_BEARS for r in given_facts[0])
+    assert {key.reason for key in jobs} <= {"", "overrun"}
+
+
+def test_the_price_per_job_is_that_of_the_run_that_first_held_anything_and_moves_on_when_that_was_the_sites_fault() -> (
+    None
+):
+    dear, cheap = (
+        terms(price_list(tariff("dear", 0, None, job="5"))),
+        terms(price_list(tariff("cheap", 0, None, job="1"))),
+    )
+    late = CORE.model_copy(update={"start": at(5)})
+
+    def job_line(outcome: Outcome | None, other: Outcome | None = None) -> list[tuple[str, int]]:
+        runs = [Record("run_b", None, (CORE,), dear, outcome), Record("run_a", None, (late,), cheap, other)]
+        found = lines(runs, WHOLE, 10**6)
+        return [(key.tariff, quantity) for key, quantity in found.items() if key.component is Component.JOB]
+
+    assert job_line(None) == job_line(Outcome.USER, Outcome.SITE) == [("dear", 1)]
+    assert job_line(Outcome.SITE) == job_line(Outcome.DUPLICATE, Outcome.LIMIT) == [("cheap", 1)]
+    assert job_line(Outcome.LOST, Outcome.SITE) == []

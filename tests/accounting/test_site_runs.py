@@ -127,7 +127,7 @@ async def test_what_a_jobs_runs_are_priced_at_sums_to_its_lines_whoever_bears_th
     sums: Counter[tuple[str, ...]] = Counter()
     for found in told["items"]:
         assert priced(found) == [(prices, "half", "18.00", 15)]
-        assert priced(found, "job") == [(prices, "half", "0.05", 1)]
+        assert priced(found, "job") == [(prices, "half", "0.05", 1)] * (found["run"] == runs[0])
         for one in found["priced"]:
             sums[one["period"], one["component"], one["tariff"], one["window"]] += one["quantity"]
     billed: Counter[tuple[str, ...]] = Counter()

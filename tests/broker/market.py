@@ -245,6 +245,7 @@ class Market:
         *,
         cpus: int = 4,
         price: Decimal | str = PRICE,
+        per_job: Decimal | str | None = None,
         queue_ahead: int = 0,
         active: bool = True,
         ends_after: timedelta | None = None,
@@ -266,7 +267,8 @@ class Market:
             name="standard",
             starts_at=start - timedelta(days=40),
             ends_at=None if ends_after is None else start + ends_after,
-            prices={Component.CPU_CORE_HOUR: Decimal(price)},
+            prices={Component.CPU_CORE_HOUR: Decimal(price)}
+            | ({} if per_job is None else {Component.JOB: Decimal(per_job)}),
         )
         await self.seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
         return await self.seller.activate_offering(offering.id) if active else offering

@@ -83,6 +83,27 @@ async def test_only_the_tasks_that_need_it_are_tried_elsewhere_and_the_hold_foll
     assert types.count("job.settled") == 1
 
 
+async def test_the_price_per_job_is_held_and_charged_once_for_all_tasks_and_tries(market: Market) -> None:
+    site = await market.site()
+    cheap = await market.offering(site, per_job="0.30")
+    dear = await market.offering(site, price="72.00", per_job="0.20")
+    customer, hand = await market.customer(site), await market.hand(site)
+    await sold(customer, cheap.id, dear.id)
+    job = await customer.submit(array=Array(indices=(3, 5, 7)))
+    assert job.hold.amount == Money.parse("3.30")
+    attempt = await hand.start(job)
+    await hand.end(attempt, [Run(attempt, 3, 20), Run(attempt, 5, 20, Outcome.SITE), Run(attempt, 7, 20, Outcome.LOST)])
+    second, offering, _ = await Two(market, hand, customer, cheap.id, dear.id).attempt(job, 2)
+    assert offering == dear.id
+    again = await customer.job(job.id)
+    assert again.hold.amount == Money.parse("4.50"), "20 s at 1 fen, two walltimes at 2 fen, the dearer price per job"
+    await hand.commit(second)
+    await hand.tell(hand.saw(second, "released"))
+    await hand.end(second, [Run(second, 5, 30), Run(second, 7, 30)])
+    hold = await customer.hold_settles(job.id)
+    assert hold.captured == Money.parse("1.70"), "20 s at 1 fen, 60 s at 2 fen, and the first run's price per job"
+
+
 async def test_tries_are_counted(two: Two) -> None:
     job = await two.customer.submit(max_attempts=2)
     for number in (1, 2):

@@ -133,10 +133,10 @@ def account(name: str, debit: str, credit: str, balance: str) -> Json:
 
 
 def statement(party: str, party_id: str) -> Json:
-    """Of the bill's first period: a 0.80 + b 0.13 + d 0.66, tax of 6% included; c's 0.60 is the provider's."""
-    figures = {"gross": "1.59", "tax": "0.09", "net": "1.50", "adjustments": "0.00", "borne_by_provider": "0.60"}
+    """Of the bill's first period: a 0.80 + b 0.13 + d 0.66, tax of 6% included; c's 0.10 is the provider's."""
+    figures = {"gross": "1.59", "tax": "0.09", "net": "1.50", "adjustments": "0.00", "borne_by_provider": "0.10"}
     number = f"{party[:3].upper()}-2026-000001"
-    return {"number": number, "party": party, "party_id": party_id, "period": FIRST, "line_count": 14, **figures}
+    return {"number": number, "party": party, "party_id": party_id, "period": FIRST, "line_count": 13, **figures}
 
 
 class Bill:
@@ -162,7 +162,6 @@ class Bill:
             line("b", "day", "job", 1, "0.00"),
             line("c", "night", "cpu_core_hour", 20, "0.10", "site_fault"),
             line("c", "night", "node_hour", 20, "0.00", "site_fault"),
-            line("c", "night", "job", 1, "0.50", "site_fault"),
             line("d", "night", "cpu_core_hour", 31, "0.16"),
             line("d", "night", "node_hour", 31, "0.00"),
             line("d", "night", "job", 1, "0.50"),

@@ -30,12 +30,12 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
     assert report.counts == {
         "usage_records": 5,
         "usage_records_in_force": 4,
-        "lines_found": 15,
+        "lines_found": 14,
         "adjustments": 1,
-        "lines_compared": 14,
+        "lines_compared": 13,
         "lines_in_windows": 0,
         "lines_in_flat_time": 0,
-        "lines_nonzero": 7,
+        "lines_nonzero": 6,
         "lines_on_half_a_fen": 1,
         "jobs_priced_after_the_start": 0,
         "jobs_priced_in_a_later_hour": 0,
@@ -73,7 +73,7 @@ def drops_an_adjustment(bill: Bill) -> None:
 
 
 def bills_a_site_fault(bill: Bill) -> None:
-    for component in ("cpu_core_hour", "node_hour", "job"):
+    for component in ("cpu_core_hour", "node_hour"):
         bill.line("c", component, "night").update(bearer="organization", reason=None)
 
 
@@ -113,9 +113,6 @@ def bills_a_site_fault(bill: Bill) -> None:
                 ("quantity", "0", "20"),
                 ("amount", "0.00", "0.10"),
                 ("line", "20 for 0.10", "no line"),
-                ("quantity", "0", "1"),
-                ("amount", "0.00", "0.50"),
-                ("line", "1 for 0.50", "no line"),
                 ("quantity", "0", "20"),
                 ("line", "20 for 0.00", "no line"),
             ],
@@ -215,11 +212,13 @@ def test_the_last_revision_replaces_the_hour_and_doubles_are_harmless(tmp_path: 
     equal(tmp_path, [last, first, last, first], [])
 
 
-def held(period: str, tariff: str, seconds: int, cost: str, *, job: str | None = None) -> list[Json]:
+def held(
+    period: str, tariff: str, seconds: int, cost: str, *, job: str | None = None, reason: str | None = None
+) -> list[Json]:
     """Lines of job a, a core and a node of it; with the price per job, if it stands here."""
     once = [] if job is None else [line("a", tariff, "job", 1, job, period=period)]
-    core = line("a", tariff, "cpu_core_hour", seconds, cost, period=period)
-    return [core, line("a", tariff, "node_hour", seconds, "0.00", period=period), *once]
+    core = line("a", tariff, "cpu_core_hour", seconds, cost, reason, period)
+    return [core, line("a", tariff, "node_hour", seconds, "0.00", reason, period), *once]
 
 
 @pytest.mark.parametrize(
@@ -253,13 +252,20 @@ def test_the_price_per_job_falls_once_in_whatever_order_hours_come(tmp_path: Pat
         equal(tmp_path, order, held(FIRST, "night", 6, "0.03", job="0.50"))
 
 
-def test_each_run_of_a_job_has_a_first_second_of_its_own(tmp_path: Path) -> None:
-    used = [
-        usage("a", span("10:00:00", "10:00:04", cpus=1), run="r1"),
-        usage("a", span("10:40:00", "10:40:04", cpus=1), run="r2", started="10:00:00"),
-        usage("a", run="r3", started="10:00:00"),
-    ]
-    equal(tmp_path, used, held(FIRST, "day", 4, "0.04", job="0.00") + held(FIRST, "night", 4, "0.02", job="0.50"))
+def test_a_job_has_its_price_once_in_the_first_second_of_its_runs_that_no_provider_bears(tmp_path: Path) -> None:
+    def ended(*outcomes: str | None) -> list[Json]:
+        first, second = outcomes
+        return [
+            usage("a", span("10:00:00", "10:00:04", cpus=1), run="r1", outcome=first),
+            usage("a", span("10:40:00", "10:40:04", cpus=1), run="r2", outcome=second, started="10:00:00"),
+            usage("a", run="r3", started="09:00:00"),
+        ]
+
+    day, night = held(FIRST, "day", 4, "0.04", job="0.00"), held(FIRST, "night", 4, "0.02")
+    equal(tmp_path, ended("succeeded", None), day + night)
+    by_site = held(FIRST, "day", 4, "0.04", reason="site_fault")
+    equal(tmp_path, ended("site", None), by_site + held(FIRST, "night", 4, "0.02", job="0.50"))
+    equal(tmp_path, ended("lost", "site"), by_site + held(FIRST, "night", 4, "0.02", reason="site_fault"))
 
 
 @pytest.mark.parametrize(
@@ -339,7 +345,7 @@ def test_the_outcome_says_who_bears_the_run(tmp_path: Path, outcome: str | None,
     lines = [
         line("a", "day", "cpu_core_hour", 7, "0.07", reason),
         line("a", "day", "node_hour", 7, "0.00", reason),
-        line("a", "day", "job", 1, "0.00", reason),
+        *([] if reason else [line("a", "day", "job", 1, "0.00")]),
     ]
     equal(tmp_path, [usage("a", span("10:00:00", "10:00:07", cpus=1), outcome=outcome)], lines)
 
@@ -355,7 +361,7 @@ def test_what_passes_the_hold_is_cut_at_a_second_of_a_run(tmp_path: Path) -> Non
         line("a", "day", "cpu_core_hour", 20, "0.20", "overrun"),
         line("a", "day", "node_hour", 7, "0.00"),
         line("a", "day", "node_hour", 13, "0.00", "overrun"),
-        line("a", "day", "job", 2, "0.00"),
+        line("a", "day", "job", 1, "0.00"),
     ]
     equal(tmp_path, used, lines)
 
@@ -368,7 +374,7 @@ def test_usage_of_a_faulty_site_takes_nothing_from_the_hold(tmp_path: Path) -> N
     lines = [
         *(line("a", "day", "cpu_core_hour", 10, "0.10", reason) for reason in (None, "site_fault")),
         *(line("a", "day", "node_hour", 10, "0.00", reason) for reason in (None, "site_fault")),
-        *(line("a", "day", "job", 1, "0.00", reason) for reason in (None, "site_fault")),
+        line("a", "day", "job", 1, "0.00"),
     ]
     equal(tmp_path, used, lines)
 
@@ -388,7 +394,8 @@ def test_a_fault_found_after_the_close_moves_the_lines_by_adjustments(tmp_path: 
     for component, quantity, amount in amounts:
         back = "0.00" if amount == "0.00" else f"-{amount}"
         lines.append(line("a", "night", component, -quantity, back, period=SECOND, corrects=FIRST))
-        lines.append(line("a", "night", component, quantity, amount, "site_fault", period=SECOND, corrects=FIRST))
+        if component != "job":
+            lines.append(line("a", "night", component, quantity, amount, "site_fault", period=SECOND, corrects=FIRST))
     equal(tmp_path, [usage("a", span("10:40:00", "10:40:05", cpus=1), outcome="site")], lines)
 
 

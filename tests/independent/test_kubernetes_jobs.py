@@ -77,7 +77,7 @@ def test_a_run_is_its_containers_up_to_the_edges_of_its_seconds() -> None:
 
 def test_what_is_billed_or_paid_otherwise_is_named() -> None:
     assert billed_otherwise(told()) == []
-    assert billed_otherwise(told(runs=[run(outcome=Outcome.SITE)], lines=lines("provider"), paid=0)) == []
+    assert billed_otherwise(told(runs=[run(outcome=Outcome.SITE)], lines=lines("provider", job=(0, 0)), paid=0)) == []
     for wrong in (lines("provider"), lines(cpu_core_hour=(3, 3)), lines(cpu_core_hour=(2, 3)), [*lines(), *lines()]):
         assert billed_otherwise(told(lines=wrong))
     assert billed_otherwise(told(paid=2))

@@ -66,8 +66,7 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
     usage = {(u.run, u.hour): u for u in sorted(stated, key=lambda u: u.revision)}
     lines: Counter[Key] = Counter()
     paid: Counter[Slot] = Counter()
-    begun: set[str] = set()
-    full = False
+    full = begun = False
     for second in range(100):
         for _, u in sorted(usage.items()):
             for span in u.spans:
@@ -76,8 +75,12 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
                 tariff = "one" if second < 20 else "two" if second >= 23 else "none"
                 window = "all" if tariff != "two" else "flat" if second < 60 else "late"
                 head = ("first" if second < 30 else "second", "organization", "provider", "project", "job")
-                slots = {"cpu_core_hour": span.cpus, "node_hour": 1, "job": int(u.run not in begun)}
-                begun.add(u.run)
+                slots = {
+                    "cpu_core_hour": span.cpus,
+                    "node_hour": 1,
+                    "job": int(not begun and u.outcome not in ("site", "duplicate")),
+                }
+                begun = begun or slots["job"] > 0
                 units = {Slot(*head, c, None, "list", tariff, window): n for c, n in slots.items() if n}
                 if u.outcome in ("site", "duplicate"):
                     reason = "site_fault" if u.outcome == "site" else "duplicate"

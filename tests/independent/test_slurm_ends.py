@@ -88,7 +88,7 @@ def told() -> dict[str, Told]:
         "requeued": replace(
             requeued,
             usage={**requeued.usage, identity(first): seconds(first)},
-            billed={**requeued.billed, "provider": bill([first])},
+            billed={**requeued.billed, "provider": bill([first], once=0)},
         ),
     }
 
@@ -182,7 +182,7 @@ def test_a_run_that_was_taken_back_and_nobody_asked_to_is_named() -> None:
     again = replace(rows()[0], submitted=900, start=901, end=902, seconds=1, state="REQUEUED")
     assert [(one.where, one.field) for one in found(told(), [again, *rows()])] == [
         ("success", "runs that were taken back"), ("success", "usage"),
-        *(("success", f"{one} billed to the provider") for one in ("cpu_core_hour", "job", "memory_gib_hour", "node_hour")),
+        *(("success", f"{one} billed to the provider") for one in ("cpu_core_hour", "memory_gib_hour", "node_hour")),
     ]  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def test_rows_of_sacct_are_read_whether_they_ran_or_not() -> None:
 
 def test_quantities_are_sums_over_runs_and_amounts_are_rounded_once() -> None:
     assert quantities([ROW, replace(ROW, seconds=3, accelerators={"gres/gpu": 4}), replace(ROW, seconds=0)]) == {
-        "cpu_core_hour": 10, "memory_gib_hour": 320, "node_hour": 5, "accelerator_hour": 12, "job": 2,
+        "cpu_core_hour": 10, "memory_gib_hour": 320, "node_hour": 5, "accelerator_hour": 12, "job": 1,
     }  # fmt: skip
     assert [fen(quantity, "0.18", "cpu_core_hour") for quantity in (99, 100, 300)] == [0, 1, 2]
 

@@ -23,6 +23,7 @@ from caravan.pricing import (
     unit_price,
     units_of,
     worst_case,
+    worst_of_all,
 )
 from caravan.pricing.amounts import prices_in
 from caravan.pricing.windows import window_names
@@ -57,11 +58,15 @@ def schedules(draw: st.DrawFn, grant: Grant, tasks: int, not_before: int) -> Run
     return runs
 
 
-def charged(runs: Runs, prices: PriceList, edges: list[int], of: SiteMode = SiteMode.BILLED) -> int:
-    """The sum over lines of a mode of each line's once-rounded price, in fen."""
+def charged(
+    runs: Runs, prices: PriceList, edges: list[int], of: SiteMode = SiteMode.BILLED, *, once: bool = True
+) -> int:
+    """The sum over lines of a mode of each line's once-rounded price, in fen; with the price per job `once`."""
     lines: Counter[tuple[int, LineKey]] = Counter()
-    for start, end, allocated in runs:
-        for piece in quantities([span(allocated, start, end)], prices, START + start, [START + e for e in edges]):
+    first = min(((start, number) for number, (start, _, _) in enumerate(runs)), default=None)
+    for number, (start, end, allocated) in enumerate(runs):
+        job_second = START + start if once and (start, number) == first else None
+        for piece in quantities([span(allocated, start, end)], prices, job_second, [START + e for e in edges]):
             lines[bisect_right(edges, piece.start - START), piece.key] += piece.quantity
     return sum(
         amount(key.component, quantity, unit_price(prices, key.tariff, key.window, key.component, key.mode))
@@ -108,6 +113,30 @@ def test_no_schedule_is_charged_above_its_worst_case(
     assert charged(runs, prices, edges, of) <= bound.amount.fen
 
 
+@given(st.data(), st.lists(st.tuples(price_lists(), grants(), st.integers(1, 3)), min_size=1, max_size=3))
+def test_attempts_that_have_the_price_per_job_once_are_never_charged_above_what_is_held_for_all(
+    data: st.DataObject, attempts: list[tuple[PriceList, Grant, int]]
+) -> None:
+    bounds = [worst_case(grant, tasks, prices, START) for prices, grant, tasks in attempts]
+    runs = [data.draw(schedules(grant, tasks, 0)) for _, grant, tasks in attempts]
+    first = data.draw(st.integers(0, len(attempts) - 1))
+    total = sum(
+        charged(of, prices, [], once=number == first)
+        for number, (of, (prices, _, _)) in enumerate(zip(runs, attempts, strict=True))
+    )
+    assert total <= worst_of_all(bounds).fen <= sum(bound.amount.fen for bound in bounds)
+
+
+def test_the_dearest_price_per_job_of_several_attempts_counts_once() -> None:
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=10)
+    cheap, dear = (
+        price_list(tariff("a", 0, None, cpu_core_hour="36", job="1")),
+        price_list(tariff("b", 0, None, job="2")),
+    )
+    assert worst_of_all([worst_case(grant, 3, prices, START) for prices in (cheap, dear)]) == Money(230)
+    assert worst_of_all([]) == Money(0)
+
+
 @given(
     price_lists(),
     grants(longest=10**7),
@@ -124,7 +153,7 @@ def test_the_bound_is_the_dearest_price_and_half_a_fen_per_possible_line(
     least = most = Fraction(0)
     for component, quantity in (
         *((component, units * tasks * grant.max_seconds) for component, units in units_of(grant)),
-        (Component.JOB, tasks),
+        (Component.JOB, 1),
     ):
         dearest = max(
             (prices_in(t, window).get(component, Decimal(0)) for t in tariffs for window in window_names(t)),
@@ -216,7 +245,7 @@ def test_prices_of_whole_fen_need_no_allowance() -> None:
     prices = price_list(tariff("a", 0, None, cpu_core_hour="36", job="0.01", node_hour="0"))
     bound = worst_case(Grant(nodes=1, cpus=3, memory_mib=1, max_seconds=7), 2, prices, START)
     assert [c.component for c in bound.components] == ["cpu_core_hour", "job"]
-    assert bound.amount == Money(44)
+    assert bound.amount == Money(43)
 
 
 def test_where_no_tariff_can_apply_nothing_can_be_charged() -> None:

@@ -7,6 +7,9 @@ Who bears a second: nobody, where the site's mode at that second doesn't bill, h
 the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
 (`duplicate`). What would then pass the hold is the provider's (`overrun`): take the organization's seconds in the order of (second, run
 id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
+
+The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
+that run's price list has it then. Where there is no such second it isn't charged.
 """
 
 from collections import Counter
@@ -21,6 +24,7 @@ from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.contracts.usage import Span
+from caravan.kernel.clock import HOUR_SECONDS, to_seconds
 
 PROVIDER_BEARS: Final = {
     Outcome.SITE: BearerReason.SITE_FAULT,
@@ -45,14 +49,26 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One hour of one run in its last revision. `first_second`: of all that the run held, in whichever hour. `outcome` is None until
-    the run's books are final."""
+    """One hour of one run in its last revision. `outcome` is None until the run's books are final. `job_second`: in which the price per
+    job falls, if that is one of this run's, in whichever hour."""
 
     run: str
-    first_second: int
+    job_second: int | None
     spans: tuple[Span, ...]
     terms: Terms
     outcome: Outcome | None
+
+
+class Start(NamedTuple):
+    """Where a job's price falls: in the run's `second`. The least of them is the job's."""
+
+    second: int
+    run: str
+
+    @property
+    def hour(self) -> int:
+        """The UTC hour that it lies in, by its first second."""
+        return self.second - self.second % HOUR_SECONDS
 
 
 class PeriodSpan(NamedTuple):
@@ -105,6 +121,28 @@ class Portion:
         return self.units * (self.end - self.start)
 
 
+def provider_bears(outcome: Outcome | None) -> BearerReason | None:
+    """Why the provider bears a run that ended so; None: it doesn't."""
+    return PROVIDER_BEARS.get(outcome) if outcome else None
+
+
+def first_start(records: Iterable[Record]) -> Start | None:
+    """Where the price of a job falls, from all of its records."""
+    return min(
+        (
+            Start(to_seconds(record.spans[0].start), record.run)
+            for record in records
+            if record.spans and provider_bears(record.outcome) is None
+        ),
+        default=None,
+    )
+
+
+def starting(record: Record, start: Start | None) -> Record:
+    """The same record of a job whose price falls there."""
+    return replace(record, job_second=start.second if start is not None and start.run == record.run else None)
+
+
 def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
     """What `record` adds to lines, with the bearer that the site's mode and the run's outcome make. `calendar` covers its spans."""
     terms, edges = record.terms, [period.start for period in calendar]
@@ -133,7 +171,7 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
             piece.end,
             piece.units,
         )
-        for piece in pricing.quantities(record.spans, terms.price_list, record.first_second, edges)
+        for piece in pricing.quantities(record.spans, terms.price_list, record.job_second, edges)
     ]
 
 
@@ -141,8 +179,8 @@ def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
     """Who bears a second in that mode of a run that ended so, and why; up to its hold."""
     if mode in NOBODY_BEARS:
         return BearerKind.NOBODY, NOBODY_BEARS[mode].value
-    if outcome in PROVIDER_BEARS:
-        return BearerKind.PROVIDER, PROVIDER_BEARS[outcome].value
+    if reason := provider_bears(outcome):
+        return BearerKind.PROVIDER, reason.value
     return BearerKind.ORGANIZATION, ""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, Span, UsageRecord
+from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock, steps
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
@@ -23,21 +23,19 @@ from services.accounting.charging.lines import Record
 from services.accounting.funds import settling
 from services.accounting.funds.settling import END, Awaited
 from services.accounting.periods.service import expect_progress, follow_site_progress
+from services.accounting.usage import starts
 from services.accounting.usage.models import AttemptCopy, JobName, RunRow, UsageExtent, UsageRow
 from services.accounting.usage.records import (
     RECORDS,
     RUNS,
-    Beginning,
     NotHereYet,
-    beginning_of,
     of_run,
-    spans_in,
     spans_of,
     terms_of,
 )
 
 _RECORD: Final = select(RECORDS).where(RECORDS.c.run == bindparam("run"), RECORDS.c.hour == bindparam("hour"))
-_OUTCOME: Final = select(RUNS.c.outcome, RUNS.c.identity).where(RUNS.c.id == bindparam("run"))
+_RUN: Final = select(RUNS.c.outcome, RUNS.c.identity, RUNS.c.billable_from).where(RUNS.c.id == bindparam("run"))
 _PLACED: Final = Upsert(lambda insert: insert(table_of(AttemptCopy)).on_conflict_do_nothing())
 _NAMED: Final = Upsert(lambda insert: insert(table_of(JobName)).on_conflict_do_nothing())
 _EXTENT: Final = select(table_of(UsageExtent).c.ends_at)
@@ -78,21 +76,16 @@ class Facts:
         stored = tx.execute(_RECORD, {"run": usage.run, "hour": hour}).one_or_none()
         if stored is not None and stored.revision >= usage.revision:
             return
-        outcome = self._outcome(tx, usage.run, usage.attempt, usage.job, usage.backend_identity)
+        run = self._run(tx, usage.run, usage.attempt, usage.job, usage.backend_identity)
         terms = terms_of(tx, usage.attempt)
-        began = beginning_of(tx, usage.run)
         self._store(tx, usage, hour, at)
-        begins = beginning_of(tx, usage.run)
-        changed = {hour: (spans_of(stored.spans) if stored is not None else (), usage.spans)}
-        if began != begins:  # the price per job moves with it, maybe between hours that stay as they are
-            others = {one.hour for one in (began, begins) if one is not None} - {hour}
-            changed |= {other: (spans_in(tx, usage.run, other),) * 2 for other in others}
-
-        def record(beginning: Beginning | None, spans: tuple[Span, ...]) -> Record:
-            return Record(usage.run, beginning.second if beginning else 0, spans, terms, outcome)
-
-        before = [record(began, was) for was, _ in changed.values()]
-        after = [record(begins, now) for _, now in changed.values()]
+        # without a shift the price per job, if it lies here, lies here before and after
+        now = Record(usage.run, None, usage.spans, terms, run.outcome)
+        was = replace(now, spans=spans_of(stored.spans) if stored is not None else ())
+        before, after = [was], [now]
+        shift = starts.after_usage(tx, run, hour, usage.spans)
+        if shift is not None:
+            before, after = shift.told(tx, before, after, run.id, hour)
         charging.change(tx, usage.job, before, after, at)
         settling.arrived(tx, usage.job, Awaited(usage.run, hour, usage.revision), at)
 
@@ -100,12 +93,16 @@ class Facts:
         """How the run ended decides who bears it: its lines move when that is the provider."""
         final, at = RunFinal.model_validate(event["data"]), self._now()
         terms_of(tx, final.attempt)
-        outcome = self._outcome(tx, final.run, final.attempt, final.job)
-        if outcome != final.outcome:
+        run = self._run(tx, final.run, final.attempt, final.job)
+        if run.outcome != final.outcome:
             tx.execute(update(RunRow).where(RunRow.id == final.run).values(outcome=final.outcome.value))
+            shift = starts.after_end(tx, run, final.outcome)
             after = of_run(tx, final.run)
+            before = [replace(record, outcome=run.outcome) for record in after]
+            if shift is not None:
+                before, after = shift.told(tx, before, after, run.id, None)
             if after:
-                charging.change(tx, final.job, [replace(record, outcome=outcome) for record in after], after, at)
+                charging.change(tx, final.job, before, after, at)
         settling.arrived(tx, final.job, Awaited(final.run, END, 0), at)
 
     def job_settled(self, tx: Session, event: dict[str, Any]) -> None:
@@ -123,17 +120,17 @@ class Facts:
         awaited += [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
         settling.request(tx, settled.job, settled.hold_revision, awaited, self._now())
 
-    def _outcome(self, tx: Session, run: str, attempt: str, job: str, identity: str | None = None) -> Outcome | None:
-        """How the run ended, as far as it is known; makes the run, and its backend's identity, known."""
-        row = tx.execute(_OUTCOME, {"run": run}).one_or_none()
+    def _run(self, tx: Session, run: str, attempt: str, job: str, identity: str | None = None) -> starts.Known:
+        """The run as far as it is known; makes it, and its backend's identity, known."""
+        row = tx.execute(_RUN, {"run": run}).one_or_none()
         if row is not None:
             if identity is not None and row.identity is None:
                 tx.execute(update(RunRow).where(RunRow.id == run).values(identity=identity))
-            return Outcome(row.outcome) if row.outcome else None
+            return starts.Known(run, job, Outcome(row.outcome) if row.outcome else None, row.billable_from)
         if tx.execute(select(AttemptCopy.id).where(AttemptCopy.id == attempt)).first() is None:
             raise NotHereYet(f"attempt {attempt}")
         tx.execute(insert(RunRow).values(id=run, attempt=attempt, job=job, identity=identity))
-        return None
+        return starts.Known(run, job, None, None)
 
     def _store(self, tx: Session, usage: UsageRecord, hour: int, at: datetime) -> None:
         values = {

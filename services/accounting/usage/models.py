@@ -81,13 +81,19 @@ class RunRow(Base):
     """A run of which usage or the end has been heard. `outcome` is null until its books are final."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("ix_runs_job", "job"), Index("ix_runs_identity", "identity"))
+    __table_args__ = (
+        Index("ix_runs_job_billable_from_id", "job", "billable_from", "id"),
+        Index("ix_runs_identity", "identity"),
+    )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     job: Mapped[str] = mapped_column(String)
     attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id"))
     outcome: Mapped[str | None] = mapped_column(String)
     identity: Mapped[str | None] = mapped_column(String, comment="The backend's own; null until usage tells it.")
+    billable_from: Mapped[int | None] = mapped_column(
+        BigInteger, comment="The first second held; null: none, or the provider bears the run."
+    )
 
 
 class UsageRow(Base):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
-from services.accounting.charging.lines import Record, Terms
+from services.accounting.charging.lines import Record, Start, Terms, first_start, starting
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
 ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = (
@@ -35,7 +35,12 @@ _TERMS: Final = (
 )
 _OF_RUN: Final = select(RECORDS.c.hour, RECORDS.c.spans).where(RECORDS.c.run == bindparam("of_run"))
 _NEXT: Final = Prepared(_OF_RUN.where(RECORDS.c.hour > bindparam("after")).order_by(RECORDS.c.hour).limit(1))
-_IN: Final = Prepared(_OF_RUN.where(RECORDS.c.hour == bindparam("of_hour")))
+_START: Final = Prepared(
+    select(RUNS.c.billable_from, RUNS.c.id)
+    .where(RUNS.c.job == bindparam("of_job"), RUNS.c.billable_from.is_not(None))
+    .order_by(RUNS.c.billable_from, RUNS.c.id)
+    .limit(1)
+)
 
 
 class NotHereYet(LookupError):
@@ -74,17 +79,32 @@ def _price_list(document: str) -> PriceList:
 
 def of_job(tx: Session, job: str) -> list[Record]:
     """All usage records of a job."""
-    return _read(tx, _stored().where(RECORDS.c.job == job))
+    found = [record for _, record in _read(tx, _stored().where(RECORDS.c.job == job))]
+    start = first_start(found)
+    return [starting(record, start) for record in found]
 
 
 def of_run(tx: Session, run: str) -> list[Record]:
     """All usage records of a run."""
-    return _read(tx, _stored().where(RECORDS.c.run == run))
+    return of_runs(tx, [run])
 
 
 def of_runs(tx: Session, runs: Collection[str]) -> list[Record]:
     """All usage records of some runs."""
-    return _read(tx, _stored().where(RECORDS.c.run.in_(runs)))
+    found = _read(tx, _stored().where(RECORDS.c.run.in_(runs)))
+    starts = {job: start_of(tx, job) for job in {job for job, _ in found}}
+    return [starting(record, starts[job]) for job, record in found]
+
+
+def of_hour(tx: Session, run: str, hour: int) -> list[Record]:
+    """The usage record of this hour of a run, without the price per job."""
+    return [record for _, record in _read(tx, _stored().where(RECORDS.c.run == run, RECORDS.c.hour == hour))]
+
+
+def start_of(tx: Session, job: str) -> Start | None:
+    """Where the price of the job falls, as it is kept with its runs: the least of them, without reading the others."""
+    row = _START.first(tx, of_job=job)
+    return None if row is None else Start(row.billable_from, row.id)
 
 
 def spans_of(stored: Any) -> tuple[Span, ...]:
@@ -92,54 +112,35 @@ def spans_of(stored: Any) -> tuple[Span, ...]:
     return tuple(Span.model_validate(span) for span in stored)
 
 
-def first_of(spans: Sequence[Span]) -> int:
-    """The first second that these hold, which stand in order."""
-    return to_seconds(spans[0].start)
-
-
-class Beginning(NamedTuple):
-    """The hour of a run in which it first held anything, and that second."""
-
-    hour: int
-    second: int
-
-
-def beginning_of(tx: Session, run: str) -> Beginning | None:
-    """None: nothing is known that it held."""
+def first_held(tx: Session, run: str) -> int | None:
+    """The first second in which the run held anything, in whichever hour; None: as far as it was stated, it never did."""
     after = -1
     while (row := _NEXT.first(tx, of_run=run, after=after)) is not None:
         if row.spans:
-            return Beginning(row.hour, first_of(spans_of(row.spans)))
+            return to_seconds(spans_of(row.spans)[0].start)
         after = row.hour
     return None
 
 
-def spans_in(tx: Session, run: str, hour: int) -> tuple[Span, ...]:
-    """What the run held in this hour, as far as it was stated."""
-    row = _IN.first(tx, of_run=run, of_hour=hour)
-    return () if row is None else spans_of(row.spans)
-
-
 def _stored() -> Select[Any]:
-    columns = (RECORDS.c.run, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
+    columns = (RECORDS.c.run, RECORDS.c.job, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
     return select(*columns).join(RUNS, RUNS.c.id == RECORDS.c.run)
 
 
-def _read(tx: Session, query: Select[Any]) -> list[Record]:
+def _read(tx: Session, query: Select[Any]) -> list[tuple[str, Record]]:
+    """With the job of each. Nothing is said of the price per job."""
     rows: Sequence[Row[Any]] = tx.execute(query).all()
     terms = _terms(tx, {row.attempt for row in rows})
-    held = [spans_of(row.spans) for row in rows]
-    first: dict[str, int] = {}
-    for row, spans in zip(rows, held, strict=True):
-        if spans:
-            first[row.run] = min(first_of(spans), first.get(row.run, first_of(spans)))
     return [
-        Record(
-            run=row.run,
-            first_second=first.get(row.run, 0),
-            spans=spans,
-            terms=terms[row.attempt],
-            outcome=Outcome(row.outcome) if row.outcome else None,
+        (
+            row.job,
+            Record(
+                run=row.run,
+                job_second=None,
+                spans=spans_of(row.spans),
+                terms=terms[row.attempt],
+                outcome=Outcome(row.outcome) if row.outcome else None,
+            ),
         )
-        for row, spans in zip(rows, held, strict=True)
+        for row in rows
     ]

@@ -3,6 +3,7 @@
 A hold is one amount for the whole job. Its revision grows with each new amount; an answer to an older revision changes nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
@@ -19,9 +20,9 @@ from caravan.contracts.usage import AttemptPlaced, JobNamed
 from caravan.kernel import clock, feed
 from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
-from caravan.kernel.prepared import Prepared
+from caravan.kernel.prepared import Fetched, Prepared
 from caravan.kernel.problems import Problem
-from caravan.pricing import worst_case
+from caravan.pricing import WorstCase, worst_case, worst_of_all
 from services.broker.dispatch.wanted import want_started
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
@@ -56,9 +57,12 @@ Answered = HoldAnswer | HoldOutdated | None
 """Accounting's answer to an Ask; None: it can't be reached now."""
 
 
-def fund(tx: Session, row: JobRow, worst_fen: int) -> Ask | None:
-    """Ask for what is needed in all (`worst_fen` for what is ahead), unless just that is held already: then let it start."""
-    needed = worst_fen + still_owed(tx, row)
+def fund(tx: Session, row: JobRow, ahead: WorstCase) -> Ask | None:
+    """Ask for what is needed in all, for what is `ahead` and for earlier attempts, unless just that is held already: then let it start."""
+    started = _STARTED.all(tx, of_job=row.id) if row.attempts else ()
+    ended = [worst for attempt in started if attempt.state == AttemptState.ENDED for worst in _owed(tx, attempt)]
+    open_fen = sum(attempt.worst_fen for attempt in started if attempt.state != AttemptState.ENDED)
+    needed = worst_of_all([ahead, *ended]).fen + open_fen
     if row.hold_state == HoldState.GRANTED and row.granted_fen == needed:
         row.wake_at = None
         _start(tx, row)
@@ -83,25 +87,16 @@ def ask_for(row: JobRow) -> Ask:
     )
 
 
-def still_owed(tx: Session, row: JobRow) -> int:
-    """The most that earlier attempts may charge the organization in all, in fen: for runs whose end was the site's, nothing."""
-    if not row.attempts:
-        return 0
-    total = 0
-    for attempt in _STARTED.all(tx, of_job=row.id):
-        if attempt.state != AttemptState.ENDED:
-            total += attempt.worst_fen
-            continue
-        runs, longest = tx.execute(
-            select(func.count(), func.max(_MICROSECONDS)).where(
-                RunRow.attempt == attempt.id, RunRow.outcome.not_in(NOT_CHARGED)
-            )
-        ).one()
-        if runs:
-            ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
-            prices = price_list_of(tx, attempt.price_list)
-            total += worst_case(ran, runs, prices, clock.to_seconds(attempt.created_at)).amount.fen
-    return total
+def _owed(tx: Session, attempt: Fetched) -> Iterator[WorstCase]:
+    """The most that an ended attempt may charge the organization, if anything: for runs whose end was the site's, nothing."""
+    runs, longest = tx.execute(
+        select(func.count(), func.max(_MICROSECONDS)).where(
+            RunRow.attempt == attempt.id, RunRow.outcome.not_in(NOT_CHARGED)
+        )
+    ).one()
+    if runs:
+        ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
+        yield worst_case(ran, runs, price_list_of(tx, attempt.price_list), clock.to_seconds(attempt.created_at))
 
 
 def decided(tx: Session, ask: Ask, answer: Answered) -> JobRow:

@@ -100,7 +100,7 @@ class Planner:
             if kind is not None:
                 self._keep(tx, row, decision, option, now)
                 self._plan(tx, row, option, kind, indices, now)
-                return funding.fund(tx, row, option.candidate.worst_case.fen)
+                return funding.fund(tx, row, option.worst)
         away = [option.candidate for option in decision.options if option.candidate.unavailable is not None]
         if len(away) == len(decision.options):
             row.reason = PendingReason.SITE_UNAVAILABLE
@@ -109,7 +109,7 @@ class Planner:
             row.reason = PendingReason.NO_CAPACITY
         if store.wait_for(tx, row.id, [option.candidate.offering for option in decision.options]):
             self._keep(tx, row, decision, None, now)
-        return funding.fund(tx, row, dearest(decision.options).fen)
+        return funding.fund(tx, row, dearest(decision.options))
 
     def _keep(self, tx: Session, row: JobRow, decision: Decision, chosen: Option | None, now: datetime) -> None:
         placement = Placement(

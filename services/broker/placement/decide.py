@@ -32,6 +32,7 @@ class Option:
     sold: Sold
     tenant: str
     grant: Grant
+    worst: WorstCase
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class _Fit:
             sold=sold,
             tenant=self.tenant,
             grant=self.grant,
+            worst=self.worst,
         )
 
 
@@ -187,12 +189,12 @@ def to_hold(options: Sequence[Option]) -> Money | None:
     with_room = [option.candidate.worst_case for option in options if option.candidate.has_room]
     if not options:
         return None
-    return with_room[0] if with_room else dearest(options)
+    return with_room[0] if with_room else dearest(options).amount
 
 
-def dearest(options: Sequence[Option]) -> Money:
-    """What is set aside for a job that waits for room on any of these."""
-    return max(option.candidate.worst_case for option in options)
+def dearest(options: Sequence[Option]) -> WorstCase:
+    """For what money is set aside while a job waits for room on any of these."""
+    return max((option.worst for option in options), key=lambda worst: worst.amount)
 
 
 def _granted(spec: JobSpec, sold: Sold, adapter: AdapterHere) -> Grant | Reason:
