@@ -40,8 +40,8 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
         "jobs_priced_after_the_start": 0,
         "jobs_priced_in_a_later_hour": 0,
     }
-    assert report.nonzero_share == 0.5
-    assert report.totals["recomputed"] == report.totals["found"] == {"organization": "1.74", "site_fault": "0.60"}
+    assert report.nonzero_share == 0.4615
+    assert report.totals["recomputed"] == report.totals["found"] == {"organization": "1.74", "site_fault": "0.10"}
     assert report.totals["payable"] == {PRV: "1.74"}
 
 
