@@ -1,0 +1,68 @@
+"""The tax in prices, and its parts on lines: pure."""
+
+from fractions import Fraction
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.accounting.tax.spreading import spread, tax_of
+
+RATES = st.one_of(st.sampled_from([0, 100, 300, 600, 1300]), st.integers(0, 10_000))
+Amounts = dict[str, int]
+AMOUNTS = st.dictionaries(
+    st.text("abc", min_size=1, max_size=6), st.integers(-(10**9), 10**9) | st.integers(-20, 20), max_size=40
+)
+
+
+def exact(amount: int, rate: int) -> Fraction:
+    return Fraction(amount * rate, 10_000 + rate)
+
+
+def half_away(value: Fraction) -> int:
+    whole = int(abs(value) + Fraction(1, 2))
+    return whole if value >= 0 else -whole
+
+
+@given(st.integers(-(10**15), 10**15), RATES)
+def test_the_tax_in_a_gross_is_rounded_once(gross: int, rate: int) -> None:
+    assert tax_of(gross, rate) == half_away(exact(gross, rate))
+    assert tax_of(-gross, rate) == -tax_of(gross, rate)
+
+
+@pytest.mark.parametrize(
+    ("gross", "rate", "tax"), [(106, 600, 6), (1_000, 1300, 115), (100, 0, 0), (3, 10_000, 2), (-3, 10_000, -2)]
+)
+def test_halves_of_a_fen_of_tax_go_away_from_zero(gross: int, rate: int, tax: int) -> None:
+    assert tax_of(gross, rate) == tax
+
+
+@given(AMOUNTS, RATES)
+def test_the_parts_are_the_tax_of_the_sum_and_each_is_its_amounts_within_a_fen(amounts: Amounts, rate: int) -> None:
+    parts = spread(amounts, rate)
+    assert sum(parts.values()) == tax_of(sum(amounts.values()), rate)
+    assert parts.keys() == amounts.keys()
+    assert all(abs(parts[line] - exact(amount, rate)) < 1 for line, amount in amounts.items())
+
+
+@given(AMOUNTS, RATES, st.randoms(use_true_random=False))
+def test_the_parts_are_the_same_in_whatever_order_lines_are_read(amounts: Amounts, rate: int, random: Random) -> None:
+    shuffled = random.sample(sorted(amounts.items()), len(amounts))
+    assert spread(dict(shuffled), rate) == spread(amounts, rate)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "parts"),
+    [
+        ((100, 100, 100), (6, 6, 5)),  # 300 x 6/106 = 16.98: 17, and of equals the first go up
+        ((5, 5, 5, 5), (1, 0, 0, 0)),  # each 0.28, together 1.13
+        ((1000, -1000), (57, -57)),  # 56.60 and -56.60
+        ((1000, -999), (57, -57)),  # 56.60 and -56.55 come to 0.06, so to none: 56 and -57, and the one goes to 0.60
+        ((-100, -100), (-5, -6)),  # -5.66 each, -11.32 together
+        ((), ()),
+    ],
+)
+def test_the_largest_remainders_go_up(amounts: tuple[int, ...], parts: tuple[int, ...]) -> None:
+    lines = [f"lin_{number}" for number in range(len(amounts))]
+    assert spread(dict(zip(lines, amounts, strict=True)), 600) == dict(zip(lines, parts, strict=True))
