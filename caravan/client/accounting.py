@@ -33,6 +33,7 @@ from caravan.contracts.statements import (
     StatementLine,
     TrialBalance,
 )
+from caravan.contracts.tax import TaxRule, TaxRuleDraft
 from caravan.contracts.usage import UsageExport
 from caravan.kernel.pages import Page
 
@@ -130,6 +131,16 @@ class AccountingClient(Client):
     async def close_period(self, period: str, key: str | None = None) -> Period:
         """Its state is `closing` until every site's usage is complete, then `closed`."""
         return await self._call("POST", f"/periods/{period}/close", Period, key=key or new_key())
+
+    async def post_tax_rule(self, draft: TaxRuleDraft) -> TaxRule:
+        """Raises UnknownReference, PeriodFrozen."""
+        return await self._call("POST", "/tax-rules", TaxRule, body=draft)
+
+    async def list_tax_rules(
+        self, *, seller: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[TaxRule]:
+        query = {"seller": seller, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/tax-rules", Page[TaxRule], query=query)
 
     async def list_statements(
         self,

@@ -153,6 +153,14 @@ class PeriodCutRefused(Problem):
     earliest: Second
 
 
+class PeriodFrozen(Problem):
+    """A period that is closed would go by this, and what it went by never changes. Let it start at `earliest` or later."""
+
+    status, code = 409, "period_frozen"
+    title, title_zh = "A closed period would go by this", "涉及已关闭的账期"
+    earliest: Second
+
+
 class HoldOutdated(Problem):
     """A later revision of this hold is in force, or the hold is settled."""
 

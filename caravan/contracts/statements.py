@@ -19,8 +19,12 @@ from caravan.contracts.ids import (
     SiteId,
     StatementId,
 )
+from caravan.contracts.parties import TaxRate
 from caravan.contracts.prices import Component
+from caravan.contracts.tax import TaxTreatment
 from caravan.kernel.money import Money, UnitPrice
+
+PartyId = Annotated[str, Field(pattern="^(org|prv)_[0-9a-f]{32}$")]
 
 
 class BearerKind(StrEnum):
@@ -98,6 +102,12 @@ class Line(Model):
     corrects: PeriodId | None = Field(
         default=None, description="An adjustment: the closed period whose usage this corrects."
     )
+    tax: Money | None = Field(
+        default=None,
+        description="Included in the amount; null until the period is closed, and where no organization bears it.",
+    )
+    tax_treatment: TaxTreatment | None = None
+    tax_rate: TaxRate | None = None
 
 
 class StatementParty(StrEnum):
@@ -112,22 +122,39 @@ class StatementLine(Model):
     job_name: Name | None = None
 
 
+class StatementSection(Model):
+    """What one seller supplied to one organization at one rate: gross = net + tax, and the same on both their statements."""
+
+    counterparty: PartyId = Field(description="The seller; on a provider's statement the organization.")
+    counterparty_name: Name
+    treatment: TaxTreatment
+    rate: TaxRate
+    gross: Money
+    net: Money
+    tax: Money
+
+
 class Statement(Model):
     """A sealed document for a period: the sum of its lines."""
 
     id: StatementId
     number: Name = Field(examples=["ORG-2026-000001"], description="Gapless within its kind.")
     party: StatementParty
-    party_id: Annotated[str, Field(pattern="^(org|prv)_[0-9a-f]{32}$")]
+    party_id: PartyId
     party_name: Name
     period: PeriodId
     period_name: Name
     starts_at: Second
     ends_at: Second
     gross: Money = Field(description="Over the lines that the organization bears: owed by it, payable to the provider.")
-    tax: Money = Field(description="Included in gross, at each seller's rate.")
-    tax_rates: dict[ProviderId, int] = Field(description="Each seller's, in hundredths of a percent.")
+    tax: Money = Field(description="Included in gross: the sum of the lines'.")
+    tax_rates: dict[ProviderId, int] = Field(
+        description="Each seller's for what it supplied in the period, in hundredths of a percent."
+    )
     net: Money
+    sections: tuple[StatementSection, ...] = Field(
+        description="Of these gross, tax and net are the sums. None on statements that were issued before tax stood on lines."
+    )
     adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
     borne_by_provider: Money
     notional: Money = Field(

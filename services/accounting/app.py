@@ -34,6 +34,8 @@ from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
 from services.accounting.statements import endpoints as statements
 from services.accounting.statements.service import StatementService
+from services.accounting.tax import endpoints as tax
+from services.accounting.tax.service import TaxService
 from services.accounting.usage.following import Following
 
 ROUTERS = (
@@ -41,6 +43,7 @@ ROUTERS = (
     charging.router,
     periods.router,
     statements.router,
+    tax.router,
     ledger.router,
     exports.router,
     imports.router,
@@ -82,6 +85,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             RunService(runtime),
             LedgerService(runtime.db),
             StatementService(runtime.db),
+            TaxService(runtime),
         ],
         lifespan=lifespan,
         metrics=metrics,

@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import sqlite3
+from collections import Counter
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -24,6 +25,8 @@ from caravan.kernel.runtime import Runtime
 from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing, service
 from services.accounting.statements import lines as statement_lines
+from services.accounting.tax import verify as tax
+from services.accounting.tax.spreading import tax_of
 from services.accounting.usage.facts import Facts
 from tests.accounting.books import (
     AT,
@@ -258,6 +261,7 @@ async def test_a_close_that_fails_takes_no_number(db: Database) -> None:
 # Any lines
 
 MONTHS = itertools.count()
+RATES = {PRV: 600, OTHER_PRV: 900}
 LINES = st.lists(
     st.tuples(
         st.sampled_from([ORG, OTHER_ORG]),
@@ -292,8 +296,13 @@ async def test_any_lines_come_to_statements_that_prove(db: Database, facts: list
             mine = [o for o in written if row["party_id"] in (o["organization"], o["provider"])]
             assert row["line_count"] == len(mine)
             assert row["gross"] == sum(o["amount"] for o in mine if o["bearer"] == "organization")
+            sold: Counter[tuple[str, str]] = Counter()
+            for o in mine:
+                sold[o["organization"], o["provider"]] += o["amount"] * (o["bearer"] == "organization")
+            assert row["tax"] == sum(tax_of(gross, RATES[seller]) for (_, seller), gross in sold.items())
             assert row["borne_by_provider"] == sum(o["amount"] for o in mine if o["bearer"] == "provider")
             assert row["notional"] == sum(o["amount"] for o in mine if o["bearer"] == "nobody")
+        assert list(tax.verify(tx)) == []
 
     await db.write(write)
 
@@ -350,9 +359,9 @@ async def test_the_proof_of_the_books_covers_statements(db: Database, database_e
 
     await db.write(tamper)
     found = await db.read(lambda tx: [(f.check, f.subject) for f in verify(tx)])
-    # its gross, its tax and the hash of its lines
+    # its gross, its sections and the hash of its lines
     numbers = [number for number in ("ORG-2026-000001", "PRV-2026-000001") for _ in range(3)]
-    proofs = [("charge", f"{ORG} payable:{PRV}"), ("line", identifier("job", 1))]
+    proofs = [("charge", f"{ORG} payable:{PRV}"), ("line", identifier("job", 1)), ("tax", identifier("lin", 1))]
     assert found == [*proofs, *(("statement", number) for number in numbers)]
 
 

@@ -1,5 +1,6 @@
 """What a statement says of its lines: pure arithmetic, and the two sides of the same lines."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
@@ -25,33 +26,56 @@ def test_halves_of_a_fen_go_away_from_zero(gross: int, rate: int, net: int) -> N
     assert net_of(gross, rate) == net
 
 
-FACTS = st.lists(
-    st.tuples(
+@dataclass(frozen=True)
+class Line:
+    """What a tally reads of a line."""
+
+    organization: str
+    provider: str
+    amount: int
+    bearer: str
+    corrects: str
+    tax_treatment: str
+    tax_rate: int
+    tax: int
+
+
+LINES = st.lists(
+    st.builds(
+        Line,
         st.sampled_from([ORG, OTHER_ORG]),
         st.sampled_from([PRV, OTHER_PRV]),
         st.integers(-(10**7), 10**7),
         st.sampled_from(["organization", "provider", "nobody"]),
-        st.booleans(),
+        st.sampled_from(["", "per_0"]),
+        st.sampled_from(["taxed", "exempt"]),
+        st.sampled_from([0, 300, 600]),
+        st.integers(-(10**6), 10**6),
     ),
     max_size=20,
 )
-RATES = {PRV: 600, OTHER_PRV: 900}
 
 
-@given(FACTS)
-def test_organizations_and_providers_come_to_the_same_gross(facts: list[tuple[str, str, int, str, bool]]) -> None:
+@given(LINES)
+def test_organizations_and_providers_come_to_the_same_sections(lines: list[Line]) -> None:
     tallies: dict[str, Tally] = {}
-    for organization, provider, amount, bearer, adjustment in facts:
-        for party in (organization, provider):
-            tallies.setdefault(party, Tally()).add(provider, amount, bearer, adjustment=adjustment)
-    totals = {party: tally.totals(RATES) for party, tally in tallies.items()}
-    for name in ("gross", "adjustments", "borne_by_provider", "notional", "line_count"):
+    for line in lines:
+        tallies.setdefault(line.organization, Tally()).add(line.provider, line)
+        tallies.setdefault(line.provider, Tally()).add(line.organization, line)
+    totals = {party: tally.totals() for party, tally in tallies.items()}
+    for name in ("gross", "tax", "adjustments", "borne_by_provider", "notional", "line_count"):
         of_organizations = sum(getattr(total, name) for party, total in totals.items() if party.startswith("org"))
         of_providers = sum(getattr(total, name) for party, total in totals.items() if party.startswith("prv"))
         assert of_organizations == of_providers
+    sides: dict[str, set[object]] = {"org": set(), "prv": set()}
     for party, total in totals.items():
-        mine = [fact for fact in facts if party in fact[:2] and fact[3] == "organization"]
-        assert total.gross == sum(fact[2] for fact in mine)
-        assert total.notional == sum(fact[2] for fact in facts if party in fact[:2] and fact[3] == "nobody")
-        nets = sum(net_of(sum(f[2] for f in mine if f[1] == seller), rate) for seller, rate in RATES.items())
-        assert total.tax == total.gross - nets
+        mine = [line for line in lines if party in (line.organization, line.provider) and line.bearer == "organization"]
+        assert (total.gross, total.tax) == (sum(line.amount for line in mine), sum(line.tax for line in mine))
+        nobodys = [line for line in lines if party in (line.organization, line.provider) and line.bearer == "nobody"]
+        assert total.notional == sum(line.amount for line in nobodys)
+        assert total.gross == sum(section.gross for section in total.sections)
+        assert total.tax == sum(section.tax for section in total.sections)
+        for section in total.sections:
+            pair = frozenset({party, section.key.counterparty})
+            sides[party[:3]].add((pair, section.key.treatment, section.key.rate, section.gross, section.tax))
+    assert sides["org"] == sides["prv"]

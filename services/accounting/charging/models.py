@@ -10,6 +10,7 @@ class LineRow(Base):
     """A line of the job in `period`. An adjustment `corrects` a closed period, and stands in one that was open then.
 
     Line.period of a plain line is where its seconds lie. Lines without any quantity are removed; a closed period's never change.
+    The tax is put on the lines that organizations bear as their period closes.
     """
 
     __tablename__ = "lines"
@@ -55,3 +56,6 @@ class LineRow(Base):
     quantity: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     corrects: Mapped[str] = mapped_column(String)
+    tax: Mapped[int | None] = mapped_column(BigInteger)
+    tax_treatment: Mapped[str | None] = mapped_column(String)
+    tax_rate: Mapped[int | None] = mapped_column(BigInteger, comment="In hundredths of a percent.")

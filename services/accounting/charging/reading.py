@@ -36,6 +36,9 @@ def shown(row: Row[Any]) -> Line:
         quantity=row.quantity,
         amount=Money(row.amount),
         corrects=row.corrects or None,
+        tax=None if row.tax is None else Money(row.tax),
+        tax_treatment=row.tax_treatment,
+        tax_rate=row.tax_rate,
     )
 
 

@@ -21,6 +21,7 @@ from services.accounting.ledger.models import Balance, Entry, EntryPosting, Seal
 from services.accounting.ledger.postings import payable
 from services.accounting.statements import service as statements
 from services.accounting.statements.models import StatementRow
+from services.accounting.tax import verify as tax
 
 SHOWN: Final = 1000
 """How many findings a report lists at most."""
@@ -68,6 +69,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from _chain(tx)
     yield from _charges(tx)
     yield from (Finding(check="line", subject=job, detail=words) for job, words in charging.verify(tx))
+    yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 

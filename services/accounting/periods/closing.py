@@ -19,6 +19,7 @@ from caravan.kernel.web import answer_of
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
+from services.accounting.tax.assessing import assess
 from services.accounting.usage.service import latest_applied_second, parked_facts
 
 LOOP: Final = "closing"
@@ -93,11 +94,12 @@ class PeriodService:
 
 
 def finish(tx: Session, period: str, now: datetime) -> bool:
-    """Close `period` if it is closing and due. Returns whether it was closed here."""
+    """Close `period` if it is closing and due. Returns whether it was closed here. Raises LookupError while a tax is not known."""
     row = periods.find(tx, period)
     if row.state != PeriodState.CLOSING or not _is_due(tx, row, now):
         return False
     late = _behind(tx, row.ends_at)
+    assess(tx, row)
     issue(tx, row, late, now)
     tx.execute(
         update(PeriodRow)

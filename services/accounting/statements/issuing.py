@@ -23,14 +23,14 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
     """Write the statements of `period` (a row of `periods`) and return how many.
 
     `late`: site -> provider, of sites whose usage was not complete. An organization's statement names all of them, since its jobs may
-    have run on any; a provider's names its own. Raises LookupError while a seller's tax rate is not known here.
+    have run on any; a provider's names its own. The lines have their tax already.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
     year = int(period.month[:4])
     for party in StatementParty:
         column = lines.PARTY_COLUMN[party].key
         groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
-        sealed = [_seal(party_id, rows, names, rates) for party_id, rows in groups]
+        sealed = [_seal(party, party_id, rows, names, rates) for party_id, rows in groups]
         if sealed:
             first = _take_numbers(tx, party, year, len(sealed))
             common = {
@@ -63,17 +63,17 @@ def number_of(party: StatementParty, year: int, number: int) -> str:
     return f"{NUMBER_PREFIX[party]}-{year:04d}-{number:06d}"
 
 
-def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]) -> dict[str, Any]:
+def _seal(
+    party: StatementParty, party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]
+) -> dict[str, Any]:
     """What the lines of one party come to, with the hash of their canonical CSV."""
-    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header()), {party_id}, set()
+    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header(taxed=True)), {party_id}, set()
     for row in rows:
-        tally.add(row.provider, row.amount, row.bearer, adjustment=bool(row.corrects))
-        digest.update(paper.line(row, names))
+        tally.add(lines.counterparty(party, row), row)
+        digest.update(paper.line(row, names, taxed=True))
         used |= {row.organization, row.provider, row.project, row.corrects}
         sellers.add(row.provider)
-        if row.provider not in rates:
-            raise LookupError(f"the tax rate of {row.provider} is not known here yet")
-    totals = tally.totals(rates)
+    totals = tally.totals()
     return {
         "party_id": party_id,
         "party_name": names[party_id],
@@ -86,6 +86,7 @@ def _seal(party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str
         "lines_sha256": digest.hexdigest(),
         "names": {identifier: names[identifier] for identifier in sorted(used - {""})},
         "rates": {seller: rates[seller] for seller in sorted(sellers)},
+        "sections": [section.kept() for section in totals.sections],
     }
 
 

@@ -7,9 +7,11 @@ from sqlalchemy import Row, Select, select, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
-from caravan.contracts.statements import StatementParty
+from caravan.contracts.statements import BearerKind, StatementParty
+from caravan.contracts.tax import SupplyCategory
 from services.accounting.charging.models import LineRow
 from services.accounting.periods.models import PeriodRow
+from services.accounting.tax.models import SupplyTax
 from services.accounting.usage.models import JobName, OrganizationCopy, ProjectCopy, ProviderCopy
 
 BATCH: Final = 1000
@@ -25,8 +27,21 @@ def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[An
     Batches by key, not by a server's cursor: SQLAlchemy doesn't wrap what asyncpg raises while it fetches from one, so that a
     serialization failure there would not be seen as one.
     """
-    column, after = PARTY_COLUMN[party], ("", "", "")
-    query = _lines().where(LineRow.period == period).order_by(column, LineRow.job, LineRow.id).limit(BATCH)
+    return _in_batches(tx, _lines().where(LineRow.period == period), PARTY_COLUMN[party])
+
+
+def billed(tx: Session, period: str) -> Iterator[Row[Any]]:
+    """What tax needs of the lines of a period that organizations bear, those of one organization together; read as `by_party`."""
+    names = ("organization", "job", "id", "provider", "corrects", "amount", "tax", "tax_treatment", "tax_rate")
+    columns = LineRow.__table__.c
+    query = select(*(columns[name] for name in names))
+    borne = (LineRow.period == period) & (LineRow.bearer == BearerKind.ORGANIZATION)
+    return _in_batches(tx, query.where(borne), LineRow.organization)
+
+
+def _in_batches(tx: Session, query: Select[*tuple[Any, ...]], column: InstrumentedAttribute[str]) -> Iterator[Row[Any]]:
+    after = ("", "", "")
+    query = query.order_by(column, LineRow.job, LineRow.id).limit(BATCH)
     while rows := tx.execute(query.where(tuple_(column, LineRow.job, LineRow.id) > tuple_(*after))).all():
         yield from rows
         last = rows[-1]
@@ -39,6 +54,11 @@ def of_statement(tx: Session, statement: Row[Any], after: tuple[Any, ...] | None
     if after is not None:
         query = query.where(tuple_(LineRow.job, LineRow.id) > tuple_(*after))
     return tx.execute(query.order_by(LineRow.job, LineRow.id).limit(limit)).all()
+
+
+def counterparty(party: StatementParty, row: Row[Any]) -> str:
+    """Who stands on the other side of a line, on a statement of this kind."""
+    return str(row.provider if party == StatementParty.ORGANIZATION else row.organization)
 
 
 def names_in(tx: Session, period: str) -> dict[str, str]:
@@ -57,10 +77,10 @@ def names_in(tx: Session, period: str) -> dict[str, str]:
 
 
 def rates_in(tx: Session, period: str) -> dict[str, int]:
-    """The tax rates of the sellers of a period's lines, in hundredths of a percent."""
-    sellers = select(LineRow.provider).where(LineRow.period == period).distinct()
-    rows = tx.execute(select(ProviderCopy.id, ProviderCopy.tax_rate).where(ProviderCopy.id.in_(sellers)))
-    return {row.id: row.tax_rate for row in rows}
+    """The tax rates at which sellers supplied in a period, in hundredths of a percent."""
+    compute = SupplyTax.category == SupplyCategory.COMPUTE_SERVICE
+    rows = tx.execute(select(SupplyTax.seller, SupplyTax.rate).where(SupplyTax.period == period, compute))
+    return {row.seller: row.rate for row in rows}
 
 
 def _lines() -> Select[*tuple[Any, ...]]:

@@ -3,7 +3,8 @@
 UTF-8 with a byte order mark (Excel needs it for Chinese), CRLF, one header row, Chinese first, one row for each line. These bytes are
 what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. In each row
 `数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero. What the organization owes is the sum of
-`金额 Amount` where `承担方 Bearer` is `organization`; where it is `nobody`, the time was not billed.
+`金额 Amount` where `承担方 Bearer` is `organization`; in these rows `不含税金额 Net + 税额 Tax = 金额 Amount`. Where it is `nobody`, the
+time was not billed. Statements that were issued before tax stood on lines have no columns of it: they are not `taxed`.
 """
 
 import csv
@@ -14,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from caravan.contracts.prices import Component
+from caravan.contracts.tax import TaxTreatment
 from caravan.kernel.money import Money
 from caravan.pricing import DIVISOR
 
@@ -30,6 +32,11 @@ PER: Final[Mapping[str, str]] = {
     Component.MEMORY_GIB_HOUR: "GiB时 GiB-hour",
     Component.NODE_HOUR: "节点时 node-hour",
     Component.JOB: "作业 job",
+}
+TREATMENTS: Final[Mapping[str, str]] = {
+    TaxTreatment.TAXED: "征税 taxed",
+    TaxTreatment.EXEMPT: "免税 exempt",
+    TaxTreatment.NOT_TAXABLE: "不征税 not taxable",
 }
 HEADERS: Final = (
     "作业 Job",
@@ -57,14 +64,15 @@ HEADERS: Final = (
     "更正账期 Corrects period",
     "行号 Line",
 )
+TAX_HEADERS: Final = ("税务处理 Tax treatment", "税率 Tax rate", "税额(元) Tax (CNY)", "不含税金额(元) Net (CNY)")
 
 
-def header() -> bytes:
+def header(*, taxed: bool) -> bytes:
     """The first bytes of the file."""
-    return b"\xef\xbb\xbf" + _encode(HEADERS)
+    return b"\xef\xbb\xbf" + _encode(HEADERS + TAX_HEADERS if taxed else HEADERS)
 
 
-def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
+def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool) -> bytes:
     """A line (a row of `lines` with `job_name`). `names` has those of its parties, project and corrected period."""
     return _encode(
         (
@@ -92,8 +100,16 @@ def line(row: Row[Any], names: Mapping[str, str]) -> bytes:
             str(Money(row.amount)),
             names[row.corrects] if row.corrects else "",
             row.id,
+            *(_tax(row) if taxed else ()),
         )
     )
+
+
+def _tax(row: Row[Any]) -> tuple[str, ...]:
+    if row.tax is None:
+        return ("",) * len(TAX_HEADERS)
+    whole, part = divmod(row.tax_rate, 100)
+    return TREATMENTS[row.tax_treatment], f"{whole}.{part:02d}%", str(Money(row.tax)), str(Money(row.amount - row.tax))
 
 
 def _typed(text: str) -> str:

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.statements import Statement, StatementLine, StatementParty
+from caravan.contracts.statements import Statement, StatementLine, StatementParty, StatementSection
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
@@ -17,7 +18,7 @@ from services.accounting.charging.reading import shown as line_shown
 from services.accounting.statements import lines, paper
 from services.accounting.statements.issuing import number_of
 from services.accounting.statements.models import Counter, StatementRow
-from services.accounting.statements.totals import Tally
+from services.accounting.statements.totals import Tally, Totals, net_of
 
 
 class StatementService:
@@ -48,10 +49,11 @@ class StatementService:
         return found.number, self._csv(found)
 
     async def _csv(self, statement: Row[Any]) -> AsyncIterator[bytes]:
-        yield paper.header()
+        taxed = statement.sections is not None
+        yield paper.header(taxed=taxed)
         after = None
         while rows := await self._db.read(lines.of_statement, statement, after, lines.BATCH):
-            yield b"".join(paper.line(row, statement.names) for row in rows)
+            yield b"".join(paper.line(row, statement.names, taxed=taxed) for row in rows)
             after = (rows[-1].job, rows[-1].id)
 
     async def _find(self, statement: str, caller: Caller) -> Row[Any]:
@@ -71,20 +73,35 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
             if name not in issued:
                 yield name, "there is no such statement"
     for statement in tx.execute(select(*StatementRow.__table__.c).order_by(StatementRow.id)).all():
-        tally, digest, after = Tally(), hashlib.sha256(paper.header()), None
+        taxed, party = statement.sections is not None, StatementParty(statement.party)
+        tally, digest, after = Tally(), hashlib.sha256(paper.header(taxed=taxed)), None
         while rows := lines.of_statement(tx, statement, after, lines.BATCH):
             after = (rows[-1].job, rows[-1].id)
             for row in rows:
-                tally.add(row.provider, row.amount, row.bearer, adjustment=bool(row.corrects))
-                digest.update(paper.line(row, statement.names))
-        # what was issued before rates were kept is proved without its tax
-        found = tally.totals(statement.rates or dict.fromkeys(statement.names, 0))
-        taxed = ["tax"] if statement.rates else []
-        for name in ("gross", *taxed, "adjustments", "borne_by_provider", "notional", "line_count"):
+                tally.add(lines.counterparty(party, row), row)
+                digest.update(paper.line(row, statement.names, taxed=taxed))
+        found = tally.totals()
+        if not taxed:
+            found = replace(found, tax=_tax_by_seller(statement, found))
+        for name in ("gross", "tax", "adjustments", "borne_by_provider", "notional", "line_count"):
             if getattr(found, name) != getattr(statement, name):
                 yield statement.number, f"{name} is {getattr(statement, name)}, its lines give {getattr(found, name)}"
+        if taxed and [section.kept() for section in found.sections] != statement.sections:
+            yield statement.number, "its sections are not those of its lines"
         if digest.hexdigest() != statement.lines_sha256:
             yield statement.number, "its lines are not those that were sealed"
+
+
+def _tax_by_seller(statement: Row[Any], found: Totals) -> int:
+    """The tax of a statement that was issued before tax stood on lines: once for each seller.
+
+    What was issued before rates were kept is proved without its tax.
+    """
+    if not statement.rates:
+        return int(statement.tax)
+    if statement.party == StatementParty.PROVIDER:
+        return found.gross - net_of(found.gross, statement.rates[statement.party_id])
+    return found.gross - sum(net_of(one.gross, statement.rates[one.key.counterparty]) for one in found.sections)
 
 
 def shown(row: Row[Any]) -> Statement:
@@ -103,6 +120,7 @@ def shown(row: Row[Any]) -> Statement:
         tax=Money(row.tax),
         tax_rates=row.rates,
         net=Money(row.gross - row.tax),
+        sections=tuple(_section(row, section) for section in row.sections or ()),
         adjustments=Money(row.adjustments),
         borne_by_provider=Money(row.borne_by_provider),
         notional=Money(row.notional),
@@ -110,6 +128,19 @@ def shown(row: Row[Any]) -> Statement:
         line_count=row.line_count,
         issued_at=row.issued_at,
         lines_sha256=row.lines_sha256,
+    )
+
+
+def _section(row: Row[Any], section: dict[str, Any]) -> StatementSection:
+    gross, tax = Money(section["gross"]), Money(section["tax"])
+    return StatementSection(
+        counterparty=section["counterparty"],
+        counterparty_name=row.names[section["counterparty"]],
+        treatment=section["treatment"],
+        rate=section["rate"],
+        gross=gross,
+        net=gross - tax,
+        tax=tax,
     )
 
 

@@ -97,6 +97,11 @@ def is_known(tx: Session, organization: str, project: str | None) -> bool:
     return tx.execute(found).first() is not None
 
 
+def is_provider(tx: Session, provider: str) -> bool:
+    """Whether the provider is here."""
+    return tx.execute(select(ProviderCopy.id).where(ProviderCopy.id == provider)).first() is not None
+
+
 async def arrived(db: Database, organization: str, project: str | None = None) -> bool:
     """Whether they are known here, waiting some seconds for what the catalog has only just made."""
     deadline = clock.monotonic() + ARRIVAL_SECONDS

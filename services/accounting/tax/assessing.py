@@ -1,0 +1,53 @@
+"""Taxing the lines of a period: within the transaction that closes it, when they are all there and before statements are issued.
+
+Tax is taken once from what one seller supplied to one organization at one rate, and stands on the lines that the organization bears:
+both statements have it from there. One organization's amounts are in memory at a time.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Row, bindparam, update
+from sqlalchemy.orm import Session
+
+from caravan.kernel.database import table_of
+from services.accounting.charging.models import LineRow
+from services.accounting.statements import lines
+from services.accounting.tax.spreading import spread
+from services.accounting.tax.supplies import Supply, Tax, of_lines
+
+LINES = table_of(LineRow)
+_TAX: Final = (
+    update(LINES)
+    .where(LINES.c.id == bindparam("line"))
+    .values(tax=bindparam("fen"), tax_treatment=bindparam("treatment"), tax_rate=bindparam("hundredths"))
+)
+
+
+class Section(NamedTuple):
+    """What one seller supplied to one organization at one rate."""
+
+    organization: str
+    seller: str
+    tax: Tax
+
+
+def assess(tx: Session, period: Row[Any]) -> None:
+    """Put its tax on each line of `period` that an organization bears. Raises LookupError while a seller's tax is not known."""
+    for section, rows in sections(tx, period.id, of_lines(tx, period)):
+        parts = spread({row.id: row.amount for row in rows}, section.tax.rate)
+        common = {"treatment": section.tax.treatment, "hundredths": section.tax.rate}
+        values = [{"line": line, "fen": fen, **common} for line, fen in parts.items()]
+        for start in range(0, len(values), lines.BATCH):
+            tx.execute(_TAX, values[start : start + lines.BATCH])
+
+
+def sections(tx: Session, period: str, supplies: Mapping[Supply, Tax]) -> Iterator[tuple[Section, list[Row[Any]]]]:
+    """The lines that organizations bear, section by section. A line that corrects a period goes by the tax of that one."""
+    for organization, rows in groupby(lines.billed(tx, period), key=lambda row: row.organization):
+        found: dict[Section, list[Row[Any]]] = {}
+        for row in rows:
+            tax = supplies[Supply(row.corrects or period, row.provider)]
+            found.setdefault(Section(organization, row.provider, tax), []).append(row)
+        yield from sorted(found.items())
