@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from caravan.client.base import Client, new_key
 from caravan.contracts.explanations import Explanation, LineExplanation
+from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
 from caravan.contracts.funds import (
     Budget,
     BudgetChange,
@@ -141,6 +142,16 @@ class AccountingClient(Client):
     ) -> Page[TaxRule]:
         query = {"seller": seller, "limit": limit, "cursor": cursor}
         return await self._call("GET", "/tax-rules", Page[TaxRule], query=query)
+
+    async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:
+        """Raises UnknownReference, PeriodFrozen, TaxRuleMissing."""
+        return await self._call("POST", "/fee-agreements", FeeAgreement, body=draft)
+
+    async def list_fee_agreements(
+        self, *, provider: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[FeeAgreement]:
+        query = {"provider": provider, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/fee-agreements", Page[FeeAgreement], query=query)
 
     async def list_statements(
         self,

@@ -161,6 +161,13 @@ class PeriodFrozen(Problem):
     earliest: Second
 
 
+class TaxRuleMissing(Problem):
+    """No tax rule of the platform's own service holds when the agreement starts. Post one for seller `platform` first."""
+
+    status, code = 409, "tax_rule_missing"
+    title, title_zh = "A tax rule is missing", "缺少税务规则"
+
+
 class HoldOutdated(Problem):
     """A later revision of this hold is in force, or the hold is settled."""
 

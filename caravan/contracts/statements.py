@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name, Prose, Second
+from caravan.contracts.fees import StatementFee
 from caravan.contracts.ids import (
     AcceleratorId,
     EntryId,
@@ -155,6 +156,8 @@ class Statement(Model):
     sections: tuple[StatementSection, ...] = Field(
         description="Of these gross, tax and net are the sums. None on statements that were issued before tax stood on lines."
     )
+    fee: StatementFee | None = Field(default=None, description="On a provider's, where an agreement holds.")
+    payout: Money | None = Field(default=None, description="On a provider's: gross less the fee.")
     adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
     borne_by_provider: Money
     notional: Money = Field(
@@ -170,12 +173,15 @@ class EntryKind(StrEnum):
     DEPOSIT = "deposit"
     CHARGE = "charge"
     REVERSAL = "reversal"
+    FEE = "fee"
 
 
 class Posting(Model):
     """Debits positive, credits negative."""
 
-    account: Name = Field(examples=["bank", "prepaid:org_…", "receivable:org_…", "payable:prv_…"])
+    account: Name = Field(
+        examples=["bank", "prepaid:org_…", "receivable:org_…", "payable:prv_…", "platform_fee", "output_tax"]
+    )
     amount: Money
 
 
@@ -186,7 +192,7 @@ class LedgerEntry(Model):
     kind: EntryKind
     at: Instant
     organization: OrganizationId | None
-    reference: Name = Field(description="What made it: a deposit, or the job.")
+    reference: Name = Field(description="What made it: a deposit, the job, or a statement.")
     description: Prose = ""
     postings: tuple[Posting, ...]
 

@@ -18,6 +18,8 @@ from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
 from services.accounting.exports import endpoints as exports
 from services.accounting.exports.service import ExportService
+from services.accounting.fees import endpoints as fees
+from services.accounting.fees.service import FeeService
 from services.accounting.funds import endpoints as funds
 from services.accounting.funds.budgets import BudgetService
 from services.accounting.funds.service import FundsService
@@ -44,6 +46,7 @@ ROUTERS = (
     periods.router,
     statements.router,
     tax.router,
+    fees.router,
     ledger.router,
     exports.router,
     imports.router,
@@ -86,6 +89,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             LedgerService(runtime.db),
             StatementService(runtime.db),
             TaxService(runtime),
+            FeeService(runtime),
         ],
         lifespan=lifespan,
         metrics=metrics,

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.accounting.ledger import postings
 from services.accounting.ledger.postings import Posting
+from services.accounting.tax.spreading import tax_of
 
 NET = st.integers(-(10**9), 10**9)
 CHANGE = st.integers(-(10**9), 10**9).filter(bool)
@@ -41,6 +42,16 @@ def test_a_charge_taken_back_is_the_mirror(net: int, delta: int) -> None:
     there = of(postings.charge("o", "p", net, delta))
     back = of(postings.charge("o", "p", net - delta, -delta))
     assert back == {account: -amount for account, amount in there.items()}
+
+
+@given(CHANGE, st.integers(0, 10_000))
+def test_a_fee_sums_to_zero_and_is_taken_from_what_the_provider_is_owed(amount: int, rate: int) -> None:
+    tax = tax_of(amount, rate)
+    entry = postings.fee("p", amount - tax, tax)
+    assert sum(posting.amount for posting in entry) == 0
+    assert len(of(entry)) == len(entry) >= 2
+    assert of(entry)[PAYABLE] == amount
+    assert -of(entry).get(postings.OUTPUT_TAX, 0) == tax
 
 
 def test_a_charge_takes_what_is_prepaid_and_then_what_is_receivable() -> None:

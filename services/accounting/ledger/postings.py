@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 BANK: Final = "bank"
+PLATFORM_FEE: Final = "platform_fee"
+OUTPUT_TAX: Final = "output_tax"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ def charge(organization: str, provider: str, net: int, delta: int) -> tuple[Post
 def deposit(organization: str, net: int, amount: int) -> tuple[Posting, ...]:
     """`amount` fen came in: it pays what is owed first, and the rest is prepaid."""
     return _entry(Posting(BANK, amount), *_move(organization, net, amount))
+
+
+def fee(provider: str, net: int, tax: int) -> tuple[Posting, ...]:
+    """The platform keeps `net + tax` fen of what the provider is owed (negative: gives it back), and owes the tax in it."""
+    return _entry(Posting(payable(provider), net + tax), Posting(PLATFORM_FEE, -net), Posting(OUTPUT_TAX, -tax))
 
 
 def _move(organization: str, net: int, change: int) -> tuple[Posting, Posting]:

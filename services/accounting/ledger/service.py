@@ -1,6 +1,6 @@
 """Posting to the ledger and reading it.
 
-`charge` and `deposit` are units within the caller's transaction: the entry stands or falls with the fact that made it.
+`charge`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with the fact that made it.
 """
 
 from collections.abc import Sequence
@@ -66,6 +66,14 @@ def deposit(tx: Session, *, organization: str, amount_fen: int, reference: str, 
         reference=reference,
         entry=postings.deposit(organization, net(tx, organization), amount_fen),
     )
+
+
+def fee(tx: Session, *, provider: str, net_fen: int, tax_fen: int, reference: str, at: datetime) -> str | None:
+    """Book the platform's fee and the tax in it; `reference` is the provider's statement. Returns the entry's id, None without a fee."""
+    entry = postings.fee(provider, net_fen, tax_fen)
+    if not entry:
+        return None
+    return post(tx, kind=EntryKind.FEE, at=at, organization=None, reference=reference, entry=entry)
 
 
 def net(tx: Session, organization: str) -> int:

@@ -10,11 +10,12 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.base import Model
-from caravan.contracts.statements import BearerKind
+from caravan.contracts.statements import BearerKind, EntryKind
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
+from services.accounting.fees import verify as fees
 from services.accounting.funds import verify as funds
 from services.accounting.ledger import sealing
 from services.accounting.ledger.models import Balance, Entry, EntryPosting, Seal, Unsealed
@@ -71,6 +72,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from (Finding(check="line", subject=job, detail=words) for job, words in charging.verify(tx))
     yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
+    yield from (Finding(check="fee", subject=subject, detail=words) for subject, words in fees.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 
 
@@ -173,7 +175,7 @@ def _charges(tx: Session) -> Iterator[Finding]:
     credited = (
         select(Entry.organization, EntryPosting.account, func.sum(-EntryPosting.amount))
         .join(Entry, Entry.id == EntryPosting.entry)
-        .where(EntryPosting.account.like("payable:%"))
+        .where(EntryPosting.account.like("payable:%"), Entry.kind != EntryKind.FEE)
         .group_by(Entry.organization, EntryPosting.account)
     )
     posted = {(organization, account): int(total) for organization, account, total in tx.execute(credited)}

@@ -1,6 +1,6 @@
-"""Dated terms, as tax rules are: they hold in [starts_at, ends_at), and a period goes by those that hold in its last second.
+"""Dated terms, as tax rules and fee agreements are: they hold in [starts_at, ends_at).
 
-What a closed period went by never changes: terms that would hold in its last second are refused.
+A period goes by those that hold in its last second. What a closed one went by never changes: terms that would hold there are refused.
 """
 
 from datetime import datetime, timedelta
@@ -31,8 +31,13 @@ def check(tx: Session, starts_at: datetime, ends_at: datetime | None) -> None:
 
 
 def of_period(tx: Session, table: Any, ends_at: datetime, **equal: str) -> Row[Any] | None:
-    """The row of `table` that a period which ends at `ends_at` goes by: of those that hold the one that starts last, or was posted last."""
-    columns, last = table.__table__.c, ends_at - SECOND
-    holds = (table.starts_at <= last) & or_(table.ends_at.is_(None), table.ends_at > last)
+    """The row of `table` that a period which ends at `ends_at` goes by."""
+    return holding(tx, table, ends_at - SECOND, **equal)
+
+
+def holding(tx: Session, table: Any, at: datetime, **equal: str) -> Row[Any] | None:
+    """The row of `table` that holds at `at`: the one that starts last, and of these the one that was posted last."""
+    columns = table.__table__.c
+    holds = (table.starts_at <= at) & or_(table.ends_at.is_(None), table.ends_at > at)
     query = select(*columns).where(holds, *(columns[name] == value for name, value in equal.items()))
     return tx.execute(query.order_by(table.starts_at.desc(), table.id.desc()).limit(1)).one_or_none()

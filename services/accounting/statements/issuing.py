@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.statements import StatementParty
 from caravan.kernel import ids
 from caravan.kernel.feed import upsert
+from services.accounting.fees.taking import take
 from services.accounting.statements import lines, paper
 from services.accounting.statements.models import Counter, StatementRow
 from services.accounting.statements.totals import Tally
@@ -23,7 +24,7 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
     """Write the statements of `period` (a row of `periods`) and return how many.
 
     `late`: site -> provider, of sites whose usage was not complete. An organization's statement names all of them, since its jobs may
-    have run on any; a provider's names its own. The lines have their tax already.
+    have run on any; a provider's names its own. The lines have their tax already; the fees of providers are taken here.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
     year = int(period.month[:4])
@@ -41,19 +42,11 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
                 "ends_at": period.ends_at,
                 "issued_at": at,
             }
-            tx.execute(
-                insert(StatementRow),
-                [
-                    {
-                        **common,
-                        **statement,
-                        "id": ids.new("stm"),
-                        "number": number_of(party, year, number),
-                        "late_sites": _late_for(party, statement["party_id"], late),
-                    }
-                    for number, statement in enumerate(sealed, start=first)
-                ],
-            )
+            for number, statement in enumerate(sealed, start=first):
+                statement |= common | {"id": ids.new("stm"), "number": number_of(party, year, number)}
+                statement["late_sites"] = _late_for(party, statement["party_id"], late)
+                statement["fee"] = _fee(tx, period, statement, at)
+            tx.execute(insert(StatementRow), sealed)
         issued += len(sealed)
     return issued
 
@@ -88,6 +81,13 @@ def _seal(
         "rates": {seller: rates[seller] for seller in sorted(sellers)},
         "sections": [section.kept() for section in totals.sections],
     }
+
+
+def _fee(tx: Session, period: Row[Any], statement: Mapping[str, Any], at: datetime) -> dict[str, Any] | None:
+    if statement["party"] != StatementParty.PROVIDER:
+        return None
+    fee = take(tx, period, statement["party_id"], statement["gross"], statement["id"], at)
+    return None if fee is None else fee.model_dump(mode="json")
 
 
 def _late_for(party: StatementParty, party_id: str, late: Mapping[str, str]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from services.accounting.models_base import Base
 class StatementRow(Base):
     """A sealed document; money in fen. `names` (of parties and projects) and `rates` (of sellers) are those of when it was issued.
 
-    `sections` is null on those that were issued before tax stood on lines.
+    `sections` is null on those that were issued before tax stood on lines; `fee` is a provider's where an agreement held.
     """
 
     __tablename__ = "statements"
@@ -41,6 +41,7 @@ class StatementRow(Base):
     names: Mapped[Any] = mapped_column(Json)
     rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")
     sections: Mapped[Any] = mapped_column(Json, nullable=True)
+    fee: Mapped[Any] = mapped_column(Json, nullable=True)
     line_count: Mapped[int] = mapped_column(BigInteger)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     lines_sha256: Mapped[str] = mapped_column(String)

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from caravan.contracts.fees import StatementFee
 from caravan.contracts.statements import Statement, StatementLine, StatementParty, StatementSection
 from caravan.kernel.database import Database
-from caravan.kernel.money import Money
+from caravan.kernel.money import ZERO, Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
@@ -106,6 +107,7 @@ def _tax_by_seller(statement: Row[Any], found: Totals) -> int:
 
 def shown(row: Row[Any]) -> Statement:
     """A statement as its readers see it."""
+    fee = StatementFee.model_validate(row.fee) if row.fee else None
     return Statement(
         id=row.id,
         number=row.number,
@@ -121,6 +123,8 @@ def shown(row: Row[Any]) -> Statement:
         tax_rates=row.rates,
         net=Money(row.gross - row.tax),
         sections=tuple(_section(row, section) for section in row.sections or ()),
+        fee=fee,
+        payout=Money(row.gross) - (fee.amount if fee else ZERO) if row.party == StatementParty.PROVIDER else None,
         adjustments=Money(row.adjustments),
         borne_by_provider=Money(row.borne_by_provider),
         notional=Money(row.notional),

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.tax import SupplyCategory, TaxTreatment
+from caravan.contracts.problems import TaxRuleMissing
+from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxTreatment
 from services.accounting.charging.models import LineRow
 from services.accounting.periods import dated
 from services.accounting.periods import service as periods
@@ -51,6 +52,13 @@ def settled(tx: Session, supply: Supply, category: SupplyCategory, ends_at: date
     tax = _of_catalog(tx, supply.seller) if rule is None else Tax(rule.treatment, rule.rate or 0)
     tx.execute(insert(SupplyTax).values(**key, **tax._asdict()))
     return tax
+
+
+def check_platform_is_taxed(tx: Session, at: datetime) -> None:
+    """Raises TaxRuleMissing unless some rule holds for the platform's own service at `at`: the catalog has no rate of it."""
+    service = {"seller": PLATFORM, "category": SupplyCategory.PLATFORM_SERVICE.value}
+    if dated.holding(tx, TaxRuleRow, at, **service) is None:
+        raise TaxRuleMissing
 
 
 def _of_catalog(tx: Session, seller: str) -> Tax:

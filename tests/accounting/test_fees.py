@@ -1,0 +1,230 @@
+"""Fee agreements, and the fee that a close takes by them."""
+
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from caravan.contracts.fees import FeeAgreementDraft
+from caravan.kernel.database import Database
+from caravan.kernel.money import Money
+from caravan.kernel.runtime import Runtime
+from services.accounting.fees.arithmetic import fee_of
+from services.accounting.fees.service import make
+from services.accounting.ledger.reading import trial_balance
+from services.accounting.ledger.verify import verify
+from tests.accounting.books import AT, DECEMBER, NOVEMBER, ORG, OTHER_PRV, PRV, line, party_copies, period_at
+from tests.accounting.months import iso
+from tests.accounting.test_tax_rules import JANUARY, close, rule, statement
+from tests.support import Json, Person, Running, ok, pointers, refused
+
+FEN = st.integers(-(10**12), 10**12)
+RATES = st.integers(0, 10_000)
+FLOORS = st.integers(0, 10**9)
+
+# How much
+
+
+@given(FEN, RATES, FLOORS)
+def test_a_fee_is_the_agreed_part_between_the_floor_and_the_gross(gross: int, rate: int, floor: int) -> None:
+    fee = fee_of(gross, rate, floor)
+    if gross <= 0:
+        assert fee == fee_of(gross, rate, 0) == -fee_of(-gross, rate, 0)
+    else:
+        assert min(floor, gross) <= fee <= gross
+    if gross > floor and fee != floor:
+        assert abs(fee - Fraction(gross * rate, 10_000)) <= Fraction(1, 2)
+
+
+@given(FEN, st.integers(0, 10**6), RATES, FLOORS)
+def test_who_sells_more_is_paid_no_less(gross: int, more: int, rate: int, floor: int) -> None:
+    """But for the floor, which comes with the first fen."""
+    before, after = (amount - fee_of(amount, rate, 0) for amount in (gross, gross + more))
+    assert before <= after
+    assert fee_of(gross, rate, floor) <= fee_of(gross + more, rate, floor)
+
+
+@pytest.mark.parametrize(
+    ("gross", "fee"), [(100_000, 5_000), (2_000, 500), (500, 500), (499, 499), (1, 1), (0, 0), (-2_000, -100)]
+)
+def test_five_percent_and_at_least_five_yuan(gross: int, fee: int) -> None:
+    assert fee_of(gross, 500, 500) == fee
+
+
+# At the close
+
+
+def agreed(tx: Session, rate: int, floor: int = 0, **changes: Any) -> None:
+    values = {"provider": PRV, "rate": rate, "floor": str(Money(floor)), "starts_at": NOVEMBER, **changes}
+    make(tx, FeeAgreementDraft.model_validate(values), "finance", AT)
+
+
+def platform_is_taxed(tx: Session, rate: int = 600) -> None:
+    own = {"seller": "platform", "category": "platform_service"}
+    rule(tx, "taxed", rate, NOVEMBER - timedelta(days=365), **own)
+
+
+def balances(tx: Session) -> dict[str, str]:
+    return {one.account: str(one.balance) for one in trial_balance(tx).accounts}
+
+
+async def test_a_fee_is_taken_with_its_own_tax_and_stands_on_the_providers_statement(db: Database) -> None:
+    def write(tx: Session) -> tuple[Json, Json, Json]:
+        party_copies(tx)
+        platform_is_taxed(tx)
+        agreed(tx, 500, 100)
+        period = period_at(tx, AT)
+        line(tx, 1, period, 3600 * 1000)  # 350.00
+        line(tx, 2, period, 3600 * 10, bearer="provider", reason="site_fault")
+        line(tx, 3, period, 3600 * 10, provider=OTHER_PRV)
+        close(tx, period)
+        return statement(tx, period, PRV), statement(tx, period, OTHER_PRV), statement(tx, period, ORG)
+
+    mine, others, buyers = await db.write(write)
+    assert {name: mine["fee"][name] for name in ("rate", "floor", "amount", "net", "tax", "tax_rate")} == {
+        "rate": 500,
+        "floor": "1.00",
+        "amount": "17.50",
+        "net": "16.51",
+        "tax": "0.99",
+        "tax_rate": 600,
+    }
+    assert (mine["gross"], mine["payout"]) == ("350.00", "332.50")
+    assert (others["fee"], others["payout"]) == (None, "3.50")
+    assert (buyers["fee"], buyers["payout"]) == (None, None)
+    kept = await db.read(balances)
+    del kept[f"receivable:{ORG}"]
+    assert kept == {
+        "output_tax": "-0.99",
+        f"payable:{PRV}": "-332.50",
+        f"payable:{OTHER_PRV}": "-3.50",
+        "platform_fee": "-16.51",
+    }
+    assert await db.read(lambda tx: list(verify(tx))) == []
+
+
+async def test_what_a_correction_takes_back_takes_its_fee_back_with_it(db: Database) -> None:
+    """By the agreement and the tax of the period in which it stands. An agreement that has ended makes no fee."""
+
+    def write(tx: Session) -> list[Any]:
+        party_copies(tx)
+        platform_is_taxed(tx)
+        agreed(tx, 500, 10_000, ends_at=DECEMBER)
+        agreed(tx, 1000, 10_000, starts_at=DECEMBER, ends_at=JANUARY)
+        periods = [period_at(tx, moment) for moment in (AT, DECEMBER, JANUARY)]
+        line(tx, 1, periods[0], 3600 * 100)  # 35.00: less than the floor
+        close(tx, periods[0])
+        line(tx, 2, periods[1], -3600 * 20, corrects=periods[0])  # -7.00
+        close(tx, periods[1])
+        line(tx, 3, periods[2], 3600 * 100)
+        close(tx, periods[2])
+        found = [statement(tx, period, PRV) for period in periods]
+        return [(one["fee"] and one["fee"]["amount"], one["payout"]) for one in found]
+
+    assert await db.write(write) == [("35.00", "0.00"), ("-0.70", "-6.30"), (None, "35.00")]
+    assert await db.read(lambda tx: list(verify(tx))) == []
+
+
+async def test_a_close_waits_for_a_rule_of_the_platforms_tax(db: Database) -> None:
+    def write(tx: Session) -> str:
+        party_copies(tx)
+        own = {"seller": "platform", "category": "platform_service", "ends_at": DECEMBER - timedelta(seconds=1)}
+        rule(tx, "exempt", None, NOVEMBER, **own)
+        agreed(tx, 500)
+        period = period_at(tx, AT)
+        line(tx, 1, period, 3600 * 100)
+        return period
+
+    period = await db.write(write)
+    with pytest.raises(LookupError, match="platform"):
+        await db.write(close, period)
+    await db.write(platform_is_taxed)
+    await db.write(close, period)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "findings"),
+    [
+        ("UPDATE ledger_entries SET reference = 'stm_x' WHERE kind = 'fee'", ["PRV-2026-000001", "stm_x"]),
+        ("UPDATE fee_agreements SET rate = 400", ["PRV-2026-000001"]),
+        ("UPDATE supply_taxes SET rate = 0 WHERE seller = 'platform'", ["PRV-2026-000001"]),
+    ],
+)
+async def test_the_proof_of_the_books_covers_fees(
+    db: Database, database_engine: str, tamper: str, findings: list[str]
+) -> None:
+    def write(tx: Session) -> None:
+        party_copies(tx)
+        platform_is_taxed(tx)
+        agreed(tx, 500)
+        period = period_at(tx, AT)
+        line(tx, 1, period, 3600 * 100)
+        close(tx, period)
+
+    await db.write(write)
+    assert await db.read(lambda tx: list(verify(tx))) == []
+    unguarded = {
+        "sqlite": "DROP TRIGGER ledger_entries_update",
+        "postgresql": "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
+    }
+    await db.write(lambda tx: tx.execute(text(unguarded[database_engine])))
+    await db.write(lambda tx: tx.execute(text(tamper)))
+    found = await db.read(lambda tx: list(verify(tx)))
+    assert [one.subject for one in found if one.check == "fee"] == findings
+
+
+# Who agrees and who reads
+
+AGREEMENT = {"provider": PRV, "rate": 500, "floor": "100.00", "starts_at": iso(DECEMBER)}
+
+
+@pytest.fixture
+async def known(accounting: Running) -> Database:
+    books: Database = accounting.app.provided[Runtime].db
+    await books.write(party_copies)
+    return books
+
+
+async def test_finance_agrees_and_a_provider_reads_its_own(accounting: Running, known: Database) -> None:
+    finance = accounting.person("finance", "platform:finance")
+    refused(await finance.post("/fee-agreements", AGREEMENT), 409, "tax_rule_missing")
+    await known.write(platform_is_taxed)
+    mine = ok(await finance.post("/fee-agreements", AGREEMENT), 201)
+    assert mine == AGREEMENT | {"id": mine["id"], "ends_at": None, "made_at": mine["made_at"], "made_by": "finance"}
+    others = ok(await finance.post("/fee-agreements", AGREEMENT | {"provider": OTHER_PRV}), 201)
+    assert ok(await finance.get("/fee-agreements"))["items"] == [others, mine]
+    assert ok(await finance.get("/fee-agreements", provider=PRV))["items"] == [mine]
+    seller = accounting.person("seller", f"provider/{PRV}:admin")
+    assert ok(await seller.get("/fee-agreements"))["items"] == [mine]
+    assert ok(await seller.get("/fee-agreements", provider=OTHER_PRV))["items"] == []
+    first = ok(await finance.get("/fee-agreements", limit=1))
+    assert ok(await finance.get("/fee-agreements", limit=1, cursor=first["next"]))["items"] == [mine]
+    refused(await seller.post("/fee-agreements", AGREEMENT), 404, "not_found")
+    refused(await accounting.person("member", f"org/{ORG}:admin").get("/fee-agreements"), 404, "not_found")
+    (entry,) = ok(await accounting.person("operator", "platform:admin").get("/audit", entity=mine["id"]))["items"]
+    assert (entry["action"], entry["subject"]) == ("make_fee_agreement", "finance")
+
+
+async def test_an_agreement_that_never_could_hold_is_refused(
+    accounting: Running, finance: Person, known: Database
+) -> None:
+    def write(tx: Session) -> None:
+        platform_is_taxed(tx)
+        close(tx, period_at(tx, AT))
+
+    await known.write(write)
+    for wrong, pointer in (
+        ({"rate": 10_001}, "/rate"),
+        ({"floor": "-0.01"}, "/floor"),
+        ({"ends_at": iso(DECEMBER)}, "/ends_at"),
+    ):
+        assert pointers(refused(await finance.post("/fee-agreements", AGREEMENT | wrong), 422, "invalid")) == [pointer]
+    stranger = {"provider": "prv_" + "9" * 32}
+    assert pointers(refused(await finance.post("/fee-agreements", AGREEMENT | stranger), 422, "unknown_reference"))
+    problem = refused(await finance.post("/fee-agreements", AGREEMENT | {"starts_at": iso(AT)}), 409, "period_frozen")
+    assert problem["earliest"] == iso(DECEMBER)
