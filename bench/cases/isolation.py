@@ -29,6 +29,7 @@ PUBLIC: Final = frozenset(
         "get_offering",
         "list_price_lists",
         "get_price_list",
+        "explain_price",
         "list_calendars",
         "get_calendar",
         "list_periods",
@@ -36,7 +37,7 @@ PUBLIC: Final = frozenset(
     }
 )
 """What every valid token may read: the shop window, and when periods end."""
-OWN: Final = frozenset({"apply_provider", "add_accelerator"})
+OWN: Final = frozenset({"apply_provider", "add_accelerator", "explain_price"})
 """What changes nothing of anybody else's."""
 QUERIES: Final = {
     "get_work": "epoch=1",

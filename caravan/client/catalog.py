@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from caravan.client.base import Client
+from caravan.contracts.explanations import PriceExplanation, PriceQuestion
 from caravan.contracts.offerings import (
     Accelerator,
     AdapterDescriptor,
@@ -190,3 +191,7 @@ class CatalogClient(Client):
 
     async def get_price_list(self, price_list: str) -> PriceList:
         return await self._call("GET", f"/price-lists/{price_list}", PriceList)
+
+    async def explain_price(self, question: PriceQuestion) -> PriceExplanation:
+        """Raises NotPriced where no tariff covers."""
+        return await self._call("POST", "/price-explanations", PriceExplanation, body=question)

@@ -210,6 +210,13 @@ class PriceQuestion(Model):
     seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS, strict=True, examples=[259200])]
 
 
+class TimeSpan(Model):
+    """[start, end)."""
+
+    start: Second
+    end: Second
+
+
 class PriceExplanation(Model):
     """What one run would cost by the newest price list, component by component and rate by rate.
 
@@ -219,7 +226,9 @@ class PriceExplanation(Model):
     offering: OfferingId
     start: Second
     end: Second
-    prices: tuple[ExplainedPrice, ...]
+    price_list: PriceListId
+    revision: Positive
+    prices: tuple[ExplainedPrice, ...] = Field(description="Of all that has a price, component by component.")
     free: tuple[Component, ...] = Field(description="Held, and without a price in all that time.")
     total: Money
     words: Words

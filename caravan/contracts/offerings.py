@@ -30,6 +30,11 @@ class Accelerator(Model):
     domestic: bool
     aliases: tuple[Name, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Vendor and model in one: `NVIDIA H100 80G`, `Ascend 910B3`."""
+        return self.model if self.model.startswith(self.vendor.split()[-1]) else f"{self.vendor} {self.model}"
+
 
 class Capacity(Model):
     """A capacity vector: what a provider contributes, what a placement occupies."""

@@ -1,6 +1,7 @@
 """Every problem of the domain. The docstring is what a person reads; the client raises the same classes."""
 
 from caravan.contracts.base import Instant, Second
+from caravan.contracts.explanations import TimeSpan
 from caravan.contracts.quotes import Refusal
 from caravan.kernel.money import Money
 from caravan.kernel.problems import Problem
@@ -53,6 +54,14 @@ class BudgetExceeded(Problem):
     asked: Money
     fits: Money
     walltime_seconds_that_fits: int | None
+
+
+class NotPriced(Problem):
+    """No tariff of the offering's newest price list covers `uncovered`. Ask for another time, or have a price list published that does."""
+
+    status, code = 422, "not_priced"
+    title, title_zh = "No price for that time", "该时间没有价格"
+    uncovered: tuple[TimeSpan, ...]
 
 
 class WrongState(Problem):

@@ -13,7 +13,7 @@ from caravan.pricing.buyers import options_of, prices_for
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
 from caravan.pricing.modes import mode_at
 from caravan.pricing.volume import tier_parts, volume_discount
-from caravan.pricing.windows import UNCOVERED, Window, covered, windows
+from caravan.pricing.windows import UNCOVERED, Window, covered, uncovered, windows
 from caravan.pricing.worst_case import (
     MAX_PERIOD_EDGES,
     ROUNDING,
@@ -46,6 +46,7 @@ __all__ = [
     "quantities",
     "reference_price",
     "tier_parts",
+    "uncovered",
     "unit_price",
     "units_of",
     "volume_discount",

@@ -8,11 +8,13 @@ from decimal import Decimal
 from typing import Final
 
 from caravan.contracts.explanations import Arithmetic, ClockSpan, ExplainedPrice, MoreDays, PricedDays, Rate, Words
-from caravan.contracts.prices import PriceList, Tariff
+from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.usage import Span
+from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import explained_words as words
-from caravan.pricing.amounts import DIVISOR, amount
-from caravan.pricing.charge import LineKey
+from caravan.pricing.amounts import DIVISOR, amount, unit_price
+from caravan.pricing.charge import LineKey, quantities
 from caravan.pricing.explained_days import Days, Stretch, days_of
 from caravan.pricing.explained_words import Kind, Unit
 
@@ -24,7 +26,7 @@ def explained(
     key: LineKey,
     stretches: Sequence[Stretch],
     price_list: PriceList,
-    unit_price: Decimal,
+    price: Decimal,
     kind: Kind | None,
     quantity: int | None = None,
 ) -> ExplainedPrice:
@@ -39,7 +41,7 @@ def explained(
     several = len({one.run for one in days}) > 1
     parts = [words.number(one.quantity) for one in shown] if len(days) > 1 else []
     total = sum(one.quantity for one in days) if quantity is None else quantity
-    costs = arithmetic(counted, parts, len(left), total, unit_price)
+    costs = arithmetic(counted, parts, len(left), total, price)
     return ExplainedPrice(
         component=key.component,
         accelerator=key.accelerator,
@@ -53,15 +55,34 @@ def explained(
     )
 
 
-def arithmetic(unit: Unit, parts: Sequence[Words], more: int, quantity: int, unit_price: Decimal) -> Arithmetic:
+def explained_span(span: Span, price_list: PriceList, kind: Kind | None) -> list[ExplainedPrice]:
+    """What one run that holds `span` comes to, component by component; of each its rates, in the order of time."""
+    first = to_seconds(span.start)
+    stretches: dict[LineKey, list[Stretch]] = {}
+    for piece in quantities([span], price_list, first, ()):
+        stretches.setdefault(piece.key, []).append(Stretch(None, piece.start, piece.end, piece.units))
+    order = list(Component)
+    return [
+        explained(
+            key,
+            stretches[key],
+            price_list,
+            unit_price(price_list, key.tariff, key.window, key.component),
+            kind if key.accelerator else None,
+        )
+        for key in sorted(stretches, key=lambda key: order.index(key.component))
+    ]
+
+
+def arithmetic(unit: Unit, parts: Sequence[Words], more: int, quantity: int, price: Decimal) -> Arithmetic:
     """`quantity` as the sum of `parts` and of so many `more`, and what it costs."""
     return Arithmetic(
         quantity=quantity,
-        unit_price=unit_price,
+        unit_price=price,
         divisor=DIVISOR[unit.component],
-        exact=words.exact(unit.component, quantity, unit_price),
-        amount=Money(amount(unit.component, quantity, unit_price)),
-        words=words.summed(unit, parts, more, quantity, unit_price),
+        exact=words.exact(unit.component, quantity, price),
+        amount=Money(amount(unit.component, quantity, price)),
+        words=words.summed(unit, parts, more, quantity, price),
     )
 
 

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from caravan.contracts.explanations import Arithmetic, DayReason, Words
 from caravan.contracts.offerings import AcceleratorUnit
-from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Component, Day, PriceWindow, Tariff
+from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Component, Day, PriceList, PriceWindow, Tariff
+from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
 from caravan.pricing.amounts import DIVISOR, amount
 from caravan.pricing.explained_days import Days
@@ -201,6 +202,19 @@ def rate(zone: str, tariff: Tariff | None, window: PriceWindow | None) -> Words:
     if tariff.windows:
         return Words(zh=f"{zh}，平段 {FLAT}：各时段以外的时间", en=f"{en}, {FLAT}: the time in none of its windows")
     return Words(zh=f"{zh}，全部时间同价", en=f"{en}, at all times alike")
+
+
+def whole(start: int, seconds: int, price_list: PriceList, total: Money, free: Sequence[Component]) -> Words:
+    """What all of an asked price comes to, in one sentence."""
+    since = _date(from_seconds(start), price_list.zone)
+    zh = f"{since} 起 {_length(seconds)}（{price_list.zone}），按价目表第 {price_list.revision} 版：共 {total}"
+    en = (
+        f"{_length_en(seconds)} from {since} ({price_list.zone}), by price list revision {price_list.revision}: {total}"
+    )
+    if free:
+        zh += f"；不收费：{'、'.join(COMPONENTS[one].zh for one in free)}"
+        en += f"; free: {', '.join(COMPONENTS[one].en for one in free)}"
+    return Words(zh=zh, en=en)
 
 
 def _why(some: Days) -> Words:

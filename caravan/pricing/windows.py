@@ -46,7 +46,12 @@ def windows(price_list: PriceList, start: int, end: int) -> list[Window]:
 
 def covered(price_list: PriceList, start: int, end: int) -> bool:
     """Whether each second of [start, end) has a tariff. Unlike `windows` it costs the same for an hour and a year."""
-    return all(tariff is not None for tariff, _, _ in _tariffs(price_list.tariffs, start, end))
+    return not uncovered(price_list, start, end)
+
+
+def uncovered(price_list: PriceList, start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of [start, end) that have no tariff, in order."""
+    return [(begins, ends) for tariff, begins, ends in _tariffs(price_list.tariffs, start, end) if tariff is None]
 
 
 def window_names(tariff: Tariff) -> list[str]:

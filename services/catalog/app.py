@@ -20,6 +20,7 @@ from services.catalog.offerings.service import OfferingService
 from services.catalog.parties.endpoints import organizations, projects, providers
 from services.catalog.parties.service import OrganizationService, ProjectService, ProviderService
 from services.catalog.prices.endpoints import price_lists
+from services.catalog.prices.explaining import PriceExplanationService
 from services.catalog.prices.service import PriceListService
 from services.catalog.sites.accelerators import AcceleratorService
 from services.catalog.sites.endpoints import accelerators, sites, tenants
@@ -76,6 +77,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             OfferingService(db),
             SearchService(db),
             PriceListService(db),
+            PriceExplanationService(db),
             calendar_years,
         ],
         lifespan=lifespan,

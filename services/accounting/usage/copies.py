@@ -69,7 +69,7 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
 
 def accelerator(tx: Session, event: dict[str, Any]) -> None:
     kind = Accelerator.model_validate(event["data"])
-    values = {"id": kind.id, "name": f"{kind.vendor} {kind.model}", "unit": kind.unit}
+    values = {"id": kind.id, "name": kind.name, "unit": kind.unit}
     tx.execute(upsert(tx, AcceleratorCopy).values(values).on_conflict_do_nothing())
 
 

@@ -40,7 +40,7 @@ class AcceleratorCopy(Base):
     __tablename__ = "accelerators"
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
-    name: Mapped[str] = mapped_column(String, comment="Vendor and model.")
+    name: Mapped[str] = mapped_column(String)
     unit: Mapped[str] = mapped_column(String)
 
 

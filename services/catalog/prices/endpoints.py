@@ -2,14 +2,17 @@
 
 from typing import Annotated
 
+from caravan.contracts.explanations import PriceExplanation, PriceQuestion
 from caravan.contracts.ids import OfferingId, PriceListId
 from caravan.contracts.prices import PriceList, PriceListDraft
-from caravan.contracts.problems import WrongState
+from caravan.contracts.problems import NotPriced, UnknownReference, WrongState
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Anyone, ProviderAdmin, Router, problems, provided
+from services.catalog.prices.explaining import PriceExplanationService
 from services.catalog.prices.service import PriceListService
 
 PriceLists = Annotated[PriceListService, provided(PriceListService)]
+Explanations = Annotated[PriceExplanationService, provided(PriceExplanationService)]
 
 price_lists = Router(prefix="/v1", tags=["price lists"])
 
@@ -37,3 +40,12 @@ async def list_price_lists(
 async def get_price_list(price_list: PriceListId, caller: Anyone, service: PriceLists) -> PriceList:
     """Read a price list."""
     return await service.get(price_list, caller)
+
+
+@price_lists.post("/price-explanations", responses=problems(UnknownReference, NotPriced))
+async def explain_price(question: PriceQuestion, caller: Anyone, service: Explanations) -> PriceExplanation:
+    """Explain what a run would cost by an offering's newest price list, day by day. In Chinese and English; nothing is stored.
+
+    Whether the offering's limits allow such a run is for a quote to say.
+    """
+    return await service.explain(question, caller)

@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "accelerators",
         sa.Column("id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False, comment="Vendor and model."),
+        sa.Column("name", sa.String(), nullable=False),
         sa.Column("unit", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accelerators")),
     )

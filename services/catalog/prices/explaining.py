@@ -1,0 +1,78 @@
+"""What a run would cost, explained by the newest price list of an offering."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from caravan.contracts.explanations import PriceExplanation, PriceQuestion, TimeSpan
+from caravan.contracts.problems import NotPriced
+from caravan.contracts.usage import Span
+from caravan.kernel.clock import from_seconds, to_seconds
+from caravan.kernel.database import Database
+from caravan.kernel.money import Money
+from caravan.kernel.problems import FieldError, Invalid
+from caravan.kernel.tokens import Caller
+from caravan.pricing import uncovered
+from caravan.pricing.explained import explained_span
+from caravan.pricing.explained_words import Kind, whole
+from services.catalog.offerings.models import OfferingRow
+from services.catalog.offerings.service import sees_offering
+from services.catalog.prices.lists import newest
+from services.catalog.reading import referred
+from services.catalog.sites.models import AcceleratorRow
+
+
+class PriceExplanationService:
+    """Explains prices before anything runs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def explain(self, question: PriceQuestion, caller: Caller) -> PriceExplanation:
+        """Raises UnknownReference for an offering that the caller may not see, Invalid for accelerators where it has none, NotPriced."""
+        return await self._db.read(self._explain, question, caller)
+
+    def _explain(self, tx: Session, question: PriceQuestion, caller: Caller) -> PriceExplanation:
+        offering = referred(tx, OfferingRow, question.offering, "/offering", lambda row: sees_offering(caller, row))
+        shape = question.shape
+        if shape.accelerators and offering.accelerator is None:
+            detail = "This offering has no accelerators: ask for 0."
+            raise Invalid(errors=[FieldError(pointer="/shape/accelerators", code="no_accelerators", detail=detail)])
+        accelerator = offering.accelerator if shape.accelerators else None
+        span = Span(
+            start=question.start,
+            end=_end(question),
+            accelerator=accelerator,
+            **shape.model_dump(),
+        )
+        start, end = to_seconds(span.start), to_seconds(span.end)
+        price_list = newest(tx, offering.id)
+        gaps = [(start, end)] if price_list is None else uncovered(price_list, start, end)
+        if price_list is None or gaps:
+            raise NotPriced(uncovered=tuple(TimeSpan(start=from_seconds(a), end=from_seconds(b)) for a, b in gaps))
+        row = tx.get(AcceleratorRow, accelerator) if accelerator else None
+        kind = row.shown() if row else None
+        found = explained_span(span, price_list, Kind(kind.name, kind.unit) if kind else None)
+        prices = tuple(one for one in found if one.arithmetic.unit_price)
+        priced = {one.component for one in prices}
+        free = tuple(dict.fromkeys(one.component for one in found if one.component not in priced))
+        total = Money(sum(one.arithmetic.amount.fen for one in prices))
+        return PriceExplanation(
+            offering=offering.id,
+            start=span.start,
+            end=span.end,
+            price_list=price_list.id,
+            revision=price_list.revision,
+            prices=prices,
+            free=free,
+            total=total,
+            words=whole(start, question.seconds, price_list, total, free),
+        )
+
+
+def _end(question: PriceQuestion) -> datetime:
+    try:
+        return question.start + timedelta(seconds=question.seconds)
+    except OverflowError:
+        detail = "That ends after the year 9999: begin earlier."
+        raise Invalid(errors=[FieldError(pointer="/start", code="datetime_range", detail=detail)]) from None
