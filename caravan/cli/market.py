@@ -1,13 +1,15 @@
-"""`caravan offerings` and `caravan quote`: what is on sale, and what a job would cost where."""
+"""`caravan offerings`, `price` and `quote`: what is on sale at what price, and what a job would cost where."""
 
 from functools import partial
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from caravan.cli import show, spec
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, wrong_input
 from caravan.client import Peers
+from caravan.contracts.explanations import PriceQuestion
 from caravan.contracts.offerings import OfferingPrice, OfferingState, Tier
 from caravan.kernel import clock
 from caravan.kernel.money import Money
@@ -63,6 +65,31 @@ def offerings(
     out = console()
     out.print(show.offerings(page.items, clock.now()) if page.items else "Nothing is on sale that fits this search.")
     show.more(out, page.next)
+
+
+def price(
+    ctx: typer.Context,
+    offering: Annotated[str, typer.Argument(metavar="OFFERING", help="Its id, off_….")],
+    start: Annotated[str, typer.Option(help="As RFC 3339, with its offset: 2026-10-01T20:00:00+08:00.")],
+    walltime: Annotated[str, typer.Option("--walltime", "-t", help="How long: 90s, 15m, 2h30m, 3d.")],
+    cpus: Annotated[int, typer.Option("--cpus", "-c", help="Over all nodes.")] = 1,
+    memory: Annotated[str, typer.Option("--memory", "-m", help="Over all nodes.")] = "0",
+    accelerators: Annotated[int, typer.Option(help="Over all nodes.")] = 0,
+    nodes: Annotated[int, typer.Option("--nodes", "-N")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Explain what a run would cost by an offering's newest price list, day by day. Nothing is started."""
+    shape = {"nodes": nodes, "cpus": cpus, "memory_mib": spec.memory_mib(memory), "accelerators": accelerators}
+    seconds = spec.seconds(walltime)
+    try:
+        asked = PriceQuestion.model_validate({"offering": offering, "shape": shape, "start": start, "seconds": seconds})
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.catalog.explain_price(asked), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.price_explanation(found))
 
 
 def quote(
@@ -133,4 +160,5 @@ def quote(
 
 def add_to(app: typer.Typer) -> None:
     app.command()(offerings)
+    app.command()(price)
     app.command(cls=spec.ScriptOrCommand)(quote)

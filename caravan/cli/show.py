@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
-from caravan.contracts.explanations import ExplainedPrice, Explanation, LineExplanation, Words
+from caravan.contracts.explanations import ExplainedPrice, Explanation, LineExplanation, PriceExplanation, Words
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
@@ -270,7 +270,13 @@ def line_explanation(found: LineExplanation) -> RenderableType:
     ]
     if found.restated_in is not None:
         head.append(("restated in", found.restated_in))
-    return Group(pairs(head), *(Text(f"\n{text}") for text in steps(found)))
+    return Group(pairs(head), "", *steps(found))
+
+
+def price_explanation(found: PriceExplanation) -> RenderableType:
+    told = [(Text(both(one.words), style="bold"), *steps(one)) for one in found.prices]
+    texts = [text for of_one in told for text in (*of_one, "")]
+    return Group(*texts, Text(both(found.words), style="bold"))
 
 
 def steps(found: ExplainedPrice) -> tuple[str, str]:

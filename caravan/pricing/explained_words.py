@@ -96,7 +96,7 @@ def days(some: Days, unit: Unit, run: str | None) -> Words:
             zh=f"{zh}，{at} 首次占用资源：{counted.zh}", en=f"{en}, first held something at {at}: {counted.en}"
         )
     zh_times = "、".join(f"{_clock(start)} 至 {_clock(end)}" for start, end in some.times)
-    en_times = " and ".join(f"{_clock(start)} to {_clock(end)}" for start, end in some.times)
+    en_times = _listed([f"{_clock(start)} to {_clock(end)}" for start, end in some.times])
     zh_long, en_long, each = _length(some.seconds_of_each), _length_en(some.seconds_of_each), some.seconds_of_each
     if some.days > 1:
         zh = f"{zh}，每天 {zh_times}：每天 {zh_long} = {each} 秒，{some.days} 天 = {some.seconds} 秒"
@@ -194,7 +194,7 @@ def rate(zone: str, tariff: Tariff | None, window: PriceWindow | None) -> Words:
         zh_days, en_days = _kinds(window.days)
         times = sorted((span.starts, span.ends) for span in window.times)
         zh_times = "、".join(f"{starts} 至 {ends}" for starts, ends in times)
-        en_times = " and ".join(f"{starts} to {ends}" for starts, ends in times)
+        en_times = _listed([f"{starts} to {ends}" for starts, ends in times])
         return Words(
             zh=f"{zh}，时段 {window.name}：{zh_days}，{zh_times}",
             en=f"{en}, window {window.name}: {en_days}, {en_times}",
@@ -251,6 +251,11 @@ def _kinds(kinds: Iterable[Day]) -> tuple[str, str]:
     zh += [_DAYS[day][0] for day in chosen]
     en += [_DAYS[day][1] for day in chosen]
     return "、".join(zh), ", ".join(en)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _clock(second: int) -> str:

@@ -10,10 +10,12 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.cli.asking import console
-from caravan.contracts.explanations import ExplainedLine, Explanation, Factor, Words
-from caravan.contracts.prices import Component
+from caravan.contracts.explanations import ExplainedBearer, ExplainedLine, Explanation, Factor, LineExplanation, Words
+from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind, Line, Period, PeriodState
+from caravan.contracts.usage import Span
 from caravan.kernel.money import Money
+from caravan.pricing.explained import explained_span
 
 ORGANIZATION, PERIOD, SITE, OTHER = ("org_" + "0" * 32, "per_" + "0" * 32, "sit_" + "1" * 32, "sit_" + "2" * 32)
 END = datetime(2026, 4, 1, tzinfo=UTC)
@@ -85,15 +87,20 @@ def shown(found: RenderableType) -> str:
     return text.get()
 
 
-def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
-    def one(prefix: str) -> str:
-        return f"{prefix}_{'3' * 32}"
+def one(prefix: str) -> str:
+    return f"{prefix}_{'3' * 32}"
 
-    line = Line(
+
+def a_line() -> Line:
+    return Line(
         id=one("lin"), period=PERIOD, organization=ORGANIZATION, provider=one("prv"), project=one("prj"), job=one("job"),
         component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"), price_list_revision=1, tariff="2026",
         window="off-peak", bearer=BearerKind.ORGANIZATION, unit_price=Decimal("4"), quantity=7200, amount=Money(800),
     )  # fmt: skip
+
+
+def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
+    line = a_line()
     nights = [
         Factor(
             run=one("run"),
@@ -115,3 +122,25 @@ def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
     )  # fmt: skip
     text = shown(show.explanation(found))
     assert all(f"{night.start.astimezone():%m-%d %H:%M:%S}" in text for night in nights), text
+
+
+def test_a_line_is_explained_in_both_languages_one_after_the_other() -> None:
+    start = datetime(2026, 3, 10, 15, tzinfo=UTC)
+    held = Span(start=start, end=start + timedelta(hours=2), nodes=1, cpus=0, memory_mib=0)
+    tariff = Tariff(name="2026", starts_at=start, prices={Component.NODE_HOUR: Decimal(4)})
+    prices = PriceList(id=one("prl"), offering=one("off"), revision=1, created_at=start, tariffs=(tariff,))
+    price = next(p for p in explained_span(held, prices, None) if p.component is Component.NODE_HOUR)
+    line = a_line().model_copy(update={"window": "all"})
+    words = Words(zh="节点时", en="node-hours")
+    found = LineExplanation(
+        **{name: value for name, value in price if name != "words"},
+        line=line,
+        restated_in=one("lin"),
+        bearer=ExplainedBearer(bearer=line.bearer, reason=None, words=words),
+        correction=None,
+        words=words,
+    )
+    text = shown(show.line_explanation(found))
+    zh, en = text.index("2026-03-10（星期二），23:00 至 24:00"), text.index("2026-03-10 (Tuesday), 23:00 to 24:00")
+    assert zh < text.index("7200 节点秒；7200 x 4.00 / 3600 = 8.00") < en, text
+    assert re.search(rf"restated in +{one('lin')}", text) and "节点时" in text and "node-hours" in text

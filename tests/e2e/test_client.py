@@ -81,6 +81,15 @@ def test_offerings_are_found_and_priced_for_a_shape(caravan: Caravan) -> None:
     assert priced == caravan.api("/catalog/v1/offerings?cpus=1&hours=2&limit=50")
 
 
+def test_a_price_is_explained_before_anything_runs(caravan: Caravan) -> None:
+    (found,) = caravan.json("offerings", "单核")["items"]
+    asked = ("price", found["offering"]["id"], "--start", "2100-01-01T22:00:00+08:00", "-t", "3h")
+    shown = caravan(*asked).stdout
+    assert "2100-01-01（星期五），22:00 至 24:00：2 小时 = 7200 秒；1 核 x 7200 秒 = 7200 核秒" in shown
+    assert "7200 + 3600 = 10800 core-seconds; 10800 x 72.00 / 3600 = 216.00" in shown
+    assert caravan.json(*asked)["total"] == "216.00"
+
+
 def test_a_quote_says_what_is_set_aside_and_why_not_elsewhere(caravan: Caravan) -> None:
     shown = caravan("quote", "--cpus", "2", "-t", "60s").stdout
     assert "124 core-seconds at 36.00 (standard) = 1.24" in shown
@@ -102,7 +111,11 @@ def test_a_job_is_submitted_waited_for_read_and_explained(caravan: Caravan) -> N
     assert caravan.json("jobs", "list", "--limit", "1") == caravan.api("/broker/v1/jobs?limit=1")
     _until_settled(caravan, id)
     assert "1 core x " in caravan("explain", id).stdout
-    assert caravan.json("explain", id) == caravan.api(f"/accounting/v1/jobs/{id}/explanation")
+    explained = caravan.json("explain", id)
+    assert explained == caravan.api(f"/accounting/v1/jobs/{id}/explanation")
+    line = explained["lines"][0]["line"]["id"]
+    assert "由企业承担" in caravan("explain", line).stdout
+    assert caravan.json("explain", line) == caravan.api(f"/accounting/v1/lines/{line}/explanation")
 
 
 def test_a_job_that_fails_gives_exit_code_3(caravan: Caravan) -> None:

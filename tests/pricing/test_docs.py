@@ -1,4 +1,4 @@
-"""What docs/prices.md says of its example."""
+"""What docs/prices.md says of its examples."""
 
 import json
 import re
@@ -7,22 +7,46 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
+from caravan.cli import show
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import amount, quantities, unit_price, worst_case
+from caravan.pricing.explained import explained_span
+from caravan.pricing.explained_words import Kind
 from services.accounting.charging.lines import PeriodSpan, Record, Terms, first_start, portions, starting
+from services.catalog.calendars.library import known_years
 from tests.pricing.cases import ACCELERATOR, START, price_list, span
 
 PAGE = Path(__file__).parents[2] / "docs" / "prices.md"
 
 
+@pytest.mark.parametrize(("page", "language"), [(PAGE, "en"), (PAGE.with_suffix(".zh.md"), "zh")])
+def test_a_line_is_checked_by_hand_as_the_page_says(page: Path, language: str) -> None:
+    """The lines of the accelerators, as `caravan explain` prints them."""
+    draft = example("peak")
+    year = next(one for one in known_years() if one.year == 2026)
+    start = to_seconds(datetime(2026, 10, 6, 20, tzinfo=ZoneInfo("Asia/Shanghai"))) - START
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=8, accelerator=ACCELERATOR, max_seconds=1)
+    kind = Kind("NVIDIA H100 80G", AcceleratorUnit.CARD)
+    prices = explained_span(span(grant, start, start + 3 * 86_400), price_list(*draft.tariffs, calendar=(year,)), kind)
+    told = [show.steps(one) for one in prices if one.component is Component.ACCELERATOR_HOUR]
+    assert fenced(page, "by hand", "text") == "\n".join(text[language == "en"] for text in told) + "\n"
+
+
+def fenced(page: Path, name: str, language: str) -> str:
+    (block,) = re.findall(rf"<!-- {name}: [^>]*-->\n```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+    return str(block)
+
+
 def example(name: str) -> PriceListDraft:
     """The price list on the page that is marked so."""
-    (block,) = re.findall(rf"<!-- {name}: [^>]*-->\n```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    return PriceListDraft.model_validate(json.loads(block))
+    return PriceListDraft.model_validate(json.loads(fenced(PAGE, name, "json")))
 
 
 def test_the_example_costs_what_the_page_says() -> None:
