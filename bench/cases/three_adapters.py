@@ -66,7 +66,7 @@ async def _differences(world: World, one: Slurm, other: Kubernetes, statements: 
     mine = [statement for statement in statements if statement.party_id == world.organization.id]
     if len(mine) != 1:
         return [f"{len(mine)} statements of the enterprise"]
-    billed: dict[str, list[Line]] = {}
+    billed: dict[str | None, list[Line]] = {}
     async for line in each(world.enterprise.accounting.list_statement_lines, mine[0].id, limit=200):
         billed.setdefault(line.line.job, []).append(line.line)
     books = await asyncio.to_thread(at_slurm, one.cluster)

@@ -14,7 +14,7 @@ from caravan.cli.books import Books, Form, Place
 from caravan.cli.usage import SHOWN_FAULTS, SITE, readable, zone_of
 from caravan.client import Peers
 from caravan.contracts.runs import SiteRun, SiteRuns
-from caravan.contracts.statements import Line
+from caravan.contracts.statements import UsageLine
 from caravan.kernel import clock
 from caravan.reconcile import Asked, Reconciliation, reconcile, unmatched, unsettled
 from caravan.sacct import Times
@@ -125,16 +125,16 @@ class _Told:
         self.runs: dict[str, SiteRun] = {}
         self.moving: set[str] = set()
         """Jobs whose lines changed between the pages on which their runs are: the two needn't be of one moment."""
-        self._lines: dict[tuple[str, str], list[Line]] = {}
+        self._lines: dict[tuple[str, str], list[UsageLine]] = {}
 
     @property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[UsageLine]:
         return [line for lines in self._lines.values() for line in lines]
 
     async def read(self, peers: Peers, site: str, start: datetime, end: datetime, job: str | None = None) -> datetime:
         """Until when the site's usage is complete: by the first page, before any run was read."""
         ask = partial(peers.accounting.list_site_runs, site, start, end, job=job, limit=200)
-        lines: dict[tuple[str, str], list[Line]] = {}
+        lines: dict[tuple[str, str], list[UsageLine]] = {}
         self.moving.discard(job or "")
         page = await ask()
         complete_through = page.complete_through
@@ -145,9 +145,9 @@ class _Told:
         self._lines |= lines
         return complete_through
 
-    def _keep(self, page: SiteRuns, lines: dict[tuple[str, str], list[Line]]) -> None:
+    def _keep(self, page: SiteRuns, lines: dict[tuple[str, str], list[UsageLine]]) -> None:
         """`lines`: of the pages before."""
-        now: dict[tuple[str, str], list[Line]] = {
+        now: dict[tuple[str, str], list[UsageLine]] = {
             (run.job, part.price_list): [] for run in page.items for part in run.priced
         }
         for line in page.lines:

@@ -302,7 +302,7 @@ def notional(found: Explanation | Statement) -> list[tuple[str, Cell]]:
 
 def free(lines: Iterable[Line]) -> list[tuple[str, Cell]]:
     """Names the components that cost nothing; their lines aren't shown."""
-    names = {line.component.value.replace("_", " ") for line in lines if not line.unit_price}
+    names = {line.component.value.replace("_", " ") for line in lines if line.unit_price == 0}
     return [("without a price", ", ".join(sorted(names)))] if names else []
 
 
@@ -415,17 +415,17 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         head.append(("late sites", ", ".join(found.late_sites)))
     rows = [
         (
-            one.job_name or one.line.job,
+            one.job_name or one.line.job or "(volume discount)",
             one.line.component.value.replace("_", " "),
-            rate(one.line.tariff, one.line.window),
+            rate(one.line.tariff, one.line.window) if one.line.tariff and one.line.window else "",
             f"{one.line.quantity:,} {UNIT[one.line.component]}",
-            f"{one.line.unit_price} a {PER[one.line.component]}",
+            f"{one.line.unit_price} a {PER[one.line.component]}" if one.line.unit_price else f"off {one.line.basis}",
             str(one.line.amount),
             one.line.bearer.value,
             one.line.corrects or "",
         )
         for one in lines
-        if one.line.unit_price
+        if one.line.unit_price != 0
     ]
     columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
     return Group(pairs(head + free(one.line for one in lines)), table(columns, rows))

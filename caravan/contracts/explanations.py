@@ -20,7 +20,7 @@ from caravan.contracts.ids import (
 )
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Component, Day, DaySpan, Zone
-from caravan.contracts.statements import BearerKind, BearerReason, Line
+from caravan.contracts.statements import BearerKind, BearerReason, UsageLine
 from caravan.kernel.money import Money, UnitPrice
 
 ClockTime = Annotated[
@@ -148,7 +148,7 @@ class LineExplanation(ExplainedPrice):
     What was restated after it was billed has no days any more: `restated_in` names the line that has.
     """
 
-    line: Line
+    line: UsageLine
     restated_in: LineId | None
     bearer: ExplainedBearer
     correction: Correction | None
@@ -167,7 +167,7 @@ class Factor(Model):
 
 
 class ExplainedLine(Model):
-    line: Line
+    line: UsageLine
     divisor: int
     arithmetic: Words = Field(
         examples=[

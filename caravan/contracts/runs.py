@@ -15,7 +15,7 @@ from caravan.contracts.ids import (
 )
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
-from caravan.contracts.statements import Line
+from caravan.contracts.statements import UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel.money import UnitPrice
 from caravan.kernel.pages import Page
@@ -49,7 +49,7 @@ class SiteRun(Model):
 class SiteRuns(Page[SiteRun]):
     """A page of runs. It may have fewer than were asked for, and a next page all the same."""
 
-    lines: tuple[Line, ...] = Field(
+    lines: tuple[UsageLine, ...] = Field(
         description="All lines, adjustments too, of these runs' jobs under these runs' price lists: what the job's runs at this site "
         "come to, also those on other pages or outside of what was asked for."
     )

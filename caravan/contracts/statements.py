@@ -78,28 +78,39 @@ class Period(Model):
     version: int
 
 
+class LineKind(StrEnum):
+    USAGE = "usage"
+    VOLUME_DISCOUNT = "volume_discount"
+
+
 class Line(Model):
-    """The unit of billing. `amount` is the once-rounded price of `quantity`; no other rounding exists."""
+    """The unit of billing. Of usage, `amount` is the once-rounded price of `quantity`; no other rounding exists.
+
+    A volume discount is of no job, project or tariff: what an organization used of one component of an offering comes to `quantity` and
+    `basis`, and `amount`, not above zero, is what `price_list` takes off that (docs/prices.md). Its adjustments have the differences.
+    """
 
     id: LineId
+    kind: LineKind = LineKind.USAGE
     period: PeriodId
     organization: OrganizationId
     provider: ProviderId
-    project: ProjectId
-    job: JobId
+    project: ProjectId | None
+    job: JobId | None
     component: Component
     accelerator: AcceleratorId | None
     price_list: PriceListId
     price_list_revision: int
-    tariff: Name
-    window: Name
+    tariff: Name | None
+    window: Name | None
     bearer: BearerKind
     reason: BearerReason | None = None
-    unit_price: UnitPrice
+    unit_price: UnitPrice | None
     quantity: int = Field(
         description="Core-, accelerator-, node-seconds, MiB-seconds, or jobs. Negative in adjustments only."
     )
     amount: Money
+    basis: Money | None = Field(default=None, description="Of a volume discount: what it is taken off.")
     corrects: PeriodId | None = Field(
         default=None, description="An adjustment: the closed period whose usage this corrects."
     )
@@ -109,6 +120,16 @@ class Line(Model):
     )
     tax_treatment: TaxTreatment | None = None
     tax_rate: TaxRate | None = None
+
+
+class UsageLine(Line):
+    """A line of a job."""
+
+    project: ProjectId
+    job: JobId
+    tariff: Name
+    window: Name
+    unit_price: UnitPrice
 
 
 class StatementParty(StrEnum):
@@ -174,6 +195,7 @@ class EntryKind(StrEnum):
     CHARGE = "charge"
     REVERSAL = "reversal"
     FEE = "fee"
+    DISCOUNT = "discount"
 
 
 class Posting(Model):
@@ -192,7 +214,9 @@ class LedgerEntry(Model):
     kind: EntryKind
     at: Instant
     organization: OrganizationId | None
-    reference: Name = Field(description="What made it: a deposit, the job, or a statement.")
+    reference: Name = Field(
+        description="What made it: a deposit, the job, a statement, or the period of a volume discount."
+    )
     description: Prose = ""
     postings: tuple[Posting, ...]
 

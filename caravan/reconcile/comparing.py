@@ -20,7 +20,7 @@ from caravan.contracts.ids import AcceleratorId, PeriodId, PriceListId, SiteId
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun
-from caravan.contracts.statements import BearerKind, Line
+from caravan.contracts.statements import BearerKind, UsageLine
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.money import Money, UnitPrice
 from caravan.reconcile.rows import Row
@@ -163,7 +163,7 @@ def unmatched(rows: Iterable[Row], runs: Iterable[SiteRun], asked: Asked) -> lis
     return [row for row in rows if row.ours and row.identity not in known and asked.covers(row.start, row.end)]
 
 
-def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
+def unsettled(runs: Iterable[SiteRun], lines: Iterable[UsageLine]) -> set[str]:
     """Jobs of which some lines aren't what these runs come to: other runs of theirs may be missing."""
     return {key.job for key, priced, billed in _quantities(runs, lines) if priced != billed}
 
@@ -171,7 +171,7 @@ def unsettled(runs: Iterable[SiteRun], lines: Iterable[Line]) -> set[str]:
 def reconcile(
     rows: Iterable[Row],
     runs: Collection[SiteRun],
-    lines: Iterable[Line],
+    lines: Iterable[UsageLine],
     asked: Asked,
     moving: Collection[str] = (),
     at_least: Iterable[Row] | None = None,
@@ -351,7 +351,7 @@ def _distinct(counts: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(counts)))
 
 
-def _quantities(runs: Iterable[SiteRun], lines: Iterable[Line]) -> list[tuple[_Key, int, int]]:
+def _quantities(runs: Iterable[SiteRun], lines: Iterable[UsageLine]) -> list[tuple[_Key, int, int]]:
     """Of each line what the runs are priced at and what was billed, in one order."""
     priced: Counter[_Key] = Counter()
     billed: Counter[_Key] = Counter()
@@ -363,8 +363,8 @@ def _quantities(runs: Iterable[SiteRun], lines: Iterable[Line]) -> list[tuple[_K
     return [(key, priced[key], billed[key]) for key in sorted({*priced, *billed})]
 
 
-def _billed_otherwise(runs: Iterable[SiteRun], lines: Collection[Line]) -> Iterator[Difference]:
-    by_key: defaultdict[_Key, list[Line]] = defaultdict(list)
+def _billed_otherwise(runs: Iterable[SiteRun], lines: Collection[UsageLine]) -> Iterator[Difference]:
+    by_key: defaultdict[_Key, list[UsageLine]] = defaultdict(list)
     for line in lines:
         by_key[_key_of(line)].append(line)
     for key, priced, billed in _quantities(runs, lines):
@@ -377,7 +377,7 @@ def _billed_otherwise(runs: Iterable[SiteRun], lines: Collection[Line]) -> Itera
                 yield Difference(job=key.job, billed=found, kind=Kind.AMOUNTS)
 
 
-def _billed(key: _Key, priced: int, lines: Sequence[Line], bearer: BearerKind | None = None) -> Billed:
+def _billed(key: _Key, priced: int, lines: Sequence[UsageLine], bearer: BearerKind | None = None) -> Billed:
     return Billed(
         period=key.period,
         price_list=key.price_list,
@@ -394,11 +394,11 @@ def _billed(key: _Key, priced: int, lines: Sequence[Line], bearer: BearerKind | 
     )
 
 
-def _key_of(line: Line) -> _Key:
+def _key_of(line: UsageLine) -> _Key:
     return _key(line.job, line.corrects or line.period, line)
 
 
-def _key(job: str, period: str, part: Priced | Line) -> _Key:
+def _key(job: str, period: str, part: Priced | UsageLine) -> _Key:
     return _Key(
         job,
         period,
@@ -411,5 +411,5 @@ def _key(job: str, period: str, part: Priced | Line) -> _Key:
     )
 
 
-def _borne(lines: Iterable[Line], bearer: BearerKind) -> Money:
+def _borne(lines: Iterable[UsageLine], bearer: BearerKind) -> Money:
     return Money(sum(line.amount.fen for line in lines if line.bearer is bearer))

@@ -359,7 +359,11 @@ def test_closed_periods_keep_their_lines_and_sums_stay_once_rounded(migrated: Ca
 
 def march_lines(tx: Session, job: str) -> list[Any]:
     march = select(PeriodRow.id).where(PeriodRow.month == "2026-03").scalar_subquery()
-    return list(tx.execute(select(LineRow.__table__).where(LineRow.job == job, LineRow.period == march)).all())
+    return list(
+        tx.execute(
+            select(LineRow.__table__).where(LineRow.job == job, LineRow.period == march).order_by(LineRow.id)
+        ).all()
+    )
 
 
 def first_of_revision(history: Sequence[Stated | Ended]) -> list[Stated | Ended]:

@@ -13,7 +13,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Component, PriceList, Tariff, VolumeTier
 from caravan.contracts.usage import (
     AttemptPlaced,
     JobNamed,
@@ -217,10 +217,22 @@ class World:
         self.catalog.say(events.OFFERING, self.offering, offering)
 
     def know_prices(
-        self, price_list: str, revision: int, *tariffs: Tariff, modes: tuple[SiteModeFrom, ...] = ()
+        self,
+        price_list: str,
+        revision: int,
+        *tariffs: Tariff,
+        created_at: datetime = T0,
+        modes: tuple[SiteModeFrom, ...] = (),
+        volume: dict[Component, tuple[VolumeTier, ...]] | None = None,
     ) -> None:
         entity = PriceList(
-            id=price_list, offering=self.offering, revision=revision, created_at=T0, tariffs=tariffs, modes=modes
+            id=price_list,
+            offering=self.offering,
+            revision=revision,
+            created_at=created_at,
+            tariffs=tuple(tariffs),
+            modes=modes,
+            volume_discounts=volume or {},
         )
         self.catalog.say(events.PRICE_LIST, price_list, entity)
 

@@ -12,7 +12,7 @@ from caravan.cli import app, show
 from caravan.cli.asking import console
 from caravan.contracts.explanations import ExplainedBearer, ExplainedLine, Explanation, Factor, LineExplanation, Words
 from caravan.contracts.prices import Component, PriceList, Tariff
-from caravan.contracts.statements import BearerKind, Line, Period, PeriodState
+from caravan.contracts.statements import BearerKind, Period, PeriodState, UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel.money import Money
 from caravan.pricing.explained import explained_span
@@ -91,8 +91,8 @@ def one(prefix: str) -> str:
     return f"{prefix}_{'3' * 32}"
 
 
-def a_line() -> Line:
-    return Line(
+def a_line() -> UsageLine:
+    return UsageLine(
         id=one("lin"), period=PERIOD, organization=ORGANIZATION, provider=one("prv"), project=one("prj"), job=one("job"),
         component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"), price_list_revision=1, tariff="2026",
         window="off-peak", bearer=BearerKind.ORGANIZATION, unit_price=Decimal("4"), quantity=7200, amount=Money(800),

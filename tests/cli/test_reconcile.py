@@ -21,7 +21,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Site
 from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun, SiteRuns
-from caravan.contracts.statements import BearerKind, Line
+from caravan.contracts.statements import BearerKind, UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
 from caravan.kernel.clock import to_seconds
@@ -94,9 +94,9 @@ def run(job: int, seconds: int = 60) -> SiteRun:
     )
 
 
-def lines_of(one: SiteRun) -> tuple[Line, ...]:
+def lines_of(one: SiteRun) -> tuple[UsageLine, ...]:
     return tuple(
-        Line(
+        UsageLine(
             id=ids.new("lin"),
             organization=one.organization,
             provider=AT.provider,
@@ -112,7 +112,7 @@ def lines_of(one: SiteRun) -> tuple[Line, ...]:
     )
 
 
-def longer(one: Line, times: int) -> Line:
+def longer(one: UsageLine, times: int) -> UsageLine:
     """By 3 core-seconds that cost 5 fen each time."""
     if one.component is not Component.CPU_CORE_HOUR:
         return one
@@ -121,7 +121,7 @@ def longer(one: Line, times: int) -> Line:
 
 @contextmanager
 def platform(
-    *runs: SiteRun, lines: Sequence[Line] = (), moving: bool = False, there_is: Site = AT
+    *runs: SiteRun, lines: Sequence[UsageLine] = (), moving: bool = False, there_is: Site = AT
 ) -> Iterator[tuple[str, list[str]]]:
     """Where accounting answers a run a page, and what it was asked. Without `lines`, they are what the runs come to.
 

@@ -15,7 +15,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.slurm import is_of_site
-from caravan.contracts.statements import BearerKind, BearerReason, Line
+from caravan.contracts.statements import BearerKind, BearerReason, UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
 from caravan.kernel.clock import from_seconds
@@ -93,14 +93,14 @@ def priced(*spans: Span) -> tuple[Priced, ...]:
     )
 
 
-def lines_of(runs: Iterable[SiteRun]) -> list[Line]:
+def lines_of(runs: Iterable[SiteRun]) -> list[UsageLine]:
     """What the runs come to: a line for each job and component."""
     sums: Counter[tuple[str, Priced]] = Counter()
     for run in runs:
         for part in run.priced:
             sums[run.job, part.model_copy(update={"quantity": 0})] += part.quantity
     return [
-        Line(
+        UsageLine(
             id=ids.new("lin"),
             organization=ORGANIZATION,
             provider=ids.new("prv"),
@@ -117,7 +117,7 @@ def lines_of(runs: Iterable[SiteRun]) -> list[Line]:
     ]
 
 
-def of(line: Line) -> Money:
+def of(line: UsageLine) -> Money:
     return Money(amount(line.component, line.quantity, line.unit_price))
 
 
@@ -128,7 +128,7 @@ def read(rows: Iterable[Allocation]) -> list[Row]:
 def reconcile(
     rows: Iterable[Allocation],
     runs: Sequence[SiteRun],
-    lines: Iterable[Line],
+    lines: Iterable[UsageLine],
     asked: Asked,
     moving: Collection[str] = (),
 ) -> Reconciliation:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from caravan import pricing
 from caravan.contracts.explanations import ExplainedLine, Explanation, Factor, LineExplanation, Words
-from caravan.contracts.statements import BearerKind, Line
+from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
@@ -21,7 +21,7 @@ from caravan.pricing.explained_words import Kind, Unit
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
 from services.accounting.charging.lines import Key, Portion, assigned
-from services.accounting.charging.reading import shown
+from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
@@ -75,7 +75,7 @@ def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) ->
 
 
 def _line(tx: Session, line: str, sees_organization: Sees, sees_provider: Sees) -> LineExplanation:
-    row = tx.execute(select(LINES).where(LINES.c.id == line)).one_or_none()
+    row = tx.execute(select(LINES).where(LINES.c.id == line, LINES.c.kind == LineKind.USAGE)).one_or_none()
     if row is None or not (sees_organization(row.organization) or sees_provider(row.provider)):
         raise NotFound
     key, hold = key_of(row), holds.find(tx, row.job)
@@ -94,7 +94,7 @@ def _line(tx: Session, line: str, sees_organization: Sees, sees_provider: Sees) 
         kind,
         quantity=row.quantity + sum(one.quantity for one in earlier),
     )
-    who = bearer(BearerKind(row.bearer), shown(row).reason)
+    who = bearer(BearerKind(row.bearer), shown_of_job(row).reason)
     corrected, words = None, [price.words]
     if row.corrects:
         before = Money(sum(one.amount for one in earlier))
@@ -103,7 +103,7 @@ def _line(tx: Session, line: str, sees_organization: Sees, sees_provider: Sees) 
     words.append(who.words)
     return LineExplanation(
         **{name: value for name, value in price if name != "words"},
-        line=shown(row),
+        line=shown_of_job(row),
         restated_in=None if newest else in_order[-1].id,
         bearer=who,
         correction=corrected,
@@ -141,7 +141,7 @@ def _explained(
             words = adjusted(words, billed, Money(row.amount))
         out.append(
             ExplainedLine(
-                line=shown(row),
+                line=shown_of_job(row),
                 divisor=pricing.DIVISOR[key.component],
                 arithmetic=words,
                 factors=tuple(_factor(row.id, factor) for factor in factors) if newest else (),

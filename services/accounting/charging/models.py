@@ -1,13 +1,19 @@
-"""Lines as stored: the contract's Line, with '' for none of `accelerator`, `reason` and `corrects`, so that they can be in a key."""
+"""Lines as stored: the contract's Line, with '' for none of what is text, so that it can be in a key."""
 
-from sqlalchemy import BigInteger, Index, String, UniqueConstraint
+from typing import Final
+
+from sqlalchemy import BigInteger, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.contracts.statements import LineKind
 from services.accounting.models_base import Base
+
+_ADJUSTS: Final = text("corrects <> ''")
 
 
 class LineRow(Base):
-    """A line of the job in `period`. An adjustment `corrects` a closed period, and stands in one that was open then.
+    """A line in `period`, of a job, or with '' for its job a volume discount. An adjustment `corrects` a closed period, and stands in one
+    that was open then.
 
     Line.period of a plain line is where its seconds lie. Lines without any quantity are removed; a closed period's never change.
     The tax is put on the lines that organizations bear as their period closes.
@@ -36,9 +42,11 @@ class LineRow(Base):
         Index("ix_lines_provider_id", "provider", "id"),
         Index("ix_lines_period_organization_job_id", "period", "organization", "job", "id"),
         Index("ix_lines_period_provider_job_id", "period", "provider", "job", "id"),
+        Index("ix_lines_corrects", "corrects", "organization", sqlite_where=_ADJUSTS, postgresql_where=_ADJUSTS),
     )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
+    kind: Mapped[str] = mapped_column(String, server_default=LineKind.USAGE.value)
     period: Mapped[str] = mapped_column(String)
     organization: Mapped[str] = mapped_column(String)
     provider: Mapped[str] = mapped_column(String)
@@ -55,6 +63,7 @@ class LineRow(Base):
     unit_price: Mapped[str] = mapped_column(String)
     quantity: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
+    basis: Mapped[int | None] = mapped_column(BigInteger, comment="Of a volume discount alone.")
     corrects: Mapped[str] = mapped_column(String)
     tax: Mapped[int | None] = mapped_column(BigInteger)
     tax_treatment: Mapped[str | None] = mapped_column(String)

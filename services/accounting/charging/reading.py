@@ -8,7 +8,7 @@ from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Component
-from caravan.contracts.statements import BearerKind, BearerReason, Line
+from caravan.contracts.statements import BearerKind, BearerReason, Line, LineKind, UsageLine
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.runtime import Runtime
@@ -19,27 +19,34 @@ def shown(row: Row[Any]) -> Line:
     """A row of `lines` as the contract has it."""
     return Line(
         id=row.id,
+        kind=LineKind(row.kind),
         period=row.period,
         organization=row.organization,
         provider=row.provider,
-        project=row.project,
-        job=row.job,
+        project=row.project or None,
+        job=row.job or None,
         component=Component(row.component),
         accelerator=row.accelerator or None,
         price_list=row.price_list,
         price_list_revision=row.price_list_revision,
-        tariff=row.tariff,
-        window=row.pricing_window,
+        tariff=row.tariff or None,
+        window=row.pricing_window or None,
         bearer=BearerKind(row.bearer),
         reason=BearerReason(row.reason) if row.reason else None,
-        unit_price=Decimal(row.unit_price),
+        unit_price=Decimal(row.unit_price) if row.unit_price else None,
         quantity=row.quantity,
         amount=Money(row.amount),
+        basis=None if row.basis is None else Money(row.basis),
         corrects=row.corrects or None,
         tax=None if row.tax is None else Money(row.tax),
         tax_treatment=row.tax_treatment,
         tax_rate=row.tax_rate,
     )
+
+
+def shown_of_job(row: Row[Any]) -> UsageLine:
+    """A row of `lines` that is of a job."""
+    return UsageLine.model_validate(dict(shown(row)))
 
 
 class LineService:

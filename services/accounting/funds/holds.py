@@ -135,9 +135,13 @@ def mark_overrun(tx: Session, job: str, second: int | None) -> None:
 
 def add_to_totals(tx: Session, job: str, organization: str, *, held: int = 0, charged: int = 0) -> None:
     """Change what the organization and the job's budgets have held and charged, in fen."""
-    more = {"more_held": held, "more_charged": charged}
-    _ADD_TO_FUND.run(tx, its_organization=organization, **more)
-    _ADD_TO_BUDGETS.run(tx, its_job=job, **more)
+    add_to_fund(tx, organization, held=held, charged=charged)
+    _ADD_TO_BUDGETS.run(tx, its_job=job, more_held=held, more_charged=charged)
+
+
+def add_to_fund(tx: Session, organization: str, *, held: int = 0, charged: int = 0) -> None:
+    """Change what the organization has held and charged, in fen, of no job: budgets stay as they are."""
+    _ADD_TO_FUND.run(tx, its_organization=organization, more_held=held, more_charged=charged)
 
 
 def ensure_fund(tx: Session, organization: str) -> None:

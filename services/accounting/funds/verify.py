@@ -1,5 +1,6 @@
 """Holding the totals of funds against what they sum up."""
 
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Final
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldStatus
+from caravan.contracts.statements import LineKind
 from services.accounting.charging.models import LineRow
 from services.accounting.funds.budgets import sums
 from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
@@ -27,7 +29,11 @@ def verify(tx: Session) -> list[Fault]:
 
 def _funds(tx: Session) -> Iterator[Fault]:
     deposited = _by(tx, DepositRow.organization, func.sum(DepositRow.amount))
-    charged = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
+    captured = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
+    discounts = select(LineRow.organization, func.sum(LineRow.amount)).where(LineRow.kind == LineKind.VOLUME_DISCOUNT)
+    charged = Counter(captured)
+    for organization, amount in tx.execute(discounts.group_by(LineRow.organization)):
+        charged[organization] += int(amount)
     left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
     held = _by(tx, HoldRow.organization, left)
     funds = {fund.organization: fund for fund in tx.execute(select(Fund.__table__))}

@@ -1,6 +1,6 @@
 """Posting to the ledger and reading it.
 
-`charge`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with the fact that made it.
+`charge`, `discount`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with the fact that made it.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,21 @@ def charge(
         at=at,
         organization=organization,
         reference=reference,
+        entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
+    )
+
+
+def discount(tx: Session, *, organization: str, provider: str, delta_fen: int, period: str, at: datetime) -> str:
+    """Book by how much volume discounts of `period` change (not 0; negative: more is taken off) what `organization` owes `provider`.
+
+    Returns the entry's id.
+    """
+    return post(
+        tx,
+        kind=EntryKind.DISCOUNT,
+        at=at,
+        organization=organization,
+        reference=period,
         entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
     )
 

@@ -15,6 +15,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
+from services.accounting.discounts import verify as discounts
 from services.accounting.fees import verify as fees
 from services.accounting.funds import verify as funds
 from services.accounting.ledger import sealing
@@ -70,6 +71,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from _chain(tx)
     yield from _charges(tx)
     yield from (Finding(check="line", subject=job, detail=words) for job, words in charging.verify(tx))
+    yield from (Finding(check="discount", subject=who, detail=words) for who, words in discounts.verify(tx))
     yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
     yield from (Finding(check="fee", subject=subject, detail=words) for subject, words in fees.verify(tx))

@@ -1,6 +1,7 @@
 """Closing a period: wait until its usage is complete, or the grace ends; then issue its statements and seal it, in one transaction.
 
-That transaction takes about 0.1 ms for each line; on SQLite other writes wait for it.
+That transaction takes about 0.1 ms for each line; on SQLite other writes wait for it. Volume discounts come in transactions of their own
+before it, one for each organization, so that it finds nothing left to post: while it runs, the accounts are free for others.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from caravan.kernel.pages import Listing, Page
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
+from services.accounting.discounts import service as discounts
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
@@ -88,6 +90,8 @@ class PeriodService:
             await self._db.write(_make_period, now)
         closing, due = await self._db.read(_closings, now)
         for period in due:
+            for organization in await self._db.read(discounts.organizations, period):
+                await self._db.write(discounts.bring_up, period, now, organization)
             await steps.reach("close")
             await self._db.write(finish, period, now)
         return CLOSING_SECONDS if closing > len(due) else IDLE_SECONDS
@@ -99,6 +103,7 @@ def finish(tx: Session, period: str, now: datetime) -> bool:
     if row.state != PeriodState.CLOSING or not _is_due(tx, row, now):
         return False
     late = _behind(tx, row.ends_at)
+    discounts.bring_up(tx, period, now)
     assess(tx, row)
     issue(tx, row, late, now)
     tx.execute(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.runs import Priced, SiteRun, SiteRuns
-from caravan.contracts.statements import Line
+from caravan.contracts.statements import UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.pages import Listing
@@ -18,7 +18,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.book import LINES
 from services.accounting.charging.lines import Key
-from services.accounting.charging.reading import shown
+from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.periods.models import SiteProgressRow
 from services.accounting.usage import records
@@ -98,12 +98,12 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
     ]
 
 
-def _lines(tx: Session, runs: Iterable[SiteRun]) -> tuple[Line, ...]:
+def _lines(tx: Session, runs: Iterable[SiteRun]) -> tuple[UsageLine, ...]:
     """Of the runs' jobs under the runs' price lists."""
     wanted = {(run.job, part.price_list) for run in runs for part in run.priced}
     jobs, price_lists = ({one[column] for one in wanted} for column in (0, 1))
     query = select(LINES).where(LINES.c.job.in_(jobs), LINES.c.price_list.in_(price_lists)).order_by(LINES.c.id)
-    return tuple(shown(row) for row in tx.execute(query) if (row.job, row.price_list) in wanted)
+    return tuple(shown_of_job(row) for row in tx.execute(query) if (row.job, row.price_list) in wanted)
 
 
 def _priced(key: Key, quantity: int) -> Priced:

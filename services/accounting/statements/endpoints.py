@@ -43,7 +43,7 @@ async def get_statement(statement: StatementId, caller: PartyReader, statements:
 async def list_statement_lines(
     statement: StatementId, page: PageParams, caller: PartyReader, statements: Statements
 ) -> Page[StatementLine]:
-    """List a statement's lines by job, the oldest job first."""
+    """List a statement's lines: volume discounts, then by job, the oldest job first."""
     listing = page.listing("statement_lines", caller, (str, str), statement=statement)
     return await statements.list_lines(statement, caller, listing)
 

@@ -1,4 +1,4 @@
-"""Reading the lines of a statement, in the order in which they stand on it: by job, then line."""
+"""Reading the lines of a statement, in the order in which they stand on it: by job, then line; what is of no job comes first."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final

@@ -2,7 +2,8 @@
 
 UTF-8 with a byte order mark (Excel needs it for Chinese), CRLF, one header row, Chinese first, one row for each line. These bytes are
 what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows that it is the sealed one. In each row
-`数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero. What the organization owes is the sum of
+`数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero; a volume discount has neither job nor unit
+price, and says in the place of the job's name what it is taken off. What the organization owes is the sum of
 `金额 Amount` where `承担方 Bearer` is `organization`; in these rows `不含税金额 Net + 税额 Tax = 金额 Amount`. Where it is `nobody`, the
 time was not billed. Statements that were issued before tax stood on lines have no columns of it: they are not `taxed`.
 """
@@ -15,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from caravan.contracts.prices import Component
+from caravan.contracts.statements import LineKind
 from caravan.contracts.tax import TaxTreatment
 from caravan.kernel.money import Money
 from caravan.pricing import DIVISOR
@@ -77,11 +79,11 @@ def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool) -> bytes:
     return _encode(
         (
             row.job,
-            _typed(row.job_name or ""),
+            _typed(row.job_name or "") if row.kind == LineKind.USAGE else _discount(Money(row.basis)),
             row.organization,
             _typed(names[row.organization]),
             row.project,
-            _typed(names[row.project]),
+            _typed(names[row.project]) if row.project else "",
             row.provider,
             _typed(names[row.provider]),
             row.component,
@@ -110,6 +112,10 @@ def _tax(row: Row[Any]) -> tuple[str, ...]:
         return ("",) * len(TAX_HEADERS)
     whole, part = divmod(row.tax_rate, 100)
     return TREATMENTS[row.tax_treatment], f"{whole}.{part:02d}%", str(Money(row.tax)), str(Money(row.amount - row.tax))
+
+
+def _discount(basis: Money) -> str:
+    return f"用量折扣,基数 {basis} Volume discount on {basis}"
 
 
 def _typed(text: str) -> str:

@@ -42,7 +42,7 @@ class StatementService:
         found = await self._find(statement, caller)
         rows = await self._db.read(lines.of_statement, found, listing.after, listing.fetch)
         page = [StatementLine(line=line_shown(row), job_name=row.job_name) for row in rows]
-        return listing.page(page, key=lambda item: (item.line.job, item.line.id))
+        return listing.page(page, key=lambda item: (item.line.job or "", item.line.id))
 
     async def csv(self, statement: str, caller: Caller) -> tuple[str, AsyncIterator[bytes]]:
         """The statement's number and the bytes of its CSV, a batch of lines at a time. Raises NotFound before the first byte."""

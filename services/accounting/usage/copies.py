@@ -63,6 +63,8 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
         "offering": found.offering,
         "revision": found.revision,
         "document": found.model_dump_json(),
+        "created_at": found.created_at,
+        "volume_discounts": found.model_dump(mode="json", include={"volume_discounts"})["volume_discounts"],
     }
     tx.execute(upsert(tx, PriceListCopy).values(values).on_conflict_do_nothing())
 

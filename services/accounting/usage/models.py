@@ -45,7 +45,7 @@ class AcceleratorCopy(Base):
 
 
 class PriceListCopy(Base):
-    """An immutable revision, whole: the contract's JSON."""
+    """An immutable revision, whole: the contract's JSON. Those that were copied before `created_at` was kept have no volume discounts."""
 
     __tablename__ = "price_lists"
 
@@ -53,6 +53,8 @@ class PriceListCopy(Base):
     offering: Mapped[str] = mapped_column(String)
     revision: Mapped[int] = mapped_column(BigInteger)
     document: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Instant, server_default="0")
+    volume_discounts: Mapped[Any] = mapped_column(Json, server_default="{}")
 
 
 class JobName(Base):

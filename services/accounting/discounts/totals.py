@@ -1,0 +1,125 @@
+"""What discounts are computed from: the schedules in force, and totals of lines, added up by the database. Integers only."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, Select, and_, func, literal_column, or_, select
+from sqlalchemy.orm import Session
+
+from caravan import pricing
+from caravan.contracts.prices import Component, VolumeTiers
+from caravan.contracts.statements import BearerKind, LineKind, PeriodState
+from services.accounting.charging.models import LineRow
+from services.accounting.periods.models import PeriodRow
+from services.accounting.usage.models import PriceListCopy
+
+ADJUSTS: Final = LineRow.corrects != literal_column("''")
+"""As `ix_lines_corrects` has it: a bound value would not let a database see that it may use that index."""
+_TIERS: Final = TypeAdapter(dict[Component, VolumeTiers])
+
+
+class Group(NamedTuple):
+    """All that an organization used of one component of an offering."""
+
+    organization: str
+    provider: str
+    offering: str
+    component: Component
+
+
+class Totals(NamedTuple):
+    """What is discounted, as a quantity and its amount (`basis`), and the discount, which is not above zero. Money in fen."""
+
+    quantity: int = 0
+    basis: int = 0
+    amount: int = 0
+
+    def less(self, others: Iterable["Totals"]) -> "Totals":
+        return Totals(*(mine - sum(theirs) for mine, *theirs in zip(self, *others, strict=True)))
+
+
+class Schedule(NamedTuple):
+    """The volume discounts of the price list revision that holds for an offering."""
+
+    price_list: str
+    revision: int
+    tiers: Mapping[Component, VolumeTiers]
+
+    def of(self, component: Component, quantity: int, basis: int) -> Totals:
+        """Nothing at all where nothing is taken off."""
+        off = pricing.volume_discount(component, self.tiers.get(component, ()), quantity, basis)
+        return Totals(quantity, basis, -off) if off else Totals()
+
+
+def schedules(tx: Session, ends_at: datetime) -> dict[str, Schedule]:
+    """Of each offering: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period."""
+    newest = (
+        select(PriceListCopy.offering, func.max(PriceListCopy.revision).label("revision"))
+        .where(PriceListCopy.created_at < ends_at)
+        .group_by(PriceListCopy.offering)
+        .subquery()
+    )
+    in_force = and_(PriceListCopy.offering == newest.c.offering, PriceListCopy.revision == newest.c.revision)
+    columns = (PriceListCopy.id, PriceListCopy.offering, PriceListCopy.revision, PriceListCopy.volume_discounts)
+    return {
+        row.offering: Schedule(row.id, row.revision, _TIERS.validate_python(row.volume_discounts))
+        for row in tx.execute(select(*columns).join(newest, in_force))
+        if row.volume_discounts
+    }
+
+
+def wanted(
+    tx: Session, of: Row[Any], organizations: Collection[str] | None, closing: str | None = None
+) -> dict[Group, tuple[Schedule, Totals]]:
+    """The discounts of the period `of` (a row of `periods`), as the lines that stand in closed periods, or in `closing`, make them."""
+    found = schedules(tx, of.ends_at)
+    if not found:
+        return {}
+    key = (LineRow.organization, LineRow.provider, PriceListCopy.offering, LineRow.component)
+    sums = select(*key, func.sum(LineRow.quantity), func.sum(LineRow.amount)).join(
+        PriceListCopy, PriceListCopy.id == LineRow.price_list
+    )
+    rows = tx.execute(
+        _standing(sums, of.id, organizations, closing)
+        .where(LineRow.kind == LineKind.USAGE, LineRow.bearer == BearerKind.ORGANIZATION)
+        .where(PriceListCopy.offering.in_(found))
+        .group_by(*key)
+    )
+    totals = {}
+    for organization, provider, offering, name, quantity, basis in rows:
+        component, schedule = Component(name), found[offering]
+        made = schedule.of(component, int(quantity), int(basis))
+        if made.amount:
+            totals[Group(organization, provider, offering, component)] = (schedule, made)
+    return totals
+
+
+def stored(
+    tx: Session, of: str, organizations: Collection[str] | None, closing: str | None = None
+) -> dict[Group, list[Row[Any]]]:
+    """The lines of the discounts of the period `of` that stand there, in the order of the periods that they were given in."""
+    lines = select(*LineRow.__table__.c, PriceListCopy.offering).join(
+        PriceListCopy, PriceListCopy.id == LineRow.price_list
+    )
+    query = _standing(lines, of, organizations, closing).where(LineRow.kind == LineKind.VOLUME_DISCOUNT)
+    groups: dict[Group, list[Row[Any]]] = {}
+    for row in tx.execute(query.order_by(LineRow.id)):
+        group = Group(row.organization, row.provider, row.offering, Component(row.component))
+        groups.setdefault(group, []).append(row)
+    return groups
+
+
+def totals_of(rows: Iterable[Row[Any]]) -> list[Totals]:
+    return [Totals(row.quantity, row.basis, row.amount) for row in rows]
+
+
+def _standing(
+    lines: Select[*tuple[Any, ...]], of: str, organizations: Collection[str] | None, closing: str | None
+) -> Select[*tuple[Any, ...]]:
+    """Of `lines`, those of the period `of` that are final, or are as `closing` closes. What stands in a period that is open is not."""
+    own, later = (LineRow.period == of) & (LineRow.corrects == ""), ADJUSTS & (LineRow.corrects == of)
+    final = select(PeriodRow.id).where(or_(PeriodRow.state == PeriodState.CLOSED, PeriodRow.id == (closing or "")))
+    query = lines.where(or_(own, later), LineRow.period.in_(final))
+    return query if organizations is None else query.where(LineRow.organization.in_(organizations))

@@ -1,0 +1,359 @@
+"""Volume discounts: what a period's total takes off as it closes, and what late usage makes of that."""
+
+import csv
+import io
+import itertools
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.prices import Component, PriceList, VolumeTier
+from caravan.kernel import ids
+from caravan.kernel.database import Database
+from caravan.kernel.money import Money
+from caravan.kernel.settings import Settings
+from caravan.pricing import volume_discount
+from services.accounting.app import create_app
+from services.accounting.discounts import service as discounts
+from services.accounting.ledger.verify import verify
+from services.accounting.periods import closing
+from services.accounting.usage import copies
+from services.accounting.usage.models import OrganizationCopy
+from tests.accounting.books import AT, identifier, line, party_copies, period_at
+from tests.accounting.months import Hand
+from tests.accounting.world import T0, World, at, tariff
+from tests.support import Json, Running, ok, running
+
+CORE: Final = Component.CPU_CORE_HOUR
+LATER: Final = at(400 * 86_400)
+
+
+def tiers(*steps: tuple[int, str]) -> tuple[VolumeTier, ...]:
+    return tuple(VolumeTier(above=above, percent_off=Decimal(percent)) for above, percent in steps)
+
+
+TIERS: Final = tiers((5, "10"), (8, "50"))
+"""Of core-hours, which cost 36.00 in the world: 3.60 less from the sixth on, 18.00 from the ninth."""
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
+    async with running(create_app(settings, now=hand)) as service:
+        yield service
+
+
+@pytest.fixture
+async def sold(world: World, hand: Hand) -> World:
+    """The world's offering with discounts, in a year that is over."""
+    world.know_prices(ids.new("prl"), 2, tariff("day", None, None, cpu_core_hour="36.00"), volume={CORE: TIERS})
+    await world.deposit("5000.00")
+    hand.time = LATER
+    return world
+
+
+async def use(world: World, core_hours: int, hour: int = 0, outcome: Outcome = Outcome.SUCCEEDED) -> tuple[Any, str]:
+    """A job of that many cores in that hour after T0, charged; gives it and its run."""
+    job, run = world.job(), ids.new("run")
+    await job.hold("1000.00")
+    job.place()
+    job.use(run, 3600 * hour, 3600 * (hour + 1), cpus=core_hours)
+    job.end(run, outcome)
+    await world.deliver()
+    return job, run
+
+
+async def close(world: World, second: int = 0) -> str:
+    """Close the period of a second after T0 through its loop; gives its id."""
+    period = await world.db.write(period_at, at(second))
+    ok(await world.finance.post(f"/periods/{period}/close"))
+    world.progress(400 * 86_400, len(world.broker.events) + 1)
+    await world.deliver()
+    await world.service.app.provided[closing.PeriodService].iteration()
+    assert ok(await world.finance.get(f"/periods/{period}"))["state"] == "closed"
+    await sound(world)
+    return period
+
+
+async def sound(world: World) -> None:
+    await world.consistent()
+    assert list(await world.db.read(lambda tx: list(verify(tx)))) == []
+
+
+async def given(world: World, **filters: str) -> list[Json]:
+    lines = ok(await world.finance.get("/lines", limit=200, **filters))["items"]
+    return [one for one in lines if one["kind"] == "volume_discount"]
+
+
+MONTH: Final = 31 * 24
+
+
+async def test_what_lies_above_a_threshold_is_cheaper_on_a_line_of_its_own(sold: World) -> None:
+    for hour, core_hours in enumerate((4, 2, 3)):
+        await use(sold, core_hours, hour)
+    before = await sold.funds()
+    period = await close(sold)
+    (discount,) = await given(sold)
+    assert {name: discount[name] for name in ("period", "quantity", "basis", "amount", "corrects")} == {
+        "period": period,
+        "quantity": 9 * 3600,
+        "basis": "324.00",
+        "amount": "-28.80",  # 3 hours at 3.60, one at 18.00
+        "corrects": None,
+    }
+    assert (discount["component"], discount["price_list_revision"], discount["bearer"]) == (CORE, 2, "organization")
+    assert [discount[name] for name in ("job", "project", "tariff", "window", "unit_price")] == [None] * 5
+    after = await sold.funds()
+    assert (before["charged"], after["charged"]) == ("324.00", "295.20")
+    assert Decimal(after["available"]) - Decimal(before["available"]) == Decimal("28.80")
+    (entry,) = ok(await sold.finance.get("/ledger/entries", kind="discount"))["items"]
+    assert (entry["reference"], {p["account"].partition(":")[0]: p["amount"] for p in entry["postings"]}) == (
+        period,
+        {"prepaid": "-28.80", "payable": "28.80"},
+    )
+
+
+async def test_statements_and_their_papers_have_the_discount(sold: World) -> None:
+    await use(sold, 9)
+    await close(sold)
+    for statement in ok(await sold.finance.get("/statements"))["items"]:
+        assert (statement["gross"], statement["adjustments"]) == ("295.20", "0.00")
+        path = f"/statements/{statement['id']}"
+        listed = ok(await sold.finance.get(f"{path}/lines"))["items"]
+        assert [item["line"]["kind"] for item in listed][:2] == ["volume_discount", "usage"]
+        content = (await sold.finance.get(f"{path}/csv")).content.decode("utf-8-sig")
+        first, *_ = csv.DictReader(io.StringIO(content, newline=""))
+        assert first["作业名称 Job name"] == "用量折扣,基数 324.00 Volume discount on 324.00"
+        assert (first["数量 Quantity"], first["金额(元) Amount (CNY)"]) == ("32400", "-28.80")
+        assert (first["作业 Job"], first["项目 Project"], first["单价(元) Unit price (CNY)"]) == ("", "", "")
+
+
+async def test_lines_come_in_pages_past_a_discount(sold: World) -> None:
+    await use(sold, 9)
+    await close(sold)
+    statement = ok(await sold.finance.get("/statements"))["items"][0]
+    path, cursor, seen = f"/statements/{statement['id']}/lines", None, []
+    while True:
+        page = ok(await sold.finance.get(path, limit=1, **({"cursor": cursor} if cursor else {})))
+        seen += [item["line"]["id"] for item in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+    assert len(seen) == len({*seen}) == statement["line_count"]
+
+
+async def test_what_reaches_no_threshold_has_no_line(sold: World) -> None:
+    await use(sold, 5)
+    await close(sold)
+    assert await given(sold) == []
+
+
+async def test_what_the_provider_bears_counts_for_nothing(sold: World) -> None:
+    await use(sold, 9, outcome=Outcome.SITE)
+    await use(sold, 6, 1)
+    await close(sold)
+    assert [(one["quantity"], one["amount"]) for one in await given(sold)] == [(6 * 3600, "-3.60")]
+
+
+async def test_each_organization_has_its_own_total(sold: World) -> None:
+    other, project = ids.new("org"), ids.new("prj")
+    sold.know_organization(other, project)
+    await sold.deliver()
+    await sold.deposit("1000.00", other)
+    for organization, whose, cores in ((sold.organization, sold.project, 6), (other, project, 7)):
+        job, run = sold.job(organization, whose), ids.new("run")
+        await job.hold("500.00")
+        job.place()
+        job.use(run, 0, 3600, cpus=cores)
+        job.end(run)
+    await sold.deliver()
+    await close(sold)
+    assert {one["organization"]: one["amount"] for one in await given(sold)} == {
+        sold.organization: "-3.60",
+        other: "-7.20",
+    }
+
+
+@pytest.mark.parametrize(("ends", "off"), [(timedelta(0), "-3.60"), (timedelta(microseconds=1), "-1.80")])
+async def test_the_newest_list_made_before_the_periods_end_holds_for_all_of_it(
+    sold: World, ends: timedelta, off: str
+) -> None:
+    await use(sold, 6)
+    april = T0.replace(month=3, day=31, hour=16)
+    one = tariff("day", None, None, cpu_core_hour="40.00")
+    sold.know_prices(ids.new("prl"), 3, one, created_at=april - ends, volume={CORE: tiers((5, "5"))})
+    await sold.deliver()
+    await close(sold)
+    assert [line["amount"] for line in await given(sold)] == [off]
+
+
+async def test_a_newer_list_without_discounts_ends_them(sold: World) -> None:
+    await use(sold, 9)
+    sold.know_prices(ids.new("prl"), 3, tariff("day", None, None, cpu_core_hour="36.00"), created_at=at(60))
+    await sold.deliver()
+    await close(sold)
+    assert await given(sold) == []
+
+
+async def test_late_usage_is_discounted_by_the_difference_when_its_adjustments_period_closes(sold: World) -> None:
+    await use(sold, 4)
+    march = await close(sold)
+    await use(sold, 3, 1)
+    assert await given(sold) == []
+    april = await close(sold, MONTH * 3600)
+    (first,) = await given(sold)
+    assert (first["period"], first["corrects"]) == (april, march)
+    assert (first["quantity"], first["basis"], first["amount"]) == (7 * 3600, "252.00", "-7.20")
+    job, run = await use(sold, 2, 2)
+    may = await close(sold, 2 * MONTH * 3600)
+    _, second = await given(sold)
+    assert (second["period"], second["corrects"]) == (may, march)
+    assert (second["quantity"], second["basis"], second["amount"]) == (2 * 3600, "72.00", "-21.60")
+    job.use(run, 7200, 7200, revision=2)
+    await sold.deliver()
+    await close(sold, 3 * MONTH * 3600)
+    *_, third = await given(sold)
+    assert (third["quantity"], third["basis"], third["amount"]) == (-2 * 3600, "-72.00", "21.60")
+    statement = ok(await sold.finance.get("/statements", period=third["period"]))["items"][0]
+    assert statement["gross"] == statement["adjustments"] == "-50.40"
+
+
+async def test_late_usage_of_one_period_and_the_usage_of_another_are_discounted_apart(sold: World) -> None:
+    await use(sold, 4)
+    march = await close(sold)
+    await use(sold, 2, 1)
+    await use(sold, 6, MONTH)
+    april = await close(sold, MONTH * 3600)
+    found = {(one["period"], one["corrects"]): one["amount"] for one in await given(sold)}
+    assert found == {(april, march): "-3.60", (april, None): "-3.60"}
+    (entry,) = ok(await sold.finance.get("/ledger/entries", kind="discount"))["items"]
+    assert {posting["amount"] for posting in entry["postings"]} == {"7.20", "-7.20"}
+
+
+async def test_usage_that_comes_between_the_discounts_and_the_seal_is_in_both(sold: World) -> None:
+    await use(sold, 6)
+    period = await sold.db.write(period_at, T0)
+    ok(await sold.finance.post(f"/periods/{period}/close"))
+    assert await sold.db.read(discounts.organizations, period) == [sold.organization]
+    for _ in range(2):
+        await sold.db.write(discounts.bring_up, period, LATER, sold.organization)
+        assert [one["amount"] for one in await given(sold)] == ["-3.60"]
+    await sold.consistent()
+    await use(sold, 3, 1)
+    await close(sold)
+    assert [(one["quantity"], one["amount"]) for one in await given(sold)] == [(9 * 3600, "-28.80")]
+
+
+async def test_a_discount_goes_when_the_usage_goes_before_the_seal(sold: World) -> None:
+    job, run = await use(sold, 6)
+    period = await sold.db.write(period_at, T0)
+    ok(await sold.finance.post(f"/periods/{period}/close"))
+    await sold.db.write(discounts.bring_up, period, LATER)
+    job.use(run, 0, 3600, cpus=5, revision=2)
+    await sold.deliver()
+    await close(sold)
+    assert await given(sold) == []
+    assert (await sold.funds())["charged"] == "180.00"
+
+
+async def test_a_period_that_is_not_closing_is_left_alone(sold: World) -> None:
+    await use(sold, 9)
+    period = await sold.db.write(period_at, T0)
+    await sold.db.write(discounts.bring_up, period, LATER)
+    assert await given(sold) == []
+    await close(sold)
+    (discount,) = await given(sold)
+    await use(sold, 9, 1)
+    await sold.db.write(discounts.bring_up, period, LATER)
+    assert await given(sold) == [discount]
+
+
+async def test_the_explanation_of_a_job_and_what_is_exported_know_no_discounts(sold: World) -> None:
+    job, _ = await use(sold, 9)
+    period = await close(sold)
+    assert ok(await sold.finance.get(f"/jobs/{job.id}/explanation"))["charged"] == "324.00"
+    assert len(ok(await sold.finance.get("/exports/usage", period=period))["usage"]) == 1
+
+
+async def test_a_discount_that_is_not_what_it_should_be_is_found(sold: World) -> None:
+    await use(sold, 9)
+    await close(sold)
+    other = tariff("day", None, None, cpu_core_hour="36.00")
+    sold.know_prices(ids.new("prl"), 3, other, created_at=at(60), volume={CORE: tiers((5, "25"))})
+    await sold.deliver()
+    found = await sold.db.read(lambda tx: list(verify(tx)))
+    assert [(one.check, one.subject) for one in found] == [("discount", sold.organization)]
+    assert found[0].detail.endswith(": 28.80 is taken off, and should be 36.00")
+
+
+PIECES: Final = (3, 4, 2, -1)
+"""Core-hours that are used, or taken back, of one period."""
+
+
+async def test_in_whichever_periods_usage_comes_the_discounts_sum_to_that_of_its_total(db: Database) -> None:
+    """An organization for each way in which four pieces can come before the close, or late in one of two later periods."""
+    ways = dict(enumerate(itertools.product(range(3), repeat=len(PIECES)), start=10))
+    document = PriceList(
+        id=identifier("prl", 1),
+        offering=identifier("off", 1),
+        revision=1,
+        created_at=T0,
+        tariffs=(tariff("base", None, None, cpu_core_hour="0.35"),),
+        volume_discounts={CORE: tiers((2, "12.34"), (5, "33.33"))},
+    )
+
+    def write(tx: Session) -> list[str]:
+        party_copies(tx)
+        copies.price_list(tx, {"data": document.model_dump(mode="json")})
+        for number in ways:
+            org = identifier("org", number)
+            tx.execute(insert(OrganizationCopy).values(id=org, name="企业", version=1))
+        return [period_at(tx, AT + timedelta(days=31 * month)) for month in range(3)]
+
+    def bill(tx: Session, month: int, of: str, period: str) -> None:
+        for number, way in ways.items():
+            for piece, (hours, comes) in enumerate(zip(PIECES, way, strict=True)):
+                if comes == month:
+                    line(
+                        tx,
+                        number * 10 + piece,
+                        period,
+                        hours * 3600,
+                        organization=identifier("org", number),
+                        corrects=of if month else "",
+                    )
+
+    def close_at(tx: Session, period: str) -> None:
+        closing._start(tx, period, LATER + timedelta(days=1000), timedelta())
+        assert closing.finish(tx, period, LATER + timedelta(days=1000))
+
+    periods = await db.write(write)
+    for month, period in enumerate(periods):
+        await db.write(bill, month, periods[0], period)
+        await db.write(close_at, period)
+
+    def sums(tx: Session) -> dict[str, tuple[int, int, int]]:
+        rows = tx.execute(
+            text("SELECT organization, quantity, basis, amount FROM lines WHERE kind = 'volume_discount'")
+        )
+        found: dict[str, tuple[int, int, int]] = {}
+        for organization, *totals in rows:
+            quantity, basis, amount = found.get(organization, (0, 0, 0))
+            found[organization] = (quantity + totals[0], basis + totals[1], amount + totals[2])
+        return found
+
+    quantity, basis = 8 * 3600, 280
+    off = volume_discount(CORE, document.volume_discounts[CORE], quantity, basis)
+    assert Money(off) == Money(48)
+    assert await db.read(sums) == {identifier("org", number): (quantity, basis, -off) for number in ways}
+    found = await db.read(lambda tx: [one for one in verify(tx) if one.check != "funds"])
+    assert found == []
