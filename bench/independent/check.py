@@ -29,6 +29,7 @@ from bench.independent.compare import (
     compare_trial_balance,
     newest,
 )
+from bench.independent.discounts import Discount, as_line, compare_discounts, discount_of
 from bench.independent.recharge import (
     BORNE_BY,
     DAYS,
@@ -57,6 +58,10 @@ def second(text: str) -> int:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None or at.microsecond:
         raise Unusable(f"{text} is not a whole second with an offset")
+    return _floor(at)
+
+
+def _floor(at: datetime) -> int:
     since = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return since.days * 86_400 + since.seconds
 
@@ -103,7 +108,12 @@ def _price_list(p: Any) -> PriceList:
         for window, own in _prices(t)
         for component, price in (t["prices"] | own).items()
     }
-    return PriceList(p["revision"], p["offering"], tariffs, prices, p.get("zone", "Asia/Shanghai"))
+    tiers = {
+        component: tuple((tier["above"], Fraction(tier["percent_off"])) for tier in own)
+        for component, own in p.get("volume_discounts", {}).items()
+    }
+    created = _floor(datetime.fromisoformat(p["created_at"]))
+    return PriceList(p["revision"], p["offering"], tariffs, prices, p.get("zone", "Asia/Shanghai"), created, tiers)
 
 
 def _tariff(t: Any) -> Tariff:
@@ -147,6 +157,7 @@ class Given:
     rules: Rules
     stated: list[Usage]
     lines: list[Line]
+    discounts: list[Discount]
     statements: list[Any] | None
     trial_balance: Any | None
 
@@ -159,10 +170,13 @@ def read(folder: Path) -> Given:
     )
     optional = (folder / "statements.json", folder / "trial_balance.json")
     statements, trial_balance = (_read(path) if path.exists() else None for path in optional)
+    rules = Rules({p["id"]: _price_list(p) for p in export["price_lists"]}, periods)
+    lines = _read(folder / "lines.json")
     return Given(
-        rules=Rules({p["id"]: _price_list(p) for p in export["price_lists"]}, periods),
+        rules=rules,
         stated=[_usage(e) for e in export["usage"]],
-        lines=[_line(e) for e in _read(folder / "lines.json")],
+        lines=[_line(e) for e in lines if e.get("kind", "usage") == "usage"],
+        discounts=[discount_of(e, rules) for e in lines if e.get("kind") == "volume_discount"],
         statements=statements,
         trial_balance=trial_balance,
     )
@@ -188,9 +202,11 @@ def compare(given: Given) -> Report:
     payable: Counter[str] = Counter()
     for key, amount in amounts.items():
         payable[key.slot.provider] += amount if key.bearer == "organization" else 0
+    for provider, amount in compare_discounts(given.lines, given.discounts, rules, report).items():
+        payable[provider] += amount
     if given.statements is not None:
         report.checked.append("statements")
-        compare_statements(given.statements, given.lines, rules, report)
+        compare_statements(given.statements, [*given.lines, *map(as_line, given.discounts)], rules, report)
     if given.trial_balance is not None:
         report.checked.append("trial balance")
         compare_trial_balance(given.trial_balance, payable, report)

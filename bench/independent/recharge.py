@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -130,6 +130,9 @@ class PriceList:
     """(tariff, window, component) -> price of an hour of it, or of a job; what isn't there is free."""
     zone: str
     """By whose clocks its windows go."""
+    created: int = 0
+    tiers: Mapping[str, tuple[tuple[int, Fraction], ...]] = field(default_factory=dict)
+    """component -> (above how many hours or jobs, percent off) of its volume discounts, rising."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
-from caravan.contracts.explanations import ExplainedPrice, Explanation, LineExplanation, PriceExplanation, Words
+from caravan.contracts.explanations import (
+    DiscountExplanation,
+    ExplainedPrice,
+    Explanation,
+    LineExplanation,
+    PriceExplanation,
+    Words,
+)
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
@@ -260,14 +267,16 @@ def explanation(found: Explanation) -> RenderableType:
     return Group(table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
 
 
-def line_explanation(found: LineExplanation) -> RenderableType:
+def line_explanation(found: LineExplanation | DiscountExplanation) -> RenderableType:
     line = found.line
     head: list[tuple[str, Cell]] = [
         ("line", line.id),
-        ("job", line.job),
+        *([("job", line.job)] if line.job else []),
         ("amount", Text(str(line.amount), style="bold")),
         ("", both(found.words)),
     ]
+    if isinstance(found, DiscountExplanation):
+        return pairs(head)
     if found.restated_in is not None:
         head.append(("restated in", found.restated_in))
     return Group(pairs(head), "", *steps(found))

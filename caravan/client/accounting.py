@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import cast
 
 from caravan.client.base import Client, new_key
-from caravan.contracts.explanations import Explanation, LineExplanation
+from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
 from caravan.contracts.funds import (
     Budget,
@@ -95,9 +96,10 @@ class AccountingClient(Client):
         """The job's charge, down to the second."""
         return await self._call("GET", f"/jobs/{job}/explanation", Explanation)
 
-    async def explain_line(self, line: str) -> LineExplanation:
-        """The line, day by day."""
-        return await self._call("GET", f"/lines/{line}/explanation", LineExplanation)
+    async def explain_line(self, line: str) -> LineExplanation | DiscountExplanation:
+        """The line, day by day; a volume discount by its tiers."""
+        either = cast("type[LineExplanation | DiscountExplanation]", LineExplanation | DiscountExplanation)
+        return await self._call("GET", f"/lines/{line}/explanation", either)
 
     async def list_lines(
         self,

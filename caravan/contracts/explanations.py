@@ -19,8 +19,8 @@ from caravan.contracts.ids import (
     RunId,
 )
 from caravan.contracts.offerings import AcceleratorUnit
-from caravan.contracts.prices import Component, Day, DaySpan, Zone
-from caravan.contracts.statements import BearerKind, BearerReason, UsageLine
+from caravan.contracts.prices import Component, Day, DaySpan, Percent, Zone
+from caravan.contracts.statements import BearerKind, BearerReason, Line, UsageLine
 from caravan.kernel.money import Money, UnitPrice
 
 ClockTime = Annotated[
@@ -152,6 +152,29 @@ class LineExplanation(ExplainedPrice):
     restated_in: LineId | None
     bearer: ExplainedBearer
     correction: Correction | None
+
+
+class TierShare(Model):
+    """What of a total lies in one tier of a volume discount."""
+
+    above: int = Field(description="In units of the price: hours, or jobs.")
+    percent_off: Percent
+    quantity: Positive
+
+
+class DiscountExplanation(Model):
+    """A volume discount: `quantity`, which comes to `basis`, by the tiers that it reaches. All of it at its average price.
+
+    An adjustment is explained with all that was discounted of its period up to it, and by the difference.
+    """
+
+    line: Line
+    quantity: int
+    basis: Money
+    tiers: tuple[TierShare, ...]
+    discount: Money
+    correction: Correction | None
+    words: Words = Field(description="In one sentence.")
 
 
 class Factor(Model):

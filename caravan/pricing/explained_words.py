@@ -159,7 +159,11 @@ def _priced(unit: Unit, quantity: int, unit_price: Decimal) -> Words:
 
 def exact(component: Component, quantity: int, unit_price: Decimal) -> str:
     """`quantity x unit_price / divisor` in CNY, of at least two places; cut after eight, with `…` where there are more."""
-    value = Fraction(unit_price) * quantity / DIVISOR[component]
+    return decimal(Fraction(unit_price) * quantity / DIVISOR[component])
+
+
+def decimal(value: Fraction) -> str:
+    """Of at least two places; cut after eight, with `…` where there are more."""
     scaled = abs(value) * 10**8
     digits = str(int(scaled)).rjust(9, "0")
     places = digits[-8:].rstrip("0").ljust(2, "0") if scaled.denominator == 1 else f"{digits[-8:]}…"

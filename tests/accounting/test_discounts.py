@@ -28,7 +28,7 @@ from services.accounting.usage.models import OrganizationCopy
 from tests.accounting.books import AT, identifier, line, party_copies, period_at
 from tests.accounting.months import Hand
 from tests.accounting.world import T0, World, at, tariff
-from tests.support import Json, Running, ok, running
+from tests.support import Json, Running, ok, refused, running
 
 CORE: Final = Component.CPU_CORE_HOUR
 LATER: Final = at(400 * 86_400)
@@ -277,11 +277,48 @@ async def test_a_period_that_is_not_closing_is_left_alone(sold: World) -> None:
     assert await given(sold) == [discount]
 
 
-async def test_the_explanation_of_a_job_and_what_is_exported_know_no_discounts(sold: World) -> None:
+async def test_a_jobs_explanation_has_no_discount_and_an_export_has_all_price_lists_that_may_hold(sold: World) -> None:
     job, _ = await use(sold, 9)
     period = await close(sold)
     assert ok(await sold.finance.get(f"/jobs/{job.id}/explanation"))["charged"] == "324.00"
-    assert len(ok(await sold.finance.get("/exports/usage", period=period))["usage"]) == 1
+    export = ok(await sold.finance.get("/exports/usage", period=period))
+    assert [one["record"]["job"] for one in export["usage"]] == [job.id]
+    assert {one["revision"]: len(one["volume_discounts"]) for one in export["price_lists"]} == {1: 0, 2: 1}
+
+
+async def test_a_discount_is_explained_by_its_tiers_and_an_adjustment_by_the_difference(sold: World) -> None:
+    await use(sold, 7)
+    march = await close(sold)
+    await use(sold, 2, 1)
+    await close(sold, MONTH * 3600)
+    first, second = await given(sold)
+    path = "/lines/{}/explanation"
+    assert ok(await sold.member.get(path.format(first["id"]))) == {
+        "line": first,
+        "quantity": 25_200,
+        "basis": "252.00",
+        "tiers": [{"above": 5, "percent_off": "10", "quantity": 7200}],
+        "discount": "7.20",
+        "correction": None,
+        "words": {
+            "zh": "用量折扣：共 25200 核秒，计 252.00 元；超过 5 核时的 7200 减免 10%；252.00 x (10 x 7200) / (100 x 25200) = 7.20",
+            "en": "volume discount: 25200 core-seconds came to 252.00; 7200 above 5 core-hours at 10% off;"
+            " 252.00 x (10 x 7200) / (100 x 25200) = 7.20",
+        },
+    }
+    late = ok(await sold.seller.get(path.format(second["id"])))
+    assert [tier["quantity"] for tier in late["tiers"]] == [10_800, 3600]
+    assert (late["quantity"], late["basis"], late["discount"]) == (32_400, "324.00", "28.80")
+    assert late["correction"] | {"words": None} == {
+        "period": march,
+        "period_name": "2026-03",
+        "billed_before": "-7.20",
+        "now": "-28.80",
+        "difference": "-21.60",
+        "words": None,
+    }
+    other = sold.service.person("other", f"org/{ids.new('org')}:member")
+    refused(await other.get(path.format(first["id"])), 404, "not_found")
 
 
 async def test_a_discount_that_is_not_what_it_should_be_is_found(sold: World) -> None:

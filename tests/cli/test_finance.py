@@ -10,9 +10,17 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.cli.asking import console
-from caravan.contracts.explanations import ExplainedBearer, ExplainedLine, Explanation, Factor, LineExplanation, Words
+from caravan.contracts.explanations import (
+    DiscountExplanation,
+    ExplainedBearer,
+    ExplainedLine,
+    Explanation,
+    Factor,
+    LineExplanation,
+    Words,
+)
 from caravan.contracts.prices import Component, PriceList, Tariff
-from caravan.contracts.statements import BearerKind, Period, PeriodState, UsageLine
+from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel.money import Money
 from caravan.pricing.explained import explained_span
@@ -89,6 +97,22 @@ def shown(found: RenderableType) -> str:
 
 def one(prefix: str) -> str:
     return f"{prefix}_{'3' * 32}"
+
+
+def test_a_discount_is_explained_in_both_languages() -> None:
+    line = Line(
+        id=one("lin"), kind=LineKind.VOLUME_DISCOUNT, period=PERIOD, organization=ORGANIZATION, provider=one("prv"),
+        project=None, job=None, component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"),
+        price_list_revision=1, tariff=None, window=None, bearer=BearerKind.ORGANIZATION, unit_price=None,
+        quantity=7200, amount=Money(-80), basis=Money(800),
+    )  # fmt: skip
+    found = DiscountExplanation(
+        line=line, quantity=7200, basis=Money(800), tiers=(), discount=Money(80), correction=None,
+        words=Words(zh="用量折扣", en="volume discount"),
+    )  # fmt: skip
+    text = shown(show.line_explanation(found))
+    assert "job" not in text
+    assert [word in text for word in (line.id, "-0.80", "用量折扣", "volume discount")] == [True] * 4
 
 
 def a_line() -> UsageLine:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from caravan.contracts.prices import Component, PriceListDraft, VolumeTier
+from caravan.kernel.money import Money
 from caravan.pricing import DIVISOR, amount, tier_parts, volume_discount
+from caravan.pricing.volume_words import discounted
 from tests.pricing.cases import COMPONENTS, prices
 
 CORE = Component.CPU_CORE_HOUR
@@ -90,6 +92,13 @@ def test_more_use_at_one_price_never_costs_less_by_more_than_its_rounding(
 @given(components, rising())
 def test_nothing_used_is_nothing_off(component: Component, steps: tuple[VolumeTier, ...]) -> None:
     assert volume_discount(component, steps, 0, 0) == volume_discount(component, steps, -5, -5) == 0
+
+
+def test_words_tell_what_was_rounded_and_what_reaches_nothing() -> None:
+    found = discounted(Component.JOB, tiers((1, "33.30")), 3, Money(100))
+    assert found.zh.endswith("超过 1 个作业的 2 减免 33.3%；1.00 x (33.3 x 2) / (100 x 3) = 0.222，四舍五入为 0.22")
+    assert found.en.endswith("2 above 1 jobs at 33.3% off; 1.00 x (33.3 x 2) / (100 x 3) = 0.222, rounded 0.22")
+    assert discounted(CORE, tiers((1, "5")), 3600, Money(100)).en.endswith("which reaches no threshold")
 
 
 TARIFFS = [{"name": "a", "starts_at": "2026-01-01T00:00:00Z", "prices": {"cpu_core_hour": "1"}}]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from caravan.contracts.explanations import Explanation, LineExplanation
+from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.ids import JobId, LineId, OrganizationId, PeriodId, ProviderId
 from caravan.contracts.statements import Line
 from caravan.kernel.pages import Page, PageParams
@@ -41,8 +41,13 @@ async def list_lines(
 
 
 @router.get("/lines/{line}/explanation")
-async def explain_line(line: LineId, caller: PartyReader, explanations: Explanations) -> LineExplanation:
-    """Explain a line day by day: which times at which price, what they sum up to, and who bears it. In Chinese and English."""
+async def explain_line(
+    line: LineId, caller: PartyReader, explanations: Explanations
+) -> LineExplanation | DiscountExplanation:
+    """Explain a line day by day: which times at which price, what they sum up to, and who bears it. In Chinese and English.
+
+    A volume discount is explained by what of the period's total lies above which threshold.
+    """
     return await explanations.line(line, *_sight(caller))
 
 

@@ -8,7 +8,14 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from caravan import pricing
-from caravan.contracts.explanations import ExplainedLine, Explanation, Factor, LineExplanation, Words
+from caravan.contracts.explanations import (
+    DiscountExplanation,
+    ExplainedLine,
+    Explanation,
+    Factor,
+    LineExplanation,
+    Words,
+)
 from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
@@ -23,6 +30,7 @@ from services.accounting.charging.explanation import adjusted, arithmetic, beare
 from services.accounting.charging.lines import Key, Portion, assigned
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
+from services.accounting.discounts import explaining as discounts
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
 from services.accounting.usage import copies, records
@@ -41,8 +49,10 @@ class ExplanationService:
         """A job's lines down to the second; to a seller its own lines only. NotFound for who may see none."""
         return await self._db.read(_job, job, sees_organization, sees_provider)
 
-    async def line(self, line: str, sees_organization: Sees, sees_provider: Sees) -> LineExplanation:
-        """A line day by day. NotFound for who may not see it."""
+    async def line(
+        self, line: str, sees_organization: Sees, sees_provider: Sees
+    ) -> LineExplanation | DiscountExplanation:
+        """A line day by day, or a volume discount by its tiers. NotFound for who may not see it."""
         return await self._db.read(_line, line, sees_organization, sees_provider)
 
 
@@ -74,10 +84,14 @@ def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) ->
     )
 
 
-def _line(tx: Session, line: str, sees_organization: Sees, sees_provider: Sees) -> LineExplanation:
-    row = tx.execute(select(LINES).where(LINES.c.id == line, LINES.c.kind == LineKind.USAGE)).one_or_none()
+def _line(
+    tx: Session, line: str, sees_organization: Sees, sees_provider: Sees
+) -> LineExplanation | DiscountExplanation:
+    row = tx.execute(select(LINES).where(LINES.c.id == line)).one_or_none()
     if row is None or not (sees_organization(row.organization) or sees_provider(row.provider)):
         raise NotFound
+    if row.kind == LineKind.VOLUME_DISCOUNT:
+        return discounts.explained(tx, row)
     key, hold = key_of(row), holds.find(tx, row.job)
     assert hold is not None  # nothing is charged without one
     of_job = tx.execute(select(LINES).where(LINES.c.job == row.job)).all()

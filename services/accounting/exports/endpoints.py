@@ -16,5 +16,6 @@ async def export_usage(caller: Finance, exports: Exports, period: PeriodId | Non
     """Export usage and the price lists it is charged by, to compute every line again.
 
     Of a period: all usage of each job that has a line in it. An adjustment there corrects earlier periods, so their usage is needed too.
+    Of an offering that has volume discounts, or had: all revisions, to tell which one holds for a period.
     """
     return await exports.usage(period)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
@@ -50,9 +50,14 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
         jobs = select(LineRow.job).where(LineRow.period == period)
         query = query.where(UsageRow.job.in_(jobs.scalar_subquery()))
     usage = tuple(_exported(row) for row in tx.execute(query))
-    wanted = sorted({one.price_list for one in usage})
+    priced_by, offerings = ({getattr(one, name) for one in usage} for name in ("price_list", "offering"))
+    discounted = select(PriceListCopy.offering).where(
+        PriceListCopy.volume_discounts != {}, PriceListCopy.offering.in_(offerings)
+    )
     documents = tx.scalars(
-        select(PriceListCopy.document).where(PriceListCopy.id.in_(wanted)).order_by(PriceListCopy.id)
+        select(PriceListCopy.document)
+        .where(or_(PriceListCopy.id.in_(priced_by), PriceListCopy.offering.in_(discounted)))
+        .order_by(PriceListCopy.id)
     )
     return UsageExport(
         usage=usage, price_lists=tuple(PriceList.model_validate_json(document) for document in documents)
