@@ -259,7 +259,7 @@ def test_a_job_has_its_price_once_if_anything_billable_ran_and_no_provider_bears
     found = lines(*given_facts, hold)
     jobs = {key: quantity for key, quantity in found.items() if key.component is Component.JOB}
     assert sum(jobs.values()) == any(r.outcome not in PROVIDER_BEARS for r in given_facts[0])
-    assert {key.reason for key in jobs} <= {"", "overrun"}
+    assert {key.reason for key in jobs} <= {"", "overrun", "notional", "tracked"}
 
 
 def test_the_price_per_job_is_that_of_the_run_that_first_held_anything_and_moves_on_when_that_was_the_sites_fault() -> (
