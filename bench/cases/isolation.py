@@ -32,6 +32,7 @@ PUBLIC: Final = frozenset(
         "explain_price",
         "list_calendars",
         "get_calendar",
+        "list_site_modes",
         "list_periods",
         "get_period",
     }

@@ -36,6 +36,7 @@ def reconciliation(found: Reconciliation) -> RenderableType:
         ("runs", f"{found.compared:,}"),
         ("charged", str(found.charged)),
         ("borne by the provider", str(found.borne_by_provider)),
+        *show.notional(found),
         ("open", f"{len(found.open):,}"),
         ("newer than the books", f"{found.newer:,}"),
         ("gone from the books", f"{found.not_kept:,}"),

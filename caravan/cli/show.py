@@ -20,11 +20,13 @@ from caravan.contracts.explanations import (
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import OfferingPrice
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
 from caravan.kernel.clock import to_seconds
+from caravan.reconcile.comparing import Reconciliation
 
 STYLE: Final = {
     JobState.PENDING: "yellow",
@@ -100,10 +102,11 @@ def prices(found: OfferingPrice, now: datetime) -> str:
     second = to_seconds(now)
     (window,) = pricing.windows(found.price_list, second, second + 1)
     by_component = pricing.prices(found.price_list, window.tariff, window.name)
-    if not by_component:
-        return "no price now"
+    if window.mode is SiteMode.TRACKED or not by_component:
+        return window.mode.words or "no price now"
     words = ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in by_component.items())
-    return words if window.name == WHOLE_TARIFF else f"{words} ({window.name})"
+    part = "" if window.name == WHOLE_TARIFF else f" ({window.name})"
+    return f"{words}{part}" + (f"; {window.mode.words}" if window.mode.words else "")
 
 
 def rate(tariff: str, window: str) -> str:
@@ -143,7 +146,8 @@ def candidates(found: Sequence[Candidate]) -> Table:
             "\n".join(
                 f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({rate(c.tariff, c.window)}) = {c.amount}"
                 for c in one.components
-            ),
+            )
+            or (f"not billed 未计费: {one.notional} at most" if one.notional.fen else ""),
             str(one.worst_case),
             "now" if one.has_room else f"waits: {one.unavailable}" if one.unavailable else "waits",
             one.offering,
@@ -304,7 +308,7 @@ def both(words: Words) -> str:
     return f"{words.zh}\n{words.en}"
 
 
-def notional(found: Explanation | Statement) -> list[tuple[str, Cell]]:
+def notional(found: Explanation | Statement | Reconciliation) -> list[tuple[str, Cell]]:
     """What time that wasn't billed would have cost, where there was any."""
     return [("not billed 未计费", str(found.notional))] if found.notional.fen else []
 

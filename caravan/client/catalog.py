@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from caravan.client.base import Client
 from caravan.contracts.explanations import PriceExplanation, PriceQuestion
+from caravan.contracts.modes import SiteModeDraft, SiteModeFrom
 from caravan.contracts.offerings import (
     Accelerator,
     AdapterDescriptor,
@@ -103,6 +104,16 @@ class CatalogClient(Client):
 
     async def update_site(self, site: str, draft: SiteDraft, version: int) -> Site:
         return await self._call("PUT", f"/sites/{site}", Site, body=draft, version=version)
+
+    async def publish_site_mode(self, site: str, draft: SiteModeDraft) -> SiteModeFrom:
+        return await self._call("POST", f"/sites/{site}/modes", SiteModeFrom, body=draft)
+
+    async def list_site_modes(
+        self, site: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[SiteModeFrom]:
+        """The last one first."""
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/sites/{site}/modes", Page[SiteModeFrom], query=query)
 
     async def draft_offerings(self, site: str) -> list[Offering]:
         """One draft for each part of the site's inventory that is not offered yet."""

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Model, Second
 
@@ -26,6 +29,19 @@ _WORDS: Final[Mapping[SiteMode, str]] = {
     SiteMode.NOTIONAL: "试行计价：用量计价并展示，不收费 priced and shown, and not billed for the time being",
     SiteMode.TRACKED: "仅记录用量，不计价 usage is counted, without prices, for the time being",
 }
+
+
+def _whole_hour(value: Second) -> Second:
+    if value.minute or value.second:
+        raise PydanticCustomError("whole_hour", "Give a whole hour, like 2026-03-02T08:00:00Z")
+    return value
+
+
+class SiteModeDraft(Model):
+    mode: SiteMode = Field(examples=["notional"])
+    starts_at: Annotated[Second, AfterValidator(_whole_hour)] | None = Field(
+        default=None, description="A whole hour that is still to come; null: the next one."
+    )
 
 
 class SiteModeFrom(Model):

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, TargetField, TargetValue
 from caravan.contracts.ids import AcceleratorId, OfferingId, ProviderId, SiteId
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import PriceList
 from caravan.kernel.money import Money
 
@@ -168,6 +169,9 @@ class Site(SiteDraft):
     created_at: Instant
     health: SiteHealth | None = None
     inventory: tuple[InventoryItem, ...] | None = None
+    mode: SiteMode | None = Field(
+        default=None, description="How its time is billed now. Null in the feed, since it changes with the hour."
+    )
 
 
 class SiteReported(Model):
@@ -253,5 +257,11 @@ class OfferingPrice(Model):
     provider_name: Name
     region: Name
     site_health: SiteHealth | None
+    site_mode: SiteMode = Field(
+        default=SiteMode.BILLED, description="How its time is billed now, for jobs that are placed now."
+    )
+    unbilled: Prose | None = Field(
+        default=None, description="That its time is not billed now, in words for people; null where it is."
+    )
     price_list: PriceList | None
     price: Money | None = Field(description="For the reference shape, at the prices of now; null without a price list.")

@@ -57,6 +57,10 @@ class Candidate(Model):
         description="What is set aside: all tasks to their full walltime at the dearest prices ahead."
     )
     components: tuple[PriceComponent, ...]
+    notional: Money = Field(
+        default=Money(0),
+        description="What it might cost at most if its site billed the time ahead that it only prices. Nothing of it is set aside.",
+    )
     capacity: Capacity = Field(description="What it would occupy there at once.")
     has_room: bool
     unavailable: Prose | None = Field(default=None, description="Why its site takes no new jobs for the time being.")

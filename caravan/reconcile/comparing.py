@@ -105,6 +105,7 @@ class Reconciliation(Model):
     compared: int
     charged: Money = Field(description="What organizations bear of these runs' jobs at the site, of each job whole.")
     borne_by_provider: Money
+    notional: Money = Field(description="What of it the site didn't bill would have cost.")
     newer: int = Field(description="Runs that started or ended after the site's books were read: left out.")
     not_kept: int = Field(
         description="Runs of which these books have nothing any more, as they keep them for a while: left out."
@@ -236,6 +237,7 @@ def reconcile(
         compared=len(compared) + alone,
         charged=_borne(billed, BearerKind.ORGANIZATION),
         borne_by_provider=_borne(billed, BearerKind.PROVIDER),
+        notional=_borne(billed, BearerKind.NOBODY),
         newer=newer,
         not_kept=not_kept,
         righted=righted,

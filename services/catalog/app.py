@@ -25,6 +25,7 @@ from services.catalog.prices.service import PriceListService
 from services.catalog.sites.accelerators import AcceleratorService
 from services.catalog.sites.endpoints import accelerators, sites, tenants
 from services.catalog.sites.following import BROKER
+from services.catalog.sites.modes import SiteModeService
 from services.catalog.sites.service import SiteService
 from services.catalog.sites.tenants import TenantService
 
@@ -73,6 +74,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             ProviderService(db),
             accelerator_kinds,
             SiteService(db, settings.mode),
+            SiteModeService(db),
             TenantService(db),
             OfferingService(db),
             SearchService(db),

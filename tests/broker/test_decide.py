@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from caravan.contracts.base import PROSE_CHARACTERS
 from caravan.contracts.dispatch import Grant
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
@@ -125,6 +126,21 @@ def test_the_cheapest_worst_case_comes_first_and_ties_go_to_the_older_offering(w
     assert [str(o.candidate.worst_case) for o in decision.options[:2]] == ["1.00", "1.00"]
     assert decision.options[2].candidate.worst_case >= Money.parse("1.11")
     assert not decision.refused
+
+
+def test_a_site_that_does_not_bill_yet_holds_nothing_and_shows_what_it_would_cost(world: World) -> None:
+    billed, unbilled = world.add(price="18.00"), world.add()
+    assert unbilled.prices is not None
+    notional = SiteModeFrom(mode=SiteMode.NOTIONAL, starts_at=NOW)
+    later = SiteModeFrom(mode=SiteMode.BILLED, starts_at=NOW + timedelta(days=30))
+    for modes, worst in (((notional,), "0.00"), ((notional, later), "1.00")):
+        unbilled = world.change(unbilled, prices=unbilled.prices.model_copy(update={"modes": modes}))
+        assert unbilled.prices is not None
+        found = {o.sold.offering.id: o.candidate for o in world.decide(spec()).options}
+        one, other = found[unbilled.offering.id], found[billed.offering.id]
+        assert [str(one.worst_case), str(one.notional)] == [worst, "1.00"]
+        assert (str(other.notional), other.components != ()) == ("0.00", True)
+    assert world.decide(spec(max_cost="0.60")).options[0].sold == billed
 
 
 def test_a_job_chooses_only_what_the_offering_leaves_to_it(world: World) -> None:

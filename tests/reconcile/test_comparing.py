@@ -272,6 +272,16 @@ def test_a_line_its_corrections_and_what_the_provider_bears_of_it_are_one() -> N
     ]
 
 
+def test_what_the_site_did_not_bill_is_no_difference_and_summed_apart() -> None:
+    one = row()
+    runs = [run_of(one)]
+    notional = {"bearer": BearerKind.NOBODY, "reason": BearerReason.NOTIONAL}
+    lines = [line.model_copy(update=notional) for line in lines_of(runs)]
+    found = reconcile([one], runs, lines, ASKED)
+    assert (named(found), found.charged, found.borne_by_provider) == ([], Money(0), Money(0))
+    assert found.notional == sum((line.amount for line in lines), Money(0)) != Money(0)
+
+
 def test_runs_outside_of_what_was_asked_for_count_for_the_lines_of_their_job() -> None:
     one, before = row(), row(start=FROM - 5000, number=2)
     runs = [run_of(one), run_of(before)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caravan.contracts.dispatch import Grant
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import Capacity, SiteState
 from caravan.contracts.prices import PriceList
 from caravan.contracts.quotes import Candidate, Reason, Refusal
@@ -81,6 +82,7 @@ class _Fit:
     grant: Grant
     need: Capacity
     worst: WorstCase
+    notional: Money
 
     def option(self, room: Room | None, site: SiteNow) -> Option:
         sold = self.sold
@@ -97,6 +99,7 @@ class _Fit:
                 price_list_revision=self.prices.revision,
                 worst_case=self.worst.amount,
                 components=self.worst.components,
+                notional=self.notional,
                 capacity=self.need,
                 has_room=not unavailable and has_room(self.need, sold, room),
                 unavailable=SiteState.UNAVAILABLE.words if unavailable else None,
@@ -158,7 +161,8 @@ def _look(
         )
     if sold.prices is None or not priced:
         return reasons
-    worst = worst_case(grant, question.tasks, sold.prices, clock.to_seconds(question.now))
+    now = clock.to_seconds(question.now)
+    worst = worst_case(grant, question.tasks, sold.prices, now)
     if spec.max_cost is not None and worst.amount > spec.max_cost:
         reasons.append(
             refusals.reason(
@@ -181,7 +185,8 @@ def _look(
         )
     if reasons or tenant is None:
         return reasons
-    return _Fit(sold, sold.prices, tenant.id, grant, need, worst)
+    notional = worst_case(grant, question.tasks, sold.prices, now, SiteMode.NOTIONAL).amount
+    return _Fit(sold, sold.prices, tenant.id, grant, need, worst, notional)
 
 
 def to_hold(options: Sequence[Option]) -> Money | None:

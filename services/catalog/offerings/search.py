@@ -23,7 +23,7 @@ from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
-from caravan.pricing import Shape, reference_price
+from caravan.pricing import Shape, mode_at, reference_price
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.parties.models import ProviderRow
 from services.catalog.prices.models import PriceListRow
@@ -136,6 +136,7 @@ class SearchService:
         found = {}
         for offering, provider_name, region, state, seen_at in tx.execute(query):
             price_list = current.get(offering.id)
+            mode = mode_at(price_list.modes if price_list else (), at)
             found[offering.id] = OfferingPrice(
                 offering=offering.shown(),
                 provider_name=provider_name,
@@ -143,6 +144,8 @@ class SearchService:
                 site_health=SiteHealth(state=SiteState(state), detail=SiteState(state).words, seen_at=seen_at)
                 if state and seen_at
                 else None,
+                site_mode=mode,
+                unbilled=mode.words,
                 price_list=price_list,
                 price=reference.price(price_list, at) if reference and price_list else None,
             )

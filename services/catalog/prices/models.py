@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.contracts.modes import SiteModeFrom
 from caravan.contracts.prices import CalendarYear, Component, PriceList, Tariff, VolumeTier
 from caravan.kernel.database import Instant, Json
 from services.catalog.models_base import Base
@@ -26,7 +27,9 @@ class PriceListRow(Base):
     calendar: Mapped[list[dict[str, Any]]] = mapped_column(
         Json, server_default="[]", comment="The years as they were published then; none where no tariff has windows."
     )
-
+    modes: Mapped[list[dict[str, Any]]] = mapped_column(
+        Json, server_default="[]", comment="The site's as they were published then; none where all its time is billed."
+    )
     volume_discounts: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
 
     def shown(self) -> PriceList:
@@ -42,4 +45,5 @@ class PriceListRow(Base):
                 Component(component): tuple(VolumeTier.model_validate(tier) for tier in tiers)
                 for component, tiers in self.volume_discounts.items()
             },
+            modes=tuple(SiteModeFrom.model_validate(mode) for mode in self.modes),
         )

@@ -16,6 +16,7 @@ from services.catalog.offerings.service import EDITABLE, sees_offering
 from services.catalog.prices.lists import add, covers
 from services.catalog.prices.models import PriceListRow
 from services.catalog.reading import found
+from services.catalog.sites.dated import modes_of
 
 
 class PriceListService:
@@ -38,7 +39,7 @@ class PriceListService:
         if row.state == OfferingState.ACTIVE and not covers(draft, database_now(tx)):
             detail = "The offering is on sale: let a tariff cover now, or pause it first."
             raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
-        return add(tx, offering, draft, published(tx))
+        return add(tx, offering, draft, published(tx), modes_of(tx, row.site))
 
     async def get(self, id: str, caller: Caller) -> PriceList:
         return await self._db.read(self._get, id, caller)

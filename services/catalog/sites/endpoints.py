@@ -1,8 +1,9 @@
-"""HTTP for accelerators, sites and tenants."""
+"""HTTP for accelerators, sites with their modes, and tenants."""
 
 from typing import Annotated
 
 from caravan.contracts.ids import OrganizationId, ProviderId, SiteId, TenantId
+from caravan.contracts.modes import SiteModeDraft, SiteModeFrom
 from caravan.contracts.offerings import Accelerator, AdapterDescriptor, Site, SiteDraft
 from caravan.contracts.parties import Tenant, TenantDraft
 from caravan.contracts.problems import (
@@ -18,6 +19,7 @@ from caravan.kernel.web import (
     Anyone,
     Caller,
     IfMatch,
+    PlatformAdmin,
     ProviderAdmin,
     Response,
     Router,
@@ -27,11 +29,13 @@ from caravan.kernel.web import (
     provided,
 )
 from services.catalog.sites.accelerators import AcceleratorService
+from services.catalog.sites.modes import SiteModeService
 from services.catalog.sites.service import SiteService
 from services.catalog.sites.tenants import TenantService
 
 Accelerators = Annotated[AcceleratorService, provided(AcceleratorService)]
 Sites = Annotated[SiteService, provided(SiteService)]
+Modes = Annotated[SiteModeService, provided(SiteModeService)]
 Tenants = Annotated[TenantService, provided(TenantService)]
 AcceleratorEditor = Annotated[
     Caller,
@@ -104,6 +108,22 @@ async def update_site(
     changed = await service.update(site, draft, caller, version)
     response.headers["ETag"] = etag(changed.version)
     return changed
+
+
+@sites.post("/sites/{site}/modes", status_code=201)
+async def publish_site_mode(site: SiteId, draft: SiteModeDraft, caller: PlatformAdmin, service: Modes) -> SiteModeFrom:
+    """Set how a site's time is billed from an hour on: `billed`, `notional` (priced and shown, no money moves) or `tracked` (counted).
+
+    Price lists of its offerings get a new revision with it. Jobs that were placed before keep theirs, with the modes of then. What was
+    to start in that hour is replaced.
+    """
+    return await service.publish(site, draft, caller)
+
+
+@sites.get("/sites/{site}/modes")
+async def list_site_modes(site: SiteId, page: PageParams, caller: Anyone, service: Modes) -> Page[SiteModeFrom]:
+    """List a site's modes, the last one first. Before the first its time is billed."""
+    return await service.list(site, caller, page.listing("site-modes", caller, (int,), site=site))
 
 
 @tenants.post(

@@ -1,4 +1,4 @@
-"""Tables of accelerators, announced adapters, sites and tenants."""
+"""Tables of accelerators, announced adapters, sites with their modes, and tenants."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import (
     Accelerator,
     AcceleratorUnit,
@@ -101,6 +102,19 @@ class SiteRow(Entity, Base):
             health=self.health(whole=whole),
             inventory=self.parts() if whole else None,
         )
+
+
+class SiteModeRow(Base):
+    """The mode of a site from `starts_at` until its next one. What has started is never changed."""
+
+    __tablename__ = "site_modes"
+
+    site: Mapped[str] = mapped_column(ForeignKey("sites.id"), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(Instant, primary_key=True)
+    mode: Mapped[str]
+
+    def shown(self) -> SiteModeFrom:
+        return SiteModeFrom(mode=SiteMode(self.mode), starts_at=self.starts_at)
 
 
 class TenantRow(Entity, Base):

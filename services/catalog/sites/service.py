@@ -19,6 +19,7 @@ from services.catalog.offerings.models import OfferingRow
 from services.catalog.parties.models import ProviderRow
 from services.catalog.reading import by_id, found, fresh, referred, sees_all, unchanged
 from services.catalog.sites import adapters
+from services.catalog.sites.dated import in_force
 from services.catalog.sites.models import AcceleratorRow, AdapterRow, SiteRow
 from services.catalog.words import normalized
 
@@ -71,8 +72,8 @@ class SiteService:
         return await self._db.read(self._get, id, caller)
 
     def _get(self, tx: Session, id: str, caller: Caller) -> Site:
-        row = found(tx, SiteRow, id, lambda row: has_part_in(caller, row) or _is_public(tx, row))
-        return row.shown(whole=has_part_in(caller, row))
+        row = found(tx, SiteRow, id, lambda row: sees_site(tx, caller, row))
+        return _with_mode(tx, row.shown(whole=has_part_in(caller, row)))
 
     async def list(self, provider: str | None, caller: Caller, listing: Listing) -> Page[Site]:
         return await self._db.read(self._list, provider, caller, listing)
@@ -87,7 +88,10 @@ class SiteService:
                 | SiteRow.provider.in_(sorted(caller.providers()))
                 | SiteRow.id.in_(sorted(caller.sites()))
             )
-        return by_id(tx, query, SiteRow.id, listing, lambda row: row.shown(whole=has_part_in(caller, row)))
+        page = by_id(tx, query, SiteRow.id, listing, lambda row: row.shown(whole=has_part_in(caller, row)))
+        modes = in_force(tx, [site.id for site in page.items])
+        items = [site.model_copy(update={"mode": modes[site.id]}) for site in page.items]
+        return Page[Site](items=items, next=page.next)
 
     async def list_adapters(self, listing: Listing) -> Page[AdapterDescriptor]:
         """By name."""
@@ -135,12 +139,21 @@ class SiteService:
     def _changed(self, tx: Session, row: SiteRow) -> Site:
         site = row.shown()
         feed.state(tx, SITE, row.id, site)
-        return site
+        return _with_mode(tx, site)
 
 
 def has_part_in(caller: Caller, site: SiteRow) -> bool:
     """Who may see how a site is reached: its provider's admin, its agent, the platform and its services."""
     return caller.is_provider_admin(site.provider) or caller.is_agent(site.id) or sees_all(caller)
+
+
+def sees_site(tx: Session, caller: Caller, site: SiteRow) -> bool:
+    """Who may see that there is such a site: all, once its provider is approved."""
+    return has_part_in(caller, site) or _is_public(tx, site)
+
+
+def _with_mode(tx: Session, site: Site) -> Site:
+    return site.model_copy(update={"mode": in_force(tx, [site.id])[site.id]})
 
 
 def _is_public(tx: Session, site: SiteRow) -> bool:
