@@ -18,6 +18,7 @@ from caravan import pricing
 from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel.clock import floor_hour, to_seconds
@@ -178,7 +179,7 @@ class _Job:
         return Hold(self.id, request)
 
     def _cost(self) -> int:
-        """About what the job comes to, in fen."""
+        """About what the job is billed, in fen."""
         fen = 0
         held = {run.id: [span for hour in run.asked for span in run.held(hour)] for run in self._runs}
         first = min((spans[0].start, run) for run, spans in held.items() if spans) if any(held.values()) else None
@@ -187,7 +188,8 @@ class _Job:
             lines: Counter[pricing.LineKey] = Counter()
             job_second = to_seconds(spans[0].start) if spans and (spans[0].start, run.id) == first else None
             for piece in pricing.quantities(spans, run.price_list, job_second, ()):
-                lines[piece.key] += piece.quantity
+                if piece.key.mode is SiteMode.BILLED:
+                    lines[piece.key] += piece.quantity
             for key, quantity in lines.items():
                 price = pricing.unit_price(run.price_list, key.tariff, key.window, key.component)
                 fen += pricing.amount(key.component, quantity, price)

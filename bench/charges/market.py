@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel
 
 from caravan.contracts import events
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import WEEK, Component, DaySpan, PriceList, PriceWindow, Tariff
@@ -49,6 +50,15 @@ ACCELERATORS: Final = ("acc_nvidia-h100-80g", "acc_ascend-910b")
 def at(second: int) -> datetime:
     """`second` seconds after the history starts."""
     return STARTS + timedelta(seconds=second)
+
+
+MODES: Final = (
+    SiteModeFrom(mode=SiteMode.NOTIONAL, starts_at=at(2 * 3600)),
+    SiteModeFrom(mode=SiteMode.BILLED, starts_at=at(4 * 3600)),
+    SiteModeFrom(mode=SiteMode.TRACKED, starts_at=at(5 * 3600)),
+    SiteModeFrom(mode=SiteMode.BILLED, starts_at=at(5 * 3600 + 300)),
+)
+"""Of one site; not only from whole hours on, since tracked lines are zero and the others are what finds faults."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,14 @@ def draw_market(random: Random, organizations: int, providers: int) -> Market:
             known.append(Event(events.OFFERING, offering.id, offering))
             first = number == 0 and accelerator is None
             lists = tuple(
-                _price_list(random, offering.id, revision, gap=first and revision == 2) for revision in (1, 2)
+                _price_list(
+                    random,
+                    offering.id,
+                    revision,
+                    gap=first and revision == 2,
+                    modes=MODES if number == 1 and revision == 2 else (),
+                )
+                for revision in (1, 2)
             )
             sellers.append(Seller(offering.id, site, provider.id, accelerator, lists))
             for one in lists:
@@ -150,7 +167,9 @@ def _offering(random: Random, provider: str, site: str, accelerator: str | None)
     )
 
 
-def _price_list(random: Random, offering: str, revision: int, *, gap: bool) -> PriceList:
+def _price_list(
+    random: Random, offering: str, revision: int, *, gap: bool, modes: tuple[SiteModeFrom, ...]
+) -> PriceList:
     """Tariffs that change two to four times while usage runs. With a `gap` some seconds are uncovered."""
     edges = sorted(random.sample(range(600, HOURS * 3600 - 600), random.randint(2, 4)))
     zone = random.choice(ZONES)
@@ -176,6 +195,7 @@ def _price_list(random: Random, offering: str, revision: int, *, gap: bool) -> P
         created_at=STARTS,
         zone=zone,
         tariffs=tariffs,
+        modes=modes,
     )
 
 

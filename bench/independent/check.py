@@ -113,7 +113,9 @@ def _price_list(p: Any) -> PriceList:
         for component, own in p.get("volume_discounts", {}).items()
     }
     created = _floor(datetime.fromisoformat(p["created_at"]))
-    return PriceList(p["revision"], p["offering"], tariffs, prices, p.get("zone", "Asia/Shanghai"), created, tiers)
+    modes = tuple((second(one["starts_at"]), one["mode"]) for one in p.get("modes", ()))
+    zone = p.get("zone", "Asia/Shanghai")
+    return PriceList(p["revision"], p["offering"], tariffs, prices, zone, created, tiers, modes)
 
 
 def _tariff(t: Any) -> Tariff:
@@ -143,8 +145,9 @@ def _minute(text: str) -> int:
 
 
 def _line(e: Any) -> Line:
-    corrects = e.get("corrects")
-    slot = Slot(*(e[name] if name != "period" else corrects or e[name] for name in Slot._fields))
+    corrects, mode = e.get("corrects"), e["reason"] if e["bearer"] == "nobody" else "billed"
+    facts = e | {"period": corrects or e["period"], "mode": mode}
+    slot = Slot(*(facts[name] for name in Slot._fields))
     key = Key(slot, e["bearer"], e.get("reason"))
     price, amount = Fraction(e["unit_price"]), fen_of(e["amount"])
     return Line(key, e["period"], corrects, price, e["price_list_revision"], e["quantity"], amount)
@@ -219,6 +222,7 @@ def compare(given: Given) -> Report:
         "lines_compared": len({*quantities, *(line.key for line in given.lines)}),
         "lines_in_windows": sum(key.slot.window not in ("all", "flat") for key in quantities),
         "lines_in_flat_time": sum(key.slot.window == "flat" for key in quantities),
+        "lines_of_nobody": sum(key.bearer == "nobody" for key in quantities),
         "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
         "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
         "jobs_priced_after_the_start": sum(started < first for started, first in priced),

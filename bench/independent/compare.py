@@ -119,7 +119,9 @@ def compare_statements(statements: list[Any], lines: list[Line], rules: Rules, r
     for s in statements:
         party = (s["period"], s["party"], s["party_id"])
         own = [line for line in of[party] if line.key.bearer == "organization"]
-        others = sum(line.amount for line in of[party] if line.key.bearer == "provider")
+        others, nobodys = (
+            sum(line.amount for line in of[party] if line.key.bearer == bearer) for bearer in ("provider", "nobody")
+        )
         where, found = (*party, s["number"]), fen_of(s["gross"])
         gross[s["period"], s["party"]] += found
         report.money("statement", (*where, "gross"), sum(line.amount for line in own), found)
@@ -127,6 +129,7 @@ def compare_statements(statements: list[Any], lines: list[Line], rules: Rules, r
         corrections = sum(line.amount for line in own if line.corrects)
         report.money("statement", (*where, "adjustments"), corrections, fen_of(s["adjustments"]))
         report.money("statement", (*where, "borne_by_provider"), others, fen_of(s["borne_by_provider"]))
+        report.money("statement", (*where, "notional"), nobodys, fen_of(s["notional"]))
         report.expect("statement", (*where, "line_count"), len(of[party]), s["line_count"])
     for period in sorted({period for period, _ in gross}):
         sides = (gross[period, "organization"], gross[period, "provider"])

@@ -54,6 +54,7 @@ class Slot(NamedTuple):
     price_list: str
     tariff: str
     window: str
+    mode: str = "billed"
 
 
 class Key(NamedTuple):
@@ -133,6 +134,8 @@ class PriceList:
     created: int = 0
     tiers: Mapping[str, tuple[tuple[int, Fraction], ...]] = field(default_factory=dict)
     """component -> (above how many hours or jobs, percent off) of its volume discounts, rising."""
+    modes: tuple[tuple[int, str], ...] = ()
+    """From which second on time is billed, notional or tracked, in order; before the first it is billed."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ class Rules:
         """`start`, `end` and every second between them at which a tariff, a window or a period begins or ends."""
         marks = {e for p in self.periods for e in (p.starts, p.ends)}
         marks |= {e for t in self.lists[price_list].tariffs for e in (t.starts, t.ends) if e is not None}
+        marks |= {starts for starts, _ in self.lists[price_list].modes}
         if any(t.windows for t in self.lists[price_list].tariffs):
             minutes = range(60 * (start // 60 + 1), end, 60)
             marks |= {e for e in minutes if self.part_at(price_list, e - 1) != self.part_at(price_list, e)}
@@ -168,7 +172,12 @@ class Rules:
             raise Unusable(f"{datetime.fromtimestamp(at, UTC)} lies in the windows {', '.join(found)}")
         return tariff.name, found[0]
 
+    def mode_at(self, price_list: str, at: int) -> str:
+        return ["billed", *(mode for starts, mode in self.lists[price_list].modes if starts <= at)][-1]
+
     def price(self, slot: Slot) -> Fraction:
+        if slot.mode == "tracked":
+            return Fraction(0)
         return self.lists[slot.price_list].prices.get((slot.tariff, slot.window, slot.component), Fraction(0))
 
     def exact(self, slot: Slot, quantity: int) -> Fraction:
@@ -249,9 +258,9 @@ def pieces_of(usage: Usage, first: First | None, rules: Rules) -> Iterator[Piece
     """Those of one hour; with the price per job, if that is where it falls."""
 
     def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
-        part = rules.part_at(usage.price_list, at)
+        part, mode = rules.part_at(usage.price_list, at), rules.mode_at(usage.price_list, at)
         who = (usage.organization, usage.provider, usage.project, usage.job)
-        return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, *part)
+        return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, *part, mode)
 
     for span in usage.spans:
         for start, end in pairwise(rules.edges(usage.price_list, span.start, span.end)):
@@ -301,11 +310,13 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
         for usage in records:
             bearer = BORNE_BY[usage.outcome]
             for piece in pieces_of(usage, first, rules):
-                if bearer == "organization":
+                mode = rules.mode_at(usage.price_list, piece.start)
+                if mode == "billed" and bearer == "organization":
                     own.append(piece)
                     continue
+                borne = ("provider", bearer) if mode == "billed" else ("nobody", mode)
                 for slot, units in piece.adds:
-                    lines[Key(slot, "provider", bearer)] += units * (piece.end - piece.start)
+                    lines[Key(slot, *borne)] += units * (piece.end - piece.start)
         cut = overrun(own, records[0].hold, rules) if own else Cut(0, "")
         for piece in own:
             paid = cut.before(piece)

@@ -134,7 +134,14 @@ def account(name: str, debit: str, credit: str, balance: str) -> Json:
 
 def statement(party: str, party_id: str) -> Json:
     """Of the bill's first period: a 0.80 + b 0.13 + d 0.66, tax of 6% included; c's 0.10 is the provider's."""
-    figures = {"gross": "1.59", "tax": "0.09", "net": "1.50", "adjustments": "0.00", "borne_by_provider": "0.10"}
+    figures = {
+        "gross": "1.59",
+        "tax": "0.09",
+        "net": "1.50",
+        "adjustments": "0.00",
+        "borne_by_provider": "0.10",
+        "notional": "0.00",
+    }
     number = f"{party[:3].upper()}-2026-000001"
     return {"number": number, "party": party, "party_id": party_id, "period": FIRST, "line_count": 13, **figures}
 

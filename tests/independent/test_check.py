@@ -140,6 +140,7 @@ def test_a_wrong_bill_is_red(tmp_path: Path, fault: Callable[[Bill], None], seen
         (lambda b: b.statements[0].update(gross="1.60"), "statement"),
         (lambda b: b.statements[1].update(adjustments="0.15"), "statement"),
         (lambda b: b.statements[1].update(borne_by_provider="0.00"), "statement"),
+        (lambda b: b.statements[1].update(notional="0.01"), "statement"),
         (lambda b: b.statements[1].update(tax="0.10"), "statement"),
         (lambda b: b.statements[0].update(line_count=15), "statement"),
         (lambda b: b.statements.pop(), "statement"),

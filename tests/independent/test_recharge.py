@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from bench.independent.compare import Report, newest
 from bench.independent.recharge import Key, Period, PriceList, Rules, Slot, Span, Tariff, Usage, Window, recompute
 
-# fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 in [23, 60), 1 from 60 on, 08:01 of a Thursday; a period ends at 30
+# fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 in [23, 60), 1 from 60 on, 08:01 of a Thursday; a period ends at 30.
+# [5, 14) is notional, [14, 17) tracked, [33, 41) notional: nobody's
 PRICES = {
     ("one", "all", "cpu_core_hour"): "54",
     ("two", "flat", "cpu_core_hour"): "18",
@@ -20,8 +21,11 @@ PRICES = {
 }
 LATE = Window("late", frozenset({"thursday"}), ((481, 500),))
 TARIFFS = (Tariff("one", 0, 20), Tariff("two", 23, None, (LATE,)))
+MODES = ((5, "notional"), (14, "tracked"), (17, "billed"), (33, "notional"), (41, "billed"))
 LISTS = {
-    "list": PriceList(1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()}, "Asia/Shanghai")
+    "list": PriceList(
+        1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()}, "Asia/Shanghai", MODES
+    )
 }
 RULES = Rules(LISTS, (Period("first", 0, 30, True), Period("second", 30, 100, False)))
 
@@ -81,7 +85,17 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
                     "job": int(not begun and u.outcome not in ("site", "duplicate")),
                 }
                 begun = begun or slots["job"] > 0
-                units = {Slot(*head, c, None, "list", tariff, window): n for c, n in slots.items() if n}
+                mode = (
+                    "notional"
+                    if 5 <= second < 14 or 33 <= second < 41
+                    else "tracked"
+                    if 14 <= second < 17
+                    else "billed"
+                )
+                units = {Slot(*head, c, None, "list", tariff, window, mode): n for c, n in slots.items() if n}
+                if mode != "billed":
+                    lines.update({Key(slot, "nobody", mode): n for slot, n in units.items()})
+                    continue
                 if u.outcome in ("site", "duplicate"):
                     reason = "site_fault" if u.outcome == "site" else "duplicate"
                     lines.update({Key(slot, "provider", reason): n for slot, n in units.items()})
