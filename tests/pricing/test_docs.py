@@ -12,6 +12,7 @@ import pytest
 from caravan.cli import show
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.modes import SiteMode, SiteModeDraft, SiteModeFrom
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
@@ -87,3 +88,20 @@ def test_the_price_per_job_falls_where_the_page_says() -> None:
     assert per_job(ran, ran, ran) == per_job(failed, ran, ran) == ["0.50"]
     assert per_job(failed, failed, ran) == ["0.20"]
     assert per_job(failed, failed, failed) == []
+
+
+def test_a_site_that_begins_to_bill_costs_what_the_page_says() -> None:
+    published = [SiteModeDraft.model_validate(one) for one in json.loads(fenced(PAGE, "modes", "json"))]
+    modes = tuple(SiteModeFrom.model_validate(one.model_dump()) for one in published)
+    prices = price_list(*example("peak").tariffs, modes=modes)
+    friday = to_seconds(datetime(2026, 3, 6, 21, tzinfo=ZoneInfo("Asia/Shanghai")))
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=8, accelerator=ACCELERATOR, max_seconds=3 * 3600)
+    lines: Counter[SiteMode] = Counter()
+    for piece in quantities([span(grant, friday - START, friday - START + 3 * 3600)], prices, friday, []):
+        key = piece.key
+        if key.component is Component.ACCELERATOR_HOUR:
+            price = unit_price(prices, key.tariff, key.window, key.component, key.mode)
+            lines[key.mode] += amount(key.component, piece.quantity, price)
+    assert lines == {SiteMode.NOTIONAL: 96_00, SiteMode.BILLED: 64_00 + 32_00}
+    for words in ("8 x 12.00 = 96.00", "8 x 8.00 + 8 x 4.00 = 96.00"):
+        assert words in PAGE.read_text() and words in PAGE.with_name("prices.zh.md").read_text()
