@@ -18,6 +18,7 @@ from caravan.contracts.ids import (
     ProjectId,
     RunId,
 )
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Component, Day, DaySpan, Percent, Zone
 from caravan.contracts.statements import BearerKind, BearerReason, Line, UsageLine
@@ -118,6 +119,7 @@ class ExplainedPrice(Model):
     accelerator: AcceleratorId | None
     unit: AcceleratorUnit | None = Field(description="Of an accelerator: as it is sold. Null where it is not known.")
     rate: Rate
+    mode: SiteMode = Field(description="The site's, at that time: only `billed` is charged.")
     steps: tuple[PricedDays, ...] = Field(description="At most 40; then `more`.")
     more: MoreDays | None
     seconds: Count
@@ -243,7 +245,8 @@ class TimeSpan(Model):
 class PriceExplanation(Model):
     """What one run would cost by the newest price list, component by component and rate by rate.
 
-    A run over the end of a billing period is billed on lines of both, each rounded by itself.
+    A run over the end of a billing period is billed on lines of both, each rounded by itself. Volume discounts are of a period's total
+    and not in it.
     """
 
     offering: OfferingId
@@ -253,5 +256,6 @@ class PriceExplanation(Model):
     revision: Positive
     prices: tuple[ExplainedPrice, ...] = Field(description="Of all that has a price, component by component.")
     free: tuple[Component, ...] = Field(description="Held, and without a price in all that time.")
-    total: Money
+    total: Money = Field(description="Of what is billed.")
+    notional: Money = Field(description="What time that the site doesn't bill would have cost.")
     words: Words

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Final
 
 from caravan.contracts.explanations import Arithmetic, ClockSpan, ExplainedPrice, MoreDays, PricedDays, Rate, Words
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import explained_words as words
 from caravan.pricing.amounts import DIVISOR, amount, unit_price
+from caravan.pricing.buyers import prices_for
 from caravan.pricing.charge import LineKey, quantities
 from caravan.pricing.explained_days import Days, Stretch, days_of
 from caravan.pricing.explained_words import Kind, Unit
@@ -47,19 +48,20 @@ def explained(
         accelerator=key.accelerator,
         unit=kind and kind.unit,
         rate=_rate(key, price_list, tariff),
+        mode=key.mode,
         steps=tuple(_step(one, counted, several) for one in shown),
         more=_more(left, counted),
         seconds=sum(one.seconds for one in days),
         arithmetic=costs,
-        words=words.price(key.component, kind, key.tariff, key.window, costs),
+        words=words.price(key, kind, costs),
     )
 
 
-def explained_span(span: Span, price_list: PriceList, kind: Kind | None) -> list[ExplainedPrice]:
-    """What one run that holds `span` comes to, component by component; of each its rates, in the order of time."""
-    first = to_seconds(span.start)
+def explained_span(span: Span, price_list: PriceList, buyer: Buyer, kind: Kind | None) -> list[ExplainedPrice]:
+    """What one run of `buyer` that holds `span` comes to, component by component; of each its rates, in the order of time."""
+    own = prices_for(price_list, buyer)
     stretches: dict[LineKey, list[Stretch]] = {}
-    for piece in quantities([span], price_list, first, ()):
+    for piece in quantities([span], own, to_seconds(span.start), ()):
         stretches.setdefault(piece.key, []).append(Stretch(None, piece.start, piece.end, piece.units))
     order = list(Component)
     return [
@@ -67,7 +69,7 @@ def explained_span(span: Span, price_list: PriceList, kind: Kind | None) -> list
             key,
             stretches[key],
             price_list,
-            unit_price(price_list, key.tariff, key.window, key.component),
+            unit_price(own, key.tariff, key.window, key.component, key.mode),
             kind if key.accelerator else None,
         )
         for key in sorted(stretches, key=lambda key: order.index(key.component))

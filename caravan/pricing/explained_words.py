@@ -8,11 +8,13 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from caravan.contracts.explanations import Arithmetic, DayReason, Words
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Component, Day, PriceList, PriceWindow, Tariff
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
 from caravan.pricing.amounts import DIVISOR, amount
+from caravan.pricing.charge import LineKey
 from caravan.pricing.explained_days import Days
 
 SHOWN: Final = 4
@@ -67,6 +69,10 @@ COMPONENTS: Final = {
     Component.NODE_HOUR: Words(zh="节点时", en="node-hours"),
     Component.MEMORY_GIB_HOUR: Words(zh="内存 GiB 时", en="memory GiB-hours"),
     Component.JOB: Words(zh="按作业收取", en="per job"),
+}
+_MODES: Final = {
+    SiteMode.NOTIONAL: Words(zh="试行计价、不收费", en="priced and not billed"),
+    SiteMode.TRACKED: Words(zh="仅记录用量", en="counted only"),
 }
 _DAYS: Final = {
     Day.MONDAY: ("星期一", "Monday"),
@@ -176,14 +182,16 @@ def written(unit_price: Decimal) -> str:
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
 
-def price(component: Component, kind: Kind | None, tariff: str, window: str, sum_: Arithmetic) -> Words:
+def price(key: LineKey, kind: Kind | None, costs: Arithmetic) -> Words:
     """In one sentence: what, at which rate, and what it comes to."""
-    what, unit = COMPONENTS[component], Unit(component, kind and kind.unit)
+    what, unit = COMPONENTS[key.component], Unit(key.component, kind and kind.unit)
     of = (f"（{kind.name}）", f" ({kind.name})") if kind else ("", "")
-    zh, en = f"{what.zh}{of[0]}，费率 {tariff}", f"{what.en}{of[1]}, tariff {tariff}"
-    if window != WHOLE_TARIFF:
-        zh, en = f"{zh}，时段 {window}", f"{en}, window {window}"
-    priced = _priced(unit, sum_.quantity, sum_.unit_price)
+    zh, en = f"{what.zh}{of[0]}，费率 {key.tariff}", f"{what.en}{of[1]}, tariff {key.tariff}"
+    if key.window != WHOLE_TARIFF:
+        zh, en = f"{zh}，时段 {key.window}", f"{en}, window {key.window}"
+    if key.mode is not SiteMode.BILLED:
+        zh, en = f"{zh}，{_MODES[key.mode].zh}", f"{en}, {_MODES[key.mode].en}"
+    priced = _priced(unit, costs.quantity, costs.unit_price)
     return Words(zh=f"{zh}：{priced.zh}", en=f"{en}: {priced.en}")
 
 
@@ -194,6 +202,10 @@ def rate(zone: str, tariff: Tariff | None, window: PriceWindow | None) -> Words:
     since, until = _date(tariff.starts_at, zone), tariff.ends_at and _date(tariff.ends_at, zone)
     zh = f"费率 {tariff.name}（{since} 起" + (f"，{until} 止" if until else "") + f"，按 {zone} 的时间）"
     en = f"tariff {tariff.name} (from {since}" + (f" to {until}" if until else "") + f", by the clocks of {zone})"
+    if tariff.buyers is not None:
+        zh, en = f"{zh}，仅限特定用户", f"{en}, for some buyers only"
+    for field, values in sorted(tariff.options.items()):
+        zh, en = f"{zh}，{field} 为 {'、'.join(values)}", f"{en}, for {field} {' or '.join(values)}"
     if window is not None:
         zh_days, en_days = _kinds(window.days)
         times = sorted((span.starts, span.ends) for span in window.times)
@@ -208,13 +220,17 @@ def rate(zone: str, tariff: Tariff | None, window: PriceWindow | None) -> Words:
     return Words(zh=f"{zh}，全部时间同价", en=f"{en}, at all times alike")
 
 
-def whole(start: int, seconds: int, price_list: PriceList, total: Money, free: Sequence[Component]) -> Words:
+def whole(
+    start: int, seconds: int, price_list: PriceList, total: Money, notional: Money, free: Sequence[Component]
+) -> Words:
     """What all of an asked price comes to, in one sentence."""
     since = _date(from_seconds(start), price_list.zone)
     zh = f"{since} 起 {_length(seconds)}（{price_list.zone}），按价目表第 {price_list.revision} 版：共 {total}"
     en = (
         f"{_length_en(seconds)} from {since} ({price_list.zone}), by price list revision {price_list.revision}: {total}"
     )
+    if notional:
+        zh, en = f"{zh}；试行计价、不收费：{notional}", f"{en}; priced and not billed: {notional}"
     if free:
         zh += f"；不收费：{'、'.join(COMPONENTS[one].zh for one in free)}"
         en += f"; free: {', '.join(COMPONENTS[one].en for one in free)}"

@@ -1,16 +1,22 @@
 """The words in which a charge is explained."""
 
+from dataclasses import replace
 from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caravan.contracts.explanations import Words
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.kernel.money import Money
+from caravan.pricing import LineKey
+from caravan.pricing.explained import explained
 from caravan.pricing.explained_days import Stretch
 from caravan.pricing.explained_words import Unit
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, stretches
-from services.accounting.charging.lines import Portion, Record, portions
-from tests.accounting.test_lines import CORE, WHOLE, terms
+from services.accounting.charging.lines import Portion, Record, assigned, mode_of, portions, quantities
+from tests.accounting.test_lines import CORE, WHOLE, Facts, every, facts, terms
 from tests.pricing.cases import START, at, price_list, tariff
 
 CPU, CORES, MIB = Component.CPU_CORE_HOUR, Unit(Component.CPU_CORE_HOUR), Unit(Component.MEMORY_GIB_HOUR)
@@ -68,3 +74,18 @@ def test_one_second_of_one_core_is_in_the_singular() -> None:
     one = [Stretch("run_1", START, START + 1, 1)]
     said = arithmetic(CORES, one, 1, Decimal("36.00"))
     assert said.en == "1 core x 1 s = 1 core-second; 1 x 36.00 / 3600 = 0.01"
+
+
+@given(facts(), st.integers(0, 20_000))
+def test_a_line_is_told_with_all_its_seconds_and_no_others(given_facts: Facts, hold: int) -> None:
+    records, calendar = given_facts
+    records = [replace(one, run=f"run_{one.run[-1] * 32}") for one in records]
+    lists = {one.terms.price_list.id: one.terms.price_list for one in records}
+    borne = assigned(every(records, calendar), hold)
+    for key, quantity in quantities(borne).items():
+        own = [portion for portion in borne if portion.key == key]
+        rate = LineKey(key.component, key.accelerator or None, key.tariff, key.window, mode_of(key))
+        found = explained(rate, stretches(own), lists[key.price_list], key.unit_price, None)
+        assert sum(step.quantity for step in found.steps) == found.arithmetic.quantity == quantity
+        assert found.seconds == sum(portion.end - portion.start for portion in own)
+        assert found.arithmetic.amount.fen == key.amount(quantity)

@@ -36,6 +36,11 @@ async def test_what_is_notional_is_priced_and_shown_without_money_and_without_a_
     assert await entries(world) == []
     explained = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
     assert (explained["charged"], explained["borne_by_provider"], explained["notional"]) == ("0.00", "0.00", "0.80")
+    by_day = ok(await world.member.get(f"/lines/{line['id']}/explanation"))
+    assert (by_day["mode"], by_day["words"]["zh"]) == (
+        "notional",
+        "核时，费率 day，试行计价、不收费：80 x 36.00 / 3600 = 0.80",
+    )
     await world.consistent()
 
 

@@ -19,7 +19,7 @@ from caravan.contracts.explanations import (
     LineExplanation,
     Words,
 )
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, UsageLine
 from caravan.contracts.usage import Span
 from caravan.kernel.money import Money
@@ -153,7 +153,7 @@ def test_a_line_is_explained_in_both_languages_one_after_the_other() -> None:
     held = Span(start=start, end=start + timedelta(hours=2), nodes=1, cpus=0, memory_mib=0)
     tariff = Tariff(name="2026", starts_at=start, prices={Component.NODE_HOUR: Decimal(4)})
     prices = PriceList(id=one("prl"), offering=one("off"), revision=1, created_at=start, tariffs=(tariff,))
-    price = next(p for p in explained_span(held, prices, None) if p.component is Component.NODE_HOUR)
+    price = next(p for p in explained_span(held, prices, Buyer(), None) if p.component is Component.NODE_HOUR)
     line = a_line().model_copy(update={"window": "all"})
     words = Words(zh="节点时", en="node-hours")
     found = LineExplanation(

@@ -14,7 +14,7 @@ from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeDraft, SiteModeFrom
 from caravan.contracts.offerings import AcceleratorUnit
-from caravan.contracts.prices import Component, PriceListDraft
+from caravan.contracts.prices import Buyer, Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from caravan.pricing import amount, quantities, unit_price, worst_case
@@ -35,7 +35,9 @@ def test_a_line_is_checked_by_hand_as_the_page_says(page: Path, language: str) -
     start = to_seconds(datetime(2026, 10, 6, 20, tzinfo=ZoneInfo("Asia/Shanghai"))) - START
     grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=8, accelerator=ACCELERATOR, max_seconds=1)
     kind = Kind("NVIDIA H100 80G", AcceleratorUnit.CARD)
-    prices = explained_span(span(grant, start, start + 3 * 86_400), price_list(*draft.tariffs, calendar=(year,)), kind)
+    prices = explained_span(
+        span(grant, start, start + 3 * 86_400), price_list(*draft.tariffs, calendar=(year,)), Buyer(), kind
+    )
     told = [show.steps(one) for one in prices if one.component is Component.ACCELERATOR_HOUR]
     assert fenced(page, "by hand", "text") == "\n".join(text[language == "en"] for text in told) + "\n"
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.explanations import DayReason, ExplainedPrice, Words
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import AcceleratorUnit
-from caravan.contracts.prices import FLAT, WEEK, CalendarYear, Component, Day, PriceList, Tariff
+from caravan.contracts.prices import FLAT, WEEK, Buyer, Buyers, CalendarYear, Component, Day, PriceList, Tariff
 from caravan.kernel.clock import to_seconds
-from caravan.pricing import LineKey, quantities, unit_price
-from caravan.pricing.explained import SHOWN, explained
+from caravan.pricing import LineKey, prices_for, quantities, unit_price
+from caravan.pricing.explained import SHOWN, explained, explained_span
 from caravan.pricing.explained_days import Days, Stretch, days_of
 from caravan.pricing.explained_words import Kind
-from tests.pricing.cases import ACCELERATOR, START, grants, price_list, price_lists, span, tariff, window
+from tests.pricing.cases import ACCELERATOR, START, grants, mode, price_list, price_lists, span, tariff, window
+from tests.pricing.special import ACME, BETA, buyers, special_lists
 
 DAY = 86_400
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -194,6 +196,63 @@ def test_a_price_per_job_has_the_second_in_which_the_run_first_held_anything() -
     found = explained(key, [Stretch("run_" + "a" * 32, start, start + 1, 1)], prices, Decimal("5.5"), None)
     assert [step.words.zh for step in found.steps] == ["2026-03-06（星期五），21:00:05 首次占用资源：1 个作业"]
     assert found.arithmetic.words.en == "1 job x 5.50 = 5.50"
+
+
+def test_days_with_other_units_are_no_more_of_the_same() -> None:
+    prices = price_list(tariff("2026", -400 * DAY, None, node_hour="1"))
+    midnight = second("2026-03-06T00:00:00")
+    held = [Stretch(None, midnight + n * DAY, midnight + (n + 1) * DAY, units) for n, units in enumerate((1, 1, 2))]
+    assert [(one.days, one.units) for one in days_of(held, prices, prices.tariffs[0])] == [(2, 1), (1, 2)]
+
+
+@given(special_lists(), buyers, grants(), st.integers(1, 90))
+def test_a_price_to_come_is_what_the_buyers_own_list_makes_of_each_second(
+    prices: PriceList, buyer: Buyer, grant: Grant, seconds: int
+) -> None:
+    held = span(grant, 0, seconds)
+    own: Counter[LineKey] = Counter()
+    for piece in quantities([held], prices_for(prices, buyer), START, []):
+        own[piece.key] += piece.quantity
+    found = explained_span(held, prices, buyer, None)
+    assert {
+        LineKey(p.component, p.accelerator, p.rate.tariff, p.rate.window): p.arithmetic.quantity for p in found
+    } == own
+    for price in found:
+        whole = next((one for one in prices.tariffs if one.name == price.rate.tariff), None)
+        assert (price.rate.starts_at, price.rate.ends_at) == (
+            (whole.starts_at, whole.ends_at) if whole else (None, None)
+        )
+
+
+def test_a_tariff_for_some_says_so_and_names_no_other_buyer() -> None:
+    special = tariff("kind", -400 * DAY, None, node_hour="1").model_copy(
+        update={"buyers": Buyers(organizations=(ACME, BETA)), "options": {"qos": ("high", "normal")}}
+    )
+    held = span(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1), 0, 60)
+    buyer = Buyer(organization=ACME, options={"qos": "high"})
+    rate = explained_span(held, price_list(special), buyer, None)[0].rate
+    assert rate.words.zh.endswith("，仅限特定用户，qos 为 high、normal，全部时间同价")
+    assert rate.words.en.endswith(", for some buyers only, for qos high or normal, at all times alike")
+    assert BETA not in rate.model_dump_json()
+
+
+def test_time_that_a_site_does_not_bill_is_told_apart() -> None:
+    prices = price_list(
+        tariff("2026", -400 * DAY, None, node_hour="3600"),
+        modes=(mode("notional", 0), mode("tracked", 20), mode("billed", 30)),
+    )
+    held = span(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1), 0, 60)
+    nodes = [p for p in explained_span(held, prices, Buyer(), None) if p.component is Component.NODE_HOUR]
+    assert [(p.mode, p.arithmetic.amount.fen, p.seconds) for p in nodes] == [
+        (SiteMode.NOTIONAL, 2000, 20),
+        (SiteMode.TRACKED, 0, 10),
+        (SiteMode.BILLED, 3000, 30),
+    ]
+    assert [p.words.zh.partition("：")[0] for p in nodes] == [
+        "节点时，费率 2026，试行计价、不收费",
+        "节点时，费率 2026，仅记录用量",
+        "节点时，费率 2026",
+    ]
 
 
 def test_runs_are_named_where_there_are_several() -> None:

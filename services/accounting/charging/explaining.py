@@ -16,6 +16,7 @@ from caravan.contracts.explanations import (
     LineExplanation,
     Words,
 )
+from caravan.contracts.modes import SiteMode
 from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
@@ -27,7 +28,7 @@ from caravan.pricing.explained_days import Stretch
 from caravan.pricing.explained_words import Kind, Unit
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
-from services.accounting.charging.lines import Key, Portion, assigned
+from services.accounting.charging.lines import Key, Portion, assigned, mode_of
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.discounts import explaining as discounts
@@ -101,7 +102,7 @@ def _line(
     own = [portion for portion in _portions(tx, row.job, hold.amount) if portion.key == key] if newest else []
     kind = copies.kinds(tx, {key.accelerator}).get(key.accelerator)
     price = explained(
-        LineKey(key.component, key.accelerator or None, key.tariff, key.window),
+        LineKey(key.component, key.accelerator or None, key.tariff, key.window, mode_of(key)),
         stretches(own),
         records.price_list_of(tx, key.price_list),
         key.unit_price,
@@ -114,7 +115,8 @@ def _line(
         before = Money(sum(one.amount for one in earlier))
         corrected = correction(row.corrects, periods.find(tx, row.corrects).name, before, before + Money(row.amount))
         words.append(corrected.words)
-    words.append(who.words)
+    if price.mode is SiteMode.BILLED:  # else it is said with the price already
+        words.append(who.words)
     return LineExplanation(
         **{name: value for name, value in price if name != "words"},
         line=shown_of_job(row),

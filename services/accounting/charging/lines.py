@@ -184,6 +184,11 @@ def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
     return BearerKind.ORGANIZATION, ""
 
 
+def mode_of(key: Key) -> SiteMode:
+    """The mode of the site in the seconds of a line."""
+    return next((mode for mode, reason in NOBODY_BEARS.items() if reason == key.reason), SiteMode.BILLED)
+
+
 def assigned(all_portions: Iterable[Portion], hold_amount: int) -> list[Portion]:
     """The portions of a whole job with their bearers: what would pass the hold is cut off and the provider's."""
     kept = list(all_portions)

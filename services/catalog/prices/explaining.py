@@ -1,10 +1,13 @@
 """What a run would cost, explained by the newest price list of an offering."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from caravan.contracts.explanations import PriceExplanation, PriceQuestion, TimeSpan
+from caravan.contracts.explanations import ExplainedPrice, PriceExplanation, PriceQuestion, TimeSpan
+from caravan.contracts.modes import SiteMode
+from caravan.contracts.prices import Buyer
 from caravan.contracts.problems import NotPriced
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import from_seconds, to_seconds
@@ -12,7 +15,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
-from caravan.pricing import uncovered
+from caravan.pricing import options_of, prices_for, uncovered
 from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind, whole
 from services.catalog.offerings.models import OfferingRow
@@ -47,16 +50,18 @@ class PriceExplanationService:
         )
         start, end = to_seconds(span.start), to_seconds(span.end)
         price_list = newest(tx, offering.id)
-        gaps = [(start, end)] if price_list is None else uncovered(price_list, start, end)
+        buyer = Buyer(options=options_of(price_list, offering.target) if price_list else {})
+        gaps = [(start, end)] if price_list is None else uncovered(prices_for(price_list, buyer), start, end)
         if price_list is None or gaps:
             raise NotPriced(uncovered=tuple(TimeSpan(start=from_seconds(a), end=from_seconds(b)) for a, b in gaps))
         row = tx.get(AcceleratorRow, accelerator) if accelerator else None
         kind = row.shown() if row else None
-        found = explained_span(span, price_list, Kind(kind.name, kind.unit) if kind else None)
-        prices = tuple(one for one in found if one.arithmetic.unit_price)
+        found = explained_span(span, price_list, buyer, Kind(kind.name, kind.unit) if kind else None)
+        prices = tuple(one for one in found if one.arithmetic.unit_price or one.mode is SiteMode.TRACKED)
         priced = {one.component for one in prices}
         free = tuple(dict.fromkeys(one.component for one in found if one.component not in priced))
-        total = Money(sum(one.arithmetic.amount.fen for one in prices))
+        total = _sum(one for one in prices if one.mode is SiteMode.BILLED)
+        notional = _sum(one for one in prices if one.mode is not SiteMode.BILLED)
         return PriceExplanation(
             offering=offering.id,
             start=span.start,
@@ -66,8 +71,13 @@ class PriceExplanationService:
             prices=prices,
             free=free,
             total=total,
-            words=whole(start, question.seconds, price_list, total, free),
+            notional=notional,
+            words=whole(start, question.seconds, price_list, total, notional, free),
         )
+
+
+def _sum(prices: Iterable[ExplainedPrice]) -> Money:
+    return Money(sum(one.arithmetic.amount.fen for one in prices))
 
 
 def _end(question: PriceQuestion) -> datetime:
