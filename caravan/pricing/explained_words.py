@@ -99,7 +99,8 @@ def days(some: Days, unit: Unit, run: str | None) -> Words:
     if unit.component is Component.JOB:
         at, counted = _clock(some.times[0][0]), unit.of(some.units)
         return Words(
-            zh=f"{zh}，{at} 首次占用资源：{counted.zh}", en=f"{en}, first held something at {at}: {counted.en}"
+            zh=f"{zh}，{at}：作业的第一秒（由算力中心承担的运行不计），{counted.zh}",
+            en=f"{en}, {at}: the job's first second, but for runs that the centre bears; {counted.en}",
         )
     zh_times = "、".join(f"{_clock(start)} 至 {_clock(end)}" for start, end in some.times)
     en_times = _listed([f"{_clock(start)} to {_clock(end)}" for start, end in some.times])

@@ -189,12 +189,14 @@ def test_a_long_run_is_told_in_so_many_steps_and_its_sums_are_exact() -> None:
     assert " more = " in found.arithmetic.words.en
 
 
-def test_a_price_per_job_has_the_second_in_which_the_run_first_held_anything() -> None:
+def test_a_price_per_job_has_the_second_in_which_the_job_first_held_anything() -> None:
     prices = price_list(tariff("2026", -400 * DAY, None, job="5.5"))
     start = second("2026-03-06T21:00:05")
     key = LineKey(Component.JOB, None, "2026", "all")
     found = explained(key, [Stretch("run_" + "a" * 32, start, start + 1, 1)], prices, Decimal("5.5"), None)
-    assert [step.words.zh for step in found.steps] == ["2026-03-06（星期五），21:00:05 首次占用资源：1 个作业"]
+    assert [step.words.zh for step in found.steps] == [
+        "2026-03-06（星期五），21:00:05：作业的第一秒（由算力中心承担的运行不计），1 个作业"
+    ]
     assert found.arithmetic.words.en == "1 job x 5.50 = 5.50"
 
 
