@@ -239,6 +239,19 @@ async def test_late_usage_of_one_period_and_the_usage_of_another_are_discounted_
     assert {posting["amount"] for posting in entry["postings"]} == {"7.20", "-7.20"}
 
 
+async def test_adjustments_that_stand_in_an_open_period_are_discounted_as_that_closes(sold: World) -> None:
+    await use(sold, 4)
+    march = await close(sold)
+    await use(sold, 2, 1)
+    april = await sold.db.write(period_at, at(MONTH * 3600))
+    ok(await sold.finance.post(f"/periods/{april}/close"))
+    await use(sold, 2, 2)
+    await close(sold, MONTH * 3600)
+    may = await close(sold, 2 * MONTH * 3600)
+    found = [(one["period"], one["corrects"], one["quantity"], one["amount"]) for one in await given(sold)]
+    assert found == [(april, march, 6 * 3600, "-3.60"), (may, march, 2 * 3600, "-7.20")]
+
+
 async def test_usage_that_comes_between_the_discounts_and_the_seal_is_in_both(sold: World) -> None:
     await use(sold, 6)
     period = await sold.db.write(period_at, T0)
