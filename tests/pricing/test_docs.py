@@ -17,9 +17,10 @@ from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Buyer, Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
-from caravan.pricing import amount, quantities, unit_price, worst_case
+from caravan.pricing import amount, quantities, unit_price, volume_discount, worst_case
 from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind
+from caravan.pricing.volume_words import discounted
 from services.accounting.charging.lines import PeriodSpan, Record, Terms, first_start, portions, starting
 from services.catalog.calendars.library import known_years
 from tests.pricing.cases import ACCELERATOR, START, price_list, span
@@ -40,6 +41,21 @@ def test_a_line_is_checked_by_hand_as_the_page_says(page: Path, language: str) -
     )
     told = [show.steps(one) for one in prices if one.component is Component.ACCELERATOR_HOUR]
     assert fenced(page, "by hand", "text") == "\n".join(text[language == "en"] for text in told) + "\n"
+
+
+def test_volume_takes_off_what_the_pages_say() -> None:
+    tiers = example("volume").volume_discounts[Component.CPU_CORE_HOUR]
+    core_seconds = 60_000 * 3600
+    words = discounted(Component.CPU_CORE_HOUR, tiers, core_seconds, Money(6_000_00)).en
+    assert "= 325.00" in words
+    sums = {
+        fen: Money(volume_discount(Component.CPU_CORE_HOUR, tiers, core_seconds, fen)) for fen in (6_000_00, 4_500_00)
+    }
+    assert [str(off) for off in sums.values()] == ["325.00", "243.75"]
+    for page in (PAGE, PAGE.with_suffix(".zh.md")):
+        text = page.read_text()
+        assert "6,000.00 x (5 x 40,000 + 12.5 x 10,000) / (100 x 60,000) = 325.00" in text
+        assert "243.75" in text
 
 
 def fenced(page: Path, name: str, language: str) -> str:
