@@ -1,11 +1,11 @@
-"""`caravan finance …`: record deposits, cut and close periods, read the trial balance and an organization's funds."""
+"""`caravan finance …`: record deposits, cut and close periods, read the trial balance and an organization's funds; and `terms`."""
 
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from caravan.cli import show
+from caravan.cli import show, terms
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, console, wrong_input
 from caravan.cli.waiting import until
 from caravan.client import Peers, each
@@ -13,7 +13,9 @@ from caravan.contracts.funds import DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
 from caravan.kernel import clock
 
-group = typer.Typer(no_args_is_help=True, help="For finance: deposits, periods, the trial balance, funds.")
+group = typer.Typer(
+    no_args_is_help=True, help="For finance: deposits, periods, the trial balance, funds, tax rules, fee agreements."
+)
 PeriodArgument = Annotated[str, typer.Argument(metavar="PERIOD", help="Its id, per_….")]
 
 
@@ -143,4 +145,5 @@ async def _until_closed(peers: Peers, period: str) -> Period:
 
 
 def add_to(app: typer.Typer) -> None:
+    terms.add_to(group)
     app.add_typer(group, name="finance")

@@ -17,6 +17,7 @@ from caravan.contracts.explanations import (
     PriceExplanation,
     Words,
 )
+from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
@@ -25,7 +26,9 @@ from caravan.contracts.offerings import OfferingPrice
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
+from caravan.contracts.tax import TaxRule, TaxTreatment
 from caravan.kernel.clock import to_seconds
+from caravan.kernel.money import percent
 from caravan.reconcile.comparing import Reconciliation
 
 STYLE: Final = {
@@ -419,6 +422,8 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         ("gross", Text(str(found.gross), style="bold")),
         ("tax in it", str(found.tax)),
         ("net", str(found.net)),
+        *([("fee", f"{found.fee.amount}, tax of {found.fee.tax} in it")] if found.fee else []),
+        *([("payout", str(found.payout))] if found.payout is not None else []),
         ("adjustments in it", str(found.adjustments)),
         ("borne by the provider", str(found.borne_by_provider)),
         *notional(found),
@@ -441,7 +446,36 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         if one.line.unit_price != 0
     ]
     columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
-    return Group(pairs(head + free(one.line for one in lines)), table(columns, rows))
+    return Group(pairs(head + free(one.line for one in lines)), sections(found), table(columns, rows))
+
+
+def sections(found: Statement) -> Table:
+    """What a statement's tax is made of."""
+    rows = [
+        (one.counterparty_name, taxed(one.treatment, one.rate), str(one.gross), str(one.net), str(one.tax))
+        for one in found.sections
+    ]
+    return table(("with", ">taxed", ">gross", ">net", ">tax"), rows)
+
+
+def taxed(treatment: TaxTreatment, rate: int | None) -> str:
+    return percent(rate or 0) if treatment is TaxTreatment.TAXED else treatment.value.replace("_", " ")
+
+
+def tax_rules(found: Iterable[TaxRule]) -> Table:
+    rows = [
+        (one.seller, one.category.value, taxed(one.treatment, one.rate), when(one.starts_at), when(one.ends_at), one.id)
+        for one in found
+    ]
+    return table(("!seller", "category", ">taxed", "!from", "!to", "!id"), rows)
+
+
+def fee_agreements(found: Iterable[FeeAgreement]) -> Table:
+    rows = [
+        (one.provider, percent(one.rate), str(one.floor), when(one.starts_at), when(one.ends_at), one.id)
+        for one in found
+    ]
+    return table(("!provider", ">of the gross", ">at least", "!from", "!to", "!id"), rows)
 
 
 def hours(component: Component, quantity: int) -> str:

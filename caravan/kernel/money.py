@@ -106,3 +106,9 @@ def divide_half_away(numerator: int, denominator: int) -> int:
     """`numerator / denominator` (positive) rounded to an integer, halves away from zero (四舍五入), exact."""
     rounded = (2 * abs(numerator) + denominator) // (2 * denominator)
     return -rounded if numerator < 0 else rounded
+
+
+def percent(hundredths: int) -> str:
+    """A rate in hundredths of a percent, not negative, as people write it: `6.00%`, which spreadsheets read as 0.06."""
+    whole, part = divmod(hundredths, 100)
+    return f"{whole}.{part:02d}%"

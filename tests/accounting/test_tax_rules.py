@@ -73,10 +73,10 @@ async def test_a_supply_goes_by_the_rule_of_the_last_second_of_its_period(db: Da
 
     def write(tx: Session) -> list[list[tuple[Any, ...]]]:
         party_copies(tx)
-        rule(tx, "taxed", 1300, NOVEMBER - timedelta(days=90))
         rule(tx, "taxed", 900, DECEMBER - timedelta(seconds=1))
         rule(tx, "taxed", 300, DECEMBER - timedelta(seconds=1))
         rule(tx, "exempt", None, DECEMBER, ends_at=JANUARY)
+        rule(tx, "taxed", 1300, NOVEMBER - timedelta(days=90))
         rule(tx, "taxed", 0, NOVEMBER, seller=OTHER_PRV, ends_at=DECEMBER - timedelta(seconds=1))
         found = []
         for number, moment in enumerate((AT, DECEMBER, JANUARY), start=1):

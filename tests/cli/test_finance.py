@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.cli.asking import console
+from caravan.cli.terms import hundredths
 from caravan.contracts.explanations import (
     DiscountExplanation,
     ExplainedBearer,
@@ -20,9 +21,9 @@ from caravan.contracts.explanations import (
     Words,
 )
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
-from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, UsageLine
+from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, Statement, UsageLine
 from caravan.contracts.usage import Span
-from caravan.kernel.money import Money
+from caravan.kernel.money import Money, percent
 from caravan.pricing.explained import explained_span
 
 ORGANIZATION, PERIOD, SITE, OTHER = ("org_" + "0" * 32, "per_" + "0" * 32, "sit_" + "1" * 32, "sit_" + "2" * 32)
@@ -93,6 +94,90 @@ def shown(found: RenderableType) -> str:
     with out.capture() as text:
         out.print(found)
     return text.get()
+
+
+PROVIDER, STATEMENT = "prv_" + "4" * 32, "stm_" + "5" * 32
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (("--percent", "6.005"), "percent: "),
+        (("--percent", "six"), "percent: "),
+        (("--percent", "NaN"), "percent: "),
+        (("--percent", "101"), "rate: "),
+        (("--seller", "Centre"), "seller: "),
+        (("--starts-at", "2027-01-01T00:00:00"), "starts_at: "),
+        (("--treatment", "free"), "--treatment"),
+    ],
+)
+def test_a_tax_rule_that_is_none_is_refused_by_the_name_of_what_is_wrong(wrong: tuple[str, ...], named: str) -> None:
+    right = ("--seller", PROVIDER, "--percent", "6.5%", "--starts-at", "2027-01-01T00:00:00+08:00")
+    done = caravan("tax-rule", *right, *wrong)
+    assert done.exit_code == 2
+    assert named in done.stderr
+    assert caravan("tax-rule", *right).exit_code == 1
+
+
+def test_a_fee_agreement_that_is_none_is_refused_by_the_name_of_what_is_wrong() -> None:
+    right = ("--provider", PROVIDER, "--percent", "5", "--starts-at", "2027-01-01T00:00:00+08:00")
+    for wrong, named in ((("--floor", "7"), "floor: "), (("--percent", "5.001"), "percent: ")):
+        done = caravan("fee-agreement", *right, *wrong)
+        assert (done.exit_code, named in done.stderr) == (2, True)
+    assert caravan("fee-agreement", *right).exit_code == 1
+
+
+@pytest.mark.parametrize(("text", "rate"), [("6", 600), ("6.5", 650), ("0.01%", 1), ("100", 10_000), ("0", 0)])
+def test_percentages_become_hundredths_and_come_back(text: str, rate: int) -> None:
+    assert hundredths(text) == rate
+    assert Decimal(percent(rate).removesuffix("%")) == Decimal(text.removesuffix("%"))
+
+
+def test_a_statement_shows_how_it_is_taxed_and_what_is_paid_out() -> None:
+    taxed = {"counterparty": ORGANIZATION, "counterparty_name": "甲企业", "treatment": "taxed", "rate": 600}
+    exempt = {"counterparty": "org_" + "6" * 32, "counterparty_name": "乙大学", "treatment": "exempt", "rate": 0}
+    fee = {
+        "agreement": "fee_" + "7" * 32,
+        "rate": 500,
+        "floor": "0.00",
+        "amount": "10.00",
+        "net": "9.43",
+        "tax": "0.57",
+    }
+    found = Statement.model_validate(
+        {
+            "id": STATEMENT,
+            "number": "PRV-2026-000001",
+            "party": "provider",
+            "party_id": PROVIDER,
+            "party_name": "算力中心",
+            "period": PERIOD,
+            "period_name": "2026-03",
+            "lines_sha256": "0",
+            "starts_at": END - timedelta(days=31),
+            "ends_at": END,
+            "issued_at": END,
+            "late_sites": (),
+            "gross": "200.00",
+            "tax": "5.66",
+            "net": "194.34",
+            "tax_rates": {PROVIDER: 600},
+            "notional": "0.00",
+            "line_count": 2,
+            "sections": [
+                taxed | {"gross": "100.00", "net": "94.34", "tax": "5.66"},
+                exempt | {"gross": "100.00", "net": "100.00", "tax": "0.00"},
+            ],
+            "fee": fee | {"tax_treatment": "taxed", "tax_rate": 600},
+            "payout": "190.00",
+            "adjustments": "0.00",
+            "borne_by_provider": "0.00",
+        }
+    )
+    text = shown(show.statement(found, []))
+    assert re.search(r"甲企业.*6\.00%.*100\.00.*94\.34.*5\.66", text)
+    assert re.search(r"乙大学.*exempt.*100\.00.*100\.00.*0\.00", text)
+    assert re.search(r"fee +10\.00, tax of 0\.57 in it", text) and re.search(r"payout +190\.00", text)
 
 
 def one(prefix: str) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import Row
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import LineKind
 from caravan.contracts.tax import TaxTreatment
-from caravan.kernel.money import Money
+from caravan.kernel.money import Money, percent
 from caravan.pricing import DIVISOR
 
 UNITS: Final[Mapping[str, str]] = {
@@ -110,8 +110,7 @@ def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool) -> bytes:
 def _tax(row: Row[Any]) -> tuple[str, ...]:
     if row.tax is None:
         return ("",) * len(TAX_HEADERS)
-    whole, part = divmod(row.tax_rate, 100)
-    return TREATMENTS[row.tax_treatment], f"{whole}.{part:02d}%", str(Money(row.tax)), str(Money(row.amount - row.tax))
+    return TREATMENTS[row.tax_treatment], percent(row.tax_rate), str(Money(row.tax)), str(Money(row.amount - row.tax))
 
 
 def _discount(basis: Money) -> str:
