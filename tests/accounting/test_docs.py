@@ -1,0 +1,46 @@
+"""What docs/finance.md says of its examples, in both languages."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from caravan.contracts.fees import FeeAgreementDraft
+from caravan.contracts.tax import TaxRuleDraft
+from caravan.kernel.money import Money
+from services.accounting.fees.arithmetic import fee_of
+from services.accounting.tax.service import _check
+from services.accounting.tax.spreading import spread, tax_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "finance.md"
+
+
+def block(name: str) -> str:
+    (found,) = re.findall(rf"<!-- {name}: [^>]*-->\n```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return json.dumps(json.loads(found))
+
+
+@pytest.mark.parametrize("page", ["finance.md", "finance.zh.md"])
+def test_the_example_comes_to_what_the_page_says(page: str) -> None:
+    rule = TaxRuleDraft.model_validate_json(block("rule"))
+    _check(rule)
+    assert rule.rate == 600
+    words = (DOCS / page).read_text()
+    rows = [line.strip("| ").split(" | ") for line in words.splitlines() if re.match(r"\| -?\d", line)]
+    (*lines, total) = [
+        [Money.parse(amount), exact, Money.parse(tax), Money.parse(net)] for amount, exact, tax, net in rows
+    ]
+    amounts = {f"lin_{number}": row[0].fen for number, row in enumerate(lines)}
+    assert [row[2].fen for row in lines] == list(spread(amounts, 600).values())
+    assert total[0].fen == sum(amounts.values()) and total[2].fen == tax_of(total[0].fen, 600)
+    for amount, exact, tax, net in (*lines, total):
+        assert str((Decimal(amount.fen) * 6 / 106 / 100).quantize(Decimal("0.0001"))) == exact
+        assert amount == net + tax
+    agreement = FeeAgreementDraft.model_validate_json(block("agreement"))
+    fee = Money(fee_of(total[0].fen, agreement.rate, agreement.floor.fen))
+    part = Money(tax_of(fee.fen, 600))
+    said = re.findall(r"\d+\.\d{2}(?!\d)", words[words.rindex(str(total[0])) :].splitlines()[0])
+    assert said == [str(one) for one in (total[0], fee, fee - part, part, total[0] - fee)]
