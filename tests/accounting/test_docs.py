@@ -30,8 +30,8 @@ def test_the_example_comes_to_what_the_page_says(page: str) -> None:
     assert rule.rate == 600
     words = (DOCS / page).read_text()
     rows = [line.strip("| ").split(" | ") for line in words.splitlines() if re.match(r"\| -?\d", line)]
-    (*lines, total) = [
-        [Money.parse(amount), exact, Money.parse(tax), Money.parse(net)] for amount, exact, tax, net in rows
+    *lines, total = [
+        (Money.parse(amount), exact, Money.parse(tax), Money.parse(net)) for amount, exact, tax, net in rows
     ]
     amounts = {f"lin_{number}": row[0].fen for number, row in enumerate(lines)}
     assert [row[2].fen for row in lines] == list(spread(amounts, 600).values())
