@@ -48,6 +48,7 @@ from bench.independent.recharge import (
     first_charged,
     recompute,
 )
+from bench.independent.taxes import compare_taxes
 
 ROWS_SHOWN = 40
 
@@ -207,12 +208,15 @@ def compare(given: Given) -> Report:
         payable[key.slot.provider] += amount if key.bearer == "organization" else 0
     for provider, amount in compare_discounts(given.lines, given.discounts, rules, report).items():
         payable[provider] += amount
+    due = Counter(payable)
     if given.statements is not None:
         report.checked.append("statements")
-        compare_statements(given.statements, [*given.lines, *map(as_line, given.discounts)], rules, report)
+        billed = [*given.lines, *map(as_line, given.discounts)]
+        compare_statements(given.statements, billed, rules, report)
+        due.subtract(compare_taxes(given.statements, billed, report))
     if given.trial_balance is not None:
         report.checked.append("trial balance")
-        compare_trial_balance(given.trial_balance, payable, report)
+        compare_trial_balance(given.trial_balance, due, report)
     priced = _priced_jobs(in_force, rules)
     report.counts = {
         "usage_records": len(given.stated),

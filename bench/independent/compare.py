@@ -137,7 +137,7 @@ def compare_statements(statements: list[Any], lines: list[Line], rules: Rules, r
 
 
 def compare_trial_balance(balance: Any, payable: Mapping[str, int], report: Report) -> None:
-    """`payable`: what the recomputed lines owe to each provider, in fen."""
+    """`payable`: what the recomputed lines owe to each provider less the fees on its statements, in fen."""
     accounts = {a["account"]: fen_of(a["balance"]) for a in balance["accounts"]}
     report.expect("ledger", ("accounts named once",), len(balance["accounts"]), len(accounts))
     report.money("ledger", ("sum of balances",), 0, sum(accounts.values()))

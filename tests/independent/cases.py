@@ -143,7 +143,18 @@ def statement(party: str, party_id: str) -> Json:
         "notional": "0.00",
     }
     number = f"{party[:3].upper()}-2026-000001"
-    return {"number": number, "party": party, "party_id": party_id, "period": FIRST, "line_count": 13, **figures}
+    section = {"treatment": "taxed", "rate": 600, "gross": "1.59", "net": "1.50", "tax": "0.09"}
+    other = {"counterparty": PRV if party_id == ORG else ORG}
+    paid = {"fee": None, "payout": "1.59" if party_id == PRV else None, "sections": [section | other]}
+    return {
+        "number": number,
+        "party": party,
+        "party_id": party_id,
+        "period": FIRST,
+        "line_count": 13,
+        **figures,
+        **paid,
+    }
 
 
 class Bill:
@@ -184,6 +195,23 @@ class Bill:
             ],
             "sum": "0.00",
         }
+
+    def charge_fee(self, amount: str = "0.16", tax: str = "0.01", *, posted: bool = True) -> None:
+        """10% of the provider's 1.59, with 6% of tax in it: as it should be, or as said."""
+        terms = {
+            "agreement": ident("fee", "a"),
+            "rate": 1000,
+            "floor": "0.10",
+            "tax_treatment": "taxed",
+            "tax_rate": 600,
+        }
+        self.statements[1].update(fee=terms | {"amount": amount, "tax": tax, "net": "0.15"}, payout="1.43")
+        if posted:
+            self.trial_balance["accounts"][2:] = [
+                account(f"payable:{PRV}", "0.16", "1.74", "-1.58"),
+                account("platform_fee", "0.00", "0.15", "-0.15"),
+                account("output_tax", "0.00", "0.01", "-0.01"),
+            ]
 
     def line(self, job: str, component: str, tariff: str) -> Json:
         """The first such line, to be changed."""

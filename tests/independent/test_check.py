@@ -46,6 +46,12 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
     assert report.totals["payable"] == {PRV: "1.74"}
 
 
+def test_a_fee_is_reckoned_again_and_comes_off_what_is_payable(tmp_path: Path) -> None:
+    bill = Bill()
+    bill.charge_fee()
+    assert differences(bill.write(tmp_path)) == []
+
+
 def rounds_half_to_even(bill: Bill) -> None:
     bill.line("b", "cpu_core_hour", "night")["amount"] = "0.02"
 
@@ -145,6 +151,14 @@ def test_a_wrong_bill_is_red(tmp_path: Path, fault: Callable[[Bill], None], seen
         (lambda b: b.statements[1].update(tax="0.10"), "statement"),
         (lambda b: b.statements[0].update(line_count=15), "statement"),
         (lambda b: b.statements.pop(), "statement"),
+        (lambda b: b.statements[0]["sections"][0].update(tax="0.10", net="1.49"), "statement"),
+        (lambda b: b.statements[0]["sections"][0].update(net="1.51"), "statement"),
+        (lambda b: b.statements[0]["sections"].clear(), "statement"),
+        (lambda b: [s["sections"][0].update(treatment="exempt") for s in b.statements], "statement"),
+        (lambda b: b.statements[1].update(payout="1.58"), "statement"),
+        (lambda b: b.charge_fee(amount="0.09"), "statement"),
+        (lambda b: b.charge_fee(tax="0.00"), "statement"),
+        (lambda b: b.charge_fee(posted=False), "ledger"),
         (lambda b: b.trial_balance.update(sum="0.01"), "ledger"),
         (lambda b: b.trial_balance["accounts"][0].update(balance="100.01"), "ledger"),
         (lambda b: b.trial_balance["accounts"][2].update(credit="1.73", balance="-1.73"), "ledger"),
@@ -444,7 +458,7 @@ def test_it_imports_the_standard_library_and_itself_only() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or "."]
             for name in names:
-                own = name in ("bench.independent.recharge", "bench.independent.compare", "bench.independent.discounts")
+                own = name in {f"bench.independent.{one}" for one in ("recharge", "compare", "discounts", "taxes")}
                 assert own or name.split(".")[0] in sys.stdlib_module_names, (path.name, name)
 
 
