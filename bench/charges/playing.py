@@ -18,8 +18,10 @@ from bench.charges.market import STARTS, Event, Market, identifier
 from caravan.client import AccountingClient
 from caravan.client.base import each
 from caravan.contracts import events
+from caravan.contracts.fees import FeeAgreementDraft
 from caravan.contracts.funds import CreditLimitDraft, DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
+from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxRuleDraft, TaxTreatment
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.migrations import migrate
@@ -60,6 +62,7 @@ async def _play(history: History, folder: Path, settings: Settings, random: Rand
         accounting.catalog.say(history.market.known)
         await accounting.deliver()
         await accounting.fund(history.market)
+        await accounting.agree(history.market)
         accounting.catalog.say(history.market.late)
         for number, phase in enumerate(history.phases):
             await accounting.put_holds(phase.holds)
@@ -151,6 +154,24 @@ class Accounting:
             draft = DepositDraft(organization=organization, amount=Money(10**8), reference=organization)
             await self._finance.record_deposit(draft, key=organization)
             await self._finance.set_credit_limit(organization, CreditLimitDraft(amount=Money(10**12)), version=0)
+
+    async def agree(self, market: Market) -> None:
+        """A fee with each provider. One provider has rules of its own: a rate up to the cut, and none behind it."""
+        platforms = TaxRuleDraft(
+            seller=PLATFORM,
+            category=SupplyCategory.PLATFORM_SERVICE,
+            treatment=TaxTreatment.TAXED,
+            rate=600,
+            starts_at=STARTS,
+        )
+        providers = sorted({seller.provider for seller in market.sellers})
+        own = {"seller": providers[0], "category": SupplyCategory.COMPUTE_SERVICE, "rate": 1300}
+        exempt = {"treatment": TaxTreatment.EXEMPT, "rate": None, "starts_at": CUT}
+        for changes in ({}, own, own | exempt):
+            await self._finance.post_tax_rule(platforms.model_copy(update=changes))
+        for rate, provider in enumerate(providers, start=500):
+            terms = FeeAgreementDraft(provider=provider, rate=rate, floor=Money(100), starts_at=STARTS)
+            await self._finance.make_fee_agreement(terms)
 
     async def put_holds(self, holds: Iterable[Hold]) -> None:
         for hold in holds:
