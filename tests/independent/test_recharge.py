@@ -24,7 +24,7 @@ TARIFFS = (Tariff("one", 0, 20), Tariff("two", 23, None, (LATE,)))
 MODES = ((5, "notional"), (14, "tracked"), (17, "billed"), (33, "notional"), (41, "billed"))
 LISTS = {
     "list": PriceList(
-        1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()}, "Asia/Shanghai", MODES
+        1, "offering", TARIFFS, {key: Fraction(price) for key, price in PRICES.items()}, "Asia/Shanghai", modes=MODES
     )
 }
 RULES = Rules(LISTS, (Period("first", 0, 30, True), Period("second", 30, 100, False)))
