@@ -125,6 +125,22 @@ async def test_a_correction_is_taxed_as_what_it_corrects_was(db: Database) -> No
     assert await db.read(lambda tx: list(verify(tx))) == []
 
 
+async def test_periods_that_close_at_once_settle_what_both_correct_alike(db: Database) -> None:
+    def write(tx: Session) -> list[str]:
+        party_copies(tx)
+        november, *later = (period_at(tx, moment) for moment in (AT, DECEMBER, JANUARY))
+        close(tx, november)
+        for number, period in enumerate(later, start=1):
+            line(tx, number, period, -3600 * 20, corrects=november)
+        return later
+
+    later = await db.write(write)
+    await asyncio.gather(*(db.write(close, period) for period in later))
+    for period in later:
+        assert await db.read(sections, period, ORG) == [(PRV, "taxed", 600, "-7.00", "-6.60", "-0.40")]
+    assert await db.read(lambda tx: list(verify(tx))) == []
+
+
 async def test_tax_is_taken_once_and_stands_alike_on_both_statements_lines_and_papers(
     accounting: Running, finance: Person
 ) -> None:
