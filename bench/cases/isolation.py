@@ -12,6 +12,7 @@ import httpx
 from bench.case import Trial, Verdict, case
 from bench.platform import SERVICES, Market, Platform, eventually, open_market, until
 from caravan.client import each
+from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
 from caravan.contracts.spec import JobSpec, Resources
@@ -201,7 +202,11 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     statement = (await until(issued, "the victim's statement"))[0]
     (task,) = (await broker.list_job_tasks(job.id)).items
     (deposit,) = (await finance.list_deposits()).items
-    line = (await money.list_lines(job=job.id)).items[0].id
+    lines = (await money.list_lines(job=job.id)).items
+    paid = next(line for line in lines if line.amount > Money(0))
+    note = await finance.issue_credit_note(
+        CreditNoteDraft(statement=statement, line=paid.id, amount=Money(1), reason=MARK)
+    )
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -219,9 +224,12 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "dep": deposit.id,
         "per": period.id,
         "stm": statement,
-        "lin": line,
+        "lin": lines[0].id,
+        "crn": note.id,
     }
-    hidden = [ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin")]
+    hidden = [
+        ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn")
+    ]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
 
@@ -263,6 +271,7 @@ KINDS: Final = {
     "period": "per",
     "statement": "stm",
     "line": "lin",
+    "credit_note": "crn",
 }
 
 

@@ -9,6 +9,7 @@ from caravan.cli import show, terms
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, console, wrong_input
 from caravan.cli.waiting import until
 from caravan.client import Peers, each
+from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
 from caravan.kernel import clock
@@ -111,6 +112,29 @@ def close(
         answer(found)
     else:
         console().print(show.period(found))
+
+
+@group.command("credit-note")
+def credit_note(
+    ctx: typer.Context,
+    statement: Annotated[str, typer.Option(help="The organization's statement that the line stands on, stm_….")],
+    line: Annotated[str, typer.Option(help="The line, lin_….")],
+    amount: Annotated[str, typer.Option(help="What is given back of it, with two places: 100.00.")],
+    reason: Annotated[str, typer.Option(help="For both parties to read.")],
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give back some of a line on a sealed statement, with a numbered document."""
+    given = {"statement": statement, "line": line, "amount": amount, "reason": reason}
+    try:
+        draft = CreditNoteDraft.model_validate(given)
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.issue_credit_note(draft, key), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.credit_notes([found]))
 
 
 @group.command("trial-balance")

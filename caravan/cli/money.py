@@ -115,6 +115,28 @@ def statement_csv(
         misused(f"{out}: {error.strerror}")
 
 
+@group.command("credit-notes")
+def credit_notes(
+    ctx: typer.Context,
+    statement: Annotated[str | None, typer.Option(help="Of this statement alone, stm_….")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List credit notes, the newest first: what was given back of sealed statements, and why."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_credit_notes(statement=statement, limit=limit, cursor=cursor),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.credit_notes(page.items) if page.items else "No credit notes.")
+    show.more(out, page.next)
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(explain)
     app.command()(budgets)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
+from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
     DiscountExplanation,
     ExplainedPrice,
@@ -350,6 +351,25 @@ def deposit(found: Deposit) -> Table:
             ("recorded", f"{when(found.recorded_at)} by {found.recorded_by}"),
         )
     )
+
+
+def credit_notes(found: Iterable[CreditNote]) -> Table:
+    rows = [
+        (
+            one.number,
+            one.statement_number,
+            f"{one.organization_name} ({one.organization})",
+            f"{one.provider_name} ({one.provider})",
+            str(one.amount),
+            "" if one.tax is None else str(one.tax),
+            when(one.issued_at),
+            one.line,
+            one.reason,
+        )
+        for one in found
+    ]
+    columns = ("!number", "!statement", "to", "by", ">amount", ">tax in it", "!issued", "!line", "reason")
+    return table(columns, rows)
 
 
 def funds(found: Funds) -> Table:

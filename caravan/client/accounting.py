@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import cast
 
 from caravan.client.base import Client, new_key
+from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
 from caravan.contracts.funds import (
@@ -144,6 +145,20 @@ class AccountingClient(Client):
     ) -> Page[TaxRule]:
         query = {"seller": seller, "limit": limit, "cursor": cursor}
         return await self._call("GET", "/tax-rules", Page[TaxRule], query=query)
+
+    async def issue_credit_note(self, draft: CreditNoteDraft, key: str | None = None) -> CreditNote:
+        """Raises Invalid for more than is left of the line, UnknownReference."""
+        return await self._call("POST", "/credit-notes", CreditNote, body=draft, key=key or new_key())
+
+    async def get_credit_note(self, credit_note: str) -> CreditNote:
+        return await self._call("GET", f"/credit-notes/{credit_note}", CreditNote)
+
+    async def list_credit_notes(
+        self, *, statement: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[CreditNote]:
+        """Those that name the caller (finance: all), the newest first."""
+        query = {"statement": statement, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/credit-notes", Page[CreditNote], query=query)
 
     async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:
         """Raises UnknownReference, PeriodFrozen, TaxRuleMissing."""

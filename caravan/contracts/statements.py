@@ -194,6 +194,7 @@ class EntryKind(StrEnum):
     DEPOSIT = "deposit"
     CHARGE = "charge"
     REVERSAL = "reversal"
+    CREDIT_NOTE = "credit_note"
     FEE = "fee"
     DISCOUNT = "discount"
 
@@ -215,7 +216,7 @@ class LedgerEntry(Model):
     at: Instant
     organization: OrganizationId | None
     reference: Name = Field(
-        description="What made it: a deposit, the job, a statement, or the period of a volume discount."
+        description="What made it: a deposit, the job, the period of volume discounts, a credit note, or a statement."
     )
     description: Prose = ""
     postings: tuple[Posting, ...]

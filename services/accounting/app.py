@@ -16,6 +16,8 @@ from services.accounting.charging import endpoints as charging
 from services.accounting.charging.explaining import ExplanationService
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
+from services.accounting.credit_notes import endpoints as credit_notes
+from services.accounting.credit_notes.service import CreditNoteService
 from services.accounting.exports import endpoints as exports
 from services.accounting.exports.service import ExportService
 from services.accounting.fees import endpoints as fees
@@ -45,6 +47,7 @@ ROUTERS = (
     charging.router,
     periods.router,
     statements.router,
+    credit_notes.router,
     tax.router,
     fees.router,
     ledger.router,
@@ -88,6 +91,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             RunService(runtime),
             LedgerService(runtime.db),
             StatementService(runtime.db),
+            CreditNoteService(runtime),
             TaxService(runtime),
             FeeService(runtime),
         ],

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from caravan.kernel import ids
 from caravan.kernel.database import Database
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.periods import service as periods
-from tests.accounting.world import World
+from tests.accounting.volume import CORE, LATER, TIERS
+from tests.accounting.world import World, tariff
 from tests.support import Person, Running, database, development, running
 
 
@@ -60,3 +62,15 @@ async def db(accounting_url: str) -> AsyncIterator[Database]:
     await database.write(periods.prepare, "Asia/Shanghai")
     yield database
     await database.stop()
+
+
+@pytest.fixture
+async def sold(settings: Settings) -> AsyncIterator[World]:
+    """The world with volume discounts on its offering, in a year that is over."""
+    async with running(create_app(settings, now=lambda: LATER)) as service:
+        world = World(service)
+        await world.open()
+        one = tariff("day", None, None, cpu_core_hour="36.00")
+        world.know_prices(ids.new("prl"), 2, one, volume={CORE: TIERS})
+        await world.deposit("5000.00")
+        yield world

@@ -3,99 +3,29 @@
 import csv
 import io
 import itertools
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.prices import Component, PriceList, VolumeTier
+from caravan.contracts.prices import PriceList
 from caravan.kernel import ids
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
-from caravan.kernel.settings import Settings
 from caravan.pricing import volume_discount
-from services.accounting.app import create_app
 from services.accounting.discounts import service as discounts
 from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing
 from services.accounting.usage import copies
 from services.accounting.usage.models import OrganizationCopy
 from tests.accounting.books import AT, identifier, line, party_copies, period_at
-from tests.accounting.months import Hand
+from tests.accounting.volume import CORE, LATER, MONTH, close, given, tiers, use
 from tests.accounting.world import T0, World, at, tariff
-from tests.support import Json, Running, ok, refused, running
-
-CORE: Final = Component.CPU_CORE_HOUR
-LATER: Final = at(400 * 86_400)
-
-
-def tiers(*steps: tuple[int, str]) -> tuple[VolumeTier, ...]:
-    return tuple(VolumeTier(above=above, percent_off=Decimal(percent)) for above, percent in steps)
-
-
-TIERS: Final = tiers((5, "10"), (8, "50"))
-"""Of core-hours, which cost 36.00 in the world: 3.60 less from the sixth on, 18.00 from the ninth."""
-
-
-@pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
-
-
-@pytest.fixture
-async def sold(world: World, hand: Hand) -> World:
-    """The world's offering with discounts, in a year that is over."""
-    world.know_prices(ids.new("prl"), 2, tariff("day", None, None, cpu_core_hour="36.00"), volume={CORE: TIERS})
-    await world.deposit("5000.00")
-    hand.time = LATER
-    return world
-
-
-async def use(world: World, core_hours: int, hour: int = 0, outcome: Outcome = Outcome.SUCCEEDED) -> tuple[Any, str]:
-    """A job of that many cores in that hour after T0, charged; gives it and its run."""
-    job, run = world.job(), ids.new("run")
-    await job.hold("1000.00")
-    job.place()
-    job.use(run, 3600 * hour, 3600 * (hour + 1), cpus=core_hours)
-    job.end(run, outcome)
-    await world.deliver()
-    return job, run
-
-
-async def close(world: World, second: int = 0) -> str:
-    """Close the period of a second after T0 through its loop; gives its id."""
-    period = await world.db.write(period_at, at(second))
-    ok(await world.finance.post(f"/periods/{period}/close"))
-    world.progress(400 * 86_400, len(world.broker.events) + 1)
-    await world.deliver()
-    await world.service.app.provided[closing.PeriodService].iteration()
-    assert ok(await world.finance.get(f"/periods/{period}"))["state"] == "closed"
-    await sound(world)
-    return period
-
-
-async def sound(world: World) -> None:
-    await world.consistent()
-    assert list(await world.db.read(lambda tx: list(verify(tx)))) == []
-
-
-async def given(world: World, **filters: str) -> list[Json]:
-    lines = ok(await world.finance.get("/lines", limit=200, **filters))["items"]
-    return [one for one in lines if one["kind"] == "volume_discount"]
-
-
-MONTH: Final = 31 * 24
+from tests.support import ok, refused
 
 
 async def test_what_lies_above_a_threshold_is_cheaper_on_a_line_of_its_own(sold: World) -> None:

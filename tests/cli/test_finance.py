@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app, show
 from caravan.cli.asking import console
 from caravan.cli.terms import hundredths
+from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
     DiscountExplanation,
     ExplainedBearer,
@@ -182,6 +183,23 @@ def test_a_statement_shows_how_it_is_taxed_and_what_is_paid_out() -> None:
 
 def one(prefix: str) -> str:
     return f"{prefix}_{'3' * 32}"
+
+
+def test_a_credit_note_is_shown_with_its_statement_and_reason() -> None:
+    note = CreditNote(
+        id=one("crn"), number="CN-2026-000001", statement=one("stm"), statement_number="ORG-2026-000007", period=PERIOD,
+        line=one("lin"), organization=ORGANIZATION, organization_name="Qinling", provider=one("prv"),
+        provider_name="Centre", amount=Money(1234), tax=Money(70), reason="机房断电", issued_at=END, issued_by="finance",
+    )  # fmt: skip
+    text = shown(show.credit_notes([note]))
+    words = ("CN-2026-000001", "ORG-2026-000007", "12.34", "0.70", "机房断电", "Qinling")
+    assert [word in text for word in words] == [True] * len(words), text
+
+
+def test_a_credit_note_without_two_places_is_refused_before_it_is_sent() -> None:
+    result = caravan("credit-note", "--statement", one("stm"), "--line", one("lin"), "--amount", "7", "--reason", "x")
+    assert result.exit_code != 0
+    assert "amount: " in result.output
 
 
 def test_a_discount_is_explained_in_both_languages() -> None:

@@ -13,7 +13,8 @@ from services.accounting.models_base import Base
 
 
 class Fund(Base):
-    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured, less volume discounts.
+    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured, less volume
+    discounts and credit notes.
 
     `credit_version` counts how often the credit limit was set.
     """

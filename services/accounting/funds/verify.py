@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.funds import HoldStatus
 from caravan.contracts.statements import LineKind
 from services.accounting.charging.models import LineRow
+from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.funds.budgets import sums
 from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
 from services.accounting.ledger import service as ledger
@@ -32,8 +33,12 @@ def _funds(tx: Session) -> Iterator[Fault]:
     captured = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
     discounts = select(LineRow.organization, func.sum(LineRow.amount)).where(LineRow.kind == LineKind.VOLUME_DISCOUNT)
     charged = Counter(captured)
-    for organization, amount in tx.execute(discounts.group_by(LineRow.organization)):
-        charged[organization] += int(amount)
+    given_back = select(CreditNoteRow.organization, -func.sum(CreditNoteRow.amount)).group_by(
+        CreditNoteRow.organization
+    )
+    for query in (discounts.group_by(LineRow.organization), given_back):
+        for organization, amount in tx.execute(query):
+            charged[organization] += int(amount)
     left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
     held = _by(tx, HoldRow.organization, left)
     funds = {fund.organization: fund for fund in tx.execute(select(Fund.__table__))}

@@ -1,6 +1,7 @@
 """Posting to the ledger and reading it.
 
-`charge`, `discount`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with the fact that made it.
+`charge`, `discount`, `credit_note`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with
+the fact that made it.
 """
 
 from collections.abc import Sequence
@@ -80,6 +81,21 @@ def deposit(tx: Session, *, organization: str, amount_fen: int, reference: str, 
         organization=organization,
         reference=reference,
         entry=postings.deposit(organization, net(tx, organization), amount_fen),
+    )
+
+
+def credit_note(tx: Session, *, organization: str, provider: str, amount_fen: int, reference: str, at: datetime) -> str:
+    """Book that `amount_fen` (positive) of what `provider` charged is given back to `organization`; `reference` is the note.
+
+    Returns the entry's id.
+    """
+    return post(
+        tx,
+        kind=EntryKind.CREDIT_NOTE,
+        at=at,
+        organization=organization,
+        reference=reference,
+        entry=postings.charge(organization, provider, net(tx, organization), -amount_fen),
     )
 
 

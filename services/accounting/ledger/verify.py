@@ -15,6 +15,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
+from services.accounting.credit_notes import verify as credit_notes
 from services.accounting.discounts import verify as discounts
 from services.accounting.fees import verify as fees
 from services.accounting.funds import verify as funds
@@ -74,6 +75,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from (Finding(check="discount", subject=who, detail=words) for who, words in discounts.verify(tx))
     yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
+    yield from (Finding(check="credit note", subject=note, detail=words) for note, words in credit_notes.verify(tx))
     yield from (Finding(check="fee", subject=subject, detail=words) for subject, words in fees.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 
@@ -177,7 +179,7 @@ def _charges(tx: Session) -> Iterator[Finding]:
     credited = (
         select(Entry.organization, EntryPosting.account, func.sum(-EntryPosting.amount))
         .join(Entry, Entry.id == EntryPosting.entry)
-        .where(EntryPosting.account.like("payable:%"), Entry.kind != EntryKind.FEE)
+        .where(EntryPosting.account.like("payable:%"), Entry.kind.not_in((EntryKind.FEE, EntryKind.CREDIT_NOTE)))
         .group_by(Entry.organization, EntryPosting.account)
     )
     posted = {(organization, account): int(total) for organization, account, total in tx.execute(credited)}

@@ -6,15 +6,14 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert
 from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import StatementParty
 from caravan.kernel import ids
-from caravan.kernel.feed import upsert
 from services.accounting.fees.taking import take
-from services.accounting.statements import lines, paper
-from services.accounting.statements.models import Counter, StatementRow
+from services.accounting.statements import lines, numbers, paper
+from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
 
 NUMBER_PREFIX: Final = {StatementParty.ORGANIZATION: "ORG", StatementParty.PROVIDER: "PRV"}
@@ -33,7 +32,7 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
         groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
         sealed = [_seal(party, party_id, rows, names, rates) for party_id, rows in groups]
         if sealed:
-            first = _take_numbers(tx, party, year, len(sealed))
+            first = numbers.take(tx, party.value, year, len(sealed))
             common = {
                 "party": party.value,
                 "period": period.id,
@@ -94,15 +93,3 @@ def _late_for(party: StatementParty, party_id: str, late: Mapping[str, str]) -> 
     return sorted(
         site for site, provider in late.items() if party == StatementParty.ORGANIZATION or provider == party_id
     )
-
-
-def _take_numbers(tx: Session, party: StatementParty, year: int, count: int) -> int:
-    """The first of `count` numbers, which are taken with this transaction or not at all."""
-    mine = (Counter.kind == party.value) & (Counter.year == year)
-    last = tx.execute(select(Counter.last).where(mine)).scalar_one_or_none() or 0
-    tx.execute(
-        upsert(tx, Counter)
-        .values(kind=party.value, year=year, last=last + count)
-        .on_conflict_do_update(index_elements=["kind", "year"], set_={"last": last + count})
-    )
-    return last + 1

@@ -48,7 +48,7 @@ class StatementRow(Base):
 
 
 class Counter(Base):
-    """The last number given, for each kind of statement and year; taken in the transaction of the statement, so without gaps."""
+    """The last number given, for each kind of document and year; taken in the transaction of the document, so without gaps."""
 
     __tablename__ = "statement_counters"
 

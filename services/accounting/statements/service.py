@@ -68,7 +68,9 @@ class StatementService:
 def verify(tx: Session) -> Iterator[tuple[str, str]]:
     """(number, what is wrong) of each statement that is gone, or isn't the sum of its lines, or whose lines aren't the sealed ones."""
     issued = set(tx.scalars(select(StatementRow.number)))
-    for counter in tx.execute(select(*Counter.__table__.c).order_by(Counter.kind, Counter.year)).all():
+    of_statements = Counter.kind.in_([party.value for party in StatementParty])
+    counters = select(*Counter.__table__.c).where(of_statements).order_by(Counter.kind, Counter.year)
+    for counter in tx.execute(counters).all():
         for number in range(1, counter.last + 1):
             name = number_of(StatementParty(counter.kind), counter.year, number)
             if name not in issued:

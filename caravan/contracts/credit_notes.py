@@ -1,0 +1,32 @@
+"""Credit notes: numbered documents that correct a sealed statement."""
+
+from pydantic import Field
+
+from caravan.contracts.base import Instant, Model, Name, Prose
+from caravan.contracts.ids import CreditNoteId, LineId, OrganizationId, PeriodId, ProviderId, StatementId
+from caravan.kernel.money import Money
+
+
+class CreditNoteDraft(Model):
+    """Give back `amount` of a line that stands on an organization's statement."""
+
+    statement: StatementId
+    line: LineId
+    amount: Money = Field(description="Above zero, and no more than is left of the line.")
+    reason: Prose = Field(min_length=1, description="For both parties to read.")
+
+
+class CreditNote(CreditNoteDraft):
+    """As issued; never changed. What the organization owes, and what the provider is owed, is less by `amount`."""
+
+    id: CreditNoteId
+    number: Name = Field(examples=["CN-2026-000001"], description="Gapless within the year in which they are issued.")
+    statement_number: Name
+    period: PeriodId = Field(description="Of the statement.")
+    organization: OrganizationId
+    organization_name: Name
+    provider: ProviderId
+    provider_name: Name
+    tax: Money | None = Field(description="Included in the amount, as on the line; null where that says none.")
+    issued_at: Instant
+    issued_by: Name
