@@ -1,13 +1,13 @@
 """The `caravan` command: run the platform, keep it, and use it.
 
-`server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `jobs.py`, `money.py`,
+`server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `sites.py`, `jobs.py`, `money.py`,
 `finance.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres and finance, which talks to the services through
 `caravan.client` alone. Decides nothing. Open `asking.py` first for the client, `server.py` for the rest.
 """
 
 import typer
 
-from caravan.cli import agents, asking, finance, jobs, keeping, market, money, reconciling, server, usage
+from caravan.cli import agents, asking, finance, jobs, keeping, market, money, reconciling, server, sites, usage
 
 app = typer.Typer(
     name="caravan",
@@ -21,6 +21,7 @@ server.add_to(app)
 agents.add_to(app)
 keeping.add_to(app)
 market.add_to(app)
+sites.add_to(app)
 jobs.add_to(app)
 money.add_to(app)
 finance.add_to(app)

@@ -22,7 +22,7 @@ from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.funds import Budget, Deposit, Funds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
-from caravan.contracts.modes import SiteMode
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import OfferingPrice
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
@@ -139,6 +139,10 @@ def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
             )
         )
     return table(("offering", "provider", "region", "tier", "at most", "price", ">for your shape", "site", "!id"), rows)
+
+
+def modes(found: Iterable[SiteModeFrom]) -> Table:
+    return table(("!from", "mode", ""), [(when(one.starts_at), one.mode.value, one.mode.words or "") for one in found])
 
 
 def candidates(found: Sequence[Candidate]) -> Table:
