@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from caravan.client import each
+from caravan.contracts.modes import SiteMode, SiteModeDraft
 from caravan.contracts.offerings import OfferingState, SiteState
 from caravan.contracts.prices import Component, PriceListDraft, Tariff
 from caravan.contracts.problems import NotSupportedHere, UnknownReference
@@ -64,6 +65,18 @@ async def test_a_quote_is_priced_by_the_newest_price_list(shop: Shop) -> None:
         return next((one for one in quote.candidates if one.price_list == newest.id), None)
 
     assert (await until(heard)).components[0].unit_price == "2.00"
+
+
+async def test_a_quote_shows_what_is_only_priced_and_holds_what_is_billed_until_then(shop: Shop) -> None:
+    customer = shop.customer
+    await shop.market.admin.publish_site_mode(shop.site, SiteModeDraft(mode=SiteMode.NOTIONAL))
+
+    async def heard() -> Candidate | None:
+        [candidate] = (await customer.broker.create_quote(customer.spec(cpus=2, walltime=3600))).candidates
+        return candidate if candidate.notional.fen else None
+
+    found = await until(heard)
+    assert (found.worst_case, found.notional) == (Money.parse("72.00"), Money.parse("72.00"))
 
 
 async def test_a_quote_is_kept_and_says_what_it_may_cost(shop: Shop) -> None:
