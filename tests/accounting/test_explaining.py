@@ -1,10 +1,13 @@
 """A stored line explained day by day, through the feeds and HTTP."""
 
+from sqlalchemy import Connection, text
+
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Accelerator, AcceleratorUnit
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel import ids
+from caravan.kernel.migrations import migrate, on_connection
 from tests.accounting.test_charging import close, job_with_hold
 from tests.accounting.world import Job, World, at, span, tariff
 from tests.support import Json, ok, refused
@@ -140,3 +143,18 @@ async def test_a_lines_explanation_is_for_who_may_read_the_line(world: World) ->
     for stranger in (other, world.service.person("nobody")):
         refused(await stranger.get(path), 404, "not_found")
     refused(await world.finance.get(f"/lines/{ids.new('lin')}/explanation"), 404, "not_found")
+
+
+def test_an_installation_that_had_passed_the_catalogs_accelerators_takes_them_anew(database_url: str) -> None:
+    migrate(database_url, "accounting", "0008")
+
+    def followed(connection: Connection) -> list[str]:
+        return list(connection.scalars(text("SELECT feed FROM feed_cursors ORDER BY feed")))
+
+    def follow(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO feed_cursors (feed, cursor) VALUES ('broker', 'g:1'), ('catalog', 'g:7')"))
+
+    on_connection(database_url, follow)
+    assert on_connection(database_url, followed) == ["broker", "catalog"]
+    migrate(database_url, "accounting")
+    assert on_connection(database_url, followed) == ["broker"]
