@@ -100,12 +100,12 @@ def more(out: Console, cursor: str | None) -> None:
 
 
 def prices(found: OfferingPrice, now: datetime) -> str:
-    """What its tariff says of now."""
+    """What the tariff of now says for its buyer."""
     if found.price_list is None:
         return "no price now"
-    second = to_seconds(now)
-    (window,) = pricing.windows(found.price_list, second, second + 1)
-    by_component = pricing.prices(found.price_list, window.tariff, window.name)
+    second, price_list = to_seconds(now), pricing.prices_for(found.price_list, found.buyer)
+    (window,) = pricing.windows(price_list, second, second + 1)
+    by_component = pricing.prices(price_list, window.tariff, window.name)
     if window.mode is SiteMode.TRACKED or not by_component:
         return window.mode.words or "no price now"
     words = ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in by_component.items())

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from caravan.contracts.base import Count, Instant, JsonObject, Model, Name, Positive, Prose, TargetField, TargetValue
 from caravan.contracts.ids import AcceleratorId, OfferingId, ProviderId, SiteId
 from caravan.contracts.modes import SiteMode
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Buyer, PriceList
 from caravan.kernel.money import Money
 
 
@@ -251,7 +251,7 @@ class Offering(OfferingDraft):
 
 
 class OfferingPrice(Model):
-    """An offering found by a search, with the price of the reference shape asked for, and its current price list."""
+    """An offering found by a search, with its current price list and what the reference shape asked for costs a buyer."""
 
     offering: Offering
     provider_name: Name
@@ -264,4 +264,9 @@ class OfferingPrice(Model):
         default=None, description="That its time is not billed now, in words for people; null where it is."
     )
     price_list: PriceList | None
-    price: Money | None = Field(description="For the reference shape, at the prices of now; null without a price list.")
+    buyer: Buyer = Field(
+        description="Whose `price` this is. Its options are of the offering's target: a job may choose others."
+    )
+    price: Money | None = Field(
+        description="For the reference shape, at the prices of now; null where there are none for the buyer."
+    )

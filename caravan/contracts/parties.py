@@ -42,6 +42,11 @@ class OrganizationDraft(Model):
 
     name: Name = Field(examples=["西安某科技有限公司"])
     credit_code: CreditCode | None = None
+    price_class: Name | None = Field(
+        default=None,
+        description="The platform's word for what it is, by which compute centres may price it: tariffs for this class are for it.",
+        examples=["高校"],
+    )
 
 
 class Organization(OrganizationDraft):

@@ -51,7 +51,7 @@ async def test_a_call_sends_token_path_query_and_body() -> None:
     assert made.name == "甲"
     assert [request.headers["authorization"] for request in seen] == ["Bearer one", "Bearer two"]
     assert str(seen[0].url) == "http://c.test/catalog/v1/organizations"
-    assert json.loads(seen[0].content) == {"name": "甲", "credit_code": None}
+    assert json.loads(seen[0].content) == {"name": "甲", "credit_code": None, "price_class": None}
     assert dict(seen[1].url.params) == {"cpus": "2", "text": "超算", "limit": "5"}
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from caravan.contracts.ids import AcceleratorId, OfferingId, ProviderId, SiteId
+from caravan.contracts.ids import AcceleratorId, OfferingId, OrganizationId, ProviderId, SiteId
 from caravan.contracts.offerings import Offering, OfferingDraft, OfferingPrice, OfferingState, Tier
 from caravan.contracts.problems import AdapterUnknown, NotPublishable, SettingsRefused, UnknownReference, WrongState
 from caravan.kernel.money import Money
@@ -39,7 +39,7 @@ async def draft_offerings(site: SiteId, caller: ProviderAdmin, service: Offering
     return await service.draft(site, caller)
 
 
-@offerings.get("/offerings")
+@offerings.get("/offerings", responses=problems(UnknownReference))
 async def search_offerings(
     page: PageParams,
     caller: Anyone,
@@ -58,6 +58,9 @@ async def search_offerings(
     provider: ProviderId | None = None,
     site: SiteId | None = None,
     state: OfferingState | None = None,
+    organization: Annotated[
+        OrganizationId | None, Query(description="Whose prices: one of yours. If you are in one only, it is that.")
+    ] = None,
     cpus: Annotated[int | None, Query(ge=1, le=100_000, description="Of the reference shape; 1 if not given.")] = None,
     memory_mib: Annotated[
         int | None, Query(ge=0, le=2**40, description="Of the reference shape; 0 if not given.")
@@ -76,7 +79,8 @@ async def search_offerings(
     """Search what is on sale; providers find their own offerings in any state too.
 
     With a reference shape (any of `cpus`, `memory_mib`, `accelerators`, `hours`, `max_price`) only offerings whose limits hold it
-    on one node are found, each with its price at the prices of now, the cheapest first; those without a price come last.
+    on one node are found, each with its price at the prices of now for your organization, the cheapest first; those without a price
+    come last.
     Without one they come in the order they were made. At most 5,000 offerings can be priced: narrow a search that finds more.
     """
     asked = (cpus, memory_mib, accelerators, hours, max_price)
@@ -93,6 +97,7 @@ async def search_offerings(
         provider=provider,
         site=site,
         state=state,
+        organization=organization,
         reference=reference,
         max_price=Money.parse(max_price) if max_price is not None else None,
     )

@@ -6,7 +6,7 @@ revision and at each tariff's edge. That costs some 50 µs for each match, so at
 of more asks for a narrower search. A cursor holds the instant of its first page: later pages use the prices of then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,18 +16,19 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, SiteHealth, SiteState, Tier
 from caravan.contracts.parties import ProviderState
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Buyer, PriceList
 from caravan.kernel.clock import from_microseconds, to_microseconds, to_seconds
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
-from caravan.pricing import Shape, mode_at, reference_price
+from caravan.pricing import Shape, mode_at, options_of, prices_for, reference_price
 from services.catalog.offerings.models import OfferingRow
-from services.catalog.parties.models import ProviderRow
+from services.catalog.parties.models import OrganizationRow, ProviderRow
 from services.catalog.prices.models import PriceListRow
-from services.catalog.reading import sees_all
+from services.catalog.prices.seeing import seen_by
+from services.catalog.reading import sees_all, unknown
 from services.catalog.sites.models import AcceleratorRow, SiteRow
 from services.catalog.words import matches
 
@@ -58,9 +59,9 @@ class Reference:
             and self.seconds <= limits.walltime_seconds
         )
 
-    def price(self, price_list: PriceList, at: datetime) -> Money | None:
+    def price(self, price_list: PriceList, buyer: Buyer, at: datetime) -> Money | None:
         shape = Shape(nodes=1, cpus=self.cpus, memory_mib=self.memory_mib, accelerators=self.accelerators)
-        return reference_price(shape, self.seconds, price_list, to_seconds(at))
+        return reference_price(shape, self.seconds, prices_for(price_list, buyer), to_seconds(at))
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Search:
     provider: str | None = None
     site: str | None = None
     state: OfferingState | None = None
+    organization: str | None = None
+    """Whose prices; None: the caller's, who is in one only."""
     reference: Reference | None = None
     max_price: Money | None = None
 
@@ -86,39 +89,46 @@ class SearchService:
         self._price_lists: dict[str, PriceList] = {}  # they never change
 
     async def search(self, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
-        """A page: by price and id when there is a reference, else by id. Raises Invalid when too many would have to be priced."""
+        """A page: by price and id when there is a reference, else by id. Raises Invalid when too many would have to be priced, and
+        UnknownReference for the prices of an organization that the caller isn't in."""
         return await self._db.read(self._priced if search.reference else self._plain, search, caller, listing)
 
     def _plain(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
+        buyer = _buyer(tx, search, caller)
         query = _matching(search, caller, OfferingRow.id).order_by(OfferingRow.id).limit(listing.fetch)
         if listing.after is not None:
             query = query.where(OfferingRow.id > listing.after[0])
         page = listing.page(tx.scalars(query).all(), key=lambda id: (id,))
-        return Page[OfferingPrice](items=self._shown(tx, page.items, None, database_now(tx)), next=page.next)
+        items = self._shown(tx, page.items, None, buyer, caller, database_now(tx))
+        return Page[OfferingPrice](items=items, next=page.next)
 
     def _priced(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
         reference = search.reference
         assert reference is not None
-        at, after = database_now(tx), None
+        at, after, buyer = database_now(tx), None, _buyer(tx, search, caller)
         if listing.after is not None:
             at, after = from_microseconds(int(listing.after[0])), listing.after[1:]
-        query = _matching(search, caller, OfferingRow.id, OfferingRow.limits).limit(MOST_PRICED + 1)
+        columns = (OfferingRow.id, OfferingRow.limits, OfferingRow.target)
+        query = _matching(search, caller, *columns).limit(MOST_PRICED + 1)
         rows = tx.execute(query).all()
         if len(rows) > MOST_PRICED:
             raise _too_many()
-        fitting = [id for id, limits in rows if reference.fits(Limits.model_validate(limits))]
-        current = self._current(tx, fitting, at)
+        fitting = {id: target for id, limits, target in rows if reference.fits(Limits.model_validate(limits))}
+        current = self._current(tx, list(fitting), at)
         keys = []
-        for id in fitting:
-            price = reference.price(current[id], at) if id in current else None
+        for id, target in fitting.items():
+            price = reference.price(current[id], _choosing(buyer, current[id], target), at) if id in current else None
             if search.max_price is None or (price is not None and price <= search.max_price):
                 keys.append((UNPRICED if price is None else min(price.fen, UNPRICED - 1), id))
         keys.sort()
         rest = [key for key in keys if after is None or key > after][: listing.fetch]
         page = listing.page(rest, key=lambda key: (to_microseconds(at), *key))
-        return Page[OfferingPrice](items=self._shown(tx, [id for _, id in page.items], reference, at), next=page.next)
+        items = self._shown(tx, [id for _, id in page.items], reference, buyer, caller, at)
+        return Page[OfferingPrice](items=items, next=page.next)
 
-    def _shown(self, tx: Session, ids: Sequence[str], reference: Reference | None, at: datetime) -> list[OfferingPrice]:
+    def _shown(
+        self, tx: Session, ids: Sequence[str], reference: Reference | None, buyer: Buyer, caller: Caller, at: datetime
+    ) -> list[OfferingPrice]:
         """The offerings of these ids, in their order."""
         query = (
             select(
@@ -137,6 +147,7 @@ class SearchService:
         for offering, provider_name, region, state, seen_at in tx.execute(query):
             price_list = current.get(offering.id)
             mode = mode_at(price_list.modes if price_list else (), at)
+            own = _choosing(buyer, price_list, offering.target) if price_list else buyer
             found[offering.id] = OfferingPrice(
                 offering=offering.shown(),
                 provider_name=provider_name,
@@ -146,8 +157,9 @@ class SearchService:
                 else None,
                 site_mode=mode,
                 unbilled=mode.words,
-                price_list=price_list,
-                price=reference.price(price_list, at) if reference and price_list else None,
+                price_list=seen_by(caller, price_list, offering.provider) if price_list else None,
+                buyer=own,
+                price=reference.price(price_list, own, at) if reference and price_list else None,
             )
         return [found[id] for id in ids]
 
@@ -172,6 +184,24 @@ class SearchService:
         for some in _batches([id for id in found.values() if id not in kept]):
             kept |= {row.id: row.shown() for row in tx.scalars(select(PriceListRow).where(PriceListRow.id.in_(some)))}
         return {offering: kept[id] for offering, id in found.items()}
+
+
+def _buyer(tx: Session, search: Search, caller: Caller) -> Buyer:
+    """The organization that was asked for, or the caller's only one; nobody where that is open."""
+    mine, organization = caller.organizations(), search.organization
+    if organization is None and len(mine) == 1:
+        (organization,) = mine
+    row = tx.get(OrganizationRow, organization) if organization is not None else None
+    if search.organization is not None and (row is None or not (row.id in mine or sees_all(caller))):
+        raise unknown("query/organization")
+    return Buyer(organization=row.id, price_class=row.price_class) if row else Buyer()
+
+
+def _choosing(buyer: Buyer, price_list: PriceList, target: Mapping[str, Any]) -> Buyer:
+    """The buyer of a job without options of its own."""
+    if price_list.for_all:
+        return buyer
+    return buyer.model_copy(update={"options": options_of(price_list, target)})
 
 
 def _batches(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

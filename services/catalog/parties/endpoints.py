@@ -71,7 +71,7 @@ async def update_organization(
     service: Organizations,
     response: Response,
 ) -> Organization:
-    """Replace an organization's name and credit code."""
+    """Replace an organization's name, credit code and price class. Attempts that are placed keep the class that they were placed in."""
     changed = await service.update(organization, draft, caller, version)
     response.headers["ETag"] = etag(changed.version)
     return changed

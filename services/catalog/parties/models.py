@@ -12,12 +12,14 @@ class OrganizationRow(Entity, Base):
 
     name: Mapped[str]
     credit_code: Mapped[str | None] = mapped_column(unique=True)
+    price_class: Mapped[str | None]
 
     def shown(self) -> Organization:
         return Organization(
             id=self.id,
             name=self.name,
             credit_code=self.credit_code,
+            price_class=self.price_class,
             version=self.version,
             created_at=self.created_at,
         )

@@ -55,7 +55,7 @@ class OrganizationService:
         row = found(tx, OrganizationRow, id, lambda _: True)
         fresh(row, version)
         self._code_is_free(tx, draft, id)
-        row.name, row.credit_code = draft.name, draft.credit_code
+        row.name, row.credit_code, row.price_class = draft.name, draft.credit_code, draft.price_class
         row.version += 1
         return self._changed(tx, row, caller, "update_organization")
 

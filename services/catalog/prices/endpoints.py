@@ -17,11 +17,13 @@ Explanations = Annotated[PriceExplanationService, provided(PriceExplanationServi
 price_lists = Router(prefix="/v1", tags=["price lists"])
 
 
-@price_lists.post("/offerings/{offering}/price-lists", status_code=201, responses=problems(WrongState))
+@price_lists.post(
+    "/offerings/{offering}/price-lists", status_code=201, responses=problems(WrongState, UnknownReference)
+)
 async def publish_price_list(
     offering: OfferingId, draft: PriceListDraft, caller: ProviderAdmin, service: PriceLists
 ) -> PriceList:
-    """Publish the next revision of an offering's prices: all dated tariffs at once, without overlap.
+    """Publish the next revision of an offering's prices: all dated tariffs at once, without overlap for the same buyers and options.
 
     Jobs that are placed from now on are priced by it; those placed before keep the revision they were placed by.
     """
@@ -32,13 +34,13 @@ async def publish_price_list(
 async def list_price_lists(
     offering: OfferingId, page: PageParams, caller: Anyone, service: PriceLists
 ) -> Page[PriceList]:
-    """List an offering's price lists, the newest revision first."""
+    """List an offering's price lists, the newest revision first. What is for other organizations by name is not shown."""
     return await service.list(offering, caller, page.listing("price-lists", caller, (int,), offering=offering))
 
 
 @price_lists.get("/price-lists/{price_list}")
 async def get_price_list(price_list: PriceListId, caller: Anyone, service: PriceLists) -> PriceList:
-    """Read a price list."""
+    """Read a price list. What of it is for other organizations by name is not shown."""
     return await service.get(price_list, caller)
 
 

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import OfferingState
 from caravan.contracts.prices import PriceList, PriceListDraft
-from caravan.contracts.problems import WrongState
+from caravan.contracts.problems import UnknownReference, WrongState
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid, NotFound
@@ -13,8 +13,10 @@ from caravan.kernel.tokens import Caller
 from services.catalog.calendars.years import published
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import EDITABLE, sees_offering
+from services.catalog.parties.models import OrganizationRow
 from services.catalog.prices.lists import add, covers
 from services.catalog.prices.models import PriceListRow
+from services.catalog.prices.seeing import seen_by
 from services.catalog.reading import found
 from services.catalog.sites.dated import modes_of
 
@@ -28,7 +30,8 @@ class PriceListService:
     async def publish(self, offering: str, draft: PriceListDraft, caller: Caller) -> PriceList:
         """The next revision. What was placed before stays priced by the revision it was placed by.
 
-        Raises NotFound, WrongState for an archived offering, and Invalid when one that is on sale would have no price now.
+        Raises NotFound, WrongState for an archived offering, UnknownReference for an organization that isn't there, and Invalid for
+        options that no job can have, or when an offering that is on sale would have no price now.
         """
         return await self._db.write(self._publish, offering, draft, caller)
 
@@ -39,6 +42,8 @@ class PriceListService:
         if row.state == OfferingState.ACTIVE and not covers(draft, database_now(tx)):
             detail = "The offering is on sale: let a tariff cover now, or pause it first."
             raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
+        _hold_buyers(tx, draft)
+        _hold_options(row, draft)
         return add(tx, offering, draft, published(tx), modes_of(tx, row.site))
 
     async def get(self, id: str, caller: Caller) -> PriceList:
@@ -48,14 +53,14 @@ class PriceListService:
         row = tx.get(PriceListRow, id)
         if row is None:
             raise NotFound
-        found(tx, OfferingRow, row.offering, lambda offering: sees_offering(caller, offering))
-        return row.shown()
+        offering = found(tx, OfferingRow, row.offering, lambda offering: sees_offering(caller, offering))
+        return seen_by(caller, row.shown(), offering.provider)
 
     async def list(self, offering: str, caller: Caller, listing: Listing) -> Page[PriceList]:
         return await self._db.read(self._list, offering, caller, listing)
 
     def _list(self, tx: Session, offering: str, caller: Caller, listing: Listing) -> Page[PriceList]:
-        found(tx, OfferingRow, offering, lambda row: sees_offering(caller, row))
+        sold = found(tx, OfferingRow, offering, lambda row: sees_offering(caller, row))
         query = (
             select(PriceListRow)
             .where(PriceListRow.offering == offering)
@@ -64,5 +69,39 @@ class PriceListService:
         )
         if listing.after is not None:
             query = query.where(PriceListRow.revision < listing.after[0])
-        lists = [row.shown() for row in tx.scalars(query)]
+        lists = [seen_by(caller, row.shown(), sold.provider) for row in tx.scalars(query)]
         return listing.page(lists, key=lambda price_list: (price_list.revision,))
+
+
+def _hold_buyers(tx: Session, draft: PriceListDraft) -> None:
+    named = {one for tariff in draft.tariffs if tariff.buyers for one in tariff.buyers.organizations}
+    there = set(tx.scalars(select(OrganizationRow.id).where(OrganizationRow.id.in_(sorted(named)))))
+    errors = [
+        FieldError(
+            pointer=f"/tariffs/{place}/buyers/organizations/{index}",
+            code="unknown",
+            detail="There is no such organization; ask it for its id.",
+        )
+        for place, tariff in enumerate(draft.tariffs)
+        for index, one in enumerate(tariff.buyers.organizations if tariff.buyers else ())
+        if one not in there
+    ]
+    if errors:
+        raise UnknownReference(errors=errors)
+
+
+def _hold_options(row: OfferingRow, draft: PriceListDraft) -> None:
+    """What no job can have would never be priced by its tariff: a slip, most likely."""
+    errors = [
+        FieldError(
+            pointer=f"/tariffs/{place}/options/{field}/{index}",
+            code="option",
+            detail="No job has this here: let the offering's target or choices have it first.",
+        )
+        for place, tariff in enumerate(draft.tariffs)
+        for field, values in tariff.options.items()
+        for index, value in enumerate(values)
+        if value != row.target.get(field) and value not in row.choices.get(field, ())
+    ]
+    if errors:
+        raise Invalid(errors=errors)
