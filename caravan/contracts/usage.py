@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Model, Name, Positive, Second
+from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue
 from caravan.contracts.ids import (
     AcceleratorId,
     AttemptId,
@@ -98,6 +98,10 @@ class AttemptPlaced(Model):
     site: SiteId
     provider: ProviderId
     price_list: PriceListId
+    price_class: Name | None = Field(default=None, description="The organization's, when it was placed.")
+    options: dict[TargetField, TargetValue] = Field(
+        default_factory=dict, description="Of its backend target, what some tariff of the price list goes by."
+    )
 
 
 class JobNamed(Model):
@@ -149,6 +153,12 @@ class ExportedUsage(Model):
     provider: ProviderId
     offering: OfferingId
     price_list: PriceListId
+    price_class: Name | None = Field(
+        description="The organization's when the attempt was placed: tariffs for it apply."
+    )
+    options: dict[TargetField, TargetValue] = Field(
+        description="Of the attempt's backend target, what some tariff of the price list goes by.", examples=[{}]
+    )
     outcome: Outcome | None
     hold_amount: Money = Field(description="The job's last granted hold; what would pass it is the provider's to bear.")
     applied_at: Second

@@ -90,7 +90,7 @@ class Job:
         self.revision = revision or self.revision + 1
         return ok(await self.world.put_hold(self, self.revision, amount, submitted_at))
 
-    def place(self, price_list: str | None = None, provider: str | None = None) -> None:
+    def place(self, price_list: str | None = None, provider: str | None = None, **prices_go_by: Any) -> None:
         attempt = AttemptPlaced(
             attempt=self.attempt,
             job=self.id,
@@ -100,6 +100,7 @@ class Job:
             site=self.world.site,
             provider=provider or self.world.provider,
             price_list=price_list or self.world.price_list,
+            **prices_go_by,
         )
         self.world.broker.say(events.ATTEMPT_PLACED, self.id, attempt)
         self.world.broker.say(events.JOB_NAMED, self.id, JobNamed(job=self.id, name="a job"))

@@ -26,7 +26,7 @@ from caravan.contracts.offerings import (
     Tier,
 )
 from caravan.contracts.parties import Provider, ProviderKind, ProviderState, Tenant
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Buyers, Component, PriceList, Tariff
 from caravan.contracts.quotes import Reason
 from caravan.contracts.spec import Array, JobSpec, Resources
 from caravan.kernel import ids
@@ -57,6 +57,7 @@ class World:
     sold: list[Sold] = field(default_factory=list)
     sites: dict[str, SiteNow] = field(default_factory=dict)
     tenants: dict[tuple[str, str, str | None], Tenant] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
     rooms: dict[str, Room] = field(default_factory=dict)
     adapters: Mapping[str, AdapterHere] = field(default_factory=lambda: ADAPTERS)
     asked: list[str] = field(default_factory=list)
@@ -92,7 +93,7 @@ class World:
         return changed
 
     def decide(self, spec: JobSpec, tasks: int | None = None, excluded: Mapping[str, str] | None = None) -> Decision:
-        view = CatalogView("c", tuple(self.sold), {}, {}, {CARD.id: CARD}, {}, self.tenants)
+        view = CatalogView("c", tuple(self.sold), {}, {}, {CARD.id: CARD}, {}, self.tenants, self.classes)
         question = Question(spec, ORGANIZATION, tasks or len(spec.indices), NOW, excluded or {})
 
         def rooms(offerings: Any) -> Mapping[str, Room]:
@@ -234,6 +235,38 @@ def test_no_tenant_at_the_site_and_the_projects_own_goes_before_the_organization
     assert world.decide(spec()).options[0].tenant == of_organization.id
     world.tenants[site, ORGANIZATION, PROJECT] = of_project
     assert world.decide(spec()).options[0].tenant == of_project.id
+
+
+def test_a_job_is_priced_for_its_organization_its_class_and_its_effective_options(world: World) -> None:
+    sold = world.add(target={"qos": "normal"}, choices={"qos": ("normal", "high")})
+    assert sold.prices is not None
+    (for_all,) = sold.prices.tariffs
+
+    def priced(price: str, **special: Any) -> Tariff:
+        prices = {Component.CPU_CORE_HOUR: Decimal(price)}
+        return for_all.model_copy(update={"name": f"at-{price[:2]}", "prices": prices, **special})
+
+    def asked(**more: Any) -> tuple[str, Mapping[str, str]]:
+        (option,) = world.decide(spec(**more)).options
+        return str(option.candidate.worst_case), option.buyer.options
+
+    high = {"options": {"qos": ("high",)}}
+    university = {"buyers": Buyers(classes=("高校",))}
+    tariffs = (for_all, priced("72.00", **high), priced("18.00", **university))
+    special = world.change(sold, prices=sold.prices.model_copy(update={"tariffs": tariffs}))
+    assert asked() == ("1.00", {})
+    assert asked(options={"qos": "high"}) == ("2.00", {"qos": "high"})
+    world.classes[ORGANIZATION] = "高校"
+    assert asked(options={"qos": "high"}) == ("0.52", {"qos": "high"}), "2 fen: lines of half a fen, and period edges"
+    world.classes[ORGANIZATION] = "small"
+    assert asked() == ("1.00", {})
+    mine = Buyers(organizations=(ORGANIZATION,))
+    by_name = special.prices.model_copy(update={"tariffs": (*tariffs, priced("36.00", name="mine", buyers=mine))})  # type: ignore[union-attr]
+    special = world.change(special, prices=by_name)
+    assert asked(options={"qos": "high"}) == ("1.00", {"qos": "high"})
+    others = priced("1.00", buyers=Buyers(organizations=(ids.new("org"),)))
+    world.change(special, prices=sold.prices.model_copy(update={"tariffs": (others,)}))
+    assert list(world.reasons(spec())) == ["no_price"]
 
 
 def test_prices_must_cover_the_walltime_from_now(world: World) -> None:

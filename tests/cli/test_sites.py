@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app, show
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingPrice, OfferingState, Tier
-from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from tests.cli.test_finance import shown
 
 SITE, NOW = "sit_" + "1" * 32, datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -53,6 +53,6 @@ def test_a_price_that_is_not_billed_says_so(mode: SiteMode, words: str) -> None:
         modes=(SiteModeFrom(mode=mode, starts_at=NOW),),
     )  # fmt: skip
     found = OfferingPrice(
-        offering=offering, provider_name="中心", region="西安", site_health=None, price_list=prices, price=None
-    )
+        offering=offering, provider_name="中心", region="西安", site_health=None, price_list=prices, buyer=Buyer(), price=None
+    )  # fmt: skip
     assert show.prices(found, NOW + timedelta(hours=1)) == words

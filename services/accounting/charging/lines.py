@@ -39,7 +39,7 @@ NOBODY_BEARS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Of an attempt: who owes whom for its runs, by which prices."""
+    """Of an attempt: who owes whom for its runs, by which prices (as they are for it: `pricing.prices_for`)."""
 
     organization: str
     project: str

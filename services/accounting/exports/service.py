@@ -39,6 +39,8 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
             AttemptCopy.provider,
             AttemptCopy.offering,
             AttemptCopy.price_list,
+            AttemptCopy.price_class,
+            AttemptCopy.options,
             HoldRow.amount.label("hold_amount"),
         )
         .join(RunRow, RunRow.id == UsageRow.run)
@@ -81,6 +83,8 @@ def _exported(row: Row[Any]) -> ExportedUsage:
         provider=row.provider,
         offering=row.offering,
         price_list=row.price_list,
+        price_class=row.price_class,
+        options=row.options,
         outcome=Outcome(row.outcome) if row.outcome else None,
         hold_amount=Money(row.hold_amount),
         applied_at=floor_second(row.applied_at),

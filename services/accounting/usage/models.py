@@ -77,6 +77,10 @@ class AttemptCopy(Base):
     site: Mapped[str] = mapped_column(String)
     provider: Mapped[str] = mapped_column(String)
     price_list: Mapped[str] = mapped_column(String)
+    price_class: Mapped[str | None] = mapped_column(String, comment="The organization's, when it was placed.")
+    options: Mapped[dict[str, str]] = mapped_column(
+        Json, server_default="{}", comment="Of its target, what tariffs go by."
+    )
 
 
 class RunRow(Base):

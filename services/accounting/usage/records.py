@@ -8,11 +8,12 @@ from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Buyer, PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
+from caravan.pricing import prices_for
 from services.accounting.charging.lines import Record, Start, Terms, first_start, starting
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
@@ -28,6 +29,8 @@ _TERMS: Final = (
         ATTEMPTS.c.project,
         ATTEMPTS.c.provider,
         ATTEMPTS.c.price_list,
+        ATTEMPTS.c.price_class,
+        ATTEMPTS.c.options,
         PRICE_LISTS.c.document,
     )
     .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
@@ -54,7 +57,7 @@ def terms_of(tx: Session, attempt: str) -> Terms:
         raise NotHereYet(f"attempt {attempt}")
     if placed.document is None:
         raise NotHereYet(f"price list {placed.price_list}")
-    return Terms(placed.organization, placed.project, placed.provider, _price_list(placed.document))
+    return _terms_by(placed, placed.document)
 
 
 def price_list_of(tx: Session, id: str) -> PriceList:
@@ -67,8 +70,23 @@ def _terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
     placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()
     wanted = {row.price_list for row in placed}
     documents = tx.execute(select(PRICE_LISTS.c.id, PRICE_LISTS.c.document).where(PRICE_LISTS.c.id.in_(wanted)))
-    lists = {row.id: _price_list(row.document) for row in documents}
-    return {row.id: Terms(row.organization, row.project, row.provider, lists[row.price_list]) for row in placed}
+    lists = {row.id: row.document for row in documents}
+    return {row.id: _terms_by(row, lists[row.price_list]) for row in placed}
+
+
+def _terms_by(placed: Any, document: str) -> Terms:
+    options = tuple(sorted(placed.options.items()))
+    prices = _prices_for(document, placed.organization, placed.price_class, options)
+    return Terms(placed.organization, placed.project, placed.provider, prices)
+
+
+@lru_cache(maxsize=1024)
+def _prices_for(
+    document: str, organization: str, price_class: str | None, options: tuple[tuple[str, str], ...]
+) -> PriceList:
+    """What the list is for an attempt: as it was placed, whatever class its organization has now."""
+    buyer = Buyer(organization=organization, price_class=price_class, options=dict(options))
+    return prices_for(_price_list(document), buyer)
 
 
 @lru_cache(maxsize=256)

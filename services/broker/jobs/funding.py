@@ -15,6 +15,7 @@ from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, Grant
 from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest
 from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
+from caravan.contracts.prices import Buyer
 from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds
 from caravan.contracts.usage import AttemptPlaced, JobNamed
 from caravan.kernel import clock, feed
@@ -22,7 +23,7 @@ from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
 from caravan.kernel.prepared import Fetched, Prepared
 from caravan.kernel.problems import Problem
-from caravan.pricing import WorstCase, worst_case, worst_of_all
+from caravan.pricing import WorstCase, prices_for, worst_case, worst_of_all
 from services.broker.dispatch.wanted import want_started
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
@@ -60,7 +61,12 @@ Answered = HoldAnswer | HoldOutdated | None
 def fund(tx: Session, row: JobRow, ahead: WorstCase) -> Ask | None:
     """Ask for what is needed in all, for what is `ahead` and for earlier attempts, unless just that is held already: then let it start."""
     started = _STARTED.all(tx, of_job=row.id) if row.attempts else ()
-    ended = [worst for attempt in started if attempt.state == AttemptState.ENDED for worst in _owed(tx, attempt)]
+    ended = [
+        worst
+        for attempt in started
+        if attempt.state == AttemptState.ENDED
+        for worst in _owed(tx, row.organization, attempt)
+    ]
     open_fen = sum(attempt.worst_fen for attempt in started if attempt.state != AttemptState.ENDED)
     needed = worst_of_all([ahead, *ended]).fen + open_fen
     if row.hold_state == HoldState.GRANTED and row.granted_fen == needed:
@@ -87,7 +93,7 @@ def ask_for(row: JobRow) -> Ask:
     )
 
 
-def _owed(tx: Session, attempt: Fetched) -> Iterator[WorstCase]:
+def _owed(tx: Session, organization: str, attempt: Fetched) -> Iterator[WorstCase]:
     """The most that an ended attempt may charge the organization, if anything: for runs whose end was the site's, nothing."""
     runs, longest = tx.execute(
         select(func.count(), func.max(_MICROSECONDS)).where(
@@ -96,7 +102,9 @@ def _owed(tx: Session, attempt: Fetched) -> Iterator[WorstCase]:
     ).one()
     if runs:
         ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
-        yield worst_case(ran, runs, price_list_of(tx, attempt.price_list), clock.to_seconds(attempt.created_at))
+        buyer = Buyer(organization=organization, price_class=attempt.price_class, options=attempt.options)
+        prices = prices_for(price_list_of(tx, attempt.price_list), buyer)
+        yield worst_case(ran, runs, prices, clock.to_seconds(attempt.created_at))
 
 
 def decided(tx: Session, ask: Ask, answer: Answered) -> JobRow:
@@ -157,6 +165,8 @@ def _start(tx: Session, row: JobRow) -> None:
                 site=attempt.site,
                 provider=attempt.provider,
                 price_list=attempt.price_list,
+                price_class=attempt.price_class,
+                options=attempt.options,
             ),
         )
         want_started(tx, attempt.id, attempt.site)

@@ -82,6 +82,10 @@ class AttemptRow(Base):
     offering: Mapped[str] = mapped_column(String)
     provider: Mapped[str] = mapped_column(String)
     price_list: Mapped[str] = mapped_column(String)
+    price_class: Mapped[str | None] = mapped_column(String, comment="The organization's, when it was placed.")
+    options: Mapped[dict[str, str]] = mapped_column(
+        Json, server_default="{}", comment="Of its target, what tariffs go by."
+    )
     tenant: Mapped[str] = mapped_column(String)
     indices: Mapped[list[int]] = mapped_column(Json)
     grant: Mapped[dict[str, Any]] = mapped_column(Json)

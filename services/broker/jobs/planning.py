@@ -137,6 +137,8 @@ class Planner:
             offering=option.candidate.offering,
             provider=option.candidate.provider,
             price_list=option.candidate.price_list,
+            price_class=option.buyer.price_class,
+            options=option.buyer.options,
             tenant=option.tenant,
             indices=list(indices),
             grant=option.grant.model_dump(mode="json"),

@@ -68,6 +68,8 @@ class CatalogView:
     tenants: Mapping[str, Tenant]
     mapped: Mapping[tuple[str, str, str | None], Tenant]
     """(site, organization, project or None) -> tenant."""
+    classes: Mapping[str, str]
+    """Organization -> its price class, of those that have one."""
 
     def tenant(self, site: str, organization: str, project: str) -> Tenant | None:
         """The project's own mapping at the site, else the organization's."""
@@ -75,7 +77,7 @@ class CatalogView:
 
 
 SOLD: Final = (OfferingState.ACTIVE, OfferingState.PAUSED)
-EMPTY: Final = CatalogView("", (), {}, {}, {}, {}, {})
+EMPTY: Final = CatalogView("", (), {}, {}, {}, {}, {}, {})
 
 
 class Catalog:
@@ -96,7 +98,15 @@ class Catalog:
 
 def _build(tx: Session, cursor: str) -> CatalogView:
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    wanted = (events.OFFERING, events.SITE, events.PROVIDER, events.PRICE_LIST, events.ACCELERATOR, events.TENANT)
+    wanted = (
+        events.OFFERING,
+        events.SITE,
+        events.PROVIDER,
+        events.PRICE_LIST,
+        events.ACCELERATOR,
+        events.TENANT,
+        events.ORGANIZATION,
+    )
     for id_, type_, data in tx.execute(select(Copy.id, Copy.type, Copy.data).where(Copy.type.in_(wanted))):
         found.setdefault(type_, {})[id_] = json.loads(data)
     sites = {i: Site.model_validate(d) for i, d in found.get(events.SITE, {}).items()}
@@ -119,6 +129,11 @@ def _build(tx: Session, cursor: str) -> CatalogView:
         accelerators={i: Accelerator.model_validate(d) for i, d in found.get(events.ACCELERATOR, {}).items()},
         tenants=tenants,
         mapped={(t.site, t.organization, t.project): t for t in tenants.values()},
+        classes={
+            i: price_class
+            for i, one in found.get(events.ORGANIZATION, {}).items()
+            if (price_class := one.get("price_class")) is not None
+        },
     )
 
 

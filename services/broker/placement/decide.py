@@ -10,12 +10,12 @@ from typing import Final
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import Capacity, SiteState
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Buyer, PriceList
 from caravan.contracts.quotes import Candidate, Reason, Refusal
 from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock
 from caravan.kernel.money import Money
-from caravan.pricing import WorstCase, worst_case
+from caravan.pricing import WorstCase, options_of, prices_for, worst_case
 from services.broker.adapters.port import Rejected
 from services.broker.placement import refusals
 from services.broker.placement.copies import CatalogView, Sold
@@ -34,6 +34,7 @@ class Option:
     tenant: str
     grant: Grant
     worst: WorstCase
+    buyer: Buyer
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class _Fit:
 
     sold: Sold
     prices: PriceList
+    """As they are for `buyer`."""
+    buyer: Buyer
     tenant: str
     grant: Grant
     need: Capacity
@@ -108,6 +111,7 @@ class _Fit:
             tenant=self.tenant,
             grant=self.grant,
             worst=self.worst,
+            buyer=self.buyer,
         )
 
 
@@ -133,13 +137,13 @@ def _look(
         reasons += refusals.array_not_run(spec, adapter)
     if adapter is not None and spec.container is not None:
         reasons += refusals.image_not_run(spec.container, adapter, sold)
-    priced = sold.prices is not None and refusals.priced_through(sold.prices, question)
-    if not priced:
+    buyer, prices = _priced_for(question, sold, view)
+    if prices is None:
         reasons.append(
             refusals.reason(
                 "no_price",
-                "价目表未覆盖从现在到作业时长结束的时间",
-                "Its price list does not cover the time from now to the job's walltime",
+                "价目表中适用于贵单位的价格未覆盖从现在到作业时长结束的时间",
+                "The prices that its price list has for your organization do not cover the time from now to the job's walltime",
             )
         )
     grant = _granted(spec, sold, adapter) if adapter is not None and not not_chosen else None
@@ -159,10 +163,10 @@ def _look(
                 limit=_words(sold.offering.capacity),
             )
         )
-    if sold.prices is None or not priced:
+    if prices is None:
         return reasons
     now = clock.to_seconds(question.now)
-    worst = worst_case(grant, question.tasks, sold.prices, now)
+    worst = worst_case(grant, question.tasks, prices, now)
     if spec.max_cost is not None and worst.amount > spec.max_cost:
         reasons.append(
             refusals.reason(
@@ -185,8 +189,20 @@ def _look(
         )
     if reasons or tenant is None:
         return reasons
-    notional = worst_case(grant, question.tasks, sold.prices, now, SiteMode.NOTIONAL).amount
-    return _Fit(sold, sold.prices, tenant.id, grant, need, worst, notional)
+    notional = worst_case(grant, question.tasks, prices, now, SiteMode.NOTIONAL).amount
+    return _Fit(sold, prices, buyer, tenant.id, grant, need, worst, notional)
+
+
+def _priced_for(question: Question, sold: Sold, view: CatalogView) -> tuple[Buyer, PriceList | None]:
+    """What the prices go by, and what they are; None where they don't cover the job's walltime from now on."""
+    buyer = Buyer(organization=question.organization, price_class=view.classes.get(question.organization))
+    if sold.prices is None:
+        return buyer, None
+    if not sold.prices.for_all:
+        options = options_of(sold.prices, sold.offering.target_with(question.spec.options))
+        buyer = buyer.model_copy(update={"options": options})
+    prices = prices_for(sold.prices, buyer)
+    return buyer, prices if refusals.priced_through(prices, question) else None
 
 
 def to_hold(options: Sequence[Option]) -> Money | None:
