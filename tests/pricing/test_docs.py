@@ -17,7 +17,16 @@ from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import Buyer, Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
-from caravan.pricing import amount, quantities, unit_price, volume_discount, worst_case
+from caravan.pricing import (
+    Shape,
+    amount,
+    prices_for,
+    quantities,
+    reference_price,
+    unit_price,
+    volume_discount,
+    worst_case,
+)
 from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind
 from caravan.pricing.volume_words import discounted
@@ -26,6 +35,7 @@ from services.catalog.calendars.library import known_years
 from tests.pricing.cases import ACCELERATOR, START, price_list, span
 
 PAGE = Path(__file__).parents[2] / "docs" / "prices.md"
+CHINESE = PAGE.with_suffix(".zh.md")
 
 
 @pytest.mark.parametrize(("page", "language"), [(PAGE, "en"), (PAGE.with_suffix(".zh.md"), "zh")])
@@ -123,3 +133,33 @@ def test_a_site_that_begins_to_bill_costs_what_the_page_says() -> None:
     assert lines == {SiteMode.NOTIONAL: 96_00, SiteMode.BILLED: 64_00 + 32_00}
     for words in ("8 x 12.00 = 96.00", "8 x 8.00 + 8 x 4.00 = 96.00"):
         assert words in PAGE.read_text() and words in PAGE.with_name("prices.zh.md").read_text()
+
+
+def test_the_example_of_prices_for_some_costs_what_the_page_says() -> None:
+    prices = price_list(*example("buyers").tariffs)
+    deal = prices.tariffs[3].buyers
+    assert deal is not None
+
+    def cost(month: int, buyer: Buyer) -> str:
+        at = to_seconds(datetime(2026, month, 15, 9, tzinfo=ZoneInfo("Asia/Shanghai")))
+        return str(
+            reference_price(Shape(nodes=1, cpus=0, memory_mib=0, accelerators=8), 3600, prices_for(prices, buyer), at)
+        )
+
+    high = {"qos": "high"}
+    named = Buyer(organization=deal.organizations[0])
+    costs = [
+        cost(3, buyer)
+        for buyer in (
+            Buyer(),
+            Buyer(options=high),
+            Buyer(price_class="高校"),
+            Buyer(price_class="高校", options=high),
+            named,
+        )
+    ]
+    assert costs == ["64.00", "96.00", "48.00", "48.00", "40.00"]
+    assert cost(4, named) == cost(4, Buyer())
+    for page, begins in ((PAGE, "- Eight accelerators for an hour"), (CHINESE, "- 8 张卡在 3 月")):
+        _, _, said = page.read_text().partition(begins)
+        assert re.findall(r"\d+\.\d\d", said)[:4] == [*costs[:3], costs[4]]
