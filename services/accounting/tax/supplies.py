@@ -3,12 +3,11 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import TaxRuleMissing
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxTreatment
-from caravan.kernel.feed import upsert
 from services.accounting.charging.models import LineRow
 from services.accounting.periods import dated
 from services.accounting.periods import service as periods
@@ -51,8 +50,7 @@ def settled(tx: Session, supply: Supply, category: SupplyCategory, ends_at: date
         return Tax(*kept)
     rule = dated.of_period(tx, TaxRuleRow, ends_at, seller=supply.seller, category=category.value)
     tax = _of_catalog(tx, supply.seller) if rule is None else Tax(rule.treatment, rule.rate or 0)
-    # another period that closes at the same time may settle it too: then one of the two transactions is tried again
-    tx.execute(upsert(tx, SupplyTax).values(**key, **tax._asdict()).on_conflict_do_nothing())
+    tx.execute(insert(SupplyTax).values(**key, **tax._asdict()))
     return tax
 
 
