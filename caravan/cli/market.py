@@ -78,13 +78,22 @@ def price(
     memory: Annotated[str, typer.Option("--memory", "-m", help="Over all nodes.")] = "0",
     accelerators: Annotated[int, typer.Option(help="Over all nodes.")] = 0,
     nodes: Annotated[int, typer.Option("--nodes", "-N")] = 1,
+    organization: Annotated[str | None, typer.Option(help="Whose prices, org_…: for who is in several.")] = None,
+    option: spec.Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain what a run would cost by an offering's newest price list, day by day. Nothing is started."""
     shape = {"nodes": nodes, "cpus": cpus, "memory_mib": spec.memory_mib(memory), "accelerators": accelerators}
-    seconds = spec.seconds(walltime)
+    question = {
+        "offering": offering,
+        "organization": organization,
+        "options": spec.pairs(option, "--option name=value"),
+        "shape": shape,
+        "start": start,
+        "seconds": spec.seconds(walltime),
+    }
     try:
-        asked = PriceQuestion.model_validate({"offering": offering, "shape": shape, "start": start, "seconds": seconds})
+        asked = PriceQuestion.model_validate(question)
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.catalog.explain_price(asked), as_json=as_json)

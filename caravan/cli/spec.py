@@ -208,9 +208,9 @@ class Wanted:
             "script": self._script(),
             "container": self._container(),
             "array": None if self.array is None else array(self.array),
-            "environment": _pairs(self.env, "--env NAME=VALUE"),
-            "options": _pairs(self.options, "--option name=value"),
-            "labels": _pairs(self.labels, "--label name=value"),
+            "environment": pairs(self.env, "--env NAME=VALUE"),
+            "options": pairs(self.options, "--option name=value"),
+            "labels": pairs(self.labels, "--label name=value"),
             "max_cost": self.max_cost,
             "max_attempts": self.max_attempts,
         }
@@ -241,7 +241,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, [], (), {})}
 
 
-def _pairs(texts: Sequence[str] | None, form: str) -> dict[str, str]:
+def pairs(texts: Sequence[str] | None, form: str) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts or ()]
     if any(not middle for _, middle, _ in pairs):
         misused(f"Write {form}")

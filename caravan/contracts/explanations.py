@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from caravan.contracts.base import Count, Model, Name, Positive, Second, text
+from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue, text
 from caravan.contracts.ids import (
     AcceleratorId,
     JobId,
@@ -230,6 +230,15 @@ class PriceQuestion(Model):
     """What would it cost to hold `shape` from `start` on for `seconds`?"""
 
     offering: OfferingId
+    organization: OrganizationId | None = Field(
+        default=None, description="For whom: one of yours. If you are in one only, it is that.", examples=[None]
+    )
+    options: dict[TargetField, TargetValue] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="What the job chooses of the offering's `choices`.",
+        examples=[{}],
+    )
     shape: AskedShape
     start: Second
     seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS, strict=True, examples=[259200])]

@@ -162,3 +162,31 @@ async def test_tariffs_for_who_is_not_there_or_what_no_job_has_are_refused(marke
         problem = refused(answer, 422, problem_code)
         assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [(f"/tariffs/0/{where}", code)]
         assert nobody not in str(problem) and "hihg" not in str(problem)
+
+
+async def test_a_price_is_explained_to_each_by_its_own_tariffs(
+    catalog: Running, operator: Person, stranger: Person, market: Market
+) -> None:
+    start = datetime.now(UTC).replace(microsecond=0).isoformat()
+    question = {"offering": market.offering["id"], "shape": {"cpus": 1}, "start": start, "seconds": 3600}
+
+    async def told(person: Person, **more: object) -> tuple[str, str]:
+        found = ok(await person.post("/price-explanations", question | more))
+        (price,) = found["prices"]
+        return price["rate"]["tariff"], found["total"]
+
+    member = catalog.person("named", f"org/{market.named}:member")
+    both = catalog.person("both", f"org/{market.named}:member", f"org/{market.university}:member")
+    assert await told(member) == ("deal", "7.00")
+    assert await told(member, options={"qos": "high"}) == ("deal-high", "8.50")
+    assert await told(both) == ("all", "9.00")
+    assert await told(both, organization=market.university) == ("class", "8.00")
+    assert await told(operator, organization=market.also_named) == ("deal", "7.00")
+    assert await told(stranger) == ("all", "9.00")
+    problem = refused(
+        await stranger.post("/price-explanations", question | {"organization": market.named}), 422, "unknown_reference"
+    )
+    assert pointers(problem) == ["/organization"]
+    for options in ({"qos": "other"}, {"partition": "normal"}):
+        problem = refused(await member.post("/price-explanations", question | {"options": options}), 422, "invalid")
+        assert pointers(problem) == [f"/options/{next(iter(options))}"]

@@ -25,10 +25,10 @@ from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
 from caravan.pricing import Shape, mode_at, options_of, prices_for, reference_price
 from services.catalog.offerings.models import OfferingRow
-from services.catalog.parties.models import OrganizationRow, ProviderRow
+from services.catalog.parties.models import ProviderRow
 from services.catalog.prices.models import PriceListRow
-from services.catalog.prices.seeing import seen_by
-from services.catalog.reading import sees_all, unknown
+from services.catalog.prices.seeing import buyer_of, seen_by
+from services.catalog.reading import sees_all
 from services.catalog.sites.models import AcceleratorRow, SiteRow
 from services.catalog.words import matches
 
@@ -94,7 +94,7 @@ class SearchService:
         return await self._db.read(self._priced if search.reference else self._plain, search, caller, listing)
 
     def _plain(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
-        buyer = _buyer(tx, search, caller)
+        buyer = buyer_of(tx, search.organization, caller, "query/organization")
         query = _matching(search, caller, OfferingRow.id).order_by(OfferingRow.id).limit(listing.fetch)
         if listing.after is not None:
             query = query.where(OfferingRow.id > listing.after[0])
@@ -105,7 +105,7 @@ class SearchService:
     def _priced(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
         reference = search.reference
         assert reference is not None
-        at, after, buyer = database_now(tx), None, _buyer(tx, search, caller)
+        at, after, buyer = database_now(tx), None, buyer_of(tx, search.organization, caller, "query/organization")
         if listing.after is not None:
             at, after = from_microseconds(int(listing.after[0])), listing.after[1:]
         columns = (OfferingRow.id, OfferingRow.limits, OfferingRow.target)
@@ -184,17 +184,6 @@ class SearchService:
         for some in _batches([id for id in found.values() if id not in kept]):
             kept |= {row.id: row.shown() for row in tx.scalars(select(PriceListRow).where(PriceListRow.id.in_(some)))}
         return {offering: kept[id] for offering, id in found.items()}
-
-
-def _buyer(tx: Session, search: Search, caller: Caller) -> Buyer:
-    """The organization that was asked for, or the caller's only one; nobody where that is open."""
-    mine, organization = caller.organizations(), search.organization
-    if organization is None and len(mine) == 1:
-        (organization,) = mine
-    row = tx.get(OrganizationRow, organization) if organization is not None else None
-    if search.organization is not None and (row is None or not (row.id in mine or sees_all(caller))):
-        raise unknown("query/organization")
-    return Buyer(organization=row.id, price_class=row.price_class) if row else Buyer()
 
 
 def _choosing(buyer: Buyer, price_list: PriceList, target: Mapping[str, Any]) -> Buyer:

@@ -46,8 +46,8 @@ async def get_price_list(price_list: PriceListId, caller: Anyone, service: Price
 
 @price_lists.post("/price-explanations", responses=problems(UnknownReference, NotPriced))
 async def explain_price(question: PriceQuestion, caller: Anyone, service: Explanations) -> PriceExplanation:
-    """Explain what a run would cost by an offering's newest price list, day by day. In Chinese and English; nothing is stored.
+    """Explain what a run of your organization would cost by an offering's newest price list, day by day, in Chinese and English.
 
-    Whether the offering's limits allow such a run is for a quote to say.
+    Nothing is stored. Whether the offering's limits allow such a run is for a quote to say.
     """
     return await service.explain(question, caller)

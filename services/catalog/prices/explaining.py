@@ -1,13 +1,12 @@
 """What a run would cost, explained by the newest price list of an offering."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from caravan.contracts.explanations import ExplainedPrice, PriceExplanation, PriceQuestion, TimeSpan
 from caravan.contracts.modes import SiteMode
-from caravan.contracts.prices import Buyer
 from caravan.contracts.problems import NotPriced
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import from_seconds, to_seconds
@@ -21,6 +20,7 @@ from caravan.pricing.explained_words import Kind, whole
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import sees_offering
 from services.catalog.prices.lists import newest
+from services.catalog.prices.seeing import buyer_of
 from services.catalog.reading import referred
 from services.catalog.sites.models import AcceleratorRow
 
@@ -32,7 +32,9 @@ class PriceExplanationService:
         self._db = db
 
     async def explain(self, question: PriceQuestion, caller: Caller) -> PriceExplanation:
-        """Raises UnknownReference for an offering that the caller may not see, Invalid for accelerators where it has none, NotPriced."""
+        """Raises UnknownReference for an offering that the caller may not see or an organization that he isn't in, Invalid for
+        accelerators or options that the offering doesn't have, NotPriced.
+        """
         return await self._db.read(self._explain, question, caller)
 
     def _explain(self, tx: Session, question: PriceQuestion, caller: Caller) -> PriceExplanation:
@@ -50,7 +52,10 @@ class PriceExplanationService:
         )
         start, end = to_seconds(span.start), to_seconds(span.end)
         price_list = newest(tx, offering.id)
-        buyer = Buyer(options=options_of(price_list, offering.target) if price_list else {})
+        buyer = buyer_of(tx, question.organization, caller, "/organization")
+        if price_list is not None:
+            target = {**offering.target, **_chosen(question, offering)}
+            buyer = buyer.model_copy(update={"options": options_of(price_list, target)})
         gaps = [(start, end)] if price_list is None else uncovered(prices_for(price_list, buyer), start, end)
         if price_list is None or gaps:
             raise NotPriced(uncovered=tuple(TimeSpan(start=from_seconds(a), end=from_seconds(b)) for a, b in gaps))
@@ -78,6 +83,21 @@ class PriceExplanationService:
 
 def _sum(prices: Iterable[ExplainedPrice]) -> Money:
     return Money(sum(one.arithmetic.amount.fen for one in prices))
+
+
+def _chosen(question: PriceQuestion, offering: OfferingRow) -> Mapping[str, str]:
+    errors = [
+        FieldError(
+            pointer=f"/options/{field}",
+            code="option",
+            detail="This offering doesn't leave that to jobs: choose of its `choices`, or leave it out.",
+        )
+        for field, value in question.options.items()
+        if value not in offering.choices.get(field, ())
+    ]
+    if errors:
+        raise Invalid(errors=errors)
+    return question.options
 
 
 def _end(question: PriceQuestion) -> datetime:

@@ -1,10 +1,27 @@
-"""Who sees what of a price list: prices that are for an organization by name are between it and the centre."""
+"""Who sees what of a price list, and as whom: prices that are for an organization by name are between it and the centre."""
 
 from collections.abc import Collection
 
-from caravan.contracts.prices import PriceList, Tariff
+from sqlalchemy.orm import Session
+
+from caravan.contracts.prices import Buyer, PriceList, Tariff
 from caravan.kernel.tokens import Caller
-from services.catalog.reading import sees_all
+from services.catalog.parties.models import OrganizationRow
+from services.catalog.reading import sees_all, unknown
+
+
+def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str) -> Buyer:
+    """The organization that was asked for at `pointer`, or the caller's only one; nobody where that is open.
+
+    Raises UnknownReference for one that the caller isn't in.
+    """
+    mine, organization = caller.organizations(), asked
+    if organization is None and len(mine) == 1:
+        (organization,) = mine
+    row = tx.get(OrganizationRow, organization) if organization is not None else None
+    if asked is not None and (row is None or not (row.id in mine or sees_all(caller))):
+        raise unknown(pointer)
+    return Buyer(organization=row.id, price_class=row.price_class) if row else Buyer()
 
 
 def seen_by(caller: Caller, price_list: PriceList, provider: str) -> PriceList:
