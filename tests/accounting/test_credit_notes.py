@@ -150,6 +150,13 @@ async def test_a_repeat_of_the_key_issues_no_second_note(sold: World) -> None:
     assert len(ok(await sold.finance.get("/credit-notes"))["items"]) == 1
 
 
+async def test_a_fen_is_given_back_with_no_tax_in_it(sold: World) -> None:
+    statement, line = await billed(sold)
+    note = await issue(sold, draft(statement, line, "0.01"))
+    assert (note["amount"], note["tax"]) == ("0.01", "0.00")
+    assert ok(await sold.member.get(f"/credit-notes/{note['id']}")) == note
+
+
 async def test_both_parties_read_a_note_and_no_others(sold: World) -> None:
     statement, line = await billed(sold)
     notes = [await issue(sold, draft(statement, line, amount)) for amount in ("1.00", "2.00")]

@@ -95,7 +95,8 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         issued_at=at,
         issued_by=subject,
     )
-    tx.execute(insert(CreditNoteRow).values(dict(note) | {"amount": note.amount.fen, "tax": note.tax and note.tax.fen}))
+    money = {"amount": note.amount.fen, "tax": None if note.tax is None else note.tax.fen}
+    tx.execute(insert(CreditNoteRow).values(dict(note) | money))
     ledger.credit_note(
         tx,
         organization=note.organization,
