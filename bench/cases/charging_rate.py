@@ -1,0 +1,95 @@
+"""How quickly usage is ingested and charged, and how long the close of a month takes, on both engines."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from bench.case import Trial, Verdict, case
+from bench.volume.making import RECORDS_PER_JOB
+from tests.databases import Postgres, Server
+
+RECORDS, LINES = 1_000_000, 100_000
+LINES_PER_JOB: Final = 7
+"""About so many has a job of `bench.volume`, and at least six."""
+INGESTED, CHARGE_SECONDS, MEMORY_MIB, CLOSE_SECONDS = 10_000, 360, 600, 60
+
+
+@case(
+    "charging-rate",
+    claim=f"{RECORDS:,} usage records in batches of 1,000 are ingested and charged, and a month of {LINES:,} lines is closed, "
+    "on PostgreSQL, with SQLite beside",
+    goal=f"on PostgreSQL at least {INGESTED:,} records/s ingested, all charged within {CHARGE_SECONDS} s and {MEMORY_MIB} MiB, "
+    f"closed within {CLOSE_SECONDS} s; nothing parked",
+)
+def charging_rate(trial: Trial) -> Verdict:
+    jobs = RECORDS // RECORDS_PER_JOB if trial.long else 8
+    in_first = LINES // LINES_PER_JOB + 2000 if trial.long else 4
+    figures = {}
+    with _postgresql() as url:
+        for engine, database in (("PostgreSQL", url), ("SQLite", None)):
+            trial.say(f"{engine}: {jobs:,} jobs")
+            figures[engine] = found = _played(trial, engine, jobs, in_first, database)
+            trial.say(f"{engine}: {_words(found)}")
+    held = figures["PostgreSQL"]
+    steps = held["steps"]
+    return Verdict(
+        all(
+            one["parked"] == 0 and one["lines"] > 0 and one["steps"]["ingest"]["records"] > 0
+            for one in figures.values()
+        )
+        and (
+            not trial.long
+            or (
+                _rate(steps["ingest"]) >= INGESTED
+                and steps["ingest"]["seconds"] <= steps["ingest"]["records"] / RECORDS * CHARGE_SECONDS
+                and held["peak_mib"] <= MEMORY_MIB
+                and held["lines"] >= LINES
+                and steps["close"]["seconds"] <= CLOSE_SECONDS
+            )
+        ),
+        "; ".join(f"{engine}: {_words(found)}" for engine, found in figures.items()),
+        figures,
+    )
+
+
+def _rate(step: Any) -> float:
+    """Records a second."""
+    return float(step["records"] / step["seconds"])
+
+
+def _words(found: Any) -> str:
+    steps = found["steps"]
+    rates = ", ".join(
+        f"{name} {step['records']:,} records in {step['seconds']:.1f} s ({_rate(step):,.0f}/s, {step['cpu']:.1f} s of them at work here)"
+        for name, step in steps.items()
+        if step["records"]
+    )
+    return f"{rates}, {found['lines']:,} lines closed in {steps['close']['seconds']:.1f} s, {found['peak_mib']} MiB"
+
+
+def _played(trial: Trial, engine: str, jobs: int, in_first: int, url: str | None) -> Any:
+    folder = trial.folder / engine
+    command = [sys.executable, "-m", "bench.volume", str(folder), "--seed", str(trial.seed)]
+    command += ["--jobs", str(jobs), "--in-first", str(in_first), *(("--url", url) if url else ())]
+    said = subprocess.DEVNULL if trial.quiet else None
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    """An empty database of a server that ends with this."""
+    server = Server()
+    try:
+        engine = Postgres(server.dsn)
+        try:
+            url = engine.fresh()
+            yield url
+            engine.drop(url)
+        finally:
+            engine.close()
+    finally:
+        server.stop()
