@@ -1,16 +1,18 @@
 """Following another service's feed: the cursor moves in the transaction of the effect, so each event has its effect once.
 
 An event whose handler raises is parked with an alarm, and so are all later ones of the same subject; the feed goes on. Parked
-subjects are tried again after each page and once a minute, oldest event first. A feed that was restored from a backup starts anew:
+events are tried again after each page and once a minute, the oldest first. A feed that was restored from a backup starts anew:
 its snapshot comes, then all events that it keeps, those too that were applied before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Protocol
 
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -20,12 +22,28 @@ from caravan.kernel.feed import upsert
 from caravan.kernel.problems import CursorGone
 from caravan.kernel.tables import feed_cursors, feed_parked
 
-Handler = Callable[[Session, dict[str, Any]], None]
+_Event = dict[str, Any]
+Handler = Callable[[Session, _Event], None]
 """Applies one event (an envelope as a dict). Raises when it can't be applied yet or at all."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Handles events of several types, those of a page that follow each other at once: `apply` has the effect of one after another.
+
+    It raises when one of them can't be applied: what it did is undone, and it gets fewer, down to that one alone.
+    """
+
+    apply: Callable[[Session, Sequence[_Event]], None]
+
+
+Handlers = Mapping[str, Handler | Together]
+"""By type. A Together stands with each type that it takes."""
 WAIT_SECONDS: Final = 20.0
 RETRY_PARKED_SECONDS: Final = 60.0
-BATCH: Final = 50
-"""How many events share a transaction: requests that write wait no longer than these take."""
+AT_ONCE: Final = 1000
+"""How many parked events are read to be tried again."""
+EARLIER: Final = "an earlier event of this subject is parked"
 log = structlog.get_logger(__name__)
 
 
@@ -42,7 +60,7 @@ class FeedSource(Protocol):
 class Follower:
     """Follows one feed into one database. `handlers` has the types that matter here; others are passed over."""
 
-    def __init__(self, db: Database, name: str, source: FeedSource, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, db: Database, name: str, source: FeedSource, handlers: Handlers) -> None:
         self._db = db
         self._name = name
         self._source = source
@@ -92,32 +110,54 @@ class Follower:
         if self._cursor(tx) != cursor:
             return
         parked = self._parked(tx)
-        for event in events:
-            if event["type"] not in self._handlers:
-                continue
-            subject = event["subject"]
-            error = "an earlier event of this subject is parked" if subject in parked else self._apply(tx, event)
-            if error is not None:
-                self._park(tx, event, error)
-                parked.add(subject)
+        for event, error in self._apply(tx, (event for event in events if event["type"] in self._handlers), parked):
+            self._park(tx, event, error)
         if following is not None and following != cursor:
             moved = upsert(tx, feed_cursors).values(feed=self._name, cursor=following)
             tx.execute(moved.on_conflict_do_update(index_elements=["feed"], set_={"cursor": following}))
         if events and parked:
             self._retry(tx)
 
-    def _apply(self, tx: Session, event: dict[str, Any]) -> str | None:
-        """The reason why the event can't be applied, or None when it was."""
+    def _apply(self, tx: Session, events: Iterable[_Event], parked: set[str]) -> list[tuple[_Event, str]]:
+        """Apply them in order. Returns those that can't be, each with its reason, and adds their subjects to `parked`."""
+        left = []
+        for handler, run in groupby(events, key=lambda event: self._handlers.get(event["type"], _untaken)):
+            if isinstance(handler, Together):
+                left += self._apply_together(tx, handler, list(run), parked)
+            else:
+                one = _each(handler)
+                left += [error for event in run for error in self._apply_together(tx, one, [event], parked)]
+        return left
+
+    def _apply_together(
+        self, tx: Session, handler: Together, events: Sequence[_Event], parked: set[str]
+    ) -> list[tuple[_Event, str]]:
+        left = [(event, EARLIER) for event in events if event["subject"] in parked]
+        ready = [event for event in events if event["subject"] not in parked]
+        error = self._attempt(tx, handler, ready) if ready else None
+        if error is None:
+            return left
+        if len(ready) > 1:
+            half = len(ready) // 2
+            return [
+                *left,
+                *self._apply_together(tx, handler, ready[:half], parked),
+                *self._apply_together(tx, handler, ready[half:], parked),
+            ]
+        (event,) = ready
+        log.warning("event_parked", feed=self._name, subject=event["subject"], type=event["type"], error=repr(error))
+        parked.add(event["subject"])
+        return [*left, (event, repr(error))]
+
+    def _attempt(self, tx: Session, handler: Together, events: Sequence[_Event]) -> Exception | None:
+        """Apply all of them or none, and say why not."""
         try:
             with savepoint(tx):
-                self._handlers[event["type"]](tx, event)
+                handler.apply(tx, events)
         except Exception as error:  # Whatever it is, the feed goes on: the event is kept, counted and tried again.
             if isinstance(error, DBAPIError) and _of_the_database(error):
                 raise
-            log.warning(
-                "event_parked", feed=self._name, subject=event["subject"], type=event["type"], error=repr(error)
-            )
-            return repr(error)
+            return error
         return None
 
     def _parked(self, tx: Session) -> set[str]:
@@ -132,14 +172,31 @@ class Follower:
         tx.execute(parked.on_conflict_do_nothing(index_elements=["feed", "id"]))
 
     def _retry(self, tx: Session) -> None:
-        """Try each parked subject's events from the oldest on, until one still can't be applied."""
-        mine = feed_parked.c.feed == self._name
-        for subject in sorted(self._parked(tx)):
-            parked = select(feed_parked).where(mine, feed_parked.c.subject == subject).order_by(feed_parked.c.sequence)
-            for row in tx.execute(parked).all():
-                if self._apply(tx, row.event) is not None:
-                    break
-                tx.execute(delete(feed_parked).where(feed_parked.c.sequence == row.sequence))
+        """Try the parked events in their order; behind one that still can't be applied, those of its subject wait on."""
+        last, still_parked = 0, set[str]()
+        while rows := tx.execute(self._parked_after(last)).all():
+            last = rows[-1].sequence
+            left = self._apply(tx, (row.event for row in rows), still_parked)
+            waiting = {event["id"] for event, _ in left}
+            done = [row.sequence for row in rows if row.event["id"] not in waiting]
+            tx.execute(delete(feed_parked).where(feed_parked.c.sequence.in_(done)))
+
+    def _parked_after(self, sequence: int) -> Select[Any]:
+        mine = (feed_parked.c.feed == self._name) & (feed_parked.c.sequence > sequence)
+        return select(feed_parked.c.sequence, feed_parked.c.event).where(mine).order_by("sequence").limit(AT_ONCE)
+
+
+def _each(handler: Handler) -> Together:
+    def apply(tx: Session, events: Sequence[_Event]) -> None:
+        for event in events:
+            handler(tx, event)
+
+    return Together(apply)
+
+
+def _untaken(tx: Session, event: _Event) -> None:
+    """Of a parked event that was taken once."""
+    raise LookupError(f"nothing takes {event['type']}")
 
 
 def _of_the_database(error: DBAPIError) -> bool:

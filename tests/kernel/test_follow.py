@@ -1,6 +1,7 @@
 """Following: each event has its effect once, whatever is lost, doubled or interrupted, and what can't be applied waits."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from caravan.kernel.database import Database
-from caravan.kernel.follow import Follower, Handler, parked_count
+from caravan.kernel.follow import Follower, Handler, Together, parked_count
 from caravan.kernel.problems import Unreachable
 from caravan.kernel.tables import feed_cursors, feed_parked
 from tests.kernel.scratch import add, everything, put, set_value, things, value
@@ -36,7 +37,7 @@ def opened(tx: Session, event: Event) -> None:
 HANDLERS: dict[str, Handler] = {"opened": opened, "amount": amount}
 
 
-def following(db: Database, upstream: Upstream, **handlers: Handler) -> Follower:
+def following(db: Database, upstream: Upstream, **handlers: Handler | Together) -> Follower:
     return Follower(db, "upstream", upstream, HANDLERS | handlers)
 
 
@@ -293,3 +294,97 @@ async def test_two_feeds_give_the_same_sums_however_they_interleave(db: Database
     expected = {f"{subject}": total * (subject + 2) for subject, total in used_amounts.items()}
     assert {**dict.fromkeys(expected, 0), **sums} == expected
     assert await db.read(parked_count) == 0
+
+
+class Batches:
+    """Takes the events of this file together, but for those that are `refused`, and keeps how many it was given at once."""
+
+    def __init__(self, *refused: int) -> None:
+        self.refused = set(refused)
+        self.sizes: list[int] = []
+        together = Together(self._apply)
+        self.handlers = {"opened": together, "amount": together}
+
+    def _apply(self, tx: Session, events: Sequence[Event]) -> None:
+        self.sizes.append(len(events))
+        for event in events:
+            HANDLERS[event["type"]](tx, event)
+            if event["data"].get("amount") in self.refused:
+                raise Refused
+
+
+async def test_what_is_taken_together_comes_at_once_as_far_as_nothing_else_stands_between(
+    db: Database, upstream: Upstream
+) -> None:
+    batches = Batches()
+    upstream.say("opened", "a")
+    upstream.say("amount", "a", amount=1)
+    upstream.say("strange", "a")
+    upstream.say("amount", "a", amount=2)
+    upstream.say("single", "b")
+    upstream.say("amount", "a", amount=4)
+    await to_the_end(following(db, upstream, **batches.handlers, single=opened))
+    assert await db.read(everything) == {"a": 7, "b": 0}
+    assert batches.sizes == [2, 1, 1]  # PAGE is 3
+
+
+async def test_one_that_cannot_be_applied_with_the_others_waits_alone(db: Database, upstream: Upstream) -> None:
+    batches = Batches(2)
+    upstream.say("opened", "a")
+    upstream.say("amount", "a", amount=2)
+    upstream.say("opened", "b")
+    upstream.say("amount", "b", amount=4)
+    upstream.say("amount", "a", amount=8)
+    follower = following(db, upstream, **batches.handlers)
+    await to_the_end(follower)
+    assert await db.read(everything) == {"a": 0, "b": 4}
+    assert await db.read(parked) == [("a", 2), ("a", 8)]
+    batches.refused, batches.sizes = set(), []
+    await follower.retry()
+    assert await db.read(everything) == {"a": 10, "b": 4}
+    assert (await db.read(parked), batches.sizes) == ([], [2])
+
+
+async def test_a_parked_event_that_nothing_takes_any_more_waits_on(db: Database, upstream: Upstream) -> None:
+    upstream.say("amount", "a", amount=1)
+    await to_the_end(following(db, upstream))
+    without = Follower(db, "upstream", upstream, {"opened": opened})
+    await without.retry()
+    assert await db.read(parked) == [("a", 1)]
+
+
+_SAID = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(said=_SAID, refused=st.sets(st.integers(1, 9), max_size=3), later=st.sets(st.integers(1, 9), max_size=2))
+async def test_events_that_are_taken_together_have_the_effect_of_one_after_another(
+    db: Database, said: list[tuple[str, int]], refused: set[int], later: set[int]
+) -> None:
+    """Also of what waits, and when some of it can be applied later."""
+    found = []
+    for together in (True, False):
+        await db.write(empty)
+        upstream, batches = Upstream(), Batches(*refused)
+        for subject, amount in said:
+            upstream.say("opened", subject)
+            upstream.say("amount", subject, amount=amount)
+
+        def one(tx: Session, event: Event, batches: Batches = batches) -> None:
+            batches._apply(tx, [event])
+
+        handlers = batches.handlers if together else {"opened": one, "amount": one}
+        follower = following(db, upstream, **handlers)
+        await to_the_end(follower, len(upstream.events) // PAGE + 2)
+        then = await db.read(everything), await db.read(waiting)
+        batches.refused = later
+        await follower.retry()
+        found.append((then, await db.read(everything), await db.read(waiting)))
+    assert found[0] == found[1]
+
+
+def waiting(tx: Session) -> dict[str, list[str]]:
+    """What is parked of each subject, in its order."""
+    rows = tx.execute(select(feed_parked).order_by("sequence")).all()
+    subjects = sorted({row.subject for row in rows})
+    return {subject: [row.event["id"] for row in rows if row.subject == subject] for subject in subjects}
