@@ -44,7 +44,7 @@ def charging_rate(trial: Trial) -> Verdict:
             not trial.long
             or (
                 _rate(steps["ingest"]) >= INGESTED
-                and steps["ingest"]["seconds"] <= steps["ingest"]["records"] / RECORDS * CHARGE_SECONDS
+                and steps["charge"]["seconds"] <= steps["charge"]["records"] / RECORDS * CHARGE_SECONDS
                 and held["peak_mib"] <= MEMORY_MIB
                 and held["lines"] >= LINES
                 and steps["close"]["seconds"] <= CLOSE_SECONDS

@@ -7,22 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan import pricing
+from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock
 from caravan.pricing import Piece, Window, amounts, charge
-from services.accounting.charging import lines
-from services.accounting.charging import service as charging
+from services.accounting.charging import due, lines
 from services.accounting.charging.book import Book
 from services.accounting.charging.lines import Key
-from services.accounting.usage import records
+from services.accounting.usage import many
 from services.accounting.usage.facts import Facts
-from services.accounting.usage.models import UsageRow
 
 Windows = Callable[[PriceList, int, int], list[Window]]
 
@@ -78,19 +76,19 @@ def _by_utc(windows: Windows) -> Windows:
     return by_utc
 
 
-def _charged_again(usage_stated: Callable[[Facts, Session, dict[str, Any]], None]) -> Callable[..., None]:
+def _charged_again(store: Callable[[Facts, Session, Sequence[dict[str, Any]]], None]) -> Callable[..., None]:
     """A record that comes a second time is charged a second time."""
 
-    def stated(facts: Facts, tx: Session, event: dict[str, Any]) -> None:
-        usage = UsageRecord.model_validate(event["data"])
-        mine = select(UsageRow.revision).where(UsageRow.run == usage.run, UsageRow.hour == clock.to_seconds(usage.hour))
-        known = tx.execute(mine).scalar_one_or_none()
-        usage_stated(facts, tx, event)
-        if known == usage.revision:
-            again = [one for one in records.of_run(tx, usage.run) if one.spans == usage.spans]
-            charging.change(tx, usage.job, [], again, clock.now())
+    def stored(facts: Facts, tx: Session, said: Sequence[dict[str, Any]]) -> None:
+        told = [UsageRecord.model_validate(one["data"]) for one in said if one["type"] == events.USAGE_STATED]
+        known = many.hours(tx, {(one.run, clock.to_seconds(one.hour)) for one in told})
+        store(facts, tx, said)
+        for one in told:
+            place = one.run, clock.to_seconds(one.hour)
+            if place in known and known[place].revision == one.revision:
+                due.mark(tx, [due.Due(one.job, *place, [])])
 
-    return stated
+    return stored
 
 
 def _job_in_each_hour(quantities: Callable[..., list[Piece]]) -> Callable[..., list[Piece]]:
@@ -109,7 +107,7 @@ def _corrections_dropped(set_total: Callable[[Book, Key, int], int]) -> Callable
     """What comes for a closed period is forgotten."""
 
     def dropping(book: Book, key: Key, total: int) -> int:
-        return 0 if book._is_closed(key.period) else set_total(book, key, total)
+        return 0 if book._periods.to_bill(key.period) != key.period else set_total(book, key, total)
 
     return dropping
 
@@ -117,7 +115,7 @@ def _corrections_dropped(set_total: Callable[[Book, Key, int], int]) -> Callable
 FAULTS: Final = {
     "half-even-rounding": Fault(amounts, "divide_half_away", _half_even, "amount"),
     "second-off-at-an-edge": Fault(charge, "windows", _a_second_late, "quantity"),
-    "doubled-record": Fault(Facts, "usage_stated", _charged_again, "quantity"),
+    "doubled-record": Fault(Facts, "store", _charged_again, "quantity"),
     "job-in-each-hour": Fault(pricing, "quantities", _job_in_each_hour, "quantity"),
     "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
     "windows-by-utc": Fault(charge, "windows", _by_utc, "quantity"),

@@ -31,6 +31,7 @@ from caravan.kernel.settings import Settings
 from caravan.kernel.tokens import create_signer
 from caravan.kernel.web import ServiceApp, started
 from services.accounting.app import create_app
+from services.accounting.charging.charger import Charger
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
 
@@ -132,20 +133,27 @@ class Accounting:
         self.catalog, self.broker = Feed("catalog", random), Feed("broker", random)
         self._follow_catalog = Follower(self._db, "catalog", self.catalog, copies.HANDLERS)
         self._follow_broker = Follower(self._db, "broker", self.broker, Facts(runtime.now).handlers())
+        self._charger = Charger(self._db, runtime.owner.id, runtime.now)
 
     async def aclose(self) -> None:
         await self._finance.aclose()
         await self._asks.aclose()
 
     async def deliver(self) -> None:
-        """Let both followers come to the ends of their feeds, in any interleaving."""
+        """Let both followers come to the ends of their feeds, in any interleaving, and all be charged."""
         both = ((self.catalog, self._follow_catalog), (self.broker, self._follow_broker))
         while behind := [follower for feed, follower in both if feed.has_more]:
             await self._random.choice(behind).iteration(0)
+            if self._random.random() < 0.5:
+                await self._charger.charge()
+        while await self._charger.charge():
+            pass
 
     async def retry(self) -> None:
         """Try what waited for a hold or a price list; all of that is there now."""
         await self._follow_broker.retry()
+        while await self._charger.charge():
+            pass
         if parked := await self._db.read(parked_count):
             raise RuntimeError(f"{parked} facts still wait")
 

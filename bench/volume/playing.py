@@ -31,6 +31,7 @@ from caravan.kernel.settings import Settings
 from caravan.kernel.tokens import create_signer
 from caravan.kernel.web import ServiceApp, started
 from services.accounting.app import create_app
+from services.accounting.charging.charger import Charger
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
 
@@ -124,10 +125,12 @@ class _Player:
         self._finance = AccountingClient(URL, lambda: signer.sign("finance", ["platform:finance"]), transport)
         self._asks = AccountingClient(URL, lambda: signer.sign("service:broker", ["service:broker"]), transport)
         self.market, self._known = market(random)
-        self._db, now = app.provided[Runtime].db, app.provided[Runtime].now
+        runtime = app.provided[Runtime]
+        self._db, now = runtime.db, runtime.now
         self._catalog, self._told = Feed("catalog", random), Told()
         self._follow_catalog = Follower(self._db, "catalog", self._catalog, copies.HANDLERS)
         self._follow_broker = Follower(self._db, "broker", self._told, Facts(now).handlers())
+        self._charger = Charger(self._db, runtime.owner.id, now)
         self.figures = Figures()
 
     async def aclose(self) -> None:
@@ -147,15 +150,23 @@ class _Player:
         outcomes = await self._asks.put_holds(HoldBatch(holds=tuple(group.holds)))
         if not all(one.answer and one.answer.granted for one in outcomes.items):
             raise RuntimeError("a hold was not granted")
-        await self._follow(iter(group.facts), "ingest")
-        self.figures.step("ingest").records += group.records
+        await self._follow(iter(group.facts))
+        await self._charge()
+        for step in ("ingest", "charge"):
+            self.figures.step(step).records += group.records
 
-    async def _follow(self, facts: Iterator[str], step: str) -> None:
+    async def _follow(self, facts: Iterator[str]) -> None:
         for page in pages(facts, PAGE):
             self._told.tell(page)
             began = clock.monotonic(), time.process_time()
             await self._follow_broker.iteration(0)
-            self.figures.step(step).add(began)
+            self.figures.step("ingest").add(began)
+
+    async def _charge(self) -> None:
+        began = clock.monotonic(), time.process_time()
+        while await self._charger.charge():
+            pass
+        self.figures.step("charge").add(began)
 
     async def close_first(self) -> None:
         """All sites are past it, and finance closes the first month."""

@@ -78,23 +78,26 @@ class ChangeMany:
 
 
 class InsertMany:
-    """Inserts rows of these columns. `conflict` says what becomes of one that is there already; none is given twice then."""
+    """Inserts rows, which all have the same columns. `conflict`: what becomes of one that is there already; then none is given twice."""
 
-    def __init__(
-        self, table: Table, columns: Sequence[str], conflict: Callable[[Any], Insert] = lambda new: new
-    ) -> None:
-        self._names = tuple(columns)
-        given = _arrays({name: table.c[name].type for name in columns})
+    def __init__(self, table: Table, conflict: Callable[[Any], Insert] = lambda new: new) -> None:
+        self._table = table
+        self._conflict = conflict
         self._sqlite = Prepared(conflict(sqlite.insert(table)))
-        self._postgresql = conflict(postgresql.insert(table).from_select(self._names, select(*given.c), False))
+        self._postgresql: dict[tuple[str, ...], Insert] = {}
 
     def run(self, tx: Session, rows: Rows) -> None:
         if not rows:
             return
         if is_sqlite(tx):
             self._sqlite.run_each(tx, rows)
-        else:
-            tx.execute(self._postgresql, _turned(self._names, rows))
+            return
+        names = tuple(rows[0])
+        if names not in self._postgresql:
+            given = _arrays({name: self._table.c[name].type for name in names})
+            new = postgresql.insert(self._table).from_select(names, select(*given.c), include_defaults=False)
+            self._postgresql[names] = self._conflict(new)
+        tx.execute(self._postgresql[names], _turned(names, rows))
 
 
 def _arrays(types: Types) -> FromClause:

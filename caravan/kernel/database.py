@@ -33,7 +33,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -255,6 +255,11 @@ UNIQUE_VIOLATION: Final = "23505"
 def not_serialized(error: DBAPIError) -> bool:
     """Whether PostgreSQL asks to run the whole transaction again."""
     return getattr(error.orig, "sqlstate", None) in RETRYABLE
+
+
+def of_the_database(error: DBAPIError) -> bool:
+    """Whether the whole unit has failed, and not what a part of it asked for: the disk is full, the connection lost, it is to run again."""
+    return isinstance(error, OperationalError) or error.connection_invalidated or not_serialized(error)
 
 
 def _retryable(error: DBAPIError, attempt: int) -> bool:

@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 import structlog
 from pydantic import BaseModel
 from sqlalchemy import Select, delete, func, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock
-from caravan.kernel.database import Database, not_serialized, savepoint
+from caravan.kernel.database import Database, of_the_database, savepoint
 from caravan.kernel.feed import upsert
 from caravan.kernel.problems import CursorGone
 from caravan.kernel.tables import feed_cursors, feed_parked
@@ -155,7 +155,7 @@ class Follower:
             with savepoint(tx):
                 handler.apply(tx, events)
         except Exception as error:  # Whatever it is, the feed goes on: the event is kept, counted and tried again.
-            if isinstance(error, DBAPIError) and _of_the_database(error):
+            if isinstance(error, DBAPIError) and of_the_database(error):
                 raise
             return error
         return None
@@ -197,11 +197,6 @@ def _each(handler: Handler) -> Together:
 def _untaken(tx: Session, event: _Event) -> None:
     """Of a parked event that was taken once."""
     raise LookupError(f"nothing takes {event['type']}")
-
-
-def _of_the_database(error: DBAPIError) -> bool:
-    """Whether the whole unit has failed, and not what the event asked for: the disk is full, the connection lost, it is to run again."""
-    return isinstance(error, OperationalError) or error.connection_invalidated or not_serialized(error)
 
 
 def parked_count(tx: Session) -> int:

@@ -19,7 +19,7 @@ STEPS: Final = (
     "after_commit",  # agent: it is the one; about to release
     "release",  # agent: released, and nobody told yet
     "meter",  # agent: usage is known, and not stated yet
-    "charge",  # accounting: about to apply a usage record
+    "charge",  # accounting: a usage record is stored, about to charge it
     "close",  # accounting: about to seal a period
 )
 

@@ -170,8 +170,8 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.jobs))
         runs = tuple(RunUsage(run=job.job.runs[run], hours={}) for run in job.ended)
         settled = JobSettled(job=job.job.id, hold_revision=job.revision, runs=runs)
-        handler = self.books.handlers[events.JOB_SETTLED]
-        self.books.write(handler, {"data": settled.model_dump(mode="json")})
+        self.books.write(self.books.tell, events.JOB_SETTLED, settled)
+        self.books.write(self.books.charge)
         job.settled = True
 
     def _put(self, job: ModelJob, revision: int, amount: int) -> HoldAnswer:

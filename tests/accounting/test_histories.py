@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -29,8 +30,9 @@ from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower
 from caravan.kernel.money import Money
 from services.accounting.charging.book import key_of
+from services.accounting.charging.charger import charge_due
 from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, first_start, quantities, starting
-from services.accounting.charging.models import LineRow
+from services.accounting.charging.models import ChargeFailed, LineRow
 from services.accounting.charging.service import Calendar
 from services.accounting.funds import holds
 from services.accounting.funds.models import Fund
@@ -99,7 +101,7 @@ class Books:
         self.db = db
         self.run = run
         self.organization, self.project, self.provider = ids.new("org"), ids.new("prj"), ids.new("prv")
-        self.handlers = Facts(clock.now).handlers()
+        self.facts = Facts(clock.now)
 
     def write(self, unit: Callable[..., Any], *args: Any) -> Any:
         return self.run(self.db.write(unit, *args))
@@ -112,11 +114,20 @@ class Books:
         tx.execute(update(Fund).values(credit=10**15))
         periods.locate(tx, clock.to_seconds(second(0)), clock.to_seconds(second(80)))
 
+    def tell(self, tx: Session, kind: str, *said: BaseModel) -> None:
+        """The broker says it, and nothing is charged yet."""
+        self.facts.store(tx, [{"type": kind, "data": one.model_dump(mode="json")} for one in said])
+
+    def charge(self, tx: Session) -> None:
+        """Charge all that is due."""
+        while charge_due(tx, "charger", second(0)):
+            assert tx.execute(select(ChargeFailed.job, ChargeFailed.error)).all() == []
+
     def place_job(self, tx: Session, prices: PriceList) -> "Job":
         """A job with an attempt by these prices, and no hold."""
         job = Job(self, ids.new("job"), ids.new("att"), prices.id)
         copies.price_list(tx, {"data": prices.model_dump(mode="json")})
-        self.handlers[events.ATTEMPT_PLACED](tx, {"data": job.placed().model_dump(mode="json")})
+        self.tell(tx, events.ATTEMPT_PLACED, job.placed())
         return job
 
     def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
@@ -182,8 +193,9 @@ class Job:
         return (Span(start=second(fact.start), end=second(fact.end), nodes=1, cpus=fact.cpus, memory_mib=1),)
 
     def apply(self, tx: Session, fact: Stated | Ended) -> None:
-        kind, data = self.event(fact)
-        self.books.handlers[kind](tx, {"data": data.model_dump(mode="json")})
+        """The broker says it, and it is charged."""
+        self.books.tell(tx, *self.event(fact))
+        self.books.charge(tx)
 
     def settled(self, history: Sequence[Stated | Ended]) -> JobSettled:
         hours: dict[str, dict[str, int]] = {}
@@ -257,14 +269,19 @@ def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Ca
         @examples(15, 1000)
         @given(histories(), hold_amounts, st.data())
         def check(history: list[Stated | Ended], hold: int, data: st.DataObject) -> None:
+            """Charged after each fact, or of many at once."""
             settled_at = data.draw(st.integers(0, len(history)))
+            charged = data.draw(st.lists(st.booleans(), min_size=len(history), max_size=len(history)))
 
             def unit(tx: Session) -> None:
                 job = books.start_job(tx, prices, hold)
                 for number, fact in enumerate(history):
                     if number == settled_at:
-                        books.handlers[events.JOB_SETTLED](tx, {"data": job.settled(history).model_dump(mode="json")})
-                    job.apply(tx, fact)
+                        books.tell(tx, events.JOB_SETTLED, job.settled(history))
+                    books.tell(tx, *job.event(fact))
+                    if charged[number]:
+                        books.charge(tx)
+                books.charge(tx)
                 expected = job.expected(tx, history, prices, hold)
                 assert stored(tx, job.id) == billed(expected)
                 row = holds.find(tx, job.id)
@@ -285,12 +302,12 @@ def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str]
         number = count()
 
         @examples(10, 1000)
-        @given(histories(), hold_amounts, st.integers(1, 4), st.integers(0, 12))
-        def check(history: list[Stated | Ended], hold: int, size: int, prices_come: int) -> None:
+        @given(histories(), hold_amounts, st.integers(1, 4), st.integers(0, 12), st.sets(st.integers(0, 16)))
+        def check(history: list[Stated | Ended], hold: int, size: int, prices_come: int, charges: set[int]) -> None:
             catalog, broker = Feed("catalog"), Feed("broker")
             followers = [
                 Follower(books.db, f"{feed.source} {next(number)}", feed, handlers)
-                for feed, handlers in ((catalog, copies.HANDLERS), (broker, books.handlers))
+                for feed, handlers in ((catalog, copies.HANDLERS), (broker, books.facts.handlers()))
             ]
             prices = price_list(*PRICES)
             job = Job(books, ids.new("job"), ids.new("att"), prices.id)
@@ -305,9 +322,12 @@ def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str]
                 catalog.shown, broker.shown = int(page >= prices_come), page
                 for follower in followers:
                     books.run(follower.iteration(0))
+                if page in charges:
+                    books.write(books.charge)
             catalog.shown = 1
             books.run(followers[0].iteration(0))
             books.run(followers[1].retry())
+            books.write(books.charge)
 
             def unit(tx: Session) -> None:
                 expected = job.expected(tx, history, prices, hold)

@@ -14,7 +14,7 @@ from caravan.contracts.funds import BudgetDraft
 from caravan.kernel.money import Money
 from services.accounting.funds import holds
 from services.accounting.funds.budgets import create
-from services.accounting.funds.captures import Capture, capture_many, find_many
+from services.accounting.funds.many import Capture, capture_many, find_many, free_many
 from services.accounting.funds.models import BudgetRow, Fund, HoldRow, Movement
 from services.accounting.ledger import service as ledger
 from services.accounting.ledger.charges import Charge, charge_many
@@ -85,7 +85,7 @@ def entries_and_balances(tx: Session) -> str:
     return repr((by_entry, unsealed, tx.execute(select(Balance.__table__).order_by(Balance.account)).all()))
 
 
-def test_what_holds_capture_at_once_is_what_one_after_another_does(migrated: Callable[[str], str]) -> None:
+def test_what_holds_capture_and_free_at_once_is_what_one_after_another_does(migrated: Callable[[str], str]) -> None:
     """Of jobs that count in budgets or none, settled or not, that had captured something or nothing."""
     with opened(migrated("accounting")) as books:
 
@@ -93,8 +93,9 @@ def test_what_holds_capture_at_once_is_what_one_after_another_does(migrated: Cal
         @given(
             st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, HELD)), min_size=1, max_size=5),
             st.lists(st.integers(0, HELD), min_size=5, max_size=5),
+            st.lists(st.booleans(), min_size=5, max_size=5),
         )
-        def check(jobs: list[tuple[int, bool, int]], finally_: list[int]) -> None:
+        def check(jobs: list[tuple[int, bool, int]], finally_: list[int], over: list[bool]) -> None:
             def captured(tx: Session, *, many: bool) -> str:
                 for starts, ends in ((0, 5), (3, 8)):
                     draft = BudgetDraft(
@@ -120,8 +121,11 @@ def test_what_holds_capture_at_once_is_what_one_after_another_does(migrated: Cal
                 ]
                 if many:
                     capture_many(tx, captures, AT)
-                for one in () if many else captures:
+                    free_many(tx, [job for job, end in zip(made, over, strict=False) if end], AT)
+                for one, end in () if many else zip(captures, over, strict=False):
                     holds.capture(tx, one.hold, one.amount, AT)
+                    if end:
+                        holds.free_rest(tx, one.hold.job, AT)
                 return totals(tx, made)
 
             together, singly = (rolled_back(books.write, partial(captured, many=many)) for many in (True, False))

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from caravan.contracts import events
 from caravan.contracts.usage import JobNamed
 from caravan.kernel import clock
 from caravan.kernel.database import Database
@@ -190,7 +191,7 @@ async def test_the_paper_stays_the_same_when_a_job_is_named_again(
     books: Database, period: str, finance: Person
 ) -> None:
     again = JobNamed(job=identifier("job", 1), name="renamed")
-    await books.write(Facts(clock.now).job_named, {"data": again.model_dump()})
+    await books.write(Facts(clock.now).store, [{"type": events.JOB_NAMED, "data": again.model_dump()}])
     mine = await statement_of(finance, ORG)
     assert hashlib.sha256(await paper(finance, mine)).hexdigest() == mine["lines_sha256"]
 

@@ -29,6 +29,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.money import Money
 from caravan.kernel.runtime import Runtime
+from services.accounting.charging.charger import Charger
 from services.accounting.funds.verify import verify
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
@@ -170,6 +171,7 @@ class World:
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),
             Follower(self.db, "broker", self.broker, Facts(clock.now).handlers()),
         )
+        self._charger = Charger(self.db, runtime.owner.id, clock.now)
         self.finance = service.person("finance", "platform:finance")
         self.organization, self.project = ids.new("org"), ids.new("prj")
         self.provider, self.site, self.offering = ids.new("prv"), ids.new("sit"), ids.new("off")
@@ -242,10 +244,12 @@ class World:
         self.broker.say(events.SITE_PROGRESS, self.site, state)
 
     async def deliver(self) -> None:
-        """Let accounting follow both feeds to their ends, and try again what was parked."""
+        """Let accounting follow both feeds to their ends, try again what was parked, and charge."""
         for follower in self._followers:
             await follower.iteration(0)
         await self._followers[1].retry()
+        while await self._charger.charge():
+            pass
 
     async def parked(self) -> int:
         return await self.db.read(parked_count)

@@ -23,12 +23,10 @@ kept = Table(
     Column("at", Instant),
     Column("data", Json),
 )
-NAMES = ("run", "hour", "at", "data")
-INSERT = InsertMany(kept, NAMES)
-KEEP_FIRST = InsertMany(kept, NAMES, lambda new: new.on_conflict_do_nothing())
+INSERT = InsertMany(kept)
+KEEP_FIRST = InsertMany(kept, lambda new: new.on_conflict_do_nothing())
 KEEP_LAST = InsertMany(
     kept,
-    NAMES,
     lambda new: new.on_conflict_do_update(
         index_elements=["run", "hour"], set_={"at": new.excluded.at, "data": new.excluded.data}
     ),

@@ -1,4 +1,4 @@
-"""A job's stored lines, and what becomes of them when a total changes.
+"""Jobs' stored lines, and what becomes of them when a total changes.
 
 The total of a key is over its line and all adjustments that correct it. A closed period's lines stay: the rest goes to one adjustment in
 the open period, with the amount that makes the sum of all equal the once-rounded price of the total.
@@ -9,23 +9,30 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind, PeriodState
 from caravan.kernel import ids
+from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
+from caravan.kernel.prepared import Fetched
 from services.accounting.charging.lines import Key
 from services.accounting.charging.models import LineRow
 from services.accounting.periods import service as periods
 
 LINES = table_of(LineRow)
-_OF_JOB: Final = select(LINES).where(LINES.c.job == bindparam("job"))
-_CHANGE: Final = (
-    update(LINES).where(LINES.c.id == bindparam("line")).values(quantity=bindparam("now"), amount=bindparam("costs"))
+_OF_JOBS: Final = SelectMany(
+    {"job": LINES.c.job.type}, lambda given: select(LINES).join(given, LINES.c.job == given.c.job)
 )
-_INSERT: Final = insert(LINES)
+_LINE: Final = {"id": LINES.c.id.type}
+_CHANGE: Final = ChangeMany(
+    {**_LINE, "quantity": LINES.c.quantity.type, "amount": LINES.c.amount.type},
+    lambda given: update(LINES).where(LINES.c.id == given.id).values(quantity=given.quantity, amount=given.amount),
+)
+_DELETE: Final = ChangeMany(_LINE, lambda given: delete(LINES).where(LINES.c.id == given.id))
+_INSERT: Final = InsertMany(LINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +45,46 @@ class _Stored:
     amount: int
 
 
-class Book:
-    """The lines of one job. `set` totals, then `write` once."""
+class Books:
+    """The lines of some jobs, each a Book by its job. `write` once, when all totals are set."""
 
-    def __init__(self, tx: Session, job: str, closed: Mapping[str, bool]) -> None:
+    def __init__(self, tx: Session, jobs: Iterable[str], closed: Mapping[str, bool]) -> None:
         """`closed`: of periods, as far as the caller knows; others are looked up."""
         self._tx = tx
+        books = _Periods(tx, dict(closed))
+        self._books = {job: Book(job, books) for job in jobs}
+        for row in _OF_JOBS.all(tx, [{"job": job} for job in self._books]):
+            self._books[row.job].has(row)
+
+    def __getitem__(self, job: str) -> "Book":
+        return self._books[job]
+
+    def write(self) -> None:
+        """Store what `set` has changed."""
+        books = self._books.values()
+        _DELETE.run(self._tx, [{"id": line} for book in books for line in book.gone])
+        _CHANGE.run(
+            self._tx,
+            [{"id": one.id, "quantity": one.quantity, "amount": one.amount} for book in books for one in book.changed],
+        )
+        _INSERT.run(self._tx, [line for book in books for line in book.new])
+
+
+class Book:
+    """The lines of one job, and what is to be stored of them."""
+
+    def __init__(self, job: str, periods: "_Periods") -> None:
         self._job = job
+        self._periods = periods
         self._lines: dict[Key, dict[str, _Stored]] = {}
-        self._closed = dict(closed)
-        self._target: str | None = None
-        self._new: list[dict[str, Any]] = []
-        self._changed: list[_Stored] = []
-        self._gone: list[str] = []
-        for row in tx.execute(_OF_JOB, {"job": job}):
-            stored = _Stored(row.id, row.period, row.quantity, row.amount)
-            self._lines.setdefault(key_of(row), {})[row.period] = stored
+        self.new: list[dict[str, Any]] = []
+        self.changed: list[_Stored] = []
+        self.gone: list[str] = []
+
+    def has(self, row: Fetched) -> None:
+        """Take a line as it is stored."""
+        stored = _Stored(row.id, row.period, row.quantity, row.amount)
+        self._lines.setdefault(key_of(row), {})[row.period] = stored
 
     def keys(self) -> Iterable[Key]:
         return self._lines.keys()
@@ -79,7 +110,7 @@ class Book:
         lines = self._lines.setdefault(key, {})
         if total == self.total(key):
             return 0
-        period = self._open_period() if self._is_closed(key.period) else key.period
+        period = self._periods.to_bill(key.period)
         others = [line for line in lines.values() if line.period != period]
         quantity = total - sum(line.quantity for line in others)
         amount = key.amount(total) - sum(line.amount for line in others)
@@ -89,27 +120,17 @@ class Book:
         else:
             lines[period] = replace(old, quantity=quantity, amount=amount)
             if quantity:
-                self._changed.append(lines[period])
+                self.changed.append(lines[period])
             else:
-                self._gone.append(old.id)
+                self.gone.append(old.id)
                 del lines[period]
         return amount - (old.amount if old else 0)
-
-    def write(self) -> None:
-        """Store what `set` has changed."""
-        if self._gone:
-            self._tx.execute(delete(LINES).where(LINES.c.id.in_(self._gone)))
-        if self._changed:
-            changes = [{"line": one.id, "now": one.quantity, "costs": one.amount} for one in self._changed]
-            self._tx.execute(_CHANGE, changes)
-        if self._new:
-            self._tx.execute(_INSERT, self._new)
 
     def _make(self, key: Key, period: str, quantity: int, amount: int) -> _Stored:
         made = _Stored(ids.new("lin"), period, quantity, amount)
         values = key._asdict()
         values["pricing_window"] = values.pop("window")
-        self._new.append(
+        self.new.append(
             values
             | {
                 "id": made.id,
@@ -125,18 +146,27 @@ class Book:
         )
         return made
 
-    def _is_closed(self, period: str) -> bool:
+
+class _Periods:
+    """Which periods are closed, and where what corrects them goes: each asked once."""
+
+    def __init__(self, tx: Session, closed: dict[str, bool]) -> None:
+        self._tx = tx
+        self._closed = closed
+        self._open: str | None = None
+
+    def to_bill(self, period: str) -> str:
+        """The period in which what lies in `period` is billed now."""
         if period not in self._closed:
             self._closed[period] = periods.find(self._tx, period).state == PeriodState.CLOSED
-        return self._closed[period]
+        if not self._closed[period]:
+            return period
+        if self._open is None:
+            self._open = periods.open_period(self._tx)
+        return self._open
 
-    def _open_period(self) -> str:
-        if self._target is None:
-            self._target = periods.open_period(self._tx)
-        return self._target
 
-
-def key_of(row: Row[Any]) -> Key:
+def key_of(row: Fetched) -> Key:
     """The key of a stored line (a row of `lines`): that of what it corrects, when it is an adjustment."""
     return Key(
         period=row.corrects or row.period,

@@ -1,11 +1,13 @@
 """Lines as stored: the contract's Line, with '' for none of what is text, so that it can be in a key."""
 
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.statements import LineKind
+from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
 
 _ADJUSTS: Final = text("corrects <> ''")
@@ -68,3 +70,27 @@ class LineRow(Base):
     tax: Mapped[int | None] = mapped_column(BigInteger)
     tax_treatment: Mapped[str | None] = mapped_column(String)
     tax_rate: Mapped[int | None] = mapped_column(BigInteger, comment="In hundredths of a percent.")
+
+
+class ChargeDue(Base):
+    """An hour of a run, or with hour 0 its end, that was stated and isn't in the lines yet. A job alone is to be looked at.
+
+    `before` is what the lines were made of: the hour's spans, how the run had ended.
+    """
+
+    __tablename__ = "charges_due"
+
+    job: Mapped[str] = mapped_column(String, primary_key=True)
+    run: Mapped[str] = mapped_column(String, primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    before: Mapped[Any] = mapped_column(Json, nullable=True)
+
+
+class ChargeFailed(Base):
+    """A job that could not be charged; it is tried again."""
+
+    __tablename__ = "charges_failed"
+
+    job: Mapped[str] = mapped_column(String, primary_key=True)
+    error: Mapped[str] = mapped_column(Text)
+    tried_at: Mapped[datetime] = mapped_column(Instant)

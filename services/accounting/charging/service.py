@@ -1,19 +1,24 @@
-"""Brings a job's stored lines up to its facts, and moves the money that differs.
+"""Brings jobs' stored lines up to their facts, and moves the money that differs.
 
-A fact costs what it changes: the lines of its own seconds. Only where it moves the second in which the hold is used up, the whole job is
-computed anew.
+What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, the whole job
+is computed anew.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldAnswer, HoldRequest
+from caravan.kernel import steps
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.prepared import Fetched
-from services.accounting.charging.book import Book
+from services.accounting.charging import changes, due
+from services.accounting.charging.book import Book, Books
+from services.accounting.charging.changes import Change
+from services.accounting.charging.due import Due
 from services.accounting.charging.lines import (
     Key,
     PeriodSpan,
@@ -25,13 +30,11 @@ from services.accounting.charging.lines import (
     portions,
     quantities,
 )
-from services.accounting.funds import holds
-from services.accounting.ledger import service as ledger
+from services.accounting.funds import holds, settling
+from services.accounting.funds.many import Capture, capture_many, find_many
+from services.accounting.ledger.charges import Charge, charge_many
 from services.accounting.periods import service as periods
 from services.accounting.usage import records
-
-LookUp = Callable[[Session, int, int], list[periods.Located]]
-"""`periods.locate` or `periods.known`."""
 
 
 def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
@@ -39,47 +42,83 @@ def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldA
     answer = holds.put(tx, job, request, at)
     hold = holds.find(tx, job)
     if hold is not None and hold.overrun_from is not None:
-        recharge(tx, job, at)
+        recharge(tx, hold, at)
     return answer
 
 
-def change(tx: Session, job: str, before: Sequence[Record], after: Sequence[Record], at: datetime) -> None:
-    """Some of the job's records were `before` and are `after` now (stored already). Raises NotHereYet while the job has no hold."""
-    hold, calendar = _hold(tx, job), Calendar(tx, [*before, *after], periods.locate)
-    was, now = calendar.portions(before), calendar.portions(after)
-    moved = False
+def charge(tx: Session, marks: Sequence[Due], at: datetime) -> None:
+    """Bring what is due into the lines, and settle the jobs that have nothing due then. `marks`: of each run all or none."""
+    for _ in range(sum(one.hour != settling.END for one in marks)):
+        steps.reach_now("charge")
+    change(tx, changes.of(tx, marks), at)
+    due.done(tx, marks)
+    jobs = dict.fromkeys(one.job for one in marks)
+    left = due.left(tx, jobs)
+    settling.settle(tx, [job for job in jobs if job not in left], at)
+
+
+class _Wanted(NamedTuple):
+    """What totals the lines of a job are to have."""
+
+    hold: Fetched
+    book: Book
+    totals: Mapping[Key, int]
+
+
+def change(tx: Session, changed: Mapping[str, Change], at: datetime) -> None:
+    """By job. Each has a hold where some of its records have changed."""
+    real = {job: one for job, one in changed.items() if one.after}
+    calendar = Calendar(tx, (record for one in real.values() for record in (*one.before, *one.after)))
+    found, books = find_many(tx, real), Books(tx, real, calendar.closed)
+    wanted, anew = [], []
+    for job, one in real.items():
+        hold, book = found[job], books[job]
+        differences = _differences(hold, calendar.portions(one.before), calendar.portions(one.after))
+        if differences is None or hold.captured + book.cost_of(differences) > hold.amount:
+            anew.append(hold)
+        else:
+            wanted.append(_Wanted(hold, book, book.totals(differences)))
+    _write(tx, books, wanted, at)
+    for hold in anew:
+        recharge(tx, hold, at)
+
+
+def _differences(hold: Fetched, was: list[Portion], now: list[Portion]) -> Counter[Key] | None:
+    """Of the quantities of lines. None: the second in which the hold is used up may move."""
     if hold.overrun_from is not None:
         (within_was, was), (within_now, now) = parted(was, hold.overrun_from), parted(now, hold.overrun_from)
-        moved = Counter(within_was) != Counter(within_now)
+        if Counter(within_was) != Counter(within_now):
+            return None
     differences = quantities(now)
     differences.subtract(quantities(was))
-    book = Book(tx, job, calendar.closed)
-    if moved or hold.captured + book.cost_of(differences) > hold.amount:
-        recharge(tx, job, at)
-    else:
-        _write(tx, hold, book, book.totals(differences), at)
+    return differences
 
 
-def recharge(tx: Session, job: str, at: datetime) -> None:
-    """Compute the job's lines from all its facts: its hold is the limit, or was, or has changed."""
-    hold, facts = _hold(tx, job), records.of_job(tx, job)
+def recharge(tx: Session, hold: Fetched, at: datetime) -> None:
+    """Compute a job's lines from all its facts, also those that are due: its hold is the limit, or was, or has changed."""
+    marks = due.of_job(tx, hold.job)
+    changes.of(tx, marks)
+    due.done(tx, marks)
+    due.mark(tx, [due.a_look_at(hold.job)] if marks else [])
+    facts = records.of_job(tx, hold.job)
     calendar = Calendar(tx, facts)
     borne = assigned(calendar.portions(facts), hold.amount)
     used_up, wanted = overrun_from(borne), quantities(borne)
     if used_up != hold.overrun_from:
-        holds.mark_overrun(tx, job, used_up)
-    book = Book(tx, job, calendar.closed)
-    _write(tx, hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}}, at)
+        holds.mark_overrun(tx, hold.job, used_up)
+    books = Books(tx, [hold.job], calendar.closed)
+    book = books[hold.job]
+    _write(tx, books, [_Wanted(hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}})], at)
 
 
 class Calendar:
-    """The periods that some records lie in. Usage that is new may need some that are not made yet: then `look_up` makes them."""
+    """The periods that some records lie in; usage is stored with those that it needs."""
 
-    def __init__(self, tx: Session, some: Iterable[Record], look_up: LookUp = periods.known) -> None:
+    def __init__(self, tx: Session, some: Iterable[Record]) -> None:
         spans = [span for record in some for span in record.spans]
         first = min((to_seconds(span.start) for span in spans), default=0)
         last = max((to_seconds(span.end) for span in spans), default=0)
-        located = look_up(tx, first, last) if spans else []
+        located = periods.known(tx, first, last) if spans else []
         self.closed = {part.period: part.closed for part in located}
         self._parts = [PeriodSpan(part.period, part.start, part.end) for part in located]
 
@@ -88,23 +127,17 @@ class Calendar:
         return [portion for record in some for portion in portions(record, self._parts)]
 
 
-def _hold(tx: Session, job: str) -> Fetched:
-    hold = holds.find(tx, job)
-    if hold is None:
-        raise records.NotHereYet(f"hold of {job}")
-    return hold
-
-
-def _write(tx: Session, hold: Fetched, book: Book, wanted: Mapping[Key, int], at: datetime) -> None:
-    """Give the lines these totals; post to the ledger, and capture, what the organization bears more or less by it."""
-    moved: Counter[str] = Counter()
-    for key, quantity in wanted.items():
-        amount = book.set(key, quantity)
-        if key.billed:
-            moved[key.provider] += amount
-    book.write()
-    for provider, amount in sorted(moved.items()):
-        ledger.charge(
-            tx, organization=hold.organization, provider=provider, delta_fen=amount, reference=hold.job, at=at
-        )
-    holds.capture(tx, hold, sum(moved.values()), at)
+def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime) -> None:
+    """Give the lines these totals; post to the ledger, and capture, what the organizations bear more or less by it."""
+    charges, captures = [], []
+    for hold, book, totals in wanted:
+        moved: Counter[str] = Counter()
+        for key, quantity in totals.items():
+            amount = book.set(key, quantity)
+            if key.billed:
+                moved[key.provider] += amount
+        charges += [Charge(hold.organization, provider, amount, hold.job) for provider, amount in sorted(moved.items())]
+        captures.append(Capture(hold, sum(moved.values())))
+    books.write()
+    charge_many(tx, charges, at)
+    capture_many(tx, captures, at)

@@ -1,22 +1,54 @@
 """Settling: the rest of a hold is freed when everything that the broker listed has been charged. Never by a clock.
 
-Facts may come in any order: what a settlement still waits for is kept, and each usage record or run's end takes its own from it.
+Facts may come in any order: what a settlement still waits for is kept, and each usage record or run's end that is stored takes its own
+from it. Who has charged all that is stored of a job asks whether it is to be settled.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
+from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
-from services.accounting.funds.holds import free_rest
+from services.accounting.funds.many import free_many
 from services.accounting.funds.models import Outstanding, Settlement
 
-SETTLEMENTS = table_of(Settlement)
-_WAITING: Final = select(SETTLEMENTS.c.job).where(
-    SETTLEMENTS.c.job == bindparam("job"), SETTLEMENTS.c.settled_at.is_(None)
+SETTLEMENTS, OUTSTANDING = table_of(Settlement), table_of(Outstanding)
+_JOB: Final = {"job": SETTLEMENTS.c.job.type}
+_REQUESTED: Final = SelectMany(
+    _JOB,
+    lambda given: select(SETTLEMENTS.c.job, SETTLEMENTS.c.settled_at).join(given, SETTLEMENTS.c.job == given.c.job),
+)
+_ALL_HERE: Final = SelectMany(
+    _JOB,
+    lambda given: (
+        select(SETTLEMENTS.c.job)
+        .join(given, SETTLEMENTS.c.job == given.c.job)
+        .where(SETTLEMENTS.c.settled_at.is_(None), ~exists().where(OUTSTANDING.c.job == given.c.job))
+    ),
+)
+_REQUEST: Final = InsertMany(SETTLEMENTS)
+_AWAIT: Final = InsertMany(OUTSTANDING)
+_SETTLE: Final = ChangeMany(
+    {**_JOB, "at": SETTLEMENTS.c.settled_at.type},
+    lambda given: update(SETTLEMENTS).where(SETTLEMENTS.c.job == given.job).values(settled_at=given.at),
+)
+_ARRIVED: Final = ChangeMany(
+    {
+        **_JOB,
+        "run": OUTSTANDING.c.run.type,
+        "hour": OUTSTANDING.c.hour.type,
+        "revision": OUTSTANDING.c.revision.type,
+    },
+    lambda given: delete(OUTSTANDING).where(
+        OUTSTANDING.c.job == given.job,
+        OUTSTANDING.c.run == given.run,
+        OUTSTANDING.c.hour == given.hour,
+        OUTSTANDING.c.revision <= given.revision,
+    ),
 )
 
 END: Final = 0
@@ -31,34 +63,31 @@ class Awaited(NamedTuple):
     revision: int
 
 
-def request(tx: Session, job: str, hold_revision: int, awaited: Iterable[Awaited], at: datetime) -> None:
-    """The broker says that nothing more will come; `awaited` is what of it is not here yet. A repeat changes nothing."""
-    if tx.execute(select(Settlement.job).where(Settlement.job == job)).first() is not None:
-        return
-    tx.execute(insert(Settlement).values(job=job, hold_revision=hold_revision))
-    rows = [{"job": job, **one._asdict()} for one in awaited]
-    if rows:
-        tx.execute(insert(Outstanding), rows)
-    else:
-        _finish(tx, job, at)
+class Requested(NamedTuple):
+    """The broker says that nothing more will come of a job; `awaited` is what of it is not here yet."""
+
+    hold_revision: int
+    awaited: Collection[Awaited]
 
 
-def arrived(tx: Session, job: str, what: Awaited, at: datetime) -> None:
-    """`what` has been charged. Settles the job when it was the last that was waited for."""
-    if tx.execute(_WAITING, {"job": job}).first() is None:
-        return
-    tx.execute(
-        delete(Outstanding).where(
-            Outstanding.job == job,
-            Outstanding.run == what.run,
-            Outstanding.hour == what.hour,
-            Outstanding.revision <= what.revision,
-        )
-    )
-    if tx.execute(select(Outstanding.run).where(Outstanding.job == job).limit(1)).first() is None:
-        _finish(tx, job, at)
+def known(tx: Session, jobs: Collection[str]) -> dict[str, bool]:
+    """Whether the settlement of each job, as far as one was requested, still waits."""
+    return {row.job: row.settled_at is None for row in _REQUESTED.all(tx, [{"job": job} for job in jobs])}
 
 
-def _finish(tx: Session, job: str, at: datetime) -> None:
-    tx.execute(update(Settlement).where(Settlement.job == job).values(settled_at=at))
-    free_rest(tx, job, at)
+def request(tx: Session, requests: Mapping[str, Requested]) -> None:
+    """By job, of none of which a settlement was requested before."""
+    _REQUEST.run(tx, [{"job": job, "hold_revision": one.hold_revision} for job, one in requests.items()])
+    _AWAIT.run(tx, [{"job": job, **what._asdict()} for job, one in requests.items() for what in one.awaited])
+
+
+def arrived(tx: Session, what: Iterable[tuple[str, Awaited]]) -> None:
+    """(job, what is stored now), of jobs that wait to be settled."""
+    _ARRIVED.run(tx, [{"job": job, **one._asdict()} for job, one in what])
+
+
+def settle(tx: Session, jobs: Collection[str], at: datetime) -> None:
+    """Free the rest of the holds of those of the jobs that nothing is awaited of any more. All that is stored of them has been charged."""
+    ready = [row.job for row in _ALL_HERE.all(tx, [{"job": job} for job in jobs])]
+    _SETTLE.run(tx, [{"job": job, "at": at} for job in ready])
+    free_many(tx, ready, at)

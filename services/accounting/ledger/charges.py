@@ -29,12 +29,10 @@ _ADD: Final = ChangeMany(
         .values(debit=_BALANCES.c.debit + given.debit, credit=_BALANCES.c.credit + given.credit)
     ),
 )
-_BALANCE: Final = InsertMany(_BALANCES, ("account", "debit", "credit"))
-_POSTING: Final = InsertMany(table_of(EntryPosting), ("entry", "number", "account", "amount"))
-_ENTRY: Final = InsertMany(
-    table_of(Entry), ("id", "kind", "at", "organization", "reference", "description", "posting_count")
-)
-_UNSEALED: Final = InsertMany(table_of(Unsealed), ("entry",))
+_BALANCE: Final = InsertMany(_BALANCES)
+_POSTING: Final = InsertMany(table_of(EntryPosting))
+_ENTRY: Final = InsertMany(table_of(Entry))
+_UNSEALED: Final = InsertMany(table_of(Unsealed))
 
 
 class Charge(NamedTuple):

@@ -4,7 +4,7 @@
 month at a time: they never overlap, and a month that nothing was needed of may be missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -52,6 +52,19 @@ def locate(tx: Session, start: int, end: int) -> list[Located]:
 def known(tx: Session, start: int, end: int) -> list[Located]:
     """The same of the periods that there are: what was charged lies in them, whatever months are missing in between."""
     return _parts(_overlapping(tx, start, end), start, end)
+
+
+def make(tx: Session, spans: Collection[tuple[int, int]]) -> None:
+    """Make the periods that these spans, [start, end) in UTC seconds, need."""
+    if not spans:
+        return
+    there = known(tx, min(start for start, _ in spans), max(end for _, end in spans))
+    for start, end in spans:
+        seconds = sum(
+            min(part.end, end) - max(part.start, start) for part in there if part.start < end and start < part.end
+        )
+        if seconds < end - start:
+            locate(tx, start, end)
 
 
 def open_period(tx: Session) -> str:

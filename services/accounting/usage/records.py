@@ -65,7 +65,7 @@ def price_list_of(tx: Session, id: str) -> PriceList:
     return _price_list(tx.execute(select(PRICE_LISTS.c.document).where(PRICE_LISTS.c.id == id)).scalar_one())
 
 
-def _terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
+def terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
     """By what the runs of each are charged. Runs are stored only when this is here."""
     placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()
     wanted = {row.price_list for row in placed}
@@ -148,7 +148,7 @@ def _stored() -> Select[Any]:
 def _read(tx: Session, query: Select[Any]) -> list[tuple[str, Record]]:
     """With the job of each. Nothing is said of the price per job."""
     rows: Sequence[Row[Any]] = tx.execute(query).all()
-    terms = _terms(tx, {row.attempt for row in rows})
+    of_attempt = terms(tx, {row.attempt for row in rows})
     return [
         (
             row.job,
@@ -156,7 +156,7 @@ def _read(tx: Session, query: Select[Any]) -> list[tuple[str, Record]]:
                 run=row.run,
                 job_second=None,
                 spans=spans_of(row.spans),
-                terms=terms[row.attempt],
+                terms=of_attempt[row.attempt],
                 outcome=Outcome(row.outcome) if row.outcome else None,
             ),
         )

@@ -4,6 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.kernel.tables import feed_parked
+from services.accounting.charging import due
 from services.accounting.usage.models import UsageExtent
 
 
@@ -14,5 +15,6 @@ def latest_applied_second(tx: Session) -> int | None:
 
 
 def parked_facts(tx: Session) -> int:
-    """How many facts of the broker wait for something: usage that was stated may not be charged yet."""
-    return tx.execute(select(func.count()).select_from(feed_parked).where(feed_parked.c.feed == "broker")).scalar_one()
+    """How many facts of the broker wait, for something that isn't here or to be charged."""
+    parked = select(func.count()).select_from(feed_parked).where(feed_parked.c.feed == "broker")
+    return tx.execute(parked).scalar_one() + due.count(tx)

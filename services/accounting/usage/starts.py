@@ -1,84 +1,49 @@
 """Where a job's price falls, kept with its runs: each with the first second that it held, unless the provider bears it.
 
-So a fact finds it by one look-up, however many runs the job has. The rule itself is `charging.lines.first_start`.
+So charging finds it by one look-up, however many runs the job has. The rule itself is `charging.lines.first_start`.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import HOUR_SECONDS, to_seconds
-from caravan.kernel.prepared import Prepared
-from services.accounting.charging.lines import Record, Start, provider_bears, starting
-from services.accounting.usage import records
-from services.accounting.usage.records import RUNS, first_held, start_of
+from services.accounting.charging.lines import provider_bears
+from services.accounting.usage import many
+from services.accounting.usage.many import Run
 
-_KEEP: Final = Prepared(
-    update(RUNS).where(RUNS.c.id == bindparam("its_run")).values(billable_from=bindparam("now_from"))
-)
+Stated = Mapping[int, tuple[Span, ...]]
+"""What a run holds now, in those hours that lines are not made of yet."""
 
 
-class Known(NamedTuple):
-    """A run as it is stored."""
+def renew(tx: Session, runs: Collection[Run], stated: Mapping[str, Stated], moved: Collection[str]) -> bool:
+    """Keep with each run where it is billed from now, and say whether any has changed. `moved`: runs that have changed their bearer.
 
-    id: str
-    job: str
-    outcome: Outcome | None
-    billable_from: int | None
-
-
-class Shift(NamedTuple):
-    """The price of a job fell at `was`, and falls at `now`."""
-
-    was: Start | None
-    now: Start | None
-
-    def told(
-        self, tx: Session, before: Sequence[Record], after: Sequence[Record], of: str, hour: int | None
-    ) -> tuple[list[Record], list[Record]]:
-        """These with the price, and with the records that only it moves between. `of` and `hour` are whose these are; None: every hour."""
-        others = [
-            record
-            for start in {self.was, self.now}
-            if start is not None and (start.run != of or hour not in (None, start.hour))
-            for record in records.of_hour(tx, start.run, start.hour)
-        ]
-        return (
-            [starting(record, self.was) for record in (*before, *others)],
-            [starting(record, self.now) for record in (*after, *others)],
-        )
+    The stored hours are looked at only of runs of which that can't be told from what is new.
+    """
+    billed = [run for run in runs if provider_bears(run.outcome) is None]
+    firsts = many.first_held(tx, [run.id for run in billed if run.id in moved or _is_gone(run, stated.get(run.id, {}))])
+    for run in billed:
+        if run.id not in firsts:
+            firsts[run.id] = min(_seconds(run, stated.get(run.id, {})), default=None)
+    changed = {run.id: firsts.get(run.id) for run in runs if firsts.get(run.id) != run.billable_from}
+    many.keep_starts(tx, changed)
+    return bool(changed)
 
 
-def after_usage(tx: Session, run: Known, hour: int, spans: Sequence[Span]) -> Shift | None:
-    """The run holds these spans in this hour now (stored already). None: the price of its job falls where it did."""
-    first = run.billable_from
-    if provider_bears(run.outcome) is not None or (first is not None and first < hour):
-        return None
-    if spans:
-        first = to_seconds(spans[0].start)
-    elif first is not None and first < hour + HOUR_SECONDS:
-        first = first_held(tx, run.id)
-    return _move(tx, run, first)
+def _is_gone(run: Run, stated: Stated) -> bool:
+    """Whether what the run was billed from is stated anew, and nothing is held in its hour any more or before it."""
+    if run.billable_from is None:
+        return False
+    hour = run.billable_from - run.billable_from % HOUR_SECONDS
+    return hour in stated and not any(spans for at, spans in stated.items() if at <= hour)
 
 
-def after_end(tx: Session, run: Known, outcome: Outcome) -> Shift | None:
-    """The run ended so. None: the price of its job falls where it did."""
-    first = run.billable_from
-    if provider_bears(outcome) is not None:
-        first = None
-    elif provider_bears(run.outcome) is not None:
-        first = first_held(tx, run.id)
-    return _move(tx, run, first)
-
-
-def _move(tx: Session, run: Known, second: int | None) -> Shift | None:
-    if second == run.billable_from:
-        return None
-    was = start_of(tx, run.job)
-    _KEEP.run(tx, its_run=run.id, now_from=second)
-    now = start_of(tx, run.job)
-    return Shift(was, now) if was != now else None
+def _seconds(run: Run, stated: Stated) -> Iterable[int]:
+    """Some that the run held, the first of all among them."""
+    for spans in stated.values():
+        if spans:
+            yield to_seconds(spans[0].start)
+    if run.billable_from is not None and run.billable_from - run.billable_from % HOUR_SECONDS not in stated:
+        yield run.billable_from

@@ -1,0 +1,95 @@
+"""What charging is to bring into the lines: of each job, the records that they are made of and those that are stored now."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.usage import Span
+from services.accounting.charging import due
+from services.accounting.charging.due import Due
+from services.accounting.charging.lines import Record, Start, provider_bears, starting
+from services.accounting.funds.settling import END
+from services.accounting.usage import many, records, starts
+from services.accounting.usage.many import Run
+from services.accounting.usage.records import spans_of
+
+
+@dataclass
+class Change:
+    """Some of a job's records, with the price per job where it falls: as the lines have them, and as they are."""
+
+    before: list[Record] = field(default_factory=list)
+    after: list[Record] = field(default_factory=list)
+
+
+def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
+    """By job. `marks`: of each run all or none. Where its runs are billed from is kept anew."""
+    usage = {(one.run, one.hour): one for one in marks if one.run and one.hour != END}
+    ended = {one.run: _outcome(one.before) for one in marks if one.run and one.hour == END}
+    runs = many.runs(tx, {one.run for one in marks if one.run})
+    moved = {run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].outcome)}
+    held = {place: spans_of(stored.spans) for place, stored in many.hours(tx, usage).items()}
+    was = {place: spans_of(one.before) for place, one in usage.items()}
+    rest = {place: spans for place, spans in many.all_hours(tx, moved).items() if place not in held}
+    terms = records.terms(tx, {run.attempt for run in runs.values()})
+    changes: dict[str, Change] = {one.job: Change() for one in marks}
+    for place, spans in (held | rest).items():
+        run = runs[place[0]]
+        now = Record(run.id, None, spans, terms[run.attempt], run.outcome)
+        changes[run.job].after.append(now)
+        outcome = ended.get(run.id, run.outcome)
+        changes[run.job].before.append(replace(now, spans=was.get(place, spans), outcome=outcome))
+    _move_starts(tx, changes, runs, held, rest, moved)
+    return changes
+
+
+def _move_starts(
+    tx: Session,
+    changes: Mapping[str, Change],
+    runs: Mapping[str, Run],
+    held: Mapping[tuple[str, int], tuple[Span, ...]],
+    rest: Iterable[tuple[str, int]],
+    moved: set[str],
+) -> None:
+    """Where the price of a job falls elsewhere now, say so in its records, and add those that only this changes."""
+    stated: defaultdict[str, dict[int, tuple[Span, ...]]] = defaultdict(dict)
+    for (run, hour), spans in held.items():
+        stated[run][hour] = spans
+    before = many.starts(tx, changes)
+    if not starts.renew(tx, runs.values(), stated, moved):
+        return
+    after = many.starts(tx, changes)
+    shifts = {job: (before.get(job), after.get(job)) for job in changes if before.get(job) != after.get(job)}
+    ends = {(job, start) for job, shift in shifts.items() for start in shift if start is not None}
+    here = {*held, *rest}
+    for job, record in _others(tx, [(job, start) for job, start in ends if (start.run, start.hour) not in here]):
+        changes[job].before.append(record)
+        changes[job].after.append(record)
+    for job, (was, now) in shifts.items():
+        changes[job].before = [starting(record, was) for record in changes[job].before]
+        changes[job].after = [starting(record, now) for record in changes[job].after]
+
+
+def _others(tx: Session, places: Sequence[tuple[str, Start]]) -> list[tuple[str, Record]]:
+    """The records in which jobs' prices fall or fell, as the lines have them: what is due of other runs is charged later."""
+    if not places:
+        return []
+    waiting = {(one.run, one.hour): one.before for one in due.of_runs(tx, [(job, start.run) for job, start in places])}
+    runs = many.runs(tx, {start.run for _, start in places})
+    stored = many.hours(tx, [(start.run, start.hour) for _, start in places])
+    terms = records.terms(tx, {run.attempt for run in runs.values()})
+    found = []
+    for job, start in places:
+        run, place = runs[start.run], (start.run, start.hour)
+        outcome = _outcome(waiting[run.id, END]) if (run.id, END) in waiting else run.outcome
+        spans = spans_of(waiting[place] if place in waiting else stored[place].spans)
+        found.append((job, Record(run.id, None, spans, terms[run.attempt], outcome)))
+    return found
+
+
+def _outcome(stored: Any) -> Outcome | None:
+    return Outcome(stored) if stored else None

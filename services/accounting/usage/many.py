@@ -1,0 +1,122 @@
+"""What is stored of many runs, read and kept by a few statements."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.usage import Span
+from caravan.kernel.bulk import ChangeMany, SelectMany
+from caravan.kernel.clock import to_seconds
+from services.accounting.charging.lines import Start
+from services.accounting.usage.records import RECORDS, RUNS, spans_of
+
+_EMPTY: Final[list[Any]] = []
+_RUN: Final = {"run": RUNS.c.id.type}
+_RUNS: Final = SelectMany(_RUN, lambda given: select(RUNS).join(given, RUNS.c.id == given.c.run))
+_AT: Final = SelectMany(
+    {**_RUN, "hour": RECORDS.c.hour.type},
+    lambda given: select(RECORDS.c.run, RECORDS.c.hour, RECORDS.c.revision, RECORDS.c.spans).join(
+        given, (RECORDS.c.run == given.c.run) & (RECORDS.c.hour == given.c.hour)
+    ),
+)
+_OF: Final = SelectMany(
+    _RUN,
+    lambda given: select(RECORDS.c.run, RECORDS.c.hour, RECORDS.c.spans).join(given, RECORDS.c.run == given.c.run),
+)
+_FIRST: Final = SelectMany(
+    _RUN,
+    lambda given: select(
+        given.c.run,
+        select(RECORDS.c.spans)
+        .where(RECORDS.c.run == given.c.run, RECORDS.c.spans != _EMPTY)
+        .order_by(RECORDS.c.hour)
+        .limit(1)
+        .correlate(given)
+        .scalar_subquery()
+        .label("spans"),
+    ),
+)
+_STARTS: Final = SelectMany(
+    {"job": RUNS.c.job.type},
+    lambda given: select(
+        given.c.job,
+        *(
+            select(column)
+            .where(RUNS.c.job == given.c.job, RUNS.c.billable_from.is_not(None))
+            .order_by(RUNS.c.billable_from, RUNS.c.id)
+            .limit(1)
+            .correlate(given)
+            .scalar_subquery()
+            .label(name)
+            for name, column in (("second", RUNS.c.billable_from), ("run", RUNS.c.id))
+        ),
+    ),
+)
+_KEEP: Final = ChangeMany(
+    {**_RUN, "second": RUNS.c.billable_from.type},
+    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(billable_from=given.second),
+)
+
+
+class Run(NamedTuple):
+    """A run as it is stored. `billable_from`: as its job's lines are made of it."""
+
+    id: str
+    job: str
+    attempt: str
+    outcome: Outcome | None
+    identity: str | None
+    billable_from: int | None
+
+
+class Stored(NamedTuple):
+    """An hour as it is stored; `spans` as JSON."""
+
+    revision: int
+    spans: Any
+
+
+def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
+    """Those of the runs that are known."""
+    return {
+        row.id: Run(
+            row.id,
+            row.job,
+            row.attempt,
+            Outcome(row.outcome) if row.outcome else None,
+            row.identity,
+            row.billable_from,
+        )
+        for row in _RUNS.all(tx, [{"run": run} for run in some])
+    }
+
+
+def hours(tx: Session, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], Stored]:
+    """Those of the hours of runs, (run, hour), that were stated."""
+    rows = _AT.all(tx, [{"run": run, "hour": hour} for run, hour in places])
+    return {(row.run, row.hour): Stored(row.revision, row.spans) for row in rows}
+
+
+def all_hours(tx: Session, some: Collection[str]) -> dict[tuple[str, int], tuple[Span, ...]]:
+    """What the runs held, by (run, hour)."""
+    return {(row.run, row.hour): spans_of(row.spans) for row in _OF.all(tx, [{"run": run} for run in some])}
+
+
+def first_held(tx: Session, some: Collection[str]) -> dict[str, int | None]:
+    """The first second in which each of the runs held anything; None: as far as it was stated, it never did."""
+    rows = _FIRST.all(tx, [{"run": run} for run in some])
+    return {row.run: to_seconds(spans_of(row.spans)[0].start) if row.spans else None for row in rows}
+
+
+def starts(tx: Session, jobs: Collection[str]) -> dict[str, Start]:
+    """Where the price of each job falls, as it is kept with its runs; without those that have none."""
+    rows = _STARTS.all(tx, [{"job": job} for job in jobs])
+    return {row.job: Start(row.second, row.run) for row in rows if row.run is not None}
+
+
+def keep_starts(tx: Session, billable_from: Mapping[str, int | None]) -> None:
+    """By run."""
+    _KEEP.run(tx, [{"run": run, "second": second} for run, second in billable_from.items()])

@@ -1,0 +1,194 @@
+"""Stores many facts of runs by a few statements, in the same transaction with the marks of what is to be charged."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.usage import JobSettled, RunFinal, UsageRecord
+from caravan.kernel import clock
+from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
+from caravan.kernel.database import table_of
+from caravan.kernel.feed import upsert
+from services.accounting.charging import due
+from services.accounting.charging.due import Due
+from services.accounting.funds import settling
+from services.accounting.funds.models import HoldRow
+from services.accounting.funds.settling import END, Awaited, Requested
+from services.accounting.periods import service as periods
+from services.accounting.usage import many
+from services.accounting.usage.many import Run
+from services.accounting.usage.models import UsageExtent
+from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet
+
+_HOLDS: Final = table_of(HoldRow)
+_KNOWN: Final = SelectMany(
+    {"attempt": ATTEMPTS.c.id.type},
+    lambda given: (
+        select(
+            ATTEMPTS.c.id,
+            ATTEMPTS.c.job,
+            ATTEMPTS.c.price_list,
+            PRICE_LISTS.c.id.label("priced"),
+            _HOLDS.c.job.label("held"),
+        )
+        .join(given, ATTEMPTS.c.id == given.c.attempt)
+        .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
+        .outerjoin(_HOLDS, _HOLDS.c.job == ATTEMPTS.c.job)
+    ),
+)
+_NEW_RUNS: Final = InsertMany(RUNS)
+_RUN: Final = {"run": RUNS.c.id.type}
+_IDENTIFY: Final = ChangeMany(
+    {**_RUN, "identity": RUNS.c.identity.type},
+    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(identity=given.identity),
+)
+_END: Final = ChangeMany(
+    {**_RUN, "outcome": RUNS.c.outcome.type},
+    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(outcome=given.outcome),
+)
+_STORE: Final = InsertMany(
+    RECORDS,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["run", "hour"],
+        set_={name: new.excluded[name] for name in ("revision", "job", "run_started_at", "spans", "applied_at")},
+    ),
+)
+_STATED: Final = SelectMany(
+    {"job": RECORDS.c.job.type},
+    lambda given: select(RECORDS.c.run, RECORDS.c.hour, RECORDS.c.revision).join(given, RECORDS.c.job == given.c.job),
+)
+_ENDED: Final = SelectMany(
+    {"job": RUNS.c.job.type},
+    lambda given: select(RUNS.c.id).join(given, RUNS.c.job == given.c.job).where(RUNS.c.outcome.is_not(None)),
+)
+
+
+def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
+    """Replace each hour whole, unless its revision or a later one is here already. Raises NotHereYet."""
+    newest: dict[tuple[str, int], UsageRecord] = {}
+    for one in stated:
+        place = one.run, clock.to_seconds(one.hour)
+        if place not in newest or newest[place].revision < one.revision:
+            newest[place] = one
+    stored = many.hours(tx, newest)
+    new = {place: one for place, one in newest.items() if place not in stored or stored[place].revision < one.revision}
+    _check_known(tx, new.values(), held=True)
+    _make_known(tx, new.values())
+    held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for (_, hour), one in new.items():
+        if one.spans:
+            held[hour].append((clock.to_seconds(one.spans[0].start), clock.to_seconds(one.spans[-1].end)))
+    periods.make(tx, [(min(start for start, _ in some), max(end for _, end in some)) for some in held.values()])
+    _STORE.run(
+        tx,
+        [
+            {
+                "run": one.run,
+                "hour": hour,
+                "revision": one.revision,
+                "job": one.job,
+                "run_started_at": clock.to_seconds(one.run_started_at),
+                "spans": [span.model_dump(mode="json") for span in one.spans],
+                "applied_at": at,
+            }
+            for (_, hour), one in new.items()
+        ],
+    )
+    due.mark(
+        tx,
+        [
+            Due(one.job, run, hour, stored[run, hour].spans if (run, hour) in stored else [])
+            for (run, hour), one in new.items()
+        ],
+    )
+    _arrived(tx, [(one.job, Awaited(run, hour, one.revision)) for (run, hour), one in new.items()])
+    if held:
+        _extend(tx, max(end for _, end in held[max(held)]))
+
+
+def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
+    """How a run ended decides who bears it. Raises NotHereYet."""
+    _check_known(tx, finals, held=False)
+    runs = _make_known(tx, finals)
+    changed = {one.run: one for one in finals}
+    for one in [one for one in changed.values() if one.outcome == runs[one.run].outcome]:
+        del changed[one.run]
+    _END.run(tx, [{"run": one.run, "outcome": one.outcome.value} for one in changed.values()])
+    due.mark(tx, [Due(one.job, one.run, END, runs[one.run].outcome) for one in changed.values()])
+    _arrived(tx, [(one.job, Awaited(one.run, END, 0)) for one in changed.values()])
+
+
+def settlements(tx: Session, requests: Sequence[JobSettled]) -> None:
+    """Free the rest of each hold when all that is listed has been charged. A repeat changes nothing."""
+    jobs = {one.job: one for one in reversed(requests)}
+    for job in settling.known(tx, jobs):
+        del jobs[job]
+    keys = [{"job": job} for job in jobs]
+    here = {(row.run, row.hour): row.revision for row in _STATED.all(tx, keys)}
+    ended = {row.id for row in _ENDED.all(tx, keys)}
+    settling.request(tx, {job: Requested(one.hold_revision, _awaited(one, here, ended)) for job, one in jobs.items()})
+    due.mark(tx, [due.a_look_at(job) for job in jobs])
+
+
+def _awaited(settled: JobSettled, here: dict[tuple[str, int], int], ended: set[str]) -> list[Awaited]:
+    listed = {
+        Awaited(run.run, clock.to_seconds(datetime.fromisoformat(hour)), revision)
+        for run in settled.runs
+        for hour, revision in run.hours.items()
+    }
+    awaited = [one for one in listed if here.get((one.run, one.hour), 0) < one.revision]
+    return awaited + [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
+
+
+def _check_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], *, held: bool) -> None:
+    """That their attempts are here with their price lists; with `held` also the holds of their jobs."""
+    attempts = dict.fromkeys(one.attempt for one in facts)
+    known = {row.id: row for row in _KNOWN.all(tx, [{"attempt": attempt} for attempt in attempts])}
+    for attempt in attempts:
+        row = known.get(attempt)
+        if row is None:
+            raise NotHereYet(f"attempt {attempt}")
+        if row.priced is None:
+            raise NotHereYet(f"price list {row.price_list}")
+        if held and row.held is None:
+            raise NotHereYet(f"hold of {row.job}")
+
+
+def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal]) -> dict[str, Run]:
+    """The facts' runs as they were stored; makes those that are new, and the backend's identity of others, known."""
+    first: dict[str, UsageRecord | RunFinal] = {}
+    told: dict[str, str] = {}
+    for one in facts:
+        first.setdefault(one.run, one)
+        if isinstance(one, UsageRecord) and one.backend_identity is not None:
+            told.setdefault(one.run, one.backend_identity)
+    runs = many.runs(tx, first)
+    new = {
+        run: Run(run, one.job, one.attempt, None, told.get(run), None) for run, one in first.items() if run not in runs
+    }
+    _NEW_RUNS.run(
+        tx, [{"id": one.id, "attempt": one.attempt, "job": one.job, "identity": one.identity} for one in new.values()]
+    )
+    untold = [run for run in told if run in runs and runs[run].identity is None]
+    _IDENTIFY.run(tx, [{"run": run, "identity": told[run]} for run in untold])
+    return runs | new
+
+
+def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]]) -> None:
+    waiting = {job for job, waits in settling.known(tx, {job for job, _ in what}).items() if waits}
+    settling.arrived(tx, [(job, one) for job, one in what if job in waiting])
+
+
+def _extend(tx: Session, end: int) -> None:
+    """Usage up to `end` was stored."""
+    extent = table_of(UsageExtent)
+    new = upsert(tx, extent).values(id=1, ends_at=end)
+    tx.execute(
+        new.on_conflict_do_update(
+            index_elements=["id"], set_={"ends_at": new.excluded.ends_at}, where=extent.c.ends_at < new.excluded.ends_at
+        )
+    )
