@@ -19,8 +19,17 @@ from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
-from caravan.contracts.prices import PriceList
-from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, RunUsage, Span, UsageRecord
+from caravan.contracts.prices import PriceList, Tariff
+from caravan.contracts.usage import (
+    AttemptEnded,
+    AttemptPlaced,
+    JobNamed,
+    JobSettled,
+    RunFinal,
+    RunUsage,
+    Span,
+    UsageRecord,
+)
 from caravan.kernel.clock import floor_hour, to_seconds
 from caravan.kernel.money import Money
 
@@ -40,7 +49,7 @@ OUTCOMES: Final = {
     None: 4,
 }
 """How runs end, by weight; None: it isn't known yet."""
-SUSPENDED: Final = {range(1): 70, range(1, 900): 15, range(3600, 5400): 15}
+SUSPENDED: Final = {range(1): 55, range(1, 900): 15, range(3600, 5400): 30}
 """For how many seconds from their start runs hold nothing, by weight."""
 TRIED_AGAIN: Final = (Outcome.SITE, Outcome.LOST)
 
@@ -151,6 +160,7 @@ class _Job:
         if again:
             self._draw_attempt(again, self._submitted + 3600)
         said = [self._state(run) for run in self._runs]
+        self._end_attempts()
         self._settle([run for run in said if run is not None])
         for facts in self.facts:
             random.shuffle(facts)
@@ -193,7 +203,8 @@ class _Job:
             for key, quantity in lines.items():
                 price = pricing.unit_price(run.price_list, key.tariff, key.window, key.component)
                 fen += pricing.amount(key.component, quantity, price)
-        return fen
+        minima = {run.attempt: max(_minimum(tariff) for tariff in run.price_list.tariffs) for run in self._runs}
+        return fen + sum(minima.values())
 
     def _draw_attempt(self, tasks: int, start: int) -> None:
         random = self._random
@@ -300,10 +311,25 @@ class _Job:
         if self._random.random() < 0.1:
             self.facts[self._random.randrange(phase, PHASES)].append(event)
 
+    def _end_attempts(self) -> None:
+        """Say that an attempt has ended when its last run's books are closed; that may be told before what was late of it."""
+        for attempt in dict.fromkeys(run.attempt for run in self._runs):
+            runs = [run for run in self._runs if run.attempt == attempt]
+            if all(run.outcome is not None for run in runs):
+                phase = max(
+                    _phase_of(spans[-1].end if spans else run.started) for run in runs for spans in run.asked.values()
+                )
+                ended = AttemptEnded(attempt=attempt, job=self.id)
+                self._say(self._late(phase), Event(events.ATTEMPT_ENDED, self.id, ended))
+
     def _settle(self, runs: list[RunUsage]) -> None:
         if len(runs) == len(self._runs):
             settled = JobSettled(job=self.id, hold_revision=1, runs=tuple(runs))
             self.facts[PHASES - 1].append(Event(events.JOB_SETTLED, self.id, settled))
+
+
+def _minimum(tariff: Tariff) -> int:
+    return tariff.minimum_charge.fen if tariff.minimum_charge else 0
 
 
 def _phase_of(end: datetime) -> int:

@@ -13,7 +13,8 @@ from caravan.contracts import events
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
-from caravan.contracts.prices import WEEK, Component, DaySpan, PriceList, PriceWindow, Tariff
+from caravan.contracts.prices import PRICED, WEEK, Component, DaySpan, PriceList, PriceWindow, Tariff
+from caravan.kernel.money import Money
 
 STARTS: Final = datetime(2018, 3, 31, 12, tzinfo=UTC)
 """A Saturday. Four hours later a month ends in Asia/Shanghai, and summer time ends in half of `ZONES` before and after that."""
@@ -27,7 +28,7 @@ ZONES: Final = (
     "Australia/Adelaide",
 )
 """Lord Howe's clocks go back by half an hour, the others' by one."""
-WINDOWED: Final = 0.7
+WINDOWED: Final = 0.9
 """Price lists that have windows, and the tariffs of these that do."""
 ON_HALVES: Final = {
     Component.CPU_CORE_HOUR: ("18", "54", "90"),
@@ -44,6 +45,7 @@ ON_ANYTHING: Final = {
     Component.ACCELERATOR_HOUR: ("35.5", "12.345678"),
     Component.JOB: ("0.01", "0.333333", "2"),
 }
+MINIMA: Final = (None, Money(50), Money(200_000), Money(1_000_000))
 ACCELERATORS: Final = ("acc_nvidia-h100-80g", "acc_ascend-910b")
 
 
@@ -185,6 +187,7 @@ def _price_list(
             ends_at=end,
             prices=_prices(random),
             windows=_windows(random, zone) if random.random() < windowed else (),
+            minimum_charge=random.choice(MINIMA),
         )
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
     )
@@ -219,11 +222,11 @@ def _windows(random: Random, zone: str) -> tuple[PriceWindow, ...]:
 
 def _some_prices(random: Random) -> dict[Component, Decimal]:
     prices = _prices(random)
-    return {component: prices[component] for component in random.sample(list(Component), random.randint(2, 5))}
+    return {component: prices[component] for component in random.sample(PRICED, random.randint(2, 5))}
 
 
 def _prices(random: Random) -> dict[Component, Decimal]:
     return {
         component: Decimal(random.choice((ON_HALVES if random.random() < 0.8 else ON_ANYTHING)[component]))
-        for component in Component
+        for component in PRICED
     }

@@ -93,7 +93,7 @@ def _usage(e: Any) -> Usage:
         tuple(map(_span, r["spans"])),
     )
     who = (e["organization"], e["project"], e["provider"], e["offering"], e["price_list"])
-    return Usage(*stated, *who, e["outcome"], hold)
+    return Usage(*stated, *who, e["outcome"], hold, r["attempt"], e.get("attempt_ended", False))
 
 
 def _span(s: Any) -> Span:
@@ -121,7 +121,8 @@ def _price_list(p: Any) -> PriceList:
 
 def _tariff(t: Any) -> Tariff:
     ends = None if t.get("ends_at") is None else second(t["ends_at"])
-    return Tariff(t["name"], second(t["starts_at"]), ends, tuple(map(_window, t.get("windows", []))))
+    minimum = fen_of(t.get("minimum_charge") or "0.00")
+    return Tariff(t["name"], second(t["starts_at"]), ends, tuple(map(_window, t.get("windows", []))), minimum)
 
 
 def _prices(t: Any) -> list[tuple[str, Any]]:
@@ -147,7 +148,7 @@ def _minute(text: str) -> int:
 
 def _line(e: Any) -> Line:
     corrects, mode = e.get("corrects"), e["reason"] if e["bearer"] == "nobody" else "billed"
-    facts = e | {"period": corrects or e["period"], "mode": mode}
+    facts = e | {"period": corrects or e["period"], "mode": mode, "attempt": e.get("attempt")}
     slot = Slot(*(facts[name] for name in Slot._fields))
     key = Key(slot, e["bearer"], e.get("reason"))
     price, amount = Fraction(e["unit_price"]), fen_of(e["amount"])
@@ -227,6 +228,7 @@ def compare(given: Given) -> Report:
         "lines_in_windows": sum(key.slot.window not in ("all", "flat") for key in quantities),
         "lines_in_flat_time": sum(key.slot.window == "flat" for key in quantities),
         "lines_of_nobody": sum(key.bearer == "nobody" for key in quantities),
+        "lines_of_minimum_charges": sum(key.slot.component == "minimum_charge" for key in quantities),
         "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
         "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
         "jobs_priced_after_the_start": sum(started < first for started, first in priced),

@@ -63,6 +63,8 @@ def newest(stated: list[Usage], report: Report) -> list[Usage]:
         run_facts = (u.job, u.provider, u.offering, u.price_list, u.outcome, u.run_started)
         report.expect("usage", (u.job, "two sets of facts"), facts.setdefault(u.job, job_facts), job_facts)
         report.expect("usage", (u.run, "two sets of facts"), facts.setdefault(u.run, run_facts), run_facts)
+        ended = (u.attempt_ended,)
+        report.expect("usage", (u.attempt, "two sets of facts"), facts.setdefault(u.attempt, ended), ended)
         at = u.hour
         for span in u.spans:
             inside = at <= span.start < span.end <= u.hour + HOUR

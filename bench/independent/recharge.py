@@ -23,6 +23,7 @@ DIVISORS = {
     "node_hour": 3600,
     "accelerator_hour": 3600,
     "job": 1,
+    "minimum_charge": 1,
 }
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 BORNE_BY = {
@@ -55,6 +56,8 @@ class Slot(NamedTuple):
     tariff: str
     window: str
     mode: str = "billed"
+    attempt: str | None = None
+    """Whose minimum it is."""
 
 
 class Key(NamedTuple):
@@ -117,6 +120,8 @@ class Tariff(NamedTuple):
     starts: int
     ends: int | None
     windows: tuple[Window, ...] = ()
+    minimum: int = 0
+    """That an attempt costs at least, in fen."""
 
     def covers(self, at: int) -> bool:
         return self.starts <= at and (self.ends is None or at < self.ends)
@@ -175,9 +180,14 @@ class Rules:
     def mode_at(self, price_list: str, at: int) -> str:
         return ["billed", *(mode for starts, mode in self.lists[price_list].modes if starts <= at)][-1]
 
+    def minimum_at(self, price_list: str, at: int) -> int:
+        return next((t.minimum for t in self.lists[price_list].tariffs if t.covers(at)), 0)
+
     def price(self, slot: Slot) -> Fraction:
         if slot.mode == "tracked":
             return Fraction(0)
+        if slot.component == "minimum_charge":
+            return Fraction(1, 100)
         return self.lists[slot.price_list].prices.get((slot.tariff, slot.window, slot.component), Fraction(0))
 
     def exact(self, slot: Slot, quantity: int) -> Fraction:
@@ -218,6 +228,8 @@ class Usage:
     price_list: str
     outcome: str | None
     hold: int
+    attempt: str = ""
+    attempt_ended: bool = False
 
 
 class Piece(NamedTuple):
@@ -298,6 +310,34 @@ def overrun(pieces: list[Piece], hold: int, rules: Rules) -> Cut:
     return Cut(at, runs[within - 1])
 
 
+class Lack(NamedTuple):
+    """What an attempt costs less than its minimum. `second`: the last of those that count for it."""
+
+    second: int
+    attempt: str
+    slot: Slot
+    fen: int
+
+
+def lacks(own: Iterable[tuple[Usage, Piece]], rules: Rules) -> list[Lack]:
+    """Of the ended attempts of a job, whose seconds `own` has that the organization would bear if the hold had no end; in their order."""
+    costs: defaultdict[str, Counter[Slot]] = defaultdict(Counter)
+    last: dict[str, tuple[int, Usage]] = {}
+    for usage, piece in own:
+        if usage.attempt_ended:
+            costs[usage.attempt].update({slot: units * (piece.end - piece.start) for slot, units in piece.adds})
+            second = max(piece.end - 1, last[usage.attempt][0] if usage.attempt in last else 0)
+            last[usage.attempt] = (second, usage)
+    found = []
+    for attempt, (second, u) in last.items():
+        lacking = rules.minimum_at(u.price_list, second) - sum(rules.amount(*cost) for cost in costs[attempt].items())
+        if lacking > 0:
+            who = (u.organization, u.provider, u.project, u.job, "minimum_charge", None, u.price_list)
+            part = rules.part_at(u.price_list, second)
+            found.append(Lack(second, attempt, Slot(rules.period_at(second), *who, *part, attempt=attempt), lacking))
+    return sorted(found)
+
+
 def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
     """The integer quantity of every line that there should be, as if no period had ever been closed."""
     jobs: defaultdict[str, list[Usage]] = defaultdict(list)
@@ -306,6 +346,7 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
     lines: Counter[Key] = Counter()
     for records in jobs.values():
         own: list[Piece] = []
+        minimal: list[tuple[Usage, Piece]] = []
         first = first_charged(records)
         for usage in records:
             bearer = BORNE_BY[usage.outcome]
@@ -313,6 +354,7 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
                 mode = rules.mode_at(usage.price_list, piece.start)
                 if mode == "billed" and bearer == "organization":
                     own.append(piece)
+                    minimal.append((usage, piece))
                     continue
                 borne = ("provider", bearer) if mode == "billed" else ("nobody", mode)
                 for slot, units in piece.adds:
@@ -323,4 +365,10 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
             for slot, units in piece.adds:
                 lines[Key(slot, "organization", None)] += units * paid
                 lines[Key(slot, "provider", "overrun")] += units * (piece.end - piece.start - paid)
+        left = records[0].hold - charge(own, cut, rules)
+        for lack in lacks(minimal, rules):
+            paid = min(lack.fen, left)
+            left -= paid
+            lines[Key(lack.slot, "organization", None)] += paid
+            lines[Key(lack.slot, "provider", "overrun")] += lack.fen - paid
     return {key: quantity for key, quantity in lines.items() if quantity}

@@ -47,6 +47,7 @@ PER: Final = {
     "memory_gib_hour": "GiB-hour",
     "node_hour": "node-hour",
     "job": "job",
+    "minimum_charge": "fen",
 }
 UNIT: Final = {
     "cpu_core_hour": "core-seconds",
@@ -54,6 +55,7 @@ UNIT: Final = {
     "memory_gib_hour": "MiB-seconds",
     "node_hour": "node-seconds",
     "job": "jobs",
+    "minimum_charge": "fen",
 }
 """Of a component's quantity."""
 Cell = str | Text

@@ -24,6 +24,7 @@ SITE_PROGRESS = "site.progress"
 ATTEMPT_PLACED = "attempt.placed"
 USAGE_STATED = "usage.stated"
 RUN_FINAL = "run.final"
+ATTEMPT_ENDED = "attempt.ended"
 JOB_NAMED = "job.named"
 JOB_SETTLED = "job.settled"
 # accounting

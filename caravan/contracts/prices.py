@@ -24,17 +24,41 @@ from caravan.contracts.base import Instant, Model, Name, Positive, Second, Targe
 from caravan.contracts.ids import OfferingId, OrganizationId, PriceListId
 from caravan.contracts.modes import SiteModeFrom
 from caravan.kernel.local_days import zone_named
-from caravan.kernel.money import UnitPrice
+from caravan.kernel.money import Money, UnitPrice
 
 
 class Component(StrEnum):
-    """What a tariff prices."""
+    """What a line is of: one of what a tariff prices, or its minimum charge."""
 
     CPU_CORE_HOUR = "cpu_core_hour"
     ACCELERATOR_HOUR = "accelerator_hour"
     MEMORY_GIB_HOUR = "memory_gib_hour"
     NODE_HOUR = "node_hour"
     JOB = "job"
+    MINIMUM_CHARGE = "minimum_charge"
+    """What an attempt lacks to its tariff's minimum, in fen. It has no price: 0.01 each."""
+
+
+PRICED: Final = tuple(component for component in Component if component is not Component.MINIMUM_CHARGE)
+"""What a tariff prices."""
+
+
+def _priced(value: Component) -> Component:
+    if value not in PRICED:
+        raise PydanticCustomError(
+            "component", "No unit of it is sold: give the tariff's own minimum_charge, beside its prices"
+        )
+    return value
+
+
+Prices = Annotated[
+    dict[
+        Annotated[Component, AfterValidator(_priced), WithJsonSchema({"type": "string", "enum": [*map(str, PRICED)]})],
+        UnitPrice,
+    ],
+    Field(min_length=1),
+]
+"""CNY per unit of each component."""
 
 
 def _not_reserved(value: str) -> str:
@@ -136,7 +160,13 @@ class PriceWindow(Model):
     name: WindowName = Field(examples=["peak"])
     days: tuple[Day, ...] = Field(default=tuple(Day), min_length=1, max_length=len(Day))
     times: tuple[DaySpan, ...] = Field(default=(DaySpan(starts="00:00", ends="24:00"),), min_length=1, max_length=24)
-    prices: dict[Component, UnitPrice] = Field(min_length=1)
+    prices: Prices
+
+
+def _above_zero(value: Money) -> Money:
+    if value.fen <= 0:
+        raise PydanticCustomError("minimum_charge", "Give more than 0.00, or leave it out: then there is none")
+    return value
 
 
 class Buyers(Model):
@@ -168,7 +198,7 @@ class Tariff(Model):
     name: TariffName = Field(examples=["2026"])
     starts_at: Second
     ends_at: Second | None = None
-    prices: dict[Component, UnitPrice] = Field(min_length=1)
+    prices: Prices
     buyers: Buyers | None = Field(
         default=None,
         description="Whom it is for; null: for all. An organization by name goes before its class, and that before all.",
@@ -180,6 +210,11 @@ class Tariff(Model):
         description="For jobs that have one of these values in each of these fields of the backend target, by the offering or by "
         "their own `options`. Of tariffs for the same buyers, one with options goes before one without.",
         examples=[{}],
+    )
+    minimum_charge: Annotated[Money, AfterValidator(_above_zero)] | None = Field(
+        default=None,
+        description="The least that an attempt costs once it has ended, if anything of it is billed. "
+        "The tariff of its last billed second counts.",
     )
     windows: tuple[PriceWindow, ...] = Field(
         default=(),

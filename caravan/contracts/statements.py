@@ -9,6 +9,7 @@ from caravan.contracts.base import Instant, Model, Name, Prose, Second
 from caravan.contracts.fees import StatementFee
 from caravan.contracts.ids import (
     AcceleratorId,
+    AttemptId,
     EntryId,
     JobId,
     LineId,
@@ -107,10 +108,11 @@ class Line(Model):
     reason: BearerReason | None = None
     unit_price: UnitPrice | None
     quantity: int = Field(
-        description="Core-, accelerator-, node-seconds, MiB-seconds, or jobs. Negative in adjustments only."
+        description="Core-, accelerator-, node-seconds, MiB-seconds, jobs, or fen of a minimum charge. Negative in adjustments only."
     )
     amount: Money
     basis: Money | None = Field(default=None, description="Of a volume discount: what it is taken off.")
+    attempt: AttemptId | None = Field(default=None, description="Which a minimum charge is of.")
     corrects: PeriodId | None = Field(
         default=None, description="An adjustment: the closed period whose usage this corrects."
     )

@@ -120,6 +120,13 @@ class RunFinal(Model):
     outcome: Outcome
 
 
+class AttemptEnded(Model):
+    """`attempt.ended`: nothing of the attempt runs any more, and the books of all its runs are closed."""
+
+    attempt: AttemptId
+    job: JobId
+
+
 class RunUsage(Model):
     """A run with the last revision of each hour that was stated of it."""
 
@@ -160,6 +167,9 @@ class ExportedUsage(Model):
         description="Of the attempt's backend target, what some tariff of the price list goes by.", examples=[{}]
     )
     outcome: Outcome | None
+    attempt_ended: bool = Field(
+        default=False, description="Whether the books of all its attempt's runs are closed: its minimum charge is due."
+    )
     hold_amount: Money = Field(description="The job's last granted hold; what would pass it is the provider's to bear.")
     applied_at: Second
 

@@ -8,7 +8,7 @@ is accounting. Seconds are integers since the epoch, as `caravan.kernel.clock.to
 Open `charge.py` first.
 """
 
-from caravan.pricing.amounts import DIVISOR, amount, prices, unit_price
+from caravan.pricing.amounts import DIVISOR, FEN, amount, minimum_charge, prices, unit_price
 from caravan.pricing.buyers import options_of, prices_for
 from caravan.pricing.charge import Allocation, LineKey, Piece, Shape, quantities, reference_price, units_of
 from caravan.pricing.modes import mode_at
@@ -26,6 +26,7 @@ from caravan.pricing.worst_case import (
 
 __all__ = [
     "DIVISOR",
+    "FEN",
     "MAX_PERIOD_EDGES",
     "ROUNDING",
     "UNCOVERED",
@@ -38,6 +39,7 @@ __all__ = [
     "amount",
     "covered",
     "fit_walltime",
+    "minimum_charge",
     "mode_at",
     "options_of",
     "period_edges",

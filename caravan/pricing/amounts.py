@@ -19,9 +19,12 @@ DIVISOR: Mapping[Component, int] = MappingProxyType(
         Component.NODE_HOUR: 3600,
         Component.MEMORY_GIB_HOUR: 3600 * 1024,
         Component.JOB: 1,
+        Component.MINIMUM_CHARGE: 1,
     }
 )
-"""Quantities (core-, accelerator-, node-seconds, MiB-seconds, jobs) in one unit of the component's price."""
+"""Quantities (core-, accelerator-, node-seconds, MiB-seconds, jobs, fen) in one unit of the component's price."""
+FEN = Decimal("0.01")
+"""The unit price of what tops up to a minimum charge."""
 
 
 def amount(component: Component, quantity: int, unit_price: Decimal) -> int:
@@ -46,6 +49,13 @@ def unit_price(
         KeyError: as `prices`.
     """
     return FREE if mode is SiteMode.TRACKED else prices(price_list, tariff, window).get(component, FREE)
+
+
+def minimum_charge(price_list: PriceListDraft, tariff: str) -> int:
+    """The least that an attempt costs of which the last billed second lies in that tariff, in fen; 0: there is none."""
+    return max(
+        (one.minimum_charge.fen for one in price_list.tariffs if one.name == tariff and one.minimum_charge), default=0
+    )
 
 
 def prices(price_list: PriceListDraft, tariff: str, window: str) -> Mapping[Component, Decimal]:

@@ -17,6 +17,8 @@ from caravan.pricing.amounts import DIVISOR, amount
 from caravan.pricing.charge import LineKey
 from caravan.pricing.explained_days import Days
 
+COUNTED: Final = (Component.JOB, Component.MINIMUM_CHARGE)
+"""What isn't units times seconds."""
 SHOWN: Final = 4
 """How many parts are spelled out in one sum."""
 
@@ -56,6 +58,7 @@ _UNITS: Final = {
     Component.NODE_HOUR: ("节点", "node", "nodes", "节点秒", "node-seconds"),
     Component.MEMORY_GIB_HOUR: ("MiB", "MiB", "MiB", "MiB秒", "MiB-seconds"),
     Component.JOB: ("个作业", "job", "jobs", "个作业", "jobs"),
+    Component.MINIMUM_CHARGE: ("分", "fen", "fen", "分", "fen"),
 }
 _ACCELERATORS: Final = {
     AcceleratorUnit.CARD: ("卡", "card", "cards", "卡秒", "card-seconds"),
@@ -69,6 +72,7 @@ COMPONENTS: Final = {
     Component.NODE_HOUR: Words(zh="节点时", en="node-hours"),
     Component.MEMORY_GIB_HOUR: Words(zh="内存 GiB 时", en="memory GiB-hours"),
     Component.JOB: Words(zh="按作业收取", en="per job"),
+    Component.MINIMUM_CHARGE: Words(zh="补足最低收费", en="up to the minimum charge"),
 }
 _MODES: Final = {
     SiteMode.NOTIONAL: Words(zh="试行计价、不收费", en="priced and not billed"),
@@ -96,7 +100,7 @@ def days(some: Days, unit: Unit, run: str | None) -> Words:
     zh, en = f"{zh}（{why.zh}）", f"{en} ({why.en})"
     if run is not None:
         zh, en = f"{zh}，运行 {run}", f"{en}, run {run}"
-    if unit.component is Component.JOB:
+    if unit.component in COUNTED:
         at, counted = _clock(some.times[0][0]), unit.of(some.units)
         return Words(
             zh=f"{zh}，{at}：作业的第一秒（由算力中心承担的运行不计），{counted.zh}",
@@ -142,7 +146,7 @@ def summed(unit: Unit, parts: Sequence[Words], more: int, quantity: int, unit_pr
     `more`: parts beyond those given.
     """
     price = _priced(unit, quantity, unit_price)
-    if unit.component is Component.JOB:
+    if unit.component in COUNTED:
         return price
     together = unit.together(quantity)
     if parts:
@@ -156,7 +160,7 @@ def summed(unit: Unit, parts: Sequence[Words], more: int, quantity: int, unit_pr
 def _priced(unit: Unit, quantity: int, unit_price: Decimal) -> Words:
     divisor, price = DIVISOR[unit.component], written(unit_price)
     rounded, value = Money(amount(unit.component, quantity, unit_price)), exact(unit.component, quantity, unit_price)
-    counted = unit.of(quantity) if unit.component is Component.JOB else number(quantity)
+    counted = unit.of(quantity) if unit.component in COUNTED else number(quantity)
     rest = f" x {price}" + (f" / {divisor}" if divisor != 1 else "")
     zh, en = f"{counted.zh}{rest}", f"{counted.en}{rest}"
     if value == str(rounded):

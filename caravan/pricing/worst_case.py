@@ -17,7 +17,7 @@ from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList, Tariff
 from caravan.contracts.quotes import PriceComponent
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money, divide_half_away
-from caravan.pricing.amounts import FREE, fen_per_quantity, prices_in
+from caravan.pricing.amounts import FEN, FREE, fen_per_quantity, minimum_charge, prices_in
 from caravan.pricing.charge import units_of
 from caravan.pricing.modes import FOREVER, stretches
 from caravan.pricing.windows import UNCOVERED, window_names
@@ -33,10 +33,15 @@ _SHORTEST_PERIOD = 28 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """No charge passes `amount`; `components` sum to it."""
+    """No charge passes `amount`; `components` sum to it.
+
+    `apart` is the bound without the price per job, in fen, where the job has other attempts: what they share lines with is rounded with
+    them, which may lift an attempt that is topped up to its minimum by a fen for each of its lines.
+    """
 
     amount: Money
     components: tuple[PriceComponent, ...]
+    apart: int
 
     @property
     def once(self) -> int:
@@ -56,14 +61,15 @@ def worst_case(
     billed; or of what is priced in another `mode`.
 
     Each component is taken at its dearest among the windows of the tariffs with time of the mode after `from_second`: nobody knows when
-    a job that waits will start. What no such tariff prices is free. The price per job is that of one run.
+    a job that waits will start. What no such tariff prices is free. The price per job is that of one run, the minimum charge, of what is
+    billed, the highest.
     """
     ahead = [t for t in price_list.tariffs if _has(t, price_list, from_second, mode)]
     ahead.sort(key=lambda t: t.starts_at)
     priced = [(tariff, [(name, prices_in(tariff, name)) for name in window_names(tariff)]) for tariff in ahead]
     seconds = tasks * grant.max_seconds
     edges = period_edges(tasks, grant.max_seconds)
-    components, allowance = [], 0
+    components, allowance, all_lines = [], 0, 0
     # (component, units, how often at most these units are charged)
     for component, units, times in (
         *((component, units, seconds) for component, units in units_of(grant)),
@@ -81,11 +87,21 @@ def worst_case(
         # each period edge cuts one tariff in two, with all its windows on both sides; each line has at least one second, or job
         lines = min(sum(rounded) + edges * max(rounded), times)
         once = divide_half_away(numerator * units * times, denominator)
+        all_lines += lines
         allowance += (2 * numerator * units * times + lines * denominator) // (2 * denominator) - once
         components.append(_shown(component, name, window, units * times, format(dearest, "f"), once))
     if allowance:
         components.append(_shown(ROUNDING, UNCOVERED, WHOLE_TARIFF, allowance, "0.01", allowance))
-    return WorstCase(Money(sum(c.amount.fen for c in components)), tuple(components))
+    used = sum(c.amount.fen for c in components)
+    once = sum(c.amount.fen for c in components if c.component == Component.JOB)
+    minima = [(minimum_charge(price_list, t.name), t.name) for t in ahead if mode is SiteMode.BILLED]
+    least, name = max(minima, default=(0, UNCOVERED))
+    if least > used:
+        components.append(
+            _shown(Component.MINIMUM_CHARGE, name, WHOLE_TARIFF, least - used, format(FEN, "f"), least - used)
+        )
+    apart = max(used - once, least + all_lines) if least else used - once
+    return WorstCase(Money(max(used, least)), tuple(components), apart)
 
 
 def _has(tariff: Tariff, price_list: PriceList, from_second: int, mode: SiteMode) -> bool:
@@ -96,8 +112,10 @@ def _has(tariff: Tariff, price_list: PriceList, from_second: int, mode: SiteMode
 
 
 def worst_of_all(attempts: Collection[WorstCase]) -> Money:
-    """The bound for several attempts of one job: the dearest price per job counts once, since any of them may have its first second."""
-    return Money(sum(one.amount.fen - one.once for one in attempts) + max((one.once for one in attempts), default=0))
+    """The bound for the attempts of one job: the dearest price per job counts once, since any of them may have its first second."""
+    if len(attempts) == 1:
+        return next(iter(attempts)).amount
+    return Money(sum(one.apart for one in attempts) + max((one.once for one in attempts), default=0))
 
 
 def _whole_fen(component: Component, price: Decimal) -> bool:

@@ -354,14 +354,15 @@ def _distinct(counts: Iterable[int]) -> tuple[int, ...]:
 
 
 def _quantities(runs: Iterable[SiteRun], lines: Iterable[UsageLine]) -> list[tuple[_Key, int, int]]:
-    """Of each line what the runs are priced at and what was billed, in one order."""
+    """Of each line what the runs are priced at and what was billed, in one order. Minimum charges are of attempts, not of runs."""
     priced: Counter[_Key] = Counter()
     billed: Counter[_Key] = Counter()
     for run in runs:
         for part in run.priced:
             priced[_key(run.job, part.period, part)] += part.quantity
     for line in lines:
-        billed[_key_of(line)] += line.quantity
+        if line.component is not Component.MINIMUM_CHARGE:
+            billed[_key_of(line)] += line.quantity
     return [(key, priced[key], billed[key]) for key in sorted({*priced, *billed})]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component, DaySpan, PriceWindow
 from caravan.kernel import clock, ids
+from caravan.kernel.money import Money
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
 from services.accounting.periods.closing import finish
@@ -93,6 +94,61 @@ async def test_the_price_per_job_falls_in_the_first_second_that_the_job_holds_an
     assert await charged() == {}
     assert (await job.read())["captured"] == "0.00"
     await world.consistent()
+
+
+async def test_an_ended_attempt_is_topped_up_to_its_minimum_and_late_usage_changes_that(world: World) -> None:
+    least = ids.new("prl")
+    prices = tariff("least", None, None, cpu_core_hour="36").model_copy(update={"minimum_charge": Money(100)})
+    world.know_prices(least, 2, prices)
+    job, run = await job_with_hold(world, price_list=least), ids.new("run")
+
+    async def charged() -> list[tuple[str, str, bool]]:
+        await world.deliver()
+        await world.consistent()
+        lines = [line for line in await job.lines() if line["amount"] != "0.00"]
+        return sorted((line["component"], line["amount"], bool(line["corrects"])) for line in lines)
+
+    job.use(run, 0, 40)
+    assert await charged() == [("cpu_core_hour", "0.40", False)]
+    job.end_attempt()
+    job.end_attempt()
+    assert await charged() == [("cpu_core_hour", "0.40", False), ("minimum_charge", "0.60", False)]
+    (line,) = [line for line in await job.lines() if line["component"] == "minimum_charge"]
+    assert (line["attempt"], line["quantity"], line["unit_price"], line["tariff"]) == (job.attempt, 60, "0.01", "least")
+    assert (await job.read())["captured"] == "1.00"
+    words = ok(await world.member.get(f"/jobs/{job.id}/explanation"))["lines"]
+    assert "60 fen x 0.01 = 0.60" in {one["arithmetic"]["en"] for one in words}
+    told = ok(await world.member.get(f"/lines/{line['id']}/explanation"))["words"]
+    assert "60 fen x 0.01 = 0.60" in told["en"] and "60 分 x 0.01 = 0.60" in told["zh"]
+    await close(world, 0)
+    job.use(run, 0, 70, revision=2)
+    assert (await charged())[1:] == [
+        ("cpu_core_hour", "0.40", False), ("minimum_charge", "-0.30", True), ("minimum_charge", "0.60", False),
+    ]  # fmt: skip
+    assert (await job.read())["captured"] == "1.00"
+    export = ok(await world.finance.get("/exports/usage", period=line["period"]))
+    assert export["usage"][0]["attempt_ended"]
+    job.end(run, Outcome.SITE)
+    await charged()
+    assert (await job.read())["captured"] == "0.00"
+
+
+async def test_what_the_hold_has_not_left_of_a_minimum_is_the_providers_until_the_hold_is_raised(world: World) -> None:
+    least = ids.new("prl")
+    prices = tariff("least", None, None, cpu_core_hour="36").model_copy(update={"minimum_charge": Money(100)})
+    world.know_prices(least, 2, prices)
+    job = await job_with_hold(world, "0.70", price_list=least)
+    job.end_attempt()
+    job.use(ids.new("run"), 0, 40)
+    await world.deliver()
+
+    async def minimum() -> dict[str | None, str]:
+        await world.consistent()
+        return {line["reason"]: line["amount"] for line in await job.lines() if line["component"] == "minimum_charge"}
+
+    assert await minimum() == {None: "0.30", "overrun": "0.30"}
+    assert (await job.hold("5.00"))["granted"]
+    assert await minimum() == {None: "0.60"}
 
 
 async def test_a_second_is_priced_at_the_time_it_ran(world: World) -> None:

@@ -24,7 +24,7 @@ from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList, Tariff
-from caravan.contracts.usage import AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
+from caravan.contracts.usage import AttemptEnded, AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
 from caravan.kernel import clock, feed, ids
 from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower
@@ -32,6 +32,7 @@ from caravan.kernel.money import Money
 from services.accounting.charging.book import key_of
 from services.accounting.charging.charger import charge_due
 from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, first_start, quantities, starting
+from services.accounting.charging.minimum import top_ups
 from services.accounting.charging.models import ChargeFailed, LineRow
 from services.accounting.charging.service import Calendar
 from services.accounting.funds import holds
@@ -48,7 +49,9 @@ MONTH_END = datetime(2026, 3, 31, 15, 59, 30, tzinfo=UTC)
 """Half a minute before April in Shanghai, and before the next UTC hour."""
 PRICES = (
     tariff("a", None, 3600 * 24 * 21 + 3600 * 8 - 15, cpu_core_hour="18", job="0.005", memory_gib_hour="18432"),
-    tariff("b", 3600 * 24 * 21 + 3600 * 8 + 20, None, cpu_core_hour="35.5", node_hour="0.01", job="0.02"),
+    tariff("b", 3600 * 24 * 21 + 3600 * 8 + 20, None, cpu_core_hour="35.5", node_hour="0.01", job="0.02").model_copy(
+        update={"minimum_charge": Money(150)}
+    ),
 )
 
 
@@ -77,6 +80,16 @@ class Ended:
     outcome: Outcome
 
 
+@dataclass(frozen=True)
+class Over:
+    """The books of all runs of an attempt are closed."""
+
+    attempt: int
+
+
+Fact = Stated | Ended | Over
+
+
 @st.composite
 def stated(draw: st.DrawFn) -> Stated:
     first, last = draw(st.sampled_from([(0, 30), (30, 75)]))
@@ -87,11 +100,12 @@ def stated(draw: st.DrawFn) -> Stated:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Stated | Ended]:
+def histories(draw: st.DrawFn) -> list[Fact]:
     """Facts in the order they come; each run ends in one way, however often that is said. A revision has one content."""
     usage = draw(st.lists(stated(), min_size=1, max_size=8, unique_by=lambda s: (s.run, s.hour, s.revision)))
     ends = [Ended(run, draw(st.sampled_from(list(Outcome)))) for run in draw(st.sets(st.integers(0, 2)))]
-    return draw(st.permutations([*usage, *ends, *draw(st.lists(st.sampled_from(usage), max_size=3))]))
+    overs = [Over(attempt) for attempt in draw(st.sets(st.integers(0, 1)))]
+    return draw(st.permutations([*usage, *ends, *overs, *draw(st.lists(st.sampled_from(usage), max_size=3))]))
 
 
 class Books:
@@ -125,9 +139,10 @@ class Books:
 
     def place_job(self, tx: Session, prices: PriceList) -> "Job":
         """A job with an attempt by these prices, and no hold."""
-        job = Job(self, ids.new("job"), ids.new("att"), prices.id)
+        job = Job(self, ids.new("job"), prices.id)
         copies.price_list(tx, {"data": prices.model_dump(mode="json")})
-        self.tell(tx, events.ATTEMPT_PLACED, job.placed())
+        for placed in job.placed():
+            self.tell(tx, events.ATTEMPT_PLACED, placed)
         return job
 
     def start_job(self, tx: Session, prices: PriceList, hold: int) -> "Job":
@@ -142,13 +157,18 @@ class Books:
 
 @dataclass
 class Job:
+    """Its last run is of a second attempt."""
+
     books: Books
     id: str
-    attempt: str
     prices: str
 
     def __post_init__(self) -> None:
         self.runs = [ids.new("run") for _ in range(3)]
+        self.attempts = [ids.new("att") for _ in range(2)]
+
+    def attempt(self, run: int) -> str:
+        return self.attempts[run // 2]
 
     def request(self, revision: int, amount: int) -> HoldRequest:
         books = self.books
@@ -160,29 +180,34 @@ class Job:
             submitted_at=second(0),
         )
 
-    def placed(self) -> AttemptPlaced:
+    def placed(self) -> list[AttemptPlaced]:
         books = self.books
-        return AttemptPlaced(
-            attempt=self.attempt,
-            job=self.id,
-            organization=books.organization,
-            project=books.project,
-            offering="off_" + "1" * 32,
-            site="sit_" + "1" * 32,
-            provider=books.provider,
-            price_list=self.prices,
-        )
+        return [
+            AttemptPlaced(
+                attempt=attempt,
+                job=self.id,
+                organization=books.organization,
+                project=books.project,
+                offering="off_" + "1" * 32,
+                site="sit_" + "1" * 32,
+                provider=books.provider,
+                price_list=self.prices,
+            )
+            for attempt in self.attempts
+        ]
 
-    def event(self, fact: Stated | Ended) -> tuple[str, Any]:
-        run = self.runs[fact.run]
+    def event(self, fact: Fact) -> tuple[str, Any]:
+        if isinstance(fact, Over):
+            return events.ATTEMPT_ENDED, AttemptEnded(attempt=self.attempts[fact.attempt], job=self.id)
+        run, attempt = self.runs[fact.run], self.attempt(fact.run)
         if isinstance(fact, Ended):
-            return events.RUN_FINAL, RunFinal(run=run, attempt=self.attempt, job=self.id, outcome=fact.outcome)
+            return events.RUN_FINAL, RunFinal(run=run, attempt=attempt, job=self.id, outcome=fact.outcome)
         return events.USAGE_STATED, UsageRecord(
             hour=fact.hour,
             revision=fact.revision,
             spans=self.spans(fact),
             run=run,
-            attempt=self.attempt,
+            attempt=attempt,
             job=self.id,
             run_started_at=second(fact.start),
         )
@@ -192,31 +217,37 @@ class Job:
             return ()
         return (Span(start=second(fact.start), end=second(fact.end), nodes=1, cpus=fact.cpus, memory_mib=1),)
 
-    def apply(self, tx: Session, fact: Stated | Ended) -> None:
+    def apply(self, tx: Session, fact: Fact) -> None:
         """The broker says it, and it is charged."""
         self.books.tell(tx, *self.event(fact))
         self.books.charge(tx)
 
-    def settled(self, history: Sequence[Stated | Ended]) -> JobSettled:
+    def settled(self, history: Sequence[Fact]) -> JobSettled:
         hours: dict[str, dict[str, int]] = {}
         for fact in newest(history):
             hours.setdefault(self.runs[fact.run], {})[fact.hour.isoformat()] = fact.revision
         runs = tuple(RunUsage(run=run, hours=hours.get(run, {})) for run in self.runs)
         return JobSettled(job=self.id, hold_revision=1, runs=runs)
 
-    def expected(self, tx: Session, history: Sequence[Stated | Ended], prices: PriceList, hold: int) -> dict[Key, int]:
+    def expected(self, tx: Session, history: Sequence[Fact], prices: PriceList, hold: int) -> dict[Key, int]:
         """From the definition: the newest revision of each hour, the end of each run."""
         books = self.books
-        terms = Terms(books.organization, books.project, books.provider, prices)
+        parties = (books.organization, books.project, books.provider, prices)
+        over = {self.attempts[fact.attempt] for fact in history if isinstance(fact, Over)}
+        terms = {attempt: Terms(*parties, attempt, attempt in over) for attempt in self.attempts}
         ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
         held = [fact for fact in newest(history) if fact.start < fact.end]
-        records = [Record(self.runs[f.run], None, self.spans(f), terms, ends.get(f.run)) for f in held]
+        records = [
+            Record(self.runs[f.run], None, self.spans(f), terms[self.attempt(f.run)], ends.get(f.run)) for f in held
+        ]
         start = first_start(records)
         records = [starting(record, start) for record in records]
-        return dict(quantities(assigned(Calendar(tx, records).portions(records), hold)))
+        calendar = Calendar(tx, records)
+        parts = [(record.terms, calendar.portions([record])) for record in records]
+        return dict(quantities(assigned(calendar.portions(records), hold, top_ups(parts))))
 
 
-def newest(history: Sequence[Stated | Ended]) -> list[Stated]:
+def newest(history: Sequence[Fact]) -> list[Stated]:
     found: dict[tuple[int, datetime], Stated] = {}
     for fact in history:
         if isinstance(fact, Stated):
@@ -268,7 +299,7 @@ def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Ca
 
         @examples(15, 1000)
         @given(histories(), hold_amounts, st.data())
-        def check(history: list[Stated | Ended], hold: int, data: st.DataObject) -> None:
+        def check(history: list[Fact], hold: int, data: st.DataObject) -> None:
             """Charged after each fact, or of many at once."""
             settled_at = data.draw(st.integers(0, len(history)))
             charged = data.draw(st.lists(st.booleans(), min_size=len(history), max_size=len(history)))
@@ -303,17 +334,18 @@ def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str]
 
         @examples(10, 1000)
         @given(histories(), hold_amounts, st.integers(1, 4), st.integers(0, 12), st.sets(st.integers(0, 16)))
-        def check(history: list[Stated | Ended], hold: int, size: int, prices_come: int, charges: set[int]) -> None:
+        def check(history: list[Fact], hold: int, size: int, prices_come: int, charges: set[int]) -> None:
             catalog, broker = Feed("catalog"), Feed("broker")
             followers = [
                 Follower(books.db, f"{feed.source} {next(number)}", feed, handlers)
                 for feed, handlers in ((catalog, copies.HANDLERS), (broker, books.facts.handlers()))
             ]
             prices = price_list(*PRICES)
-            job = Job(books, ids.new("job"), ids.new("att"), prices.id)
+            job = Job(books, ids.new("job"), prices.id)
             assert books.write(holds.put, job.id, job.request(1, hold), second(0)).granted
             catalog.say(events.PRICE_LIST, prices.id, prices)
-            broker.say(events.ATTEMPT_PLACED, job.id, job.placed())
+            for placed in job.placed():
+                broker.say(events.ATTEMPT_PLACED, job.id, placed)
             for fact in history:
                 kind, said = job.event(fact)
                 broker.say(kind, job.id, said)
@@ -354,9 +386,9 @@ def test_closed_periods_keep_their_lines_and_sums_stay_once_rounded(migrated: Ca
 
         @examples(15, 1000)
         @given(histories(), histories(), hold_amounts)
-        def check(before: list[Stated | Ended], after: list[Stated | Ended], hold: int) -> None:
+        def check(before: list[Fact], after: list[Fact], hold: int) -> None:
             ended = {fact.run for fact in before if isinstance(fact, Ended)}
-            later = [fact for fact in after if isinstance(fact, Stated) or fact.run not in ended]
+            later = [fact for fact in after if not isinstance(fact, Ended) or fact.run not in ended]
 
             def unit(tx: Session) -> None:
                 job = books.start_job(tx, prices, hold)
@@ -386,10 +418,10 @@ def march_lines(tx: Session, job: str) -> list[Any]:
     )
 
 
-def first_of_revision(history: Sequence[Stated | Ended]) -> list[Stated | Ended]:
+def first_of_revision(history: Sequence[Fact]) -> list[Fact]:
     """Of two facts with one revision the first counts: the second is taken for a repeat."""
     seen: set[tuple[int, datetime, int]] = set()
-    out: list[Stated | Ended] = []
+    out: list[Fact] = []
     for fact in history:
         if isinstance(fact, Stated):
             if (fact.run, fact.hour, fact.revision) in seen:

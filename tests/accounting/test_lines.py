@@ -1,8 +1,9 @@
 """The pure core of charging: lines are a function of the set of facts. The oracle goes second by second, in fractions."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
-from caravan.contracts.prices import Component, PriceList
+from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
+from caravan.kernel.money import Money
 from services.accounting.charging.lines import (
     PROVIDER_BEARS,
     Key,
@@ -33,6 +35,7 @@ from services.accounting.charging.lines import (
     quantities,
     starting,
 )
+from services.accounting.charging.minimum import top_ups
 from tests.pricing.cases import START, at, grants, in_mode, mode, price_list, price_lists, span, tariff
 
 RUNS = ["run_a", "run_b", "run_c"]
@@ -41,8 +44,8 @@ CORE = Span(start=at(0), end=at(10), nodes=1, cpus=1, memory_mib=0)
 Facts = tuple[list[Record], tuple[PeriodSpan, ...]]
 
 
-def terms(prices: PriceList) -> Terms:
-    return Terms("org_1", "prj_1", "prv_1", prices)
+def terms(prices: PriceList, attempt: str = "att_1", ended: bool = False) -> Terms:
+    return Terms("org_1", "prj_1", "prv_1", prices, attempt, ended)
 
 
 @st.composite
@@ -53,12 +56,17 @@ def calendars(draw: st.DrawFn) -> tuple[PeriodSpan, ...]:
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> Facts:
-    """Up to three runs by up to two price lists, each in records of one or two spans; runs overlap in time."""
-    lists = [draw(price_lists()), draw(price_lists()).model_copy(update={"id": "prl_" + "9" * 32, "revision": 2})]
+def facts(draw: st.DrawFn, minima: bool = False) -> Facts:
+    """Up to three runs of up to three attempts by up to two price lists, each in records of one or two spans; runs overlap in time. With
+    `minima` attempts may have ended, by prices with minimum charges.
+    """
+    one, other = draw(price_lists(minima=minima)), draw(price_lists(minima=minima))
+    lists = [one, other.model_copy(update={"id": "prl_" + "9" * 32, "revision": 2})]
+    ended = st.booleans() if minima else st.just(False)
+    attempts = [terms(draw(st.sampled_from(lists)), f"att_{number}", draw(ended)) for number in range(3)]
     records = []
     for run in draw(st.lists(st.sampled_from(RUNS), min_size=1, unique=True)):
-        own, grant = terms(draw(st.sampled_from(lists))), draw(grants())
+        own, grant = draw(st.sampled_from(attempts)), draw(grants())
         outcome = draw(st.sampled_from([None, None, *Outcome]))
         edges = sorted(draw(st.sets(st.integers(0, 60), min_size=2, max_size=5)))
         for start, end in draw(st.lists(st.sampled_from(list(pairwise(edges))), min_size=1, unique=True)):
@@ -77,7 +85,8 @@ def started(records: Sequence[Record]) -> list[Record]:
 
 
 def lines(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[Key, int]:
-    return dict(quantities(assigned(every(records, calendar), hold)))
+    parts = [(record.terms, portions(record, calendar)) for record in started(records)]
+    return dict(quantities(assigned(every(records, calendar), hold, top_ups(parts))))
 
 
 def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[tuple[str, ...], int]:
@@ -89,18 +98,14 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
                 atoms.append((second, record.run, record, one))
     total: Counter[tuple[str, ...]] = Counter()
     money: Counter[tuple[str, ...]] = Counter()
+    minima: dict[str, tuple[int, int, tuple[str, ...]]] = {}
+    own: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     prices: dict[tuple[str, ...], Fraction] = {}
     passed = begun = False
     key: tuple[str, ...]
     for second, _, record, one in sorted(atoms, key=lambda atom: atom[:2]):
-        found = next(
-            (
-                t
-                for t in record.terms.price_list.tariffs
-                if to_seconds(t.starts_at) <= second and (t.ends_at is None or second < to_seconds(t.ends_at))
-            ),
-            None,
-        )
+        sold = record.terms.price_list
+        (part,) = pricing.windows(sold, second, second + 1)
         period = next(p.period for p in calendar if p.start <= second < p.end)
         reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
         units = {
@@ -118,11 +123,14 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
         for component, count in units.items():
             if count:
                 accelerator = (one.accelerator or "") if component is Component.ACCELERATOR_HOUR else ""
-                tariff_name = found.name if found else "none"
-                key = (period, record.terms.price_list.id, component.value, accelerator, tariff_name)
-                price = Fraction(found.prices.get(component, 0)) if found else Fraction(0)
+                key = (period, sold.id, component.value, accelerator, part.tariff, part.name)
+                price = Fraction(pricing.unit_price(sold, part.tariff, part.name, component))
                 prices[key] = price * 100 / pricing.DIVISOR[component]
                 keys[key] = count
+        if not reason and record.terms.ended:
+            own[record.terms.attempt].update(keys)
+            key = (period, sold.id, "minimum_charge", "", part.tariff, part.name)
+            minima[record.terms.attempt] = (second, pricing.minimum_charge(sold, part.tariff), key)
         if not reason and not passed:
             after = money.copy()
             after.update(keys)
@@ -132,24 +140,33 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
                 passed = True
         reason = reason or ("overrun" if passed else "")
         for key, count in keys.items():
-            total[(*key, reason)] += count
+            total[(*key, reason, "")] += count
+
+    def rounded(keys: Counter[tuple[str, ...]]) -> int:
+        return sum(int(quantity * prices[key] + Fraction(1, 2)) for key, quantity in keys.items())
+
+    left = hold - rounded(money)
+    for attempt, (_, least, key) in sorted(minima.items(), key=lambda one: (one[1][0], one[0])):
+        for _ in range(least - rounded(own[attempt])):
+            total[(*key, "" if left > 0 else "overrun", attempt)] += 1
+            left -= 1
     return dict(total)
 
 
 def plain(found: dict[Key, int]) -> dict[tuple[str, ...], int]:
     return {
-        (k.period, k.price_list, k.component.value, k.accelerator, k.tariff, k.reason): quantity
+        (k.period, k.price_list, k.component.value, k.accelerator, k.tariff, k.window, k.reason, k.attempt): quantity
         for k, quantity in found.items()
     }
 
 
-@given(facts(), st.integers(0, 20_000))
+@given(facts(minima=True), st.integers(0, 20_000))
 def test_lines_are_what_going_second_by_second_gives(given_facts: Facts, hold: int) -> None:
     records, calendar = given_facts
     assert plain(lines(records, calendar, hold)) == by_seconds(records, calendar, hold)
 
 
-@given(facts(), st.integers(0, 20_000))
+@given(facts(minima=True), st.integers(0, 20_000))
 def test_the_organization_never_bears_more_than_the_hold(given_facts: Facts, hold: int) -> None:
     found = lines(*given_facts, hold)
     assert cost(found) <= hold
@@ -159,7 +176,7 @@ def test_the_organization_never_bears_more_than_the_hold(given_facts: Facts, hol
         assert found == whole
 
 
-@given(facts(), st.integers(0, 20_000), st.randoms(use_true_random=False))
+@given(facts(minima=True), st.integers(0, 20_000), st.randoms(use_true_random=False))
 def test_any_split_and_order_of_records_gives_equal_lines(given_facts: Facts, hold: int, random: Random) -> None:
     records, calendar = given_facts
     pieces = []
@@ -279,3 +296,51 @@ def test_the_price_per_job_is_that_of_the_run_that_first_held_anything_and_moves
     assert job_line(None) == job_line(Outcome.USER, Outcome.SITE) == [("dear", 1)]
     assert job_line(Outcome.SITE) == job_line(Outcome.DUPLICATE, Outcome.LIMIT) == [("cheap", 1)]
     assert job_line(Outcome.LOST, Outcome.SITE) == []
+
+
+def topped_up(records: Sequence[Record], hold: int = 10**6) -> list[tuple[str, str, str, int]]:
+    """(attempt, tariff, reason, fen)"""
+    found = lines(records, WHOLE, hold)
+    minima = {key: quantity for key, quantity in found.items() if key.component is Component.MINIMUM_CHARGE}
+    assert all(key.unit_price == Decimal("0.01") and key.amount(fen) == fen for key, fen in minima.items())
+    return sorted((key.attempt, key.tariff, key.reason, fen) for key, fen in minima.items())
+
+
+def least(name: str, start: int, end: int | None, fen: int, **prices: str) -> Tariff:
+    return tariff(name, start, end, **prices).model_copy(update={"minimum_charge": Money(fen)})
+
+
+def test_an_ended_attempt_is_topped_up_to_the_minimum_of_the_tariff_of_its_last_billed_second() -> None:
+    prices = price_list(
+        least("one", 0, 10, 100, cpu_core_hour="36", job="0.05"), least("two", 10, None, 70, cpu_core_hour="36")
+    )
+    going, over = terms(prices), terms(prices, ended=True)
+    late = CORE.model_copy(update={"start": at(10), "end": at(11)})
+
+    def run(name: str, of: Terms, spans: tuple[Span, ...] = (CORE,), outcome: Outcome | None = None) -> Record:
+        return Record(name, None, spans, of, outcome)
+
+    assert topped_up([run("a", going)]) == []
+    assert topped_up([run("a", over)]) == [("att_1", "one", "", 85)], "10 s at 0.01 and 0.05 for the job"
+    assert topped_up([run("a", over), run("b", over, (late,))]) == [("att_1", "two", "", 54)]
+    assert topped_up([run("a", over), run("b", over, (late,), Outcome.SITE)]) == [("att_1", "one", "", 85)]
+    assert topped_up([run("a", over, outcome=Outcome.LOST)]) == topped_up([run("a", over, ())]) == []
+    assert topped_up([run("a", over, (CORE.model_copy(update={"cpus": 10}),))]) == [], "it costs 1.05"
+
+
+def test_each_attempt_is_topped_up_by_itself_and_what_the_hold_has_not_left_is_the_providers() -> None:
+    prices = price_list(least("one", 0, None, 100, cpu_core_hour="36"))
+    after = CORE.model_copy(update={"start": at(20), "end": at(30)})
+    records = [
+        Record("run_b", None, (CORE,), terms(prices, "att_2", ended=True), None),
+        Record("run_a", None, (after,), terms(prices, "att_1", ended=True), None),
+    ]
+    assert topped_up(records) == [("att_1", "one", "", 90), ("att_2", "one", "", 90)]
+    assert topped_up(records, 200) == topped_up(records)
+    assert topped_up(records, 150) == [
+        ("att_1", "one", "", 40),
+        ("att_1", "one", "overrun", 50),
+        ("att_2", "one", "", 90),
+    ]
+    assert topped_up(records, 20) == [("att_1", "one", "overrun", 90), ("att_2", "one", "overrun", 90)]
+    assert cost(lines(records, WHOLE, 150)) == 150

@@ -26,9 +26,8 @@ from tests.accounting.examples import examples
 from tests.accounting.test_histories import (
     PRICES,
     Books,
-    Ended,
+    Fact,
     Job,
-    Stated,
     Undone,
     histories,
     hold_amounts,
@@ -37,11 +36,11 @@ from tests.accounting.test_histories import (
     second,
 )
 
-Played = list[tuple[Job, Stated | Ended]]
+Played = list[tuple[Job, Fact]]
 
 
 @st.composite
-def recorded(draw: st.DrawFn) -> list[tuple[list[Stated | Ended], int]]:
+def recorded(draw: st.DrawFn) -> list[tuple[list[Fact], int]]:
     """Of two jobs: what the broker says in order, and how much of it comes before the first close."""
     both = [draw(histories()) for _ in range(2)]
     return [(history, draw(st.integers(0, len(history)))) for history in both]
@@ -59,7 +58,7 @@ def test_replaying_recorded_inputs_gives_equal_statements(migrated: Callable[[st
 
         @examples(6, 1000)
         @given(recorded(), st.lists(hold_amounts, min_size=2, max_size=2), st.randoms(use_true_random=False))
-        def check(said: list[tuple[list[Stated | Ended], int]], holds: list[int], random: Random) -> None:
+        def check(said: list[tuple[list[Fact], int]], holds: list[int], random: Random) -> None:
             """As recorded, one job after the other; then in another interleaving, and some of it doubled."""
             early = [[(job, fact) for fact in history[:cut]] for job, (history, cut) in zip(jobs, said, strict=True)]
             late = [[(job, fact) for fact in history[cut:]] for job, (history, cut) in zip(jobs, said, strict=True)]

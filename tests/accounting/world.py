@@ -15,6 +15,7 @@ from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingStat
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import Component, PriceList, Tariff, VolumeTier
 from caravan.contracts.usage import (
+    AttemptEnded,
     AttemptPlaced,
     JobNamed,
     JobSettled,
@@ -134,6 +135,10 @@ class Job:
     def end(self, run: str, outcome: Outcome = Outcome.SUCCEEDED) -> None:
         final = RunFinal(run=run, attempt=self.attempt, job=self.id, outcome=outcome)
         self.world.broker.say(events.RUN_FINAL, self.id, final)
+
+    def end_attempt(self) -> None:
+        """The books of all its runs are closed."""
+        self.world.broker.say(events.ATTEMPT_ENDED, self.id, AttemptEnded(attempt=self.attempt, job=self.id))
 
     def settle(self, runs: dict[str, dict[str, int]]) -> None:
         """`runs`: run -> hour -> last revision."""

@@ -246,6 +246,7 @@ class Market:
         cpus: int = 4,
         price: Decimal | str = PRICE,
         per_job: Decimal | str | None = None,
+        minimum: str | None = None,
         queue_ahead: int = 0,
         active: bool = True,
         ends_after: timedelta | None = None,
@@ -269,6 +270,7 @@ class Market:
             ends_at=None if ends_after is None else start + ends_after,
             prices={Component.CPU_CORE_HOUR: Decimal(price)}
             | ({} if per_job is None else {Component.JOB: Decimal(per_job)}),
+            minimum_charge=None if minimum is None else Money.parse(minimum),
         )
         await self.seller.publish_price_list(offering.id, PriceListDraft(tariffs=(tariff,)))
         return await self.seller.activate_offering(offering.id) if active else offering

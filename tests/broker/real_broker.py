@@ -21,7 +21,7 @@ from caravan.contracts.offerings import AgentPlace, Capacity, Limits, Offering, 
 from caravan.contracts.parties import Project, Provider, ProviderKind, ProviderState, Tenant
 from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.spec import Array, JobSpec, Resources
-from caravan.contracts.usage import JobSettled, RunFinal, SiteProgress, UsageRecord
+from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, SiteProgress, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.events import Event
 from caravan.kernel.money import Money
@@ -44,6 +44,7 @@ class Told:
 
     usage: dict[tuple[str, datetime], UsageRecord] = field(default_factory=dict)
     finals: dict[str, RunFinal] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
     settled: dict[str, JobSettled] = field(default_factory=dict)
     progress: SiteProgress | None = None
     wrong: list[str] = field(default_factory=list)
@@ -62,6 +63,11 @@ class Told:
                 if final.run in self.finals:
                     self.wrong.append(f"final twice: {final}")
                 self.finals[final.run] = final
+            case events.ATTEMPT_ENDED:
+                ended = AttemptEnded.model_validate(data)
+                if ended.attempt in self.ended or ended.job in self.settled:
+                    self.wrong.append(f"ended twice, or after its job was settled: {ended}")
+                self.ended.add(ended.attempt)
             case events.JOB_SETTLED:
                 settled = JobSettled.model_validate(data)
                 if settled.job in self.settled:

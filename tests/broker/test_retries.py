@@ -104,6 +104,33 @@ async def test_the_price_per_job_is_held_and_charged_once_for_all_tasks_and_trie
     assert hold.captured == Money.parse("1.70"), "20 s at 1 fen, 60 s at 2 fen, and the first run's price per job"
 
 
+async def test_each_attempt_of_which_anything_is_billed_costs_its_minimum_and_the_hold_covers_that(
+    market: Market,
+) -> None:
+    site = await market.site()
+    cheap, dear = (
+        await market.offering(site, minimum="5.00"),
+        await market.offering(site, price="72.00", minimum="6.00"),
+    )
+    customer, hand = await market.customer(site), await market.hand(site)
+    await sold(customer, cheap.id, dear.id)
+    job = await customer.submit(array=Array(indices=(3, 5)))
+    assert job.hold.amount == Money.parse("5.00")
+    attempt = await hand.start(job)
+    await hand.end(attempt, [Run(attempt, 3, 20), Run(attempt, 5, 20, Outcome.SITE)])
+    second, offering, _ = await Two(market, hand, customer, cheap.id, dear.id).attempt(job, 2)
+    assert offering == dear.id
+    assert (await customer.job(job.id)).hold.amount == Money.parse("11.00")
+    await hand.commit(second)
+    await hand.tell(hand.saw(second, "released"))
+    await hand.end(second, [Run(second, 5, 30)])
+    assert (await customer.hold_settles(job.id)).captured == Money.parse("11.00")
+    failed = await customer.submit(array=Array(indices=(0,)), max_attempts=1)
+    attempt = await hand.start(failed)
+    await hand.end(attempt, [Run(attempt, 0, 20, Outcome.SITE)])
+    assert (await customer.hold_settles(failed.id)).captured == Money(0)
+
+
 async def test_tries_are_counted(two: Two) -> None:
     job = await two.customer.submit(max_attempts=2)
     for number in (1, 2):

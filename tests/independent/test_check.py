@@ -36,6 +36,7 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
         "lines_in_windows": 0,
         "lines_in_flat_time": 0,
         "lines_of_nobody": 0,
+        "lines_of_minimum_charges": 0,
         "lines_nonzero": 6,
         "lines_on_half_a_fen": 1,
         "jobs_priced_after_the_start": 0,

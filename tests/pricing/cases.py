@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.modes import SiteMode, SiteModeFrom
-from caravan.contracts.prices import CalendarYear, Component, Day, DaySpan, PriceList, PriceWindow, Tariff
+from caravan.contracts.prices import PRICED, CalendarYear, Component, Day, DaySpan, PriceList, PriceWindow, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds
+from caravan.kernel.money import Money
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 START = to_seconds(T0)
 ACCELERATOR = "acc_nvidia-h100-80g"
-COMPONENTS = list(Component)
+COMPONENTS = list(PRICED)
 
 prices = st.one_of(
     # ties: half a fen per core-second, per MiB-second, per job
@@ -110,11 +111,13 @@ def price_windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
 
 
 @st.composite
-def price_lists(draw: st.DrawFn) -> PriceList:
-    """Up to five tariffs, some adjacent, with gaps between others, in any order, some with windows; the last may be open.
+def price_lists(draw: st.DrawFn, minima: bool = False) -> PriceList:
+    """Up to five tariffs, some adjacent, with gaps between others, in any order, some with windows; the last may be open. With `minima`
+    some have a minimum charge.
 
     The site's mode may change.
     """
+    minimum = st.none() | st.integers(1, 2000).map(Money) if minima else st.none()
     edges = sorted(draw(st.sets(st.integers(-20, 80), min_size=2, max_size=6)))
     spans: list[tuple[int, int | None]] = list(pairwise(edges))
     kept: list[tuple[int, int | None]] = draw(st.lists(st.sampled_from(spans), min_size=1, unique=True))
@@ -128,6 +131,7 @@ def price_lists(draw: st.DrawFn) -> PriceList:
                 ends_at=None if end is None else at(end),
                 prices=draw(st.dictionaries(st.sampled_from(COMPONENTS), prices, min_size=1)),
                 windows=draw(st.just(()) | price_windows()),
+                minimum_charge=draw(minimum),
             )
             for number, (start, end) in enumerate(kept)
         ),

@@ -31,6 +31,7 @@ from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind
 from caravan.pricing.volume_words import discounted
 from services.accounting.charging.lines import PeriodSpan, Record, Terms, first_start, portions, starting
+from services.accounting.charging.minimum import top_ups
 from services.catalog.calendars.library import known_years
 from tests.pricing.cases import ACCELERATOR, START, price_list, span
 
@@ -163,3 +164,15 @@ def test_the_example_of_prices_for_some_costs_what_the_page_says() -> None:
     for page, begins in ((PAGE, "- Eight accelerators for an hour"), (CHINESE, "- 8 张卡在 3 月")):
         _, _, said = page.read_text().partition(begins)
         assert re.findall(r"\d+\.\d\d", said)[:4] == [*costs[:3], costs[4]]
+
+
+def test_an_attempt_is_topped_up_as_the_page_says() -> None:
+    prices = price_list(*example("minimum").tariffs)
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, accelerators=1, accelerator=ACCELERATOR, max_seconds=360)
+    terms = Terms("", "", "", prices, "att", ended=True)
+    record = Record("run", START, (span(grant, 0, 360),), terms, Outcome.SUCCEEDED)
+    parts = portions(record, (PeriodSpan("", 0, 2 * START),))
+    lines = {p.key.component: Money(p.key.amount(p.quantity)) for p in (*parts, *top_ups([(terms, parts)]))}
+    billed = {component: str(money) for component, money in lines.items() if money}
+    assert billed == {Component.ACCELERATOR_HOUR: "0.80", Component.JOB: "0.30", Component.MINIMUM_CHARGE: "0.90"}
+    assert worst_case(grant, 1, prices, START).amount == Money(200)

@@ -27,6 +27,17 @@ from caravan.pricing import (
 )
 from caravan.pricing.amounts import prices_in
 from caravan.pricing.windows import window_names
+from services.accounting.charging.lines import (
+    PeriodSpan,
+    Record,
+    Terms,
+    cost,
+    first_start,
+    portions,
+    starting,
+)
+from services.accounting.charging.lines import quantities as quantities_of
+from services.accounting.charging.minimum import top_ups
 from tests.pricing.cases import (
     START,
     grants,
@@ -285,3 +296,44 @@ def test_the_walltime_that_fits_by_hand() -> None:
     assert fit_walltime(grant_for, 1, prices, START, 3600, Money(479)) == 180
     assert fit_walltime(grant_for, 1, prices, START, 200, Money(10_000)) == 200
     assert fit_walltime(grant_for, 1, prices, START, 3600, Money(119)) is None
+
+
+@given(
+    st.data(),
+    st.lists(st.tuples(st.sampled_from([0, 1]), grants(), st.integers(1, 3)), min_size=1, max_size=3),
+    st.tuples(price_lists(minima=True), level_price_lists(), st.integers(1, 300)),
+)
+def test_no_attempts_with_minimum_charges_are_charged_above_what_is_held_for_them(
+    data: st.DataObject, attempts: list[tuple[int, Grant, int]], lists: tuple[PriceList, PriceList, int]
+) -> None:
+    """Attempts of one price list share lines: these are rounded together, what tops an attempt up is reckoned from its own."""
+    drawn, level, fen = lists
+    with_least = [t.model_copy(update={"minimum_charge": Money(fen)}) for t in level.tariffs]
+    by = [drawn, level.model_copy(update={"id": "prl_" + "9" * 32, "tariffs": tuple(with_least)})]
+    ended = [Terms("", "", "", by[of], f"att_{number}", ended=True) for number, (of, _, _) in enumerate(attempts)]
+    records = [
+        Record(f"run_{number}_{task}", None, (span(allocated, start, end),), ended[number], None)
+        for number, (_, grant, tasks) in enumerate(attempts)
+        for task, (start, end, allocated) in enumerate(data.draw(schedules(grant, tasks, 0)))
+    ]
+    everything = (PeriodSpan("", 0, START + 10**6),)
+    first = first_start(records)
+    parts = [(one.terms, portions(starting(one, first), everything)) for one in records]
+    total = cost(quantities_of([*(portion for _, of in parts for portion in of), *top_ups(parts)]))
+    assert total <= worst_of_all([worst_case(grant, tasks, by[of], START) for of, grant, tasks in attempts]).fen
+
+
+def test_a_worst_case_is_the_highest_minimum_ahead_at_least() -> None:
+    prices = price_list(
+        tariff("now", 0, 10, cpu_core_hour="36", job="0.05").model_copy(update={"minimum_charge": Money(100)}),
+        tariff("later", 10, None, cpu_core_hour="36").model_copy(update={"minimum_charge": Money(60)}),
+    )
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=40)
+    bound = worst_case(grant, 1, prices, START)
+    assert [(c.component, c.tariff, str(c.amount)) for c in bound.components] == [
+        ("cpu_core_hour", "now", "0.40"), ("job", "now", "0.05"), ("minimum_charge", "now", "0.55"),
+    ]  # fmt: skip
+    assert bound.amount == Money(100)
+    assert worst_case(grant, 1, prices, START + 10).amount == Money(60)
+    assert worst_of_all([bound]) == Money(100)
+    assert worst_of_all([bound, bound]) == Money(205)

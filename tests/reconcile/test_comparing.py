@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.prices import Component
+from caravan.contracts.prices import PRICED, Component
 from caravan.contracts.runs import Priced, SiteRun
 from caravan.contracts.slurm import is_of_site
 from caravan.contracts.statements import BearerKind, BearerReason, UsageLine
@@ -202,7 +202,7 @@ def test_a_job_that_was_resized_and_held_each_size_for_another_time_is_named() -
     assert named(compare([first, rest], [run], ASKED)) == [(Kind.CORES, first.identity)]
 
 
-@pytest.mark.parametrize("component", list(Component))
+@pytest.mark.parametrize("component", PRICED)
 def test_a_line_that_is_not_what_the_jobs_runs_come_to_is_named(component: Component) -> None:
     one, other = row(), row(number=2)
     runs = [run_of(one), run_of(other)]
@@ -222,7 +222,7 @@ def test_a_line_that_is_not_what_the_jobs_runs_come_to_is_named(component: Compo
     assert (found.billed.due, found.billed.amount) == (wrong.amount, due.amount)
 
 
-@pytest.mark.parametrize("component", list(Component))
+@pytest.mark.parametrize("component", PRICED)
 def test_an_amount_that_is_not_the_price_of_its_quantity_is_named(component: Component) -> None:
     one = row()
     runs = [run_of(one)]

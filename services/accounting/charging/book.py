@@ -182,4 +182,5 @@ def key_of(row: Fetched) -> Key:
         unit_price=Decimal(row.unit_price),
         bearer=BearerKind(row.bearer),
         reason=row.reason,
+        attempt=row.attempt,
     )

@@ -10,6 +10,9 @@ id); the longest prefix whose lines sum to at most the hold is the organization'
 
 The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
 that run's price list has it then. Where there is no such second it isn't charged.
+
+What an ended attempt costs less than its tariff's minimum charge tops it up (`minimum.py`). Only what the hold has left beside all
+seconds pays for that: the rest is the provider's.
 """
 
 from collections import Counter
@@ -39,12 +42,15 @@ NOBODY_BEARS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Of an attempt: who owes whom for its runs, by which prices (as they are for it: `pricing.prices_for`)."""
+    """Of an attempt: who owes whom for its runs, by which prices (as they are for it: `pricing.prices_for`); whether the books of all of
+    them are closed."""
 
     organization: str
     project: str
     provider: str
     price_list: PriceList
+    attempt: str = ""
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Key(NamedTuple):
     unit_price: Decimal
     bearer: BearerKind
     reason: str
+    attempt: str = ""
+    """Which a minimum charge is of; all other lines are of all attempts."""
 
     @property
     def billed(self) -> bool:
@@ -189,9 +197,21 @@ def mode_of(key: Key) -> SiteMode:
     return next((mode for mode, reason in NOBODY_BEARS.items() if reason == key.reason), SiteMode.BILLED)
 
 
-def assigned(all_portions: Iterable[Portion], hold_amount: int) -> list[Portion]:
-    """The portions of a whole job with their bearers: what would pass the hold is cut off and the provider's."""
-    kept = list(all_portions)
+def assigned(all_portions: Iterable[Portion], hold_amount: int, top_ups: Sequence[Portion] = ()) -> list[Portion]:
+    """The portions of a whole job with their bearers: what would pass the hold is the provider's, `top_ups` before any second."""
+    within = _within(list(all_portions), hold_amount)
+    left = hold_amount - cost(quantities(within))
+    for portion in sorted(top_ups, key=lambda top_up: (top_up.start, top_up.key.attempt)):
+        paid = min(portion.units, left)
+        left -= paid
+        within += [replace(portion, units=paid)] if paid else []
+        within += (
+            [replace(portion, key=_overrun(portion.key), units=portion.units - paid)] if paid < portion.units else []
+        )
+    return within
+
+
+def _within(kept: list[Portion], hold_amount: int) -> list[Portion]:
     billed = [portion for portion in kept if portion.key.billed]
     if cost(quantities(billed)) <= hold_amount:
         return kept

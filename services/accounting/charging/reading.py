@@ -37,6 +37,7 @@ def shown(row: Row[Any]) -> Line:
         quantity=row.quantity,
         amount=Money(row.amount),
         basis=None if row.basis is None else Money(row.basis),
+        attempt=row.attempt or None,
         corrects=row.corrects or None,
         tax=None if row.tax is None else Money(row.tax),
         tax_treatment=row.tax_treatment,

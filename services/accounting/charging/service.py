@@ -1,7 +1,7 @@
 """Brings jobs' stored lines up to their facts, and moves the money that differs.
 
-What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, the whole job
-is computed anew.
+What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, or where an
+ended attempt has a minimum charge, the whole job is computed anew.
 """
 
 from collections import Counter
@@ -30,6 +30,7 @@ from services.accounting.charging.lines import (
     portions,
     quantities,
 )
+from services.accounting.charging.minimum import top_ups
 from services.accounting.funds import holds, settling
 from services.accounting.funds.many import Capture, capture_many, find_many
 from services.accounting.ledger.charges import Charge, charge_many
@@ -67,10 +68,12 @@ class _Wanted(NamedTuple):
 
 def change(tx: Session, changed: Mapping[str, Change], at: datetime) -> None:
     """By job. Each has a hold where some of its records have changed."""
-    real = {job: one for job, one in changed.items() if one.after}
+    found = find_many(tx, changed)
+    anew = [hold for hold in found.values() if hold.minimum]
+    whole = {hold.job for hold in anew}
+    real = {job: one for job, one in changed.items() if one.after and job not in whole}
     calendar = Calendar(tx, (record for one in real.values() for record in (*one.before, *one.after)))
-    found, books = find_many(tx, real), Books(tx, real, calendar.closed)
-    wanted, anew = [], []
+    books, wanted = Books(tx, real, calendar.closed), []
     for job, one in real.items():
         hold, book = found[job], books[job]
         differences = _differences(hold, calendar.portions(one.before), calendar.portions(one.after))
@@ -94,16 +97,24 @@ def _differences(hold: Fetched, was: list[Portion], now: list[Portion]) -> Count
     return differences
 
 
+def borne(tx: Session, job: str, hold_amount: int) -> tuple["Calendar", list[Portion]]:
+    """The periods of a job, and all its portions with their bearers."""
+    facts = records.of_job(tx, job)
+    calendar = Calendar(tx, facts)
+    parts = [(record.terms, calendar.portions([record])) for record in facts]
+    seconds = [portion for _, portions in parts for portion in portions]
+    return calendar, assigned(seconds, hold_amount, top_ups(parts))
+
+
 def recharge(tx: Session, hold: Fetched, at: datetime) -> None:
-    """Compute a job's lines from all its facts, also those that are due: its hold is the limit, or was, or has changed."""
+    """Compute a job's lines from all its facts, also those that are due: its hold is the limit, or was, or has changed; or it has a
+    minimum charge."""
     marks = due.of_job(tx, hold.job)
     changes.of(tx, marks)
     due.done(tx, marks)
     due.mark(tx, [due.a_look_at(hold.job)] if marks else [])
-    facts = records.of_job(tx, hold.job)
-    calendar = Calendar(tx, facts)
-    borne = assigned(calendar.portions(facts), hold.amount)
-    used_up, wanted = overrun_from(borne), quantities(borne)
+    calendar, of_job = borne(tx, hold.job, hold.amount)
+    used_up, wanted = overrun_from(of_job), quantities(of_job)
     if used_up != hold.overrun_from:
         holds.mark_overrun(tx, hold.job, used_up)
     books = Books(tx, [hold.job], calendar.closed)

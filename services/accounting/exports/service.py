@@ -41,6 +41,7 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
             AttemptCopy.price_list,
             AttemptCopy.price_class,
             AttemptCopy.options,
+            AttemptCopy.ended,
             HoldRow.amount.label("hold_amount"),
         )
         .join(RunRow, RunRow.id == UsageRow.run)
@@ -86,6 +87,7 @@ def _exported(row: Row[Any]) -> ExportedUsage:
         price_class=row.price_class,
         options=row.options,
         outcome=Outcome(row.outcome) if row.outcome else None,
+        attempt_ended=row.ended,
         hold_amount=Money(row.hold_amount),
         applied_at=floor_second(row.applied_at),
     )

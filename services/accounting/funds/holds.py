@@ -180,6 +180,7 @@ def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetch
         amount=amount,
         captured=0,
         overrun_from=None,
+        minimum=False,
         status=HoldStatus.OPEN.value,
         submitted_at=request.submitted_at,
     )

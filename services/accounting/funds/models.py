@@ -5,7 +5,7 @@ The totals of `Fund` and `BudgetRow` are what two requests contend for; `funds.v
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant
@@ -68,7 +68,10 @@ class BudgetRow(Base):
 
 
 class HoldRow(Base):
-    """A job's hold: the last granted revision. `overrun_from`: the second (since the epoch) in which usage passes `amount`, if it does."""
+    """A job's hold: the last granted revision. `overrun_from`: the second (since the epoch) in which usage passes `amount`, if it does.
+
+    `minimum`: an ended attempt has a minimum charge.
+    """
 
     __tablename__ = "holds"
     __table_args__ = (
@@ -83,6 +86,7 @@ class HoldRow(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     captured: Mapped[int] = mapped_column(BigInteger)
     overrun_from: Mapped[int | None] = mapped_column(BigInteger)
+    minimum: Mapped[bool] = mapped_column(Boolean, server_default=false())
     status: Mapped[str] = mapped_column(String)
     submitted_at: Mapped[datetime] = mapped_column(Instant)
 

@@ -27,6 +27,7 @@ UNITS: Final[Mapping[str, str]] = {
     Component.MEMORY_GIB_HOUR: "MiB秒 MiB-seconds",
     Component.NODE_HOUR: "节点秒 node-seconds",
     Component.JOB: "作业 jobs",
+    Component.MINIMUM_CHARGE: "分 fen",
 }
 PER: Final[Mapping[str, str]] = {
     Component.CPU_CORE_HOUR: "核时 core-hour",
@@ -34,6 +35,7 @@ PER: Final[Mapping[str, str]] = {
     Component.MEMORY_GIB_HOUR: "GiB时 GiB-hour",
     Component.NODE_HOUR: "节点时 node-hour",
     Component.JOB: "作业 job",
+    Component.MINIMUM_CHARGE: "分 fen",
 }
 TREATMENTS: Final[Mapping[str, str]] = {
     TaxTreatment.TAXED: "征税 taxed",

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.usage import AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
+from caravan.contracts.usage import AttemptEnded, AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
 from caravan.kernel.database import table_of
@@ -26,6 +26,7 @@ _CONTRACTS: Final[Mapping[str, type[BaseModel]]] = {
     events.JOB_NAMED: JobNamed,
     events.USAGE_STATED: UsageRecord,
     events.RUN_FINAL: RunFinal,
+    events.ATTEMPT_ENDED: AttemptEnded,
     events.JOB_SETTLED: JobSettled,
 }
 _PLACED: Final = InsertMany(table_of(AttemptCopy), lambda new: new.on_conflict_do_nothing())
@@ -53,6 +54,7 @@ class Facts:
         at = self._now()
         storing.usage(tx, of[events.USAGE_STATED], at)
         storing.ends(tx, of[events.RUN_FINAL])
+        storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])
 
 

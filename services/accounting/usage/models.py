@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -80,6 +80,9 @@ class AttemptCopy(Base):
     price_class: Mapped[str | None] = mapped_column(String, comment="The organization's, when it was placed.")
     options: Mapped[dict[str, str]] = mapped_column(
         Json, server_default="{}", comment="Of its target, what tariffs go by."
+    )
+    ended: Mapped[bool] = mapped_column(
+        Boolean, server_default=false(), comment="The books of all its runs are closed."
     )
 
 

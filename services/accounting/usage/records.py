@@ -31,6 +31,7 @@ _TERMS: Final = (
         ATTEMPTS.c.price_list,
         ATTEMPTS.c.price_class,
         ATTEMPTS.c.options,
+        ATTEMPTS.c.ended,
         PRICE_LISTS.c.document,
     )
     .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
@@ -57,7 +58,7 @@ def terms_of(tx: Session, attempt: str) -> Terms:
         raise NotHereYet(f"attempt {attempt}")
     if placed.document is None:
         raise NotHereYet(f"price list {placed.price_list}")
-    return _terms_by(placed, placed.document)
+    return _terms_by(attempt, placed, placed.document)
 
 
 def price_list_of(tx: Session, id: str) -> PriceList:
@@ -71,13 +72,13 @@ def terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
     wanted = {row.price_list for row in placed}
     documents = tx.execute(select(PRICE_LISTS.c.id, PRICE_LISTS.c.document).where(PRICE_LISTS.c.id.in_(wanted)))
     lists = {row.id: row.document for row in documents}
-    return {row.id: _terms_by(row, lists[row.price_list]) for row in placed}
+    return {row.id: _terms_by(row.id, row, lists[row.price_list]) for row in placed}
 
 
-def _terms_by(placed: Any, document: str) -> Terms:
+def _terms_by(attempt: str, placed: Any, document: str) -> Terms:
     options = tuple(sorted(placed.options.items()))
     prices = _prices_for(document, placed.organization, placed.price_class, options)
-    return Terms(placed.organization, placed.project, placed.provider, prices)
+    return Terms(placed.organization, placed.project, placed.provider, prices, attempt, placed.ended)
 
 
 @lru_cache(maxsize=1024)

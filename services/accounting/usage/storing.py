@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.usage import JobSettled, RunFinal, UsageRecord
+from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
@@ -19,7 +19,7 @@ from services.accounting.funds import settling
 from services.accounting.funds.models import HoldRow
 from services.accounting.funds.settling import END, Awaited, Requested
 from services.accounting.periods import service as periods
-from services.accounting.usage import many
+from services.accounting.usage import many, records
 from services.accounting.usage.many import Run
 from services.accounting.usage.models import UsageExtent
 from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet
@@ -49,6 +49,13 @@ _IDENTIFY: Final = ChangeMany(
 _END: Final = ChangeMany(
     {**_RUN, "outcome": RUNS.c.outcome.type},
     lambda given: update(RUNS).where(RUNS.c.id == given.run).values(outcome=given.outcome),
+)
+_CLOSE: Final = ChangeMany(
+    {"attempt": ATTEMPTS.c.id.type},
+    lambda given: update(ATTEMPTS).where(ATTEMPTS.c.id == given.attempt).values(ended=True),
+)
+_LEAST: Final = ChangeMany(
+    {"job": _HOLDS.c.job.type}, lambda given: update(_HOLDS).where(_HOLDS.c.job == given.job).values(minimum=True)
 )
 _STORE: Final = InsertMany(
     RECORDS,
@@ -122,6 +129,16 @@ def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
     _arrived(tx, [(one.job, Awaited(one.run, END, 0)) for one in changed.values()])
 
 
+def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
+    """From now on these are topped up to the minimum charge of their prices, if those have one. Raises NotHereYet."""
+    _check_known(tx, ended, held=True)
+    _CLOSE.run(tx, [{"attempt": one.attempt} for one in ended])
+    terms = records.terms(tx, {one.attempt for one in ended})
+    least = [one for one in ended if any(t.minimum_charge for t in terms[one.attempt].price_list.tariffs)]
+    _LEAST.run(tx, [{"job": job} for job in dict.fromkeys(one.job for one in least)])
+    due.mark(tx, [due.a_look_at(one.job) for one in least])
+
+
 def settlements(tx: Session, requests: Sequence[JobSettled]) -> None:
     """Free the rest of each hold when all that is listed has been charged. A repeat changes nothing."""
     jobs = {one.job: one for one in reversed(requests)}
@@ -144,7 +161,7 @@ def _awaited(settled: JobSettled, here: dict[tuple[str, int], int], ended: set[s
     return awaited + [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
 
 
-def _check_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], *, held: bool) -> None:
+def _check_known(tx: Session, facts: Iterable[UsageRecord | RunFinal | AttemptEnded], *, held: bool) -> None:
     """That their attempts are here with their price lists; with `held` also the holds of their jobs."""
     attempts = dict.fromkeys(one.attempt for one in facts)
     known = {row.id: row for row in _KNOWN.all(tx, [{"attempt": attempt} for attempt in attempts])}

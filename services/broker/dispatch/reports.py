@@ -159,8 +159,8 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
         store.move_tasks(tx, job, tasks, UNDONE, target, detail=words)
         if not job.cancel_requested:
             job.detail = job.detail or words
-    store.follow_tasks(tx, job, now)
     store.close_books(tx, attempt)
+    store.follow_tasks(tx, job, now)
 
 
 def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:

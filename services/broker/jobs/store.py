@@ -16,7 +16,7 @@ from caravan.contracts.base import prose
 from caravan.contracts.dispatch import Desired
 from caravan.contracts.jobs import AttemptState, HoldState, Job, JobHold, JobState
 from caravan.contracts.offerings import Capacity
-from caravan.contracts.usage import JobSettled, RunUsage
+from caravan.contracts.usage import AttemptEnded, JobSettled, RunUsage
 from caravan.kernel import clock, feed
 from caravan.kernel.database import signal, table_of
 from caravan.kernel.money import Money
@@ -203,7 +203,7 @@ def end_attempt(tx: Session, attempt: AttemptRow, at: datetime, detail: str = ""
 
 
 def close_books(tx: Session, attempt: AttemptRow) -> None:
-    """Nothing more is wanted of an ended attempt whose runs are all final."""
+    """Nothing more is wanted of an ended attempt whose runs are all final: accounting hears so, if it has heard of the attempt."""
     if attempt.state != AttemptState.ENDED or attempt.desired == Desired.NOTHING:
         return
     tx.flush()
@@ -213,6 +213,7 @@ def close_books(tx: Session, attempt: AttemptRow) -> None:
             attempt.desired = Desired.NOTHING
         else:
             want(tx, attempt, Desired.NOTHING)
+            feed.fact(tx, events.ATTEMPT_ENDED, attempt.job, AttemptEnded(attempt=attempt.id, job=attempt.job))
 
 
 def settle(tx: Session, job: JobRow) -> None:
