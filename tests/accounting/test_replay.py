@@ -118,6 +118,8 @@ def written(months: dict[str, str], statements: list[dict[str, Any]], lines: lis
             one.pop(name, None)
         for name in ("period", "corrects"):
             one[name] = months.get(one.get(name) or "")
+        if one.get("fee"):
+            del one["fee"]["agreement"]
     return "\n".join(sorted(json.dumps(one, sort_keys=True) for one in (*statements, *lines)))
 
 

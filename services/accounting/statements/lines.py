@@ -30,11 +30,18 @@ def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[An
     return _in_batches(tx, _lines().where(LineRow.period == period), PARTY_COLUMN[party])
 
 
+_TAXED: Final = (
+    *("organization", "job", "id", "kind", "provider", "component", "accelerator", "price_list", "tariff"),
+    *("pricing_window", "attempt", "corrects", "amount", "tax", "tax_treatment", "tax_rate"),
+)
+
+
 def billed(tx: Session, period: str) -> Iterator[Row[Any]]:
     """What tax needs of the lines of a period that organizations bear, those of one organization together; read as `by_party`."""
-    names = ("organization", "job", "id", "provider", "corrects", "amount", "tax", "tax_treatment", "tax_rate")
-    columns = LineRow.__table__.c
-    query = select(*(columns[name] for name in names))
+    columns, corrected = LineRow.__table__.c, PeriodRow.__table__
+    query = select(*(columns[name] for name in _TAXED), corrected.c.starts_at.label("corrects_from")).outerjoin(
+        corrected, corrected.c.id == LineRow.corrects
+    )
     borne = (LineRow.period == period) & (LineRow.bearer == BearerKind.ORGANIZATION)
     return _in_batches(tx, query.where(borne), LineRow.organization)
 

@@ -36,18 +36,34 @@ class Section(NamedTuple):
 def assess(tx: Session, period: Row[Any]) -> None:
     """Put its tax on each line of `period` that an organization bears. Raises LookupError while a seller's tax is not known."""
     for section, rows in sections(tx, period.id, of_lines(tx, period)):
-        parts = spread({row.id: row.amount for row in rows}, section.tax.rate)
+        parts = zip(rows, spread([row.amount for row in rows], section.tax.rate), strict=True)
         common = {"treatment": section.tax.treatment, "hundredths": section.tax.rate}
-        values = [{"line": line, "fen": fen, **common} for line, fen in parts.items()]
+        values = [{"line": row.id, "fen": fen, **common} for row, fen in parts]
         for start in range(0, len(values), lines.BATCH):
             tx.execute(_TAX, values[start : start + lines.BATCH])
 
 
 def sections(tx: Session, period: str, supplies: Mapping[Supply, Tax]) -> Iterator[tuple[Section, list[Row[Any]]]]:
-    """The lines that organizations bear, section by section. A line that corrects a period goes by the tax of that one."""
+    """The lines that organizations bear, section by section, in the order of what they are of. A line that corrects a period goes by the
+    tax of that one."""
     for organization, rows in groupby(lines.billed(tx, period), key=lambda row: row.organization):
         found: dict[Section, list[Row[Any]]] = {}
         for row in rows:
             tax = supplies[Supply(row.corrects or period, row.provider)]
             found.setdefault(Section(organization, row.provider, tax), []).append(row)
-        yield from sorted(found.items())
+        yield from ((section, sorted(of_section, key=_what)) for section, of_section in sorted(found.items()))
+
+
+def _what(row: Row[Any]) -> tuple[Any, ...]:
+    """What a line is of, without what is chance: where all is billed again, in another order, the same lines come first."""
+    of = (
+        row.job,
+        row.kind,
+        row.component,
+        row.accelerator,
+        row.price_list,
+        row.tariff,
+        row.pricing_window,
+        row.attempt,
+    )
+    return *of, row.corrects_from is not None, row.corrects_from or 0

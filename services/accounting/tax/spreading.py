@@ -4,7 +4,7 @@ Prices include tax, so the tax in `gross` is gross x r / (1 + r). It is taken on
 one rate, and then stands on the lines that made it: each has its own tax within a fen, and they sum to what was taken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
 from caravan.kernel.money import divide_half_away
@@ -18,12 +18,12 @@ def tax_of(gross: int, rate: int) -> int:
     return divide_half_away(gross * rate, WHOLE + rate)
 
 
-def spread(amounts: Mapping[str, int], rate: int) -> dict[str, int]:
-    """`tax_of` the sum of `amounts` (line -> fen, of either sign), in parts that stand on one line each: by the largest remainder.
+def spread(amounts: Sequence[int], rate: int) -> list[int]:
+    """`tax_of` the sum of `amounts` (fen of lines, of either sign), in parts that stand on one line each: by the largest remainder.
 
-    Each part is its amount's exact tax, up or down to a whole fen. Of equal remainders those of the first ids go up.
+    Each part is its amount's exact tax, up or down to a whole fen. Of equal remainders the first ones go up.
     """
-    parts = {line: divmod(amount * rate, WHOLE + rate) for line, amount in amounts.items()}
-    missing = tax_of(sum(amounts.values()), rate) - sum(whole for whole, _ in parts.values())
-    up = set(sorted(parts, key=lambda line: (-parts[line][1], line))[:missing])
-    return {line: whole + (line in up) for line, (whole, _) in parts.items()}
+    parts = [divmod(amount * rate, WHOLE + rate) for amount in amounts]
+    missing = tax_of(sum(amounts), rate) - sum(whole for whole, _ in parts)
+    up = set(sorted(range(len(parts)), key=lambda place: -parts[place][1])[:missing])
+    return [whole + (place in up) for place, (whole, _) in enumerate(parts)]

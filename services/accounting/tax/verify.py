@@ -20,8 +20,8 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     taxed = select(StatementRow.period).where(StatementRow.sections.is_not(None)).distinct()
     for period in tx.scalars(taxed.order_by(StatementRow.period)).all():
         for section, rows in sections(tx, period, supplies):
-            parts = spread({row.id: row.amount for row in rows}, section.tax.rate)
-            for row in rows:
-                right = (*section.tax, parts[row.id])
+            parts = spread([row.amount for row in rows], section.tax.rate)
+            for row, part in zip(rows, parts, strict=True):
+                right = (*section.tax, part)
                 if (found := (row.tax_treatment, row.tax_rate, row.tax)) != right:
                     yield row.id, f"its tax is {found}, and should be {right}"

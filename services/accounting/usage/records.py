@@ -23,20 +23,6 @@ ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = (
     table_of(RunRow),
     table_of(UsageRow),
 )
-_TERMS: Final = (
-    select(
-        ATTEMPTS.c.organization,
-        ATTEMPTS.c.project,
-        ATTEMPTS.c.provider,
-        ATTEMPTS.c.price_list,
-        ATTEMPTS.c.price_class,
-        ATTEMPTS.c.options,
-        ATTEMPTS.c.ended,
-        PRICE_LISTS.c.document,
-    )
-    .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
-    .where(ATTEMPTS.c.id == bindparam("attempt"))
-)
 _OF_RUN: Final = select(RECORDS.c.hour, RECORDS.c.spans).where(RECORDS.c.run == bindparam("of_run"))
 _NEXT: Final = Prepared(_OF_RUN.where(RECORDS.c.hour > bindparam("after")).order_by(RECORDS.c.hour).limit(1))
 _START: Final = Prepared(
@@ -49,16 +35,6 @@ _START: Final = Prepared(
 
 class NotHereYet(LookupError):
     """A fact refers to something that has not arrived: the follower parks it and tries again."""
-
-
-def terms_of(tx: Session, attempt: str) -> Terms:
-    """By what an attempt's runs are charged. Raises NotHereYet."""
-    placed = tx.execute(_TERMS, {"attempt": attempt}).one_or_none()
-    if placed is None:
-        raise NotHereYet(f"attempt {attempt}")
-    if placed.document is None:
-        raise NotHereYet(f"price list {placed.price_list}")
-    return _terms_by(attempt, placed, placed.document)
 
 
 def price_list_of(tx: Session, id: str) -> PriceList:
@@ -113,11 +89,6 @@ def of_runs(tx: Session, runs: Collection[str]) -> list[Record]:
     found = _read(tx, _stored().where(RECORDS.c.run.in_(runs)))
     starts = {job: start_of(tx, job) for job in {job for job, _ in found}}
     return [starting(record, starts[job]) for job, record in found]
-
-
-def of_hour(tx: Session, run: str, hour: int) -> list[Record]:
-    """The usage record of this hour of a run, without the price per job."""
-    return [record for _, record in _read(tx, _stored().where(RECORDS.c.run == run, RECORDS.c.hour == hour))]
 
 
 def start_of(tx: Session, job: str) -> Start | None:
