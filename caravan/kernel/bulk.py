@@ -102,7 +102,7 @@ class InsertMany:
 
 def _arrays(types: Types) -> FromClause:
     """PostgreSQL's rows: an array for each column."""
-    arrays = [bindparam(_given(name), type_=ARRAY(type_)) for name, type_ in types.items()]
+    arrays = [bindparam(_given(name), type_=ARRAY(type_, dimensions=1)) for name, type_ in types.items()]
     columns = [column(name, type_) for name, type_ in types.items()]
     return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
 

@@ -74,6 +74,17 @@ async def test_rows_go_in_as_they_are_given_and_some_are_found_by_their_keys(mad
     assert found == [stored[0], stored[2]]
 
 
+async def test_a_list_in_each_row_stays_a_list(made: Database) -> None:
+    lists: list[Any] = [[{"a": 1}], [{"b": 2}], []]
+
+    def unit(tx: Session) -> list[Any]:
+        INSERT.run(tx, [row("a", hour, one) for hour, one in enumerate(lists)])
+        CHANGE.run(tx, [row("a", hour, [one]) for hour, one in enumerate(lists)])
+        return [data for *_, data in everything(tx)]
+
+    assert await made.write(unit) == [[one] for one in lists]
+
+
 async def test_what_is_there_already_stays_or_is_replaced(made: Database) -> None:
     def unit(tx: Session) -> tuple[list[Any], list[Any]]:
         INSERT.run(tx, [row("a", 1, "first")])
