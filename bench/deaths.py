@@ -10,7 +10,8 @@ from caravan.kernel import clock
 from caravan.kernel.steps import STEPS
 
 CLOSING: Final = "close"
-DYING: Final = tuple(step for step in STEPS if step != CLOSING)
+CORRECTING: Final = "correct"
+DYING: Final = tuple(step for step in STEPS if step not in (CLOSING, CORRECTING))
 ANY_MOMENT: Final = "any moment"
 AT_A_STEP_SECONDS: Final = 180
 """So long a busy machine may take; a step that is never come to is told by it."""

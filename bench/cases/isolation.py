@@ -12,6 +12,7 @@ import httpx
 from bench.case import Trial, Verdict, case
 from bench.platform import SERVICES, Market, Platform, eventually, open_market, until
 from caravan.client import each
+from caravan.contracts.corrections import CorrectionDraft
 from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
@@ -207,6 +208,16 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     note = await finance.issue_credit_note(
         CreditNoteDraft(statement=statement, line=paid.id, amount=Money(1), reason=MARK)
     )
+    correction = await finance.propose_price_correction(
+        CorrectionDraft(
+            offering=market.offering,
+            starts_at=cut,
+            ends_at=period.ends_at,
+            price_list=market.price_list,
+            replaces="all",
+            reason=f"{MARK}-reason",
+        )
+    )
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -226,10 +237,10 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "stm": statement,
         "lin": lines[0].id,
         "crn": note.id,
+        "cor": correction.id,
     }
-    hidden = [
-        ids[kind] for kind in ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn")
-    ]
+    kinds = ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
+    hidden = [ids[kind] for kind in kinds]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
 
@@ -272,6 +283,7 @@ KINDS: Final = {
     "statement": "stm",
     "line": "lin",
     "credit_note": "crn",
+    "correction": "cor",
 }
 
 

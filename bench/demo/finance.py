@@ -95,6 +95,7 @@ _STEPS: Final = {
     "granted": "冻结 hold granted",
     "revised": "调整 revised",
     "captured": "扣款 captured",
+    "corrected": "调价 corrected",
     "released": "释放 released",
     "settled": "结清 settled",
 }

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import cast
 
 from caravan.client.base import Client, new_key
+from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
@@ -169,6 +170,27 @@ class AccountingClient(Client):
     ) -> Page[FeeAgreement]:
         query = {"provider": provider, "limit": limit, "cursor": cursor}
         return await self._call("GET", "/fee-agreements", Page[FeeAgreement], query=query)
+
+    async def propose_price_correction(self, draft: CorrectionDraft, key: str | None = None) -> CorrectionDetail:
+        """Its state is `previewing` until its preview is complete, then `proposed`. Raises UnknownReference."""
+        return await self._call("POST", "/price-corrections", CorrectionDetail, body=draft, key=key or new_key())
+
+    async def list_price_corrections(
+        self, *, offering: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Correction]:
+        query = {"offering": offering, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/price-corrections", Page[Correction], query=query)
+
+    async def get_price_correction(self, correction: str) -> CorrectionDetail:
+        return await self._call("GET", f"/price-corrections/{correction}", CorrectionDetail)
+
+    async def approve_price_correction(self, correction: str) -> CorrectionDetail:
+        """Safe to repeat. Its state is `applying` until its jobs are charged anew. Raises SecondPersonNeeded, WrongState."""
+        return await self._call("POST", f"/price-corrections/{correction}/approve", CorrectionDetail)
+
+    async def reject_price_correction(self, correction: str) -> CorrectionDetail:
+        """Safe to repeat. Raises WrongState."""
+        return await self._call("POST", f"/price-corrections/{correction}/reject", CorrectionDetail)
 
     async def list_statements(
         self,

@@ -142,6 +142,7 @@ class HoldStep(StrEnum):
     GRANTED = "granted"
     REVISED = "revised"
     CAPTURED = "captured"
+    CORRECTED = "corrected"
     RELEASED = "released"
     SETTLED = "settled"
 
@@ -152,7 +153,7 @@ class HoldMovement(Model):
     at: Instant
     step: HoldStep
     amount: Money = Field(
-        description="Signed: what it changed of the amount (granted, revised), captured (captured) or held (released)."
+        description="Signed: what it changed of the amount (granted, revised), captured (captured, corrected) or held (released)."
     )
     held: Money = Field(description="What is still held after it.")
 
@@ -166,6 +167,9 @@ class Hold(Model):
     revision: int
     amount: Money
     captured: Money
+    corrected: Money = Field(
+        default=Money(0), description="Charged apart from the hold, by corrections of prices; negative: given back."
+    )
     held: Money
     status: HoldStatus
     movements: tuple[HoldMovement, ...] = ()

@@ -177,6 +177,13 @@ class TaxRuleMissing(Problem):
     title, title_zh = "A tax rule is missing", "缺少税务规则"
 
 
+class SecondPersonNeeded(Problem):
+    """Who proposed this can't approve it, too: ask another person of finance."""
+
+    status, code = 409, "second_person_needed"
+    title, title_zh = "A second person has to approve this", "需由另一人批准"
+
+
 class HoldOutdated(Problem):
     """A later revision of this hold is in force, or the hold is settled."""
 

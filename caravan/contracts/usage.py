@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue
+from caravan.contracts.corrections import CorrectionTerms
 from caravan.contracts.ids import (
     AcceleratorId,
     AttemptId,
@@ -175,7 +176,11 @@ class ExportedUsage(Model):
 
 
 class UsageExport(Model):
-    """All usage of some periods with the price lists it refers to."""
+    """All usage of some periods with the price lists it refers to, and the approved corrections of its offerings' prices."""
 
     usage: tuple[ExportedUsage, ...]
     price_lists: tuple[PriceList, ...]
+    corrections: tuple[CorrectionTerms, ...] = Field(
+        default=(),
+        description="In the order of approval: the last holds where they overlap. Holds go by the prices of placement.",
+    )

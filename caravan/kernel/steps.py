@@ -21,6 +21,7 @@ STEPS: Final = (
     "meter",  # agent: usage is known, and not stated yet
     "charge",  # accounting: a usage record is stored, about to charge it
     "close",  # accounting: about to seal a period
+    "correct",  # accounting: about to take the next batch of jobs of a price correction
 )
 
 

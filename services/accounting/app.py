@@ -16,6 +16,10 @@ from services.accounting.charging import endpoints as charging
 from services.accounting.charging.explaining import ExplanationService
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
+from services.accounting.corrections import endpoints as corrections
+from services.accounting.corrections import passes
+from services.accounting.corrections.passes import Passes
+from services.accounting.corrections.service import CorrectionService
 from services.accounting.credit_notes import endpoints as credit_notes
 from services.accounting.credit_notes.service import CreditNoteService
 from services.accounting.exports import endpoints as exports
@@ -54,6 +58,7 @@ ROUTERS = (
     exports.router,
     imports.router,
     runs.router,
+    corrections.router,
 )
 
 
@@ -69,6 +74,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
         async with runtime.running():
             await runtime.db.write(service.prepare, settings.zone)
             runtime.loops.start(closing.LOOP, period_service.iteration)
+            runtime.loops.start(passes.LOOP, Passes(runtime).iteration)
             runtime.loops.start("sealing", Sealer(runtime.db, runtime.owner.id).iteration)
             if peers is not None:
                 Following(runtime, peers).start()
@@ -89,6 +95,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ExportService(runtime),
             ImportService(runtime),
             RunService(runtime),
+            CorrectionService(runtime),
             LedgerService(runtime.db),
             StatementService(runtime.db),
             CreditNoteService(runtime),

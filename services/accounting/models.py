@@ -1,6 +1,7 @@
 """All tables of accounting, for migrations and their check."""
 
 import services.accounting.charging.models
+import services.accounting.corrections.models
 import services.accounting.credit_notes.models
 import services.accounting.fees.models
 import services.accounting.funds.models

@@ -229,7 +229,7 @@ class Job:
         runs = tuple(RunUsage(run=run, hours=hours.get(run, {})) for run in self.runs)
         return JobSettled(job=self.id, hold_revision=1, runs=runs)
 
-    def expected(self, tx: Session, history: Sequence[Fact], prices: PriceList, hold: int) -> dict[Key, int]:
+    def records(self, history: Sequence[Fact], prices: PriceList) -> list[Record]:
         """From the definition: the newest revision of each hour, the end of each run."""
         books = self.books
         parties = (books.organization, books.project, books.provider, prices)
@@ -241,7 +241,10 @@ class Job:
             Record(self.runs[f.run], None, self.spans(f), terms[self.attempt(f.run)], ends.get(f.run)) for f in held
         ]
         start = first_start(records)
-        records = [starting(record, start) for record in records]
+        return [starting(record, start) for record in records]
+
+    def expected(self, tx: Session, history: Sequence[Fact], prices: PriceList, hold: int) -> dict[Key, int]:
+        records = self.records(history, prices)
         calendar = Calendar(tx, records)
         parts = [(record.terms, calendar.portions([record])) for record in records]
         return dict(quantities(assigned(calendar.portions(records), hold, top_ups(parts))))

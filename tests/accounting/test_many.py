@@ -33,6 +33,7 @@ _CHARGES = st.lists(
         st.sampled_from((PRV, OTHER_PRV)),
         st.integers(-500, 500),
         st.sampled_from(("job_1", "job_2", "job_3")),
+        st.sampled_from(("", "price correction")),
     ),
     max_size=8,
 )

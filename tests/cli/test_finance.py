@@ -8,9 +8,16 @@ import pytest
 from rich.console import RenderableType
 from typer.testing import CliRunner, Result
 
-from caravan.cli import app, show
+from caravan.cli import app, corrections, show
 from caravan.cli.asking import console
 from caravan.cli.terms import hundredths
+from caravan.contracts.corrections import (
+    CorrectionDetail,
+    CorrectionPreview,
+    CorrectionProgress,
+    CorrectionShare,
+    CorrectionState,
+)
 from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
     DiscountExplanation,
@@ -88,6 +95,71 @@ def test_a_period_is_shown_with_what_it_waits_for_or_was_closed_without() -> Non
     closed = {"state": PeriodState.CLOSED, "waiting_for": (), "parked_facts": 0, "late_sites": (SITE,)}
     text = shown(show.period(CLOSING.model_copy(update=closed)))
     assert re.search(f"late sites +{SITE}", text) and "waits for" not in text and "parked" not in text
+
+
+CORRECTION = CorrectionDetail(
+    id="cor_" + "0" * 32,
+    provider="prv_" + "0" * 32,
+    state=CorrectionState.APPLYING,
+    offering="off_" + "0" * 32,
+    starts_at=END - timedelta(days=2),
+    ends_at=END,
+    price_list="prl_" + "0" * 32,
+    replaces="all",
+    reason="1.00 was published instead of 0.10",
+    progress=CorrectionProgress(previewed_jobs=30, applied_jobs=20),
+    proposed_by="first",
+    proposed_at=END,
+    preview=CorrectionPreview(
+        jobs=30,
+        lines=60,
+        before=Money(1000),
+        after=Money(100),
+        difference=Money(-900),
+        paying_more=0,
+        more=Money(0),
+        paying_less=1,
+        less=Money(900),
+        organizations=(
+            CorrectionShare(
+                organization=ORGANIZATION,
+                jobs=30,
+                lines=60,
+                before=Money(1000),
+                after=Money(100),
+                difference=Money(-900),
+            ),
+        ),
+    ),
+)
+
+
+def test_a_correction_is_shown_with_what_each_organization_pays_more_or_less() -> None:
+    text = shown(corrections.detail(CORRECTION)).replace("│", " ")
+    assert re.search(rf"{ORGANIZATION} +30 +60 +10.00 +1.00 +-9.00", text)
+    assert re.search(r"sum +30 +60 +10.00 +1.00 +-9.00", text)
+    assert re.search("pay less +1, 9.00 in all", text) and re.search("instead of +all", text)
+    assert "decided" not in text
+    assert corrections.how_far(CORRECTION) == "applying: 20 of 30 jobs"
+    assert re.search(f"applying .*{CORRECTION.id}", shown(corrections.listed([CORRECTION])))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (("--from", "2026-03-30"), "starts_at: "),
+        (("--to", "2026-03-01T00:00:00+08:00"), "ends_at must be after"),
+        (("--replaces", "prl_1"), "replaces"),
+        (("--reason", ""), "reason: "),
+    ],
+)
+def test_a_correction_that_is_none_is_refused_by_the_name_of_what_is_wrong(wrong: tuple[str, ...], named: str) -> None:
+    times = ("--from", "2026-03-30T00:00:00+08:00", "--to", "2026-04-01T00:00:00+08:00")
+    right = ("--offering", CORRECTION.offering, *times, "--price-list", CORRECTION.price_list, "--reason", "wrong")
+    done = caravan("correction", "propose", *right, *wrong)
+    assert done.exit_code == 2
+    assert named in done.stderr
+    assert caravan("correction", "propose", *right).exit_code == 1
 
 
 def shown(found: RenderableType) -> str:

@@ -30,7 +30,7 @@ from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
 from services.accounting.charging.lines import Key, Portion, mode_of
 from services.accounting.charging.reading import shown_of_job
-from services.accounting.charging.service import borne
+from services.accounting.charging.service import Calendar
 from services.accounting.discounts import explaining as discounts
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
@@ -128,7 +128,8 @@ def _line(
 
 
 def _portions(tx: Session, job: str, hold_amount: int) -> list[Portion]:
-    return borne(tx, job, hold_amount)[1]
+    facts = records.of_job(tx, job)
+    return Calendar(tx, facts).charged(facts, hold_amount).portions
 
 
 def _in_order(rows: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -28,6 +28,7 @@ from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import HOUR_SECONDS, to_seconds
+from services.accounting.charging.pieces import Piece
 
 PROVIDER_BEARS: Final = {
     Outcome.SITE: BearerReason.SITE_FAULT,
@@ -43,7 +44,10 @@ NOBODY_BEARS: Final = {
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Of an attempt: who owes whom for its runs, by which prices (as they are for it: `pricing.prices_for`); whether the books of all of
-    them are closed."""
+    them are closed.
+
+    `price_list` is the one it was placed by; `corrections` of it stand in the order of their approval (see `pieces`).
+    """
 
     organization: str
     project: str
@@ -51,6 +55,12 @@ class Terms:
     price_list: PriceList
     attempt: str = ""
     ended: bool = False
+    corrections: tuple[Piece, ...] = ()
+
+    @property
+    def lists(self) -> list[PriceList]:
+        """All that price some of its seconds, or may."""
+        return [self.price_list, *(piece.price_list for piece in self.corrections)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +162,10 @@ def starting(record: Record, start: Start | None) -> Record:
 
 
 def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
-    """What `record` adds to lines, with the bearer that the site's mode and the run's outcome make. `calendar` covers its spans."""
+    """What `record` adds to lines by the prices of placement, with the bearer that the site's mode and the run's outcome make.
+
+    `calendar` covers its spans.
+    """
     terms, edges = record.terms, [period.start for period in calendar]
     borne = {mode: _bearer(mode, record.outcome) for mode in SiteMode}
     return [
@@ -197,33 +210,61 @@ def mode_of(key: Key) -> SiteMode:
     return next((mode for mode, reason in NOBODY_BEARS.items() if reason == key.reason), SiteMode.BILLED)
 
 
+class Cut(NamedTuple):
+    """A place in the order of (second, run id): before it stand all seconds before `second`, and `second` of runs before `run`."""
+
+    second: int
+    run: str
+
+    def end_for(self, run: str) -> int:
+        """The first second of `run` that doesn't stand before the cut."""
+        return self.second + 1 if run < self.run else self.second
+
+
 def assigned(all_portions: Iterable[Portion], hold_amount: int, top_ups: Sequence[Portion] = ()) -> list[Portion]:
     """The portions of a whole job with their bearers: what would pass the hold is the provider's, `top_ups` before any second."""
-    within = _within(list(all_portions), hold_amount)
-    left = hold_amount - cost(quantities(within))
-    for portion in sorted(top_ups, key=lambda top_up: (top_up.start, top_up.key.attempt)):
-        paid = min(portion.units, left)
-        left -= paid
-        within += [replace(portion, units=paid)] if paid else []
-        within += (
-            [replace(portion, key=_overrun(portion.key), units=portion.units - paid)] if paid < portion.units else []
-        )
-    return within
+    kept = list(all_portions)
+    within = cut_off(kept, used_up(kept, hold_amount))
+    return [*within, *paid(top_ups, hold_amount - cost(quantities(within)))]
 
 
-def _within(kept: list[Portion], hold_amount: int) -> list[Portion]:
-    billed = [portion for portion in kept if portion.key.billed]
-    if cost(quantities(billed)) <= hold_amount:
-        return kept
-    cut = _longest_prefix(billed, hold_amount)
-    out = [portion for portion in kept if not portion.key.billed]
-    for portion in billed:
+def used_up(all_portions: Iterable[Portion], hold_amount: int) -> Cut | None:
+    """Where the hold is used up, in the portions of a whole job; None: it covers them all."""
+    billed = [portion for portion in all_portions if portion.key.billed]
+    return None if cost(quantities(billed)) <= hold_amount else _longest_prefix(billed, hold_amount)
+
+
+def cut_off(some: Iterable[Portion], cut: Cut | None) -> list[Portion]:
+    """The portions, with the provider as the bearer of what doesn't stand before `cut`."""
+    if cut is None:
+        return list(some)
+    out = []
+    for portion in some:
         edge = min(max(cut.end_for(portion.run), portion.start), portion.end)
+        if not portion.key.billed:
+            out.append(portion)
+            continue
         if portion.start < edge:
             out.append(replace(portion, end=edge))
         if edge < portion.end:
             out.append(replace(portion, key=_overrun(portion.key), start=edge))
     return out
+
+
+def paid(top_ups: Iterable[Portion], left: int) -> list[Portion]:
+    """The top-ups with their bearers: the organization as far as `left`, what the hold has left, goes."""
+    out = []
+    for portion in sorted(top_ups, key=lambda top_up: (top_up.start, top_up.key.attempt)):
+        out += parted_at(portion, left)
+        left -= min(portion.units, left)
+    return out
+
+
+def parted_at(top_up: Portion, most: int) -> list[Portion]:
+    """A top-up with at most `most` fen of it the organization's, and the rest the provider's."""
+    own = min(top_up.units, most)
+    both = replace(top_up, units=own), replace(top_up, key=_overrun(top_up.key), units=top_up.units - own)
+    return [portion for portion in both if portion.units]
 
 
 def overrun_from(some: Iterable[Portion]) -> int | None:
@@ -264,21 +305,10 @@ def _overrun(key: Key) -> Key:
     return key._replace(bearer=BearerKind.PROVIDER, reason=BearerReason.OVERRUN.value) if key.billed else key
 
 
-class _Cut(NamedTuple):
-    """A place in the order of (second, run id): before it stand all seconds before `second`, and `second` of runs before `run`."""
-
-    second: int
-    run: str
-
-    def end_for(self, run: str) -> int:
-        """The first second of `run` that doesn't stand before the cut."""
-        return self.second + 1 if run < self.run else self.second
-
-
-def _longest_prefix(billed: Sequence[Portion], hold_amount: int) -> _Cut:
+def _longest_prefix(billed: Sequence[Portion], hold_amount: int) -> Cut:
     """The last cut before which the lines sum to at most `hold_amount`. All of `billed` sums to more."""
 
-    def fits(cut: _Cut) -> bool:
+    def fits(cut: Cut) -> bool:
         lines: Counter[Key] = Counter()
         for portion in billed:
             seconds = min(cut.end_for(portion.run), portion.end) - portion.start
@@ -287,9 +317,9 @@ def _longest_prefix(billed: Sequence[Portion], hold_amount: int) -> _Cut:
         return cost(lines) <= hold_amount
 
     first, last = min(p.start for p in billed), max(p.end for p in billed)
-    second = _last(first, last, lambda at: fits(_Cut(at, "")))
+    second = _last(first, last, lambda at: fits(Cut(at, "")))
     runs = sorted({p.run for p in billed if p.start <= second < p.end})
-    return _Cut(second, runs[_last(0, len(runs), lambda index: fits(_Cut(second, runs[index])))])
+    return Cut(second, runs[_last(0, len(runs), lambda index: fits(Cut(second, runs[index])))])
 
 
 def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:

@@ -1,7 +1,7 @@
 """Brings jobs' stored lines up to their facts, and moves the money that differs.
 
-What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, or where an
-ended attempt has a minimum charge, the whole job is computed anew.
+What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, where an
+ended attempt has a minimum charge, or where a price correction concerns the job, the whole job is computed anew.
 """
 
 from collections import Counter
@@ -18,19 +18,9 @@ from caravan.kernel.prepared import Fetched
 from services.accounting.charging import changes, due
 from services.accounting.charging.book import Book, Books
 from services.accounting.charging.changes import Change
+from services.accounting.charging.charged import Charged, charged, corrected, every, is_corrected
 from services.accounting.charging.due import Due
-from services.accounting.charging.lines import (
-    Key,
-    PeriodSpan,
-    Portion,
-    Record,
-    assigned,
-    overrun_from,
-    parted,
-    portions,
-    quantities,
-)
-from services.accounting.charging.minimum import top_ups
+from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, parted, quantities
 from services.accounting.funds import holds, settling
 from services.accounting.funds.many import Capture, capture_many, find_many
 from services.accounting.ledger.charges import Charge, charge_many
@@ -76,18 +66,24 @@ def change(tx: Session, changed: Mapping[str, Change], at: datetime) -> None:
     books, wanted = Books(tx, real, calendar.closed), []
     for job, one in real.items():
         hold, book = found[job], books[job]
-        differences = _differences(hold, calendar.portions(one.before), calendar.portions(one.after))
+        differences = None if _is_corrected(hold, one) else _differences(hold, calendar, one)
         if differences is None or hold.captured + book.cost_of(differences) > hold.amount:
             anew.append(hold)
         else:
             wanted.append(_Wanted(hold, book, book.totals(differences)))
-    _write(tx, books, wanted, at)
+    capture_many(tx, _write(tx, books, wanted, at), at)
     for hold in anew:
         recharge(tx, hold, at)
 
 
-def _differences(hold: Fetched, was: list[Portion], now: list[Portion]) -> Counter[Key] | None:
+def _is_corrected(hold: Fetched, change: Change) -> bool:
+    """Whether a price correction concerns the job, as its lines are or as they are to be."""
+    return hold.corrected is not None or any(is_corrected(record) for record in (*change.before, *change.after))
+
+
+def _differences(hold: Fetched, calendar: "Calendar", change: Change) -> Counter[Key] | None:
     """Of the quantities of lines. None: the second in which the hold is used up may move."""
+    was, now = calendar.portions(change.before), calendar.portions(change.after)
     if hold.overrun_from is not None:
         (within_was, was), (within_now, now) = parted(was, hold.overrun_from), parted(now, hold.overrun_from)
         if Counter(within_was) != Counter(within_now):
@@ -97,29 +93,27 @@ def _differences(hold: Fetched, was: list[Portion], now: list[Portion]) -> Count
     return differences
 
 
-def borne(tx: Session, job: str, hold_amount: int) -> tuple["Calendar", list[Portion]]:
-    """The periods of a job, and all its portions with their bearers."""
-    facts = records.of_job(tx, job)
-    calendar = Calendar(tx, facts)
-    parts = [(record.terms, calendar.portions([record])) for record in facts]
-    seconds = [portion for _, portions in parts for portion in portions]
-    return calendar, assigned(seconds, hold_amount, top_ups(parts))
-
-
-def recharge(tx: Session, hold: Fetched, at: datetime) -> None:
+def recharge(tx: Session, hold: Fetched, at: datetime, description: str = "") -> None:
     """Compute a job's lines from all its facts, also those that are due: its hold is the limit, or was, or has changed; or it has a
-    minimum charge."""
+    minimum charge; or prices were corrected.
+
+    `description`: why, for the ledger.
+    """
     marks = due.of_job(tx, hold.job)
     changes.of(tx, marks)
     due.done(tx, marks)
     due.mark(tx, [due.a_look_at(hold.job)] if marks else [])
-    calendar, of_job = borne(tx, hold.job, hold.amount)
-    used_up, wanted = overrun_from(of_job), quantities(of_job)
-    if used_up != hold.overrun_from:
-        holds.mark_overrun(tx, hold.job, used_up)
+    facts = records.of_job(tx, hold.job)
+    calendar = Calendar(tx, facts)
+    comes_to = calendar.charged(facts, hold.amount)
+    wanted = quantities(comes_to.portions)
+    if comes_to.overrun_from != hold.overrun_from:
+        holds.mark_overrun(tx, hold.job, comes_to.overrun_from)
     books = Books(tx, [hold.job], calendar.closed)
     book = books[hold.job]
-    _write(tx, books, [_Wanted(hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}})], at)
+    _write(tx, books, [_Wanted(hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}})], at, description)
+    capture_many(tx, [Capture(hold, comes_to.captured - hold.captured)], at)
+    holds.correct(tx, hold.job, comes_to.corrected, at)
 
 
 class Calendar:
@@ -134,12 +128,16 @@ class Calendar:
         self._parts = [PeriodSpan(part.period, part.start, part.end) for part in located]
 
     def portions(self, some: Iterable[Record]) -> list[Portion]:
-        """The portions of records, cut at the edges of periods."""
-        return [portion for record in some for portion in portions(record, self._parts)]
+        """The portions of records by the prices that hold now, cut at the edges of periods."""
+        return every(corrected(some), self._parts)
+
+    def charged(self, facts: Sequence[Record], hold_amount: int) -> Charged:
+        """What a job comes to, of which `facts` are all records."""
+        return charged(facts, self._parts, hold_amount)
 
 
-def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime) -> None:
-    """Give the lines these totals; post to the ledger, and capture, what the organizations bear more or less by it."""
+def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime, description: str = "") -> list[Capture]:
+    """Give the lines these totals, and post to the ledger what the organizations bear more or less by it; gives that, too."""
     charges, captures = [], []
     for hold, book, totals in wanted:
         moved: Counter[str] = Counter()
@@ -147,8 +145,11 @@ def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime) -
             amount = book.set(key, quantity)
             if key.billed:
                 moved[key.provider] += amount
-        charges += [Charge(hold.organization, provider, amount, hold.job) for provider, amount in sorted(moved.items())]
+        charges += [
+            Charge(hold.organization, provider, amount, hold.job, description)
+            for provider, amount in sorted(moved.items())
+        ]
         captures.append(Capture(hold, sum(moved.values())))
     books.write()
     charge_many(tx, charges, at)
-    capture_many(tx, captures, at)
+    return captures

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
+from caravan.contracts.corrections import CorrectionTerms
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import ExportedUsage, UsageExport, UsageRecord
@@ -12,6 +13,7 @@ from caravan.kernel.clock import floor_second, from_seconds
 from caravan.kernel.money import Money
 from caravan.kernel.runtime import Runtime
 from services.accounting.charging.models import LineRow
+from services.accounting.corrections.approved import Correction, approved
 from services.accounting.funds.models import HoldRow
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
@@ -53,7 +55,9 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
         jobs = select(LineRow.job).where(LineRow.period == period)
         query = query.where(UsageRow.job.in_(jobs.scalar_subquery()))
     usage = tuple(_exported(row) for row in tx.execute(query))
-    priced_by, offerings = ({getattr(one, name) for one in usage} for name in ("price_list", "offering"))
+    offerings = {one.offering for one in usage}
+    corrections = approved(tx, offerings)
+    priced_by = {*(one.price_list for one in usage), *(one.price_list for one in corrections)}
     discounted = select(PriceListCopy.offering).where(
         PriceListCopy.volume_discounts != {}, PriceListCopy.offering.in_(offerings)
     )
@@ -63,7 +67,19 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
         .order_by(PriceListCopy.id)
     )
     return UsageExport(
-        usage=usage, price_lists=tuple(PriceList.model_validate_json(document) for document in documents)
+        usage=usage,
+        price_lists=tuple(PriceList.model_validate_json(document) for document in documents),
+        corrections=tuple(_terms(correction) for correction in corrections),
+    )
+
+
+def _terms(correction: Correction) -> CorrectionTerms:
+    return CorrectionTerms(
+        offering=correction.offering,
+        starts_at=from_seconds(correction.start),
+        ends_at=from_seconds(correction.end),
+        price_list=correction.price_list,
+        replaces="all" if correction.replaces is None else tuple(sorted(correction.replaces)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, literal, select, update
 from sqlalchemy.orm import Session
@@ -18,6 +18,9 @@ from caravan.kernel.tokens import Caller
 from services.accounting.funds.models import BudgetRow, HoldBudget, HoldRow
 from services.accounting.funds.service import check_amount, unknown
 from services.accounting.usage import copies
+
+CHARGED: Final = HoldRow.captured + func.coalesce(HoldRow.corrected, 0)
+"""What a job was charged, in fen."""
 
 
 class BudgetService:
@@ -129,7 +132,7 @@ def sums(tx: Session, budget: str) -> tuple[int, int]:
     attached = select(HoldBudget.job).where(HoldBudget.budget == budget).scalar_subquery()
     row = tx.execute(
         select(
-            func.coalesce(func.sum(HoldRow.captured), 0),
+            func.coalesce(func.sum(CHARGED), 0),
             func.coalesce(
                 func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value), 0
             ),

@@ -49,6 +49,9 @@ _ADD_TO_BUDGETS: Final = Prepared(
 _CAPTURE: Final = Prepared(
     update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(captured=bindparam("now_captured"))
 )
+_CORRECT: Final = Prepared(
+    update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(corrected=bindparam("now_corrected"))
+)
 _RECORD: Final = Prepared(
     insert(MOVEMENTS).values(
         number=select(func.coalesce(func.max(MOVEMENTS.c.number), 0) + 1)
@@ -115,6 +118,20 @@ def capture(tx: Session, hold: Fetched, amount: int, at: datetime) -> None:
     record(tx, hold.job, HoldStep.CAPTURED, amount, hold.amount - captured if open_ else 0, at)
 
 
+def correct(tx: Session, job: str, corrected: int | None, at: datetime) -> None:
+    """Charge what the job comes to more (negative: less) by price corrections than its hold has captured; None: none concern it.
+
+    Apart from the hold: what is held stays, and `available` may fall below zero.
+    """
+    hold = find(tx, job)
+    if hold is None or hold.corrected == corrected:
+        return
+    _CORRECT.run(tx, its_job=job, now_corrected=corrected)
+    if more := (corrected or 0) - (hold.corrected or 0):
+        add_to_totals(tx, job, hold.organization, charged=more)
+        record(tx, job, HoldStep.CORRECTED, more, held(hold), at)
+
+
 def free_rest(tx: Session, job: str, at: datetime) -> None:
     """Settle: what was not captured is free again. Nothing happens where there is no hold, or it is settled already."""
     hold = find(tx, job)
@@ -179,6 +196,7 @@ def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetch
         revision=request.revision,
         amount=amount,
         captured=0,
+        corrected=None,
         overrun_from=None,
         minimum=False,
         status=HoldStatus.OPEN.value,

@@ -13,8 +13,8 @@ from services.accounting.models_base import Base
 
 
 class Fund(Base):
-    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured, less volume
-    discounts and credit notes.
+    """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured or corrected, less
+    volume discounts and credit notes.
 
     `credit_version` counts how often the credit limit was set.
     """
@@ -70,7 +70,8 @@ class BudgetRow(Base):
 class HoldRow(Base):
     """A job's hold: the last granted revision. `overrun_from`: the second (since the epoch) in which usage passes `amount`, if it does.
 
-    `minimum`: an ended attempt has a minimum charge.
+    `captured` is what was charged by the prices that the job was placed by; `corrected` what price corrections add to it (or take from
+    it), null where none concern the job. `minimum`: an ended attempt has a minimum charge.
     """
 
     __tablename__ = "holds"
@@ -85,6 +86,7 @@ class HoldRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     captured: Mapped[int] = mapped_column(BigInteger)
+    corrected: Mapped[int | None] = mapped_column(BigInteger)
     overrun_from: Mapped[int | None] = mapped_column(BigInteger)
     minimum: Mapped[bool] = mapped_column(Boolean, server_default=false())
     status: Mapped[str] = mapped_column(String)

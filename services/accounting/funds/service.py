@@ -190,6 +190,7 @@ def read_hold(tx: Session, job: str) -> Hold | None:
         revision=row.revision,
         amount=Money(row.amount),
         captured=Money(row.captured),
+        corrected=Money(row.corrected or 0),
         held=Money(holds.held(row)),
         status=HoldStatus(row.status),
         movements=tuple(

@@ -12,7 +12,7 @@ from caravan.contracts.funds import HoldStatus
 from caravan.contracts.statements import LineKind
 from services.accounting.charging.models import LineRow
 from services.accounting.credit_notes.models import CreditNoteRow
-from services.accounting.funds.budgets import sums
+from services.accounting.funds.budgets import CHARGED, sums
 from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
 from services.accounting.ledger import service as ledger
 
@@ -30,9 +30,8 @@ def verify(tx: Session) -> list[Fault]:
 
 def _funds(tx: Session) -> Iterator[Fault]:
     deposited = _by(tx, DepositRow.organization, func.sum(DepositRow.amount))
-    captured = _by(tx, HoldRow.organization, func.sum(HoldRow.captured))
     discounts = select(LineRow.organization, func.sum(LineRow.amount)).where(LineRow.kind == LineKind.VOLUME_DISCOUNT)
-    charged = Counter(captured)
+    charged = Counter(_by(tx, HoldRow.organization, func.sum(CHARGED)))
     given_back = select(CreditNoteRow.organization, -func.sum(CreditNoteRow.amount)).group_by(
         CreditNoteRow.organization
     )
@@ -69,12 +68,12 @@ def _holds(tx: Session) -> Iterator[Fault]:
         .subquery()
     )
     wrong = (
-        select(HoldRow.job, HoldRow.captured, func.coalesce(billed.c.amount, 0).label("billed"))
+        select(HoldRow.job, CHARGED.label("charged"), func.coalesce(billed.c.amount, 0).label("billed"))
         .outerjoin(billed, billed.c.job == HoldRow.job)
-        .where(HoldRow.captured != func.coalesce(billed.c.amount, 0))
+        .where(func.coalesce(billed.c.amount, 0) != CHARGED)
     )
     for row in tx.execute(wrong):
-        yield row.job, f"captured {row.captured} fen, and its lines come to {row.billed}"
+        yield row.job, f"captured and corrected {row.charged} fen, and its lines come to {row.billed}"
 
 
 def _by(tx: Session, column: object, value: object) -> dict[str, int]:

@@ -36,12 +36,16 @@ _UNSEALED: Final = InsertMany(table_of(Unsealed))
 
 
 class Charge(NamedTuple):
-    """`delta_fen` more (negative: less) is charged to `organization` in favour of `provider`; `reference` is the job."""
+    """`delta_fen` more (negative: less) is charged to `organization` in favour of `provider`; `reference` is the job.
+
+    `description`: why, where usage isn't the reason.
+    """
 
     organization: str
     provider: str
     delta_fen: int
     reference: str
+    description: str = ""
 
 
 def charge_many(tx: Session, charges: Iterable[Charge], at: datetime) -> None:
@@ -52,7 +56,7 @@ def charge_many(tx: Session, charges: Iterable[Charge], at: datetime) -> None:
     moved: defaultdict[str, list[int]] = defaultdict(list)
     entries: list[dict[str, Any]] = []
     posted: list[dict[str, Any]] = []
-    for organization, provider, delta, reference in real:
+    for organization, provider, delta, reference, description in real:
         entry = postings.charge(organization, provider, nets[organization], delta)
         nets[organization] -= delta
         entries.append(
@@ -62,7 +66,7 @@ def charge_many(tx: Session, charges: Iterable[Charge], at: datetime) -> None:
                 "at": at,
                 "organization": organization,
                 "reference": reference,
-                "description": "",
+                "description": description,
                 "posting_count": len(entry),
             }
         )

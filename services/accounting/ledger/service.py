@@ -37,7 +37,14 @@ _UNSEALED: Final = Prepared(insert(table_of(Unsealed)))
 
 
 def charge(
-    tx: Session, *, organization: str, provider: str, delta_fen: int, reference: str, at: datetime
+    tx: Session,
+    *,
+    organization: str,
+    provider: str,
+    delta_fen: int,
+    reference: str,
+    at: datetime,
+    description: str = "",
 ) -> str | None:
     """Charge `delta_fen` more (negative: less) to `organization` in favour of `provider`; `reference` is the job.
 
@@ -52,6 +59,7 @@ def charge(
         organization=organization,
         reference=reference,
         entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
+        description=description,
     )
 
 

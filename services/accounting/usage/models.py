@@ -68,6 +68,7 @@ class AttemptCopy(Base):
     """Who will owe whom for the runs of an attempt, by which prices."""
 
     __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_offering_job", "offering", "job"),)
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     job: Mapped[str] = mapped_column(String)

@@ -1,6 +1,6 @@
 """Usage records as charging needs them: with the terms they are charged by and the outcome of their run."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
 from caravan.pricing import prices_for
 from services.accounting.charging.lines import Record, Start, Terms, first_start, starting
+from services.accounting.charging.pieces import Piece
+from services.accounting.corrections.approved import Correction, approved
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
 
 ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = (
@@ -42,19 +44,36 @@ def price_list_of(tx: Session, id: str) -> PriceList:
     return _price_list(tx.execute(select(PRICE_LISTS.c.document).where(PRICE_LISTS.c.id == id)).scalar_one())
 
 
-def terms(tx: Session, attempts: Collection[str]) -> dict[str, Terms]:
-    """By what the runs of each are charged. Runs are stored only when this is here."""
+def terms(tx: Session, attempts: Collection[str], proposed: Correction | None = None) -> dict[str, Terms]:
+    """By what the runs of each are charged, were `proposed` approved now. Runs are stored only when this is here."""
     placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()
-    wanted = {row.price_list for row in placed}
+    corrections = [*approved(tx, {row.offering for row in placed}), *([proposed] if proposed else [])]
+    wanted = {*(row.price_list for row in placed), *(one.price_list for one in corrections)}
     documents = tx.execute(select(PRICE_LISTS.c.id, PRICE_LISTS.c.document).where(PRICE_LISTS.c.id.in_(wanted)))
     lists = {row.id: row.document for row in documents}
-    return {row.id: _terms_by(row.id, row, lists[row.price_list]) for row in placed}
+    return {row.id: _terms(row, lists, corrections) for row in placed}
 
 
-def _terms_by(attempt: str, placed: Any, document: str) -> Terms:
+def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Correction]) -> Terms:
+    """Of the corrections those that concern the attempt; each list is what it is for its buyer."""
     options = tuple(sorted(placed.options.items()))
-    prices = _prices_for(document, placed.organization, placed.price_class, options)
-    return Terms(placed.organization, placed.project, placed.provider, prices, attempt, placed.ended)
+
+    def prices(price_list: str) -> PriceList:
+        return _prices_for(documents[price_list], placed.organization, placed.price_class, options)
+
+    return Terms(
+        placed.organization,
+        placed.project,
+        placed.provider,
+        prices(placed.price_list),
+        placed.id,
+        placed.ended,
+        tuple(
+            Piece(one.start, one.end, prices(one.price_list))
+            for one in corrections
+            if one.concerns(placed.offering, placed.price_list)
+        ),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -72,9 +91,9 @@ def _price_list(document: str) -> PriceList:
     return PriceList.model_validate_json(document)
 
 
-def of_job(tx: Session, job: str) -> list[Record]:
-    """All usage records of a job."""
-    found = [record for _, record in _read(tx, _stored().where(RECORDS.c.job == job))]
+def of_job(tx: Session, job: str, proposed: Correction | None = None) -> list[Record]:
+    """All usage records of a job, by the terms that would hold were `proposed` approved now."""
+    found = [record for _, record in _read(tx, _stored().where(RECORDS.c.job == job), proposed)]
     start = first_start(found)
     return [starting(record, start) for record in found]
 
@@ -117,10 +136,10 @@ def _stored() -> Select[Any]:
     return select(*columns).join(RUNS, RUNS.c.id == RECORDS.c.run)
 
 
-def _read(tx: Session, query: Select[Any]) -> list[tuple[str, Record]]:
+def _read(tx: Session, query: Select[Any], proposed: Correction | None = None) -> list[tuple[str, Record]]:
     """With the job of each. Nothing is said of the price per job."""
     rows: Sequence[Row[Any]] = tx.execute(query).all()
-    of_attempt = terms(tx, {row.attempt for row in rows})
+    of_attempt = terms(tx, {row.attempt for row in rows}, proposed)
     return [
         (
             row.job,

@@ -130,11 +130,14 @@ def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
 
 
 def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
-    """From now on these are topped up to the minimum charge of their prices, if those have one. Raises NotHereYet."""
+    """From now on these are topped up to the minimum charge of their prices, if those have one, also by a correction.
+
+    Raises NotHereYet.
+    """
     _check_known(tx, ended, held=True)
     _CLOSE.run(tx, [{"attempt": one.attempt} for one in ended])
     terms = records.terms(tx, {one.attempt for one in ended})
-    least = [one for one in ended if any(t.minimum_charge for t in terms[one.attempt].price_list.tariffs)]
+    least = [one for one in ended if any(t.minimum_charge for found in terms[one.attempt].lists for t in found.tariffs)]
     _LEAST.run(tx, [{"job": job} for job in dict.fromkeys(one.job for one in least)])
     due.mark(tx, [due.a_look_at(one.job) for one in least])
 

@@ -1,0 +1,99 @@
+"""What a job comes to by the prices that hold now, and by those that it was placed by. Pure.
+
+A hold is set aside by the prices of placement, so these alone say where it was used up: a price correction moves no second from one
+bearer to the other, and what it makes dearer is charged apart from the hold. Of an attempt's top-up to its minimum charge the provider goes
+on to bear as many fen as the hold had nothing left for.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from caravan.contracts.prices import PriceList
+from caravan.contracts.usage import Span
+from caravan.kernel.clock import from_seconds, to_seconds
+from services.accounting.charging.lines import (
+    PeriodSpan,
+    Portion,
+    Record,
+    cost,
+    cut_off,
+    overrun_from,
+    paid,
+    parted_at,
+    portions,
+    quantities,
+    used_up,
+)
+from services.accounting.charging.minimum import top_ups
+from services.accounting.charging.pieces import pieces
+
+
+class Charged(NamedTuple):
+    """A job's portions with their bearers. Amounts are fen, `overrun_from` is the second in which the hold was used up.
+
+    `captured` is what the organization bears at the prices of placement: never more than the hold. `corrected` is by how much the
+    portions come to more (negative: less) than that; None where no correction concerns them.
+    """
+
+    portions: list[Portion]
+    captured: int
+    corrected: int | None
+    overrun_from: int | None
+
+
+def charged(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold_amount: int) -> Charged:
+    """All records of a job, in any order."""
+    placed = every(records, calendar)
+    cut = used_up(placed, hold_amount)
+    within = cut_off(placed, cut)
+    topped_up = paid(_top_ups(records, calendar), hold_amount - cost(quantities(within)))
+    borne = [*within, *topped_up]
+    captured, used_up_in = cost(quantities(borne)), overrun_from(borne)
+    if not any(is_corrected(record) for record in records):
+        return Charged(borne, captured, None, used_up_in)
+    parts = corrected(records)
+    passed = {portion.key.attempt: portion.units for portion in topped_up if not portion.key.billed}
+    now = cut_off(every(parts, calendar), cut)
+    for top_up in _top_ups(parts, calendar):
+        now += parted_at(top_up, max(0, top_up.units - passed.get(top_up.key.attempt, 0)))
+    return Charged(now, captured, cost(quantities(now)) - captured, used_up_in)
+
+
+def _top_ups(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
+    """What tops ended attempts up to their minimum charges."""
+    ended = [record for record in records if record.terms.ended]
+    return top_ups((record.terms, portions(record, calendar)) for record in ended)
+
+
+def every(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
+    """The portions of records, by the prices of placement."""
+    return [portion for record in records for portion in portions(record, calendar)]
+
+
+def corrected(records: Iterable[Record]) -> list[Record]:
+    """The records parted by the lists that price them now, each as if it had been placed by its own."""
+    return [part for record in records for part in (_parts(record) if record.terms.corrections else (record,))]
+
+
+def is_corrected(record: Record) -> bool:
+    """Whether a correction prices any of its seconds."""
+    pinned = record.terms.price_list.id
+    return bool(record.terms.corrections) and any(part.terms.price_list.id != pinned for part in _parts(record))
+
+
+def _parts(record: Record) -> list[Record]:
+    terms = record.terms
+    lists: dict[str, PriceList] = {}
+    spans: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in record.spans:
+        start, end = to_seconds(span.start), to_seconds(span.end)
+        for piece in pieces(terms.price_list, terms.corrections, start, end):
+            lists[piece.price_list.id] = piece.price_list
+            cut = {"start": from_seconds(piece.start), "end": from_seconds(piece.end)}
+            spans[piece.price_list.id].append(span.model_copy(update=cut))
+    return [
+        replace(record, spans=tuple(spans[name]), terms=replace(terms, price_list=found, corrections=()))
+        for name, found in lists.items()
+    ]

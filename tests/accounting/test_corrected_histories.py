@@ -1,0 +1,184 @@
+"""Any history of facts and price corrections gives the lines of what it ends with: on the database, against the pure function.
+
+Corrections are approved before, between and after the facts that they concern; the work on them goes on in between; a period closes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.corrections import CorrectionDraft
+from caravan.contracts.prices import PriceList
+from caravan.kernel import clock
+from caravan.kernel.tokens import Caller
+from services.accounting.charging.charged import Charged
+from services.accounting.charging.lines import quantities
+from services.accounting.charging.pieces import Piece
+from services.accounting.charging.service import Calendar
+from services.accounting.corrections import service as corrections
+from services.accounting.corrections.models import WorkRow
+from services.accounting.corrections.passes import advance
+from services.accounting.funds import holds
+from services.accounting.funds.models import Fund
+from services.accounting.funds.verify import verify
+from services.accounting.ledger.verify import verify as verify_books
+from services.accounting.periods.models import PeriodRow
+from services.accounting.usage import copies
+from tests.accounting.examples import examples
+from tests.accounting.test_histories import (
+    PRICES,
+    Books,
+    Fact,
+    Job,
+    Undone,
+    billed,
+    first_of_revision,
+    histories,
+    hold_amounts,
+    march_lines,
+    opened,
+    price_list,
+    second,
+    stored,
+)
+from tests.accounting.world import tariff
+
+FIRST, SECOND = (Caller(subject=name, permissions=frozenset({"platform:finance"})) for name in ("first", "second"))
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """[start, end) after MONTH_END, to one of the lists that are right. `at_once`: applied before the next fact comes."""
+
+    start: int
+    end: int
+    right: int
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Closed:
+    """March is closed."""
+
+
+@st.composite
+def corrected(draw: st.DrawFn) -> Corrected:
+    start = draw(st.integers(-5, 70))
+    return Corrected(start, draw(st.integers(start + 1, 80)), draw(st.integers(0, 2)), draw(st.booleans()))
+
+
+@st.composite
+def corrected_histories(draw: st.DrawFn) -> list[Fact | Corrected | Closed]:
+    """The facts in their order, and among them up to three corrections and the end of March."""
+    found: list[Fact | Corrected | Closed] = list(draw(histories()))
+    more: list[Corrected | Closed] = [
+        *draw(st.lists(corrected(), min_size=1, max_size=3)),
+        *draw(st.lists(st.just(Closed()), max_size=1)),
+    ]
+    for one in more:
+        found.insert(draw(st.integers(0, len(found))), one)
+    return found
+
+
+class Correcting:
+    """A job by a list that was wrong, and what corrects it: a dear list, one of nearly the same prices, and the wrong one itself."""
+
+    def __init__(self, tx: Session, books: Books, hold: int) -> None:
+        self.tx, self.hold = tx, hold
+        self.prices = price_list(*PRICES)
+        dear = tariff("c", None, None, cpu_core_hour="72.5", memory_gib_hour="0.1", job="3")
+        without_gap = PRICES[1].model_copy(update={"starts_at": PRICES[0].ends_at})
+        self.lists = [price_list(dear), price_list(PRICES[0], without_gap), self.prices]
+        for one in self.lists[:2]:
+            copies.price_list(tx, {"data": one.model_dump(mode="json")})
+        self.job: Job = books.start_job(tx, self.prices, hold)
+        self.pieces: list[Piece] = []
+        self.sealed: list[Any] | None = None
+
+    def live(self, one: Fact | Corrected | Closed) -> None:
+        if isinstance(one, Corrected):
+            self.correct(one.start, one.end, self.lists[one.right], at_once=one.at_once)
+        elif isinstance(one, Closed):
+            self.sealed = march_lines(self.tx, self.job.id)
+            self.tx.execute(update(PeriodRow).where(PeriodRow.month == "2026-03").values(state="closed"))
+        else:
+            self.job.apply(self.tx, one)
+
+    def correct(self, start: int, end: int, right: PriceList, *, at_once: bool) -> None:
+        draft = CorrectionDraft(
+            offering=right.offering,
+            starts_at=second(start),
+            ends_at=second(end),
+            price_list=right.id,
+            replaces=(self.prices.id,),
+            reason="it was wrong",
+        )
+        proposed = corrections.propose(self.tx, draft, FIRST.subject, second(0))
+        self.finish()
+        before = self.charged()
+        approved = corrections.approve(self.tx, proposed, SECOND, second(0))
+        self.pieces.append(Piece(clock.to_seconds(second(start)), clock.to_seconds(second(end)), right))
+        if at_once:
+            self.finish()
+            assert self.charged() - before == approved.preview.difference.fen
+
+    def finish(self) -> None:
+        """Let all passes come to their ends."""
+        working = select(func.count()).where(WorkRow.state.in_(("previewing", "applying")))
+        while self.tx.execute(working).scalar_one():
+            advance(self.tx, second(0))
+
+    def charged(self) -> int:
+        return self.tx.execute(select(func.sum(Fund.charged))).scalar_one()
+
+    def comes_to(self, history: list[Fact]) -> Charged:
+        records = self.job.records(history, self.prices)
+        terms = [replace(record.terms, corrections=tuple(self.pieces)) for record in records]
+        now = [replace(record, terms=term) for record, term in zip(records, terms, strict=True)]
+        return Calendar(self.tx, now).charged(now, self.hold)
+
+    def check(self, history: list[Fact]) -> None:
+        """Lines, hold and funds are those of the facts; what was sealed stays."""
+        wanted = self.comes_to(history)
+        assert stored(self.tx, self.job.id) == billed(dict(quantities(wanted.portions)))
+        row = holds.find(self.tx, self.job.id)
+        assert row is not None
+        assert (row.captured, row.corrected, row.overrun_from) == wanted[1:]
+        assert self.charged() == wanted.captured + (wanted.corrected or 0)
+        assert verify(self.tx) == []
+        assert list(verify_books(self.tx)) == []
+        if self.sealed is not None:
+            assert march_lines(self.tx, self.job.id) == self.sealed
+
+
+def test_any_history_of_facts_and_corrections_gives_equal_lines_and_the_reverse_leaves_nothing(
+    migrated: Callable[[str], str],
+) -> None:
+    with opened(migrated("accounting")) as books:
+
+        @examples(15, 1000)
+        @given(corrected_histories(), hold_amounts)
+        def check(history: list[Fact | Corrected | Closed], hold: int) -> None:
+            facts = first_of_revision([one for one in history if isinstance(one, Fact)])
+
+            def unit(tx: Session) -> None:
+                correcting = Correcting(tx, books, hold)
+                for one in history:
+                    correcting.live(one)
+                correcting.finish()
+                correcting.check(facts)
+                correcting.correct(-100, 200, correcting.prices, at_once=True)
+                correcting.pieces.clear()
+                correcting.check(facts)
+                raise Undone
+
+            with pytest.raises(Undone):
+                books.write(unit)
+
+        check()
