@@ -41,7 +41,8 @@ def balances(tx: Session) -> dict[str, str]:
 
 
 async def findings(db: Database) -> list[Finding]:
-    return await db.read(lambda tx: list(verify(tx)))
+    """But for lines without usage, which the tests of the books alone don't write."""
+    return [finding for finding in await db.read(lambda tx: list(verify(tx))) if finding.check != "usage"]
 
 
 async def test_charges_take_prepaid_then_receivable_and_deposits_pay_back(db: Database) -> None:

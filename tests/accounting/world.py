@@ -30,6 +30,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.money import Money
 from caravan.kernel.runtime import Runtime
+from services.accounting.charging import recomputing
 from services.accounting.charging.charger import Charger
 from services.accounting.funds.verify import verify
 from services.accounting.usage import copies
@@ -297,8 +298,9 @@ class World:
         return ok(await self.finance.get(f"/funds/{self.organization}"))
 
     async def consistent(self) -> None:
-        """Every total equals what it sums up."""
+        """Every total equals what it sums up, and every line what its usage comes to."""
         assert await self.db.read(verify) == []
+        assert await self.db.read(lambda tx: list(recomputing.verify(tx))) == []
         assert ok(await self.finance.get("/ledger/trial-balance"))["sum"] == "0.00"
 
 

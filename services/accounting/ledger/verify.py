@@ -1,4 +1,5 @@
-"""Proves the books from what is stored: entries, balances, seals, and that the money moved is what the lines and statements say.
+"""Proves the books from what is stored: entries, balances, seals, that the lines are what the usage comes to, and that the money moved
+is what the lines and statements say.
 
 Reads all of history once, on one snapshot; for an auditor and `caravan ledger verify`, not for a request.
 """
@@ -13,6 +14,7 @@ from caravan.contracts.base import Model
 from caravan.contracts.statements import BearerKind, EntryKind
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
+from services.accounting.charging import recomputing
 from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
 from services.accounting.credit_notes import verify as credit_notes
@@ -72,6 +74,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from _chain(tx)
     yield from _charges(tx)
     yield from (Finding(check="line", subject=job, detail=words) for job, words in charging.verify(tx))
+    yield from (Finding(check="usage", subject=job, detail=words) for job, words in recomputing.verify(tx))
     yield from (Finding(check="discount", subject=who, detail=words) for who, words in discounts.verify(tx))
     yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))

@@ -93,9 +93,21 @@ def _price_list(document: str) -> PriceList:
 
 def of_job(tx: Session, job: str, proposed: Correction | None = None) -> list[Record]:
     """All usage records of a job, by the terms that would hold were `proposed` approved now."""
-    found = [record for _, record in _read(tx, _stored().where(RECORDS.c.job == job), proposed)]
-    start = first_start(found)
-    return [starting(record, start) for record in found]
+    return _started([record for _, record in _read(tx, _stored().where(RECORDS.c.job == job), proposed)])
+
+
+def of_jobs(tx: Session, jobs: Collection[str]) -> dict[str, list[Record]]:
+    """All usage records of each of some jobs."""
+    found: dict[str, list[Record]] = {job: [] for job in jobs}
+    for job, record in _read(tx, _stored().where(RECORDS.c.job.in_(jobs))):
+        found[job].append(record)
+    return {job: _started(own) for job, own in found.items()}
+
+
+def _started(of_job: Sequence[Record]) -> list[Record]:
+    """All records of a job, with where its price falls in them."""
+    start = first_start(of_job)
+    return [starting(record, start) for record in of_job]
 
 
 def of_run(tx: Session, run: str) -> list[Record]:
