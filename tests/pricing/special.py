@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from caravan.contracts.prices import Buyer, Buyers, Component, PriceList, PriceListDraft, Tariff
+from caravan.contracts.prices import Buyer, Buyers, PriceList, PriceListDraft, Tariff
 from caravan.pricing import prices_for
-from tests.pricing.cases import at, price_list, price_windows, prices
+from tests.pricing.cases import COMPONENTS, at, price_list, price_windows, prices
 
 ACME, BETA, OTHER = (f"org_{digit * 32}" for digit in "abc")
 buyers = st.builds(
@@ -47,7 +47,7 @@ def tariffs(draw: st.DrawFn, name: str) -> Tariff:
         name=name,
         starts_at=at(start),
         ends_at=None if ends is None else at(ends),
-        prices=draw(st.dictionaries(st.sampled_from(list(Component)), prices, min_size=1)),
+        prices=draw(st.dictionaries(st.sampled_from(COMPONENTS), prices, min_size=1)),
         buyers=draw(_some),
         options=draw(_options),
         windows=draw(st.just(()) | price_windows()),
