@@ -58,6 +58,48 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
             "tests/accounting/test_histories.py::test_closed_periods_keep_their_lines_and_sums_stay_once_rounded"
         ),
     ),
+    "no second is lost or doubled over any mix of windows, holidays, clocks, tariffs, buyers, modes, periods and hours": (
+        Property("tests/accounting/test_all_edges.py::test_no_second_is_lost_or_doubled_over_any_mix_of_edges"),
+        Property("tests/pricing/test_charge.py::test_windows_give_each_second_its_tariff_once"),
+        Property("tests/pricing/test_buyers.py::test_each_second_is_priced_by_the_tariff_that_goes_before_the_others"),
+        Property("tests/pricing/test_explained.py::test_steps_have_each_second_once_and_sum_to_the_quantity"),
+        Property("tests/pricing/test_explained.py::test_no_second_is_lost_or_doubled_where_clocks_are_changed"),
+        Property("tests/accounting/test_explanation.py::test_a_line_is_told_with_all_its_seconds_and_no_others"),
+    ),
+    "a job has its price once, an attempt its minimum, and neither passes what is held": (
+        Property(
+            "tests/accounting/test_lines.py::"
+            "test_a_job_has_its_price_once_if_anything_billable_ran_and_no_provider_bears_it_but_by_overrun"
+        ),
+        Property("tests/accounting/test_lines.py::test_the_organization_never_bears_more_than_the_hold"),
+        Property(
+            "tests/pricing/test_worst_case.py::"
+            "test_attempts_that_have_the_price_per_job_once_are_never_charged_above_what_is_held_for_all"
+        ),
+        Property(
+            "tests/pricing/test_worst_case.py::"
+            "test_no_attempts_with_minimum_charges_are_charged_above_what_is_held_for_them"
+        ),
+    ),
+    "net and tax make the gross at every rate": (
+        Property("tests/accounting/test_tax.py::test_the_tax_in_a_gross_is_rounded_once"),
+        Property(
+            "tests/accounting/test_tax.py::test_the_parts_are_the_tax_of_the_sum_and_each_is_its_amounts_within_a_fen"
+        ),
+        Property(
+            "tests/accounting/test_tax.py::test_net_and_tax_make_the_gross_on_each_line_in_each_section_and_in_all"
+        ),
+        Property("tests/accounting/test_totals.py::test_organizations_and_providers_come_to_the_same_sections"),
+        Property("tests/accounting/test_credit_notes.py::test_notes_of_all_of_a_line_give_all_of_its_tax_back"),
+    ),
+    "volume discounts are exact, and equal in whatever order usage comes": (
+        Property("tests/pricing/test_volume.py::test_a_discount_is_exact_and_never_more_than_the_amount"),
+        Property("tests/pricing/test_volume.py::test_more_use_or_dearer_use_is_never_discounted_less"),
+        Property("tests/independent/test_discounts.py::test_both_ways_to_compute_a_discount_agree"),
+        on_databases(
+            "tests/accounting/test_discounts.py::test_in_whichever_order_usage_comes_discounts_are_those_of_the_totals"
+        ),
+    ),
     "reports shuffled, doubled and dropped give a legal end": (
         Property("tests/broker/test_agent_chaos.py::TestChaos::runTest"),
         Property(
@@ -104,7 +146,8 @@ class Ran:
 
 @case(
     "properties",
-    claim="Properties hold: usage in any form gives equal lines, reports in any order a legal end, feeds in any interleaving equal sums, "
+    claim="Properties hold: usage in any form gives equal lines, no second is lost or doubled over any edges, net and tax make the gross, "
+    "volume discounts are equal in any order of usage, reports in any order a legal end, feeds in any interleaving equal sums, "
     "a replay equal statements, and a cancelled request never locks the writer",
     goal=f"{EXAMPLES:,} examples each; of state machines also {ON_A_DATABASE} on each database",
 )

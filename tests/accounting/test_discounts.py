@@ -3,16 +3,20 @@
 import csv
 import io
 import itertools
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import PriceList, VolumeTier
 from caravan.kernel import ids
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
@@ -23,8 +27,11 @@ from services.accounting.periods import closing
 from services.accounting.usage import copies
 from services.accounting.usage.models import OrganizationCopy
 from tests.accounting.books import AT, identifier, line, party_copies, period_at
+from tests.accounting.examples import examples
+from tests.accounting.test_histories import Undone
 from tests.accounting.volume import CORE, LATER, MONTH, close, given, tiers, use
 from tests.accounting.world import T0, World, at, tariff
+from tests.pricing.test_volume import rising
 from tests.support import ok, refused
 
 
@@ -337,3 +344,54 @@ async def test_in_whichever_periods_usage_comes_the_discounts_sum_to_that_of_its
     assert await db.read(sums) == {identifier("org", number): (quantity, basis, -off) for number in ways}
     found = await db.read(lambda tx: [one for one in verify(tx) if one.check != "funds"])
     assert found == []
+
+
+ORDERS: Final = st.lists(st.tuples(st.integers(-9000, 40_000).filter(bool), st.integers(0, 2)), min_size=1, max_size=6)
+"""Core-seconds that are used, or taken back, of one period; before it closes, or late in one of two later ones."""
+
+
+@settings(examples(10, 1000), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@drawn(orders=st.lists(ORDERS, min_size=1, max_size=3), steps=rising())
+async def test_in_whichever_order_usage_comes_discounts_are_those_of_the_totals(
+    db: Database, orders: list[list[tuple[int, int]]], steps: tuple[VolumeTier, ...]
+) -> None:
+    """Each order is of an organization of its own. Tiers begin within a few core-hours."""
+    near = tuple(tier.model_copy(update={"above": tier.above % 3 + 3 * place}) for place, tier in enumerate(steps))
+    document = PriceList(
+        id=identifier("prl", 1),
+        offering=identifier("off", 1),
+        revision=1,
+        created_at=T0,
+        tariffs=(tariff("base", None, None, cpu_core_hour="0.35"),),
+        volume_discounts={CORE: near},
+    )
+
+    def unit(tx: Session) -> None:
+        party_copies(tx)
+        copies.price_list(tx, {"data": document.model_dump(mode="json")})
+        names = [identifier("org", number) for number in range(10, 10 + len(orders))]
+        for name in names:
+            tx.execute(insert(OrganizationCopy).values(id=name, name="企业", version=1))
+        months = [period_at(tx, AT + timedelta(days=31 * month)) for month in range(3)]
+        basis: Counter[str] = Counter()
+        for month, period in enumerate(months):
+            for number, (name, order) in enumerate(zip(names, orders, strict=True)):
+                for piece, (quantity, comes) in enumerate(order):
+                    if comes == month:
+                        corrects = months[0] if month else ""
+                        billed = line(tx, number * 10 + piece, period, quantity, organization=name, corrects=corrects)
+                        basis[name] += billed["amount"]
+            closing._start(tx, period, LATER + timedelta(days=1000), timedelta())
+            assert closing.finish(tx, period, LATER + timedelta(days=1000))
+        rows = tx.execute(text("SELECT organization, amount FROM lines WHERE kind = 'volume_discount'"))
+        off: Counter[str] = Counter()
+        for name, amount in rows:
+            off[name] -= amount
+        for name, order in zip(names, orders, strict=True):
+            total = sum(quantity for quantity, _ in order)
+            assert off[name] == volume_discount(CORE, near, total, basis[name])
+        assert [one for one in verify(tx) if one.check != "funds"] == []
+        raise Undone
+
+    with pytest.raises(Undone):
+        await db.write(unit)

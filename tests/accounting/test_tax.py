@@ -1,6 +1,7 @@
 """The tax in prices, and its parts on lines: pure."""
 
 from collections import Counter
+from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.accounting.statements.totals import Tally
 from services.accounting.tax.spreading import spread, tax_of
 
 RATES = st.one_of(st.sampled_from([0, 100, 300, 600, 1300]), st.integers(0, 10_000))
@@ -68,3 +70,38 @@ def test_in_another_order_only_lines_of_equal_remainders_change_their_parts(
 )
 def test_the_largest_remainders_go_up(amounts: tuple[int, ...], parts: tuple[int, ...]) -> None:
     assert spread(amounts, 600) == list(parts)
+
+
+@dataclass(frozen=True)
+class Taxed:
+    """What a tally reads of a line."""
+
+    amount: int
+    tax: int
+    tax_rate: int
+    tax_treatment: str = "taxed"
+    bearer: str = "organization"
+    corrects: str = ""
+
+
+@given(st.dictionaries(RATES, AMOUNTS.filter(bool), max_size=4))
+def test_net_and_tax_make_the_gross_on_each_line_in_each_section_and_in_all(supplies: dict[int, list[int]]) -> None:
+    """Net is what gross is without tax at the rate: within half a fen in a section, within a fen on a line."""
+    tally = Tally()
+    lines = [
+        Taxed(amount, tax, rate)
+        for rate, amounts in supplies.items()
+        for amount, tax in zip(amounts, spread(amounts, rate), strict=True)
+    ]
+    for line in lines:
+        tally.add("prv_1", line)
+        assert abs(line.amount - line.tax - Fraction(line.amount * 10_000, 10_000 + line.tax_rate)) < 1
+    totals = tally.totals()
+    assert {section.key.rate for section in totals.sections} == supplies.keys()
+    for section in totals.sections:
+        own = [line for line in lines if line.tax_rate == section.key.rate]
+        net = section.gross - section.tax
+        assert net == sum(line.amount - line.tax for line in own)
+        assert abs(net - Fraction(section.gross * 10_000, 10_000 + section.key.rate)) <= Fraction(1, 2)
+    assert totals.gross - totals.tax == sum(section.gross - section.tax for section in totals.sections)
+    assert (totals.gross, totals.tax) == (sum(line.amount for line in lines), sum(line.tax for line in lines))
