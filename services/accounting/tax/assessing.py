@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, bindparam, update
+from sqlalchemy import Row, update
 from sqlalchemy.orm import Session
 
+from caravan.kernel.bulk import ChangeMany
 from caravan.kernel.database import table_of
 from services.accounting.charging.models import LineRow
 from services.accounting.statements import lines
@@ -18,10 +19,18 @@ from services.accounting.tax.spreading import spread
 from services.accounting.tax.supplies import Supply, Tax, of_lines
 
 LINES = table_of(LineRow)
-_TAX: Final = (
-    update(LINES)
-    .where(LINES.c.id == bindparam("line"))
-    .values(tax=bindparam("fen"), tax_treatment=bindparam("treatment"), tax_rate=bindparam("hundredths"))
+_TAX: Final = ChangeMany(
+    {
+        "line": LINES.c.id.type,
+        "fen": LINES.c.tax.type,
+        "treatment": LINES.c.tax_treatment.type,
+        "hundredths": LINES.c.tax_rate.type,
+    },
+    lambda given: (
+        update(LINES)
+        .where(LINES.c.id == given.line)
+        .values(tax=given.fen, tax_treatment=given.treatment, tax_rate=given.hundredths)
+    ),
 )
 
 
@@ -40,7 +49,7 @@ def assess(tx: Session, period: Row[Any]) -> None:
         common = {"treatment": section.tax.treatment, "hundredths": section.tax.rate}
         values = [{"line": row.id, "fen": fen, **common} for row, fen in parts]
         for start in range(0, len(values), lines.BATCH):
-            tx.execute(_TAX, values[start : start + lines.BATCH])
+            _TAX.run(tx, values[start : start + lines.BATCH])
 
 
 def sections(tx: Session, period: str, supplies: Mapping[Supply, Tax]) -> Iterator[tuple[Section, list[Row[Any]]]]:
