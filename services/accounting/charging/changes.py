@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -39,10 +39,10 @@ def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
     changes: dict[str, Change] = {one.job: Change() for one in marks}
     for place, spans in (held | rest).items():
         run = runs[place[0]]
-        now = Record(run.id, None, spans, terms[run.attempt], run.outcome)
-        changes[run.job].after.append(now)
-        outcome = ended.get(run.id, run.outcome)
-        changes[run.job].before.append(replace(now, spans=was.get(place, spans), outcome=outcome))
+        of = terms[run.attempt]
+        changes[run.job].after.append(Record(run.id, None, spans, of, run.outcome))
+        before = Record(run.id, None, was.get(place, spans), of, ended.get(run.id, run.outcome))
+        changes[run.job].before.append(before)
     _move_starts(tx, changes, runs, held, rest, moved)
     return changes
 

@@ -69,7 +69,7 @@ def _top_ups(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[
 
 def every(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
     """The portions of records, by the prices of placement."""
-    return [portion for record in records for portion in portions(record, calendar)]
+    return [portion for record in records if record.spans for portion in portions(record, calendar)]
 
 
 def corrected(records: Iterable[Record]) -> list[Record]:

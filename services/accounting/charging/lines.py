@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Final, NamedTuple
 
 from caravan import pricing
@@ -158,7 +159,8 @@ def first_start(records: Iterable[Record]) -> Start | None:
 
 def starting(record: Record, start: Start | None) -> Record:
     """The same record of a job whose price falls there."""
-    return replace(record, job_second=start.second if start is not None and start.run == record.run else None)
+    second = start.second if start is not None and start.run == record.run else None
+    return record if record.job_second == second else replace(record, job_second=second)
 
 
 def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
@@ -167,7 +169,7 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
     `calendar` covers its spans.
     """
     terms, edges = record.terms, [period.start for period in calendar]
-    borne = {mode: _bearer(mode, record.outcome) for mode in SiteMode}
+    borne = _bearers(record.outcome)
     return [
         Portion(
             record.run,
@@ -194,6 +196,11 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
         )
         for piece in pricing.quantities(record.spans, terms.price_list, record.job_second, edges)
     ]
+
+
+@cache
+def _bearers(outcome: Outcome | None) -> Mapping[SiteMode, tuple[BearerKind, str]]:
+    return {mode: _bearer(mode, outcome) for mode in SiteMode}
 
 
 def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
