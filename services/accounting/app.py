@@ -13,6 +13,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings as CommonSettings
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.accounting.charging import endpoints as charging
+from services.accounting.charging.charger import FailedCharges
 from services.accounting.charging.explaining import ExplanationService
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
@@ -67,6 +68,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
     metrics = Metrics()
     runtime = Runtime("accounting", settings, metrics, now)
     own = settings if isinstance(settings, Settings) else Settings(**dict(settings))
+    failed_charges = FailedCharges(runtime.db, metrics)
     period_service = PeriodService(runtime, timedelta(hours=own.closing_grace_hours))
 
     @asynccontextmanager
@@ -75,6 +77,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             await runtime.db.write(service.prepare, settings.zone)
             runtime.loops.start(closing.LOOP, period_service.iteration)
             runtime.loops.start(passes.LOOP, Passes(runtime).iteration)
+            runtime.loops.start("watch-charges", failed_charges.iteration)
             runtime.loops.start("sealing", Sealer(runtime.db, runtime.owner.id).iteration)
             if peers is not None:
                 Following(runtime, peers).start()

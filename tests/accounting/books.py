@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from caravan.contracts.events import SITE_PROGRESS
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import SiteProgress
@@ -94,4 +93,4 @@ def job_name(tx: Session, number: int, name: str) -> None:
 def progress(tx: Session, site: str, through: datetime, version: int = 1, provider: str = PRV) -> None:
     """The broker says that the site's usage before `through` is complete."""
     told = SiteProgress(site=site, provider=provider, complete_through=through, version=version)
-    periods.follow_site_progress(tx, {"type": SITE_PROGRESS, "data": told.model_dump(mode="json")})
+    periods.keep_progress(tx, [told])

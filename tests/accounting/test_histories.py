@@ -134,7 +134,7 @@ class Books:
 
     def charge(self, tx: Session) -> None:
         """Charge all that is due."""
-        while charge_due(tx, "charger", second(0)):
+        while charge_due(tx, second(0)):
             assert tx.execute(select(ChargeFailed.job, ChargeFailed.error)).all() == []
 
     def place_job(self, tx: Session, prices: PriceList) -> "Job":

@@ -173,9 +173,10 @@ class World:
         runtime: Runtime = service.app.provided[Runtime]
         self.db: Database = runtime.db
         self.catalog, self.broker = Feed("catalog"), Feed("broker")
+        self.facts = Facts(clock.now)
         self._followers = (
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),
-            Follower(self.db, "broker", self.broker, Facts(clock.now).handlers()),
+            Follower(self.db, "broker", self.broker, self.facts.handlers()),
         )
         self._charger = Charger(self.db, runtime.owner.id, clock.now)
         self.finance = service.person("finance", "platform:finance")
@@ -250,12 +251,16 @@ class World:
         self.broker.say(events.SITE_PROGRESS, self.site, state)
 
     async def deliver(self) -> None:
-        """Let accounting follow both feeds to their ends, try again what was parked, and charge."""
+        """Let accounting follow both feeds, and charge."""
+        await self.follow()
+        while await self._charger.charge():
+            pass
+
+    async def follow(self) -> None:
+        """Let accounting follow both feeds to their ends, and try again what was parked."""
         for follower in self._followers:
             await follower.iteration(0)
         await self._followers[1].retry()
-        while await self._charger.charge():
-            pass
 
     async def parked(self) -> int:
         return await self.db.read(parked_count)

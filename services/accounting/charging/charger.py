@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, leases
 from caravan.kernel.database import Database, of_the_database, savepoint
+from caravan.kernel.metrics import Metrics
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from services.accounting.charging.service import charge
@@ -21,17 +22,23 @@ BATCH: Final = 500
 """How many marks share a transaction: requests that write wait no longer than these take."""
 POLL_SECONDS: Final = 0.1
 """How often is looked, where another process may have marked something (PostgreSQL)."""
+WATCH_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = due.RETRY.total_seconds()
 log = structlog.get_logger(__name__)
 
 
 class Charger:
-    """One charges at a time, by a lease, so that replicas don't get into each other's way."""
+    """One charges at a time, by a lease, so that replicas don't get into each other's way. Were two to charge, each mark would still be
+    charged by one of them.
+
+    The lease is taken in transactions of its own: a batch that took it would, on PostgreSQL, collide with every other loop's.
+    """
 
     def __init__(self, db: Database, holder: str, now: clock.Clock) -> None:
         self._db = db
         self._holder = holder
         self._now = now
+        self._leads_until = 0.0
 
     async def iteration(self) -> float:
         """Wait until something is due, and charge up to a batch of it. Returns the seconds until the next look."""
@@ -43,13 +50,37 @@ class Charger:
 
     async def charge(self) -> bool:
         """Charge up to a batch of what is due. Whether there may be more."""
-        return bool(await self._db.read(due.any_due) and await self._db.write(charge_due, self._holder, self._now()))
+        if not await self._db.read(due.any_ready, self._now()) or not await self._leads():
+            return False
+        return bool(await self._db.write(charge_due, self._now()))
+
+    async def _leads(self) -> bool:
+        """Whether this one is to charge; the lease is renewed when half of it is over."""
+        if clock.monotonic() >= self._leads_until:
+            asked = clock.monotonic()
+            lease = await self._db.write(leases.acquire, LEASE, self._holder, LEASE_TTL)
+            if lease.holder != self._holder:
+                return False
+            self._leads_until = asked + LEASE_TTL.total_seconds() / 2
+        return True
 
 
-def charge_due(tx: Session, holder: str, at: datetime) -> int:
-    """Charge up to a batch. Returns how much was taken; 0 also when another holds the lease."""
-    if leases.acquire(tx, LEASE, holder, LEASE_TTL).holder != holder:
-        return 0
+class FailedCharges:
+    """Shows how many jobs could not be charged."""
+
+    def __init__(self, db: Database, metrics: Metrics) -> None:
+        self._db = db
+        self._failed = metrics.gauge(
+            "charges_failed", "Jobs that could not be charged and are tried again; anything but 0 wants a person."
+        )
+
+    async def iteration(self) -> float:
+        self._failed.set(await self._db.read(due.failed_count))
+        return WATCH_SECONDS
+
+
+def charge_due(tx: Session, at: datetime) -> int:
+    """Charge up to a batch. Returns how much was taken."""
     marks = due.take(tx, BATCH, at)
     _charge(tx, [list(job) for _, job in groupby(marks, key=lambda one: one.job)], at)
     due.forget_failures(tx)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
@@ -59,8 +59,7 @@ def mark(tx: Session, marks: Iterable[Due]) -> None:
 
 def take(tx: Session, most: int, at: datetime) -> list[Due]:
     """At least one run's marks, at most about `most`, and of each run all; those of jobs that have failed lately are left out."""
-    failed = exists().where(FAILED.c.job == DUE.c.job, FAILED.c.tried_at > at - RETRY)
-    query = select(DUE).where(~failed).order_by(DUE.c.job, DUE.c.run, DUE.c.hour)
+    query = select(DUE).where(_ready(at)).order_by(DUE.c.job, DUE.c.run, DUE.c.hour)
     rows = tx.execute(query.limit(most)).all()
     if len(rows) == most:
         job, run = rows[-1].job, rows[-1].run
@@ -89,8 +88,13 @@ def left(tx: Session, jobs: Collection[str]) -> set[str]:
     return {row.job for row in _LEFT.all(tx, [{"job": job} for job in jobs])}
 
 
-def any_due(tx: Session) -> bool:
-    return tx.execute(select(DUE.c.job).limit(1)).first() is not None
+def any_ready(tx: Session, at: datetime) -> bool:
+    """Whether `take` would find something."""
+    return tx.execute(select(DUE.c.job).where(_ready(at)).limit(1)).first() is not None
+
+
+def _ready(at: datetime) -> ColumnElement[bool]:
+    return ~exists().where(FAILED.c.job == DUE.c.job, FAILED.c.tried_at > at - RETRY)
 
 
 def count(tx: Session) -> int:
@@ -101,6 +105,11 @@ def failed(tx: Session, job: str, error: str, at: datetime) -> None:
     """Leave the job's marks for later."""
     values = {"error": error, "tried_at": at}
     tx.execute(upsert(tx, FAILED).values(job=job, **values).on_conflict_do_update(index_elements=["job"], set_=values))
+
+
+def failed_count(tx: Session) -> int:
+    """How many jobs wait because they could not be charged, for /metrics: anything but 0 wants a person."""
+    return tx.execute(select(func.count()).select_from(FAILED)).scalar_one()
 
 
 def forget_failures(tx: Session) -> None:

@@ -17,15 +17,24 @@ from caravan.contracts.problems import PeriodCutRefused, WrongState
 from caravan.contracts.statements import PeriodState
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, ids
+from caravan.kernel.bulk import InsertMany
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
-from caravan.kernel.follow import validated
 from caravan.kernel.prepared import Upsert
 from caravan.kernel.problems import NotFound
 from services.accounting.periods.models import PeriodRow, SiteProgressRow, Zone
 from services.accounting.periods.months import month_of, part_name
 
-_EXPECT: Final = Upsert(lambda insert: insert(table_of(SiteProgressRow)).on_conflict_do_nothing())
+_PROGRESS: Final = table_of(SiteProgressRow)
+_TOLD: Final = InsertMany(
+    _PROGRESS,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["site"],
+        set_={name: new.excluded[name] for name in ("provider", "complete_through", "version")},
+        where=_PROGRESS.c.version < new.excluded.version,
+    ),
+)
+_EXPECT: Final = Upsert(lambda insert: insert(_PROGRESS).on_conflict_do_nothing())
 
 
 class Located(NamedTuple):
@@ -131,16 +140,10 @@ def expect_progress(tx: Session, site: str, provider: str) -> None:
     _EXPECT.run(tx, site=site, provider=provider, complete_through=clock.EPOCH, version=0)
 
 
-def follow_site_progress(tx: Session, event: dict[str, Any]) -> None:
-    """Keep a copy of how far a site's usage is complete (the event `site.progress`); an older version changes nothing."""
-    progress: SiteProgress = validated(SiteProgress, event)
-    values = progress.model_dump()
-    del values["site"]
-    tx.execute(
-        upsert(tx, SiteProgressRow)
-        .values(site=progress.site, **values)
-        .on_conflict_do_update(index_elements=["site"], set_=values, where=SiteProgressRow.version < progress.version)
-    )
+def keep_progress(tx: Session, told: Sequence[SiteProgress]) -> None:
+    """Keep copies of how far sites' usage is complete; an older version changes nothing."""
+    newest = {one.site: one for one in sorted(told, key=lambda one: one.version)}
+    _TOLD.run(tx, [one.model_dump() for one in newest.values()])
 
 
 def _overlapping(tx: Session, start: int, end: int) -> Sequence[Row[str, datetime, datetime, str]]:

@@ -12,12 +12,20 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.usage import AttemptEnded, AttemptPlaced, JobNamed, JobSettled, RunFinal, UsageRecord
+from caravan.contracts.usage import (
+    AttemptEnded,
+    AttemptPlaced,
+    JobNamed,
+    JobSettled,
+    RunFinal,
+    SiteProgress,
+    UsageRecord,
+)
 from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
 from caravan.kernel.database import table_of
-from caravan.kernel.follow import Handler, Together
-from services.accounting.periods.service import expect_progress, follow_site_progress
+from caravan.kernel.follow import Together
+from services.accounting.periods.service import expect_progress, keep_progress
 from services.accounting.usage import storing
 from services.accounting.usage.models import AttemptCopy, JobName
 
@@ -28,6 +36,7 @@ _CONTRACTS: Final[Mapping[str, type[BaseModel]]] = {
     events.RUN_FINAL: RunFinal,
     events.ATTEMPT_ENDED: AttemptEnded,
     events.JOB_SETTLED: JobSettled,
+    events.SITE_PROGRESS: SiteProgress,
 }
 _PLACED: Final = InsertMany(table_of(AttemptCopy), lambda new: new.on_conflict_do_nothing())
 _NAMED: Final = InsertMany(table_of(JobName), lambda new: new.on_conflict_do_nothing())
@@ -39,9 +48,8 @@ class Facts:
     def __init__(self, now: clock.Clock) -> None:
         self._now = now
 
-    def handlers(self) -> dict[str, Handler | Together]:
-        together = Together(self.store)
-        return {**dict.fromkeys(_CONTRACTS, together), events.SITE_PROGRESS: follow_site_progress}
+    def handlers(self) -> dict[str, Together]:
+        return dict.fromkeys(_CONTRACTS, Together(self.store))
 
     def store(self, tx: Session, facts: Sequence[dict[str, Any]]) -> None:
         """Store them and mark what is to be charged. What they refer to may stand behind them."""
@@ -56,6 +64,7 @@ class Facts:
         storing.ends(tx, of[events.RUN_FINAL])
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])
+        keep_progress(tx, of[events.SITE_PROGRESS])
 
 
 def _placed(tx: Session, attempts: Sequence[AttemptPlaced]) -> None:

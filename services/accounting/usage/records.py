@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, Select, bindparam, select
 from sqlalchemy.orm import Session
@@ -56,10 +56,16 @@ def terms(tx: Session, attempts: Collection[str], proposed: Correction | None = 
 
 def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Correction]) -> Terms:
     """Of the corrections those that concern the attempt; each list is what it is for its buyer."""
-    options = tuple(sorted(placed.options.items()))
 
     def prices(price_list: str) -> PriceList:
-        return _prices_for(documents[price_list], placed.organization, placed.price_class, options)
+        document = documents[price_list]
+        named = _named(document)
+        return _prices_for(
+            document,
+            placed.organization if placed.organization in named.organizations else None,
+            placed.price_class if placed.price_class in named.classes else None,
+            tuple((field, value) for field, value in sorted(placed.options.items()) if field in named.options),
+        )
 
     return Terms(
         placed.organization,
@@ -78,11 +84,30 @@ def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Corr
 
 @lru_cache(maxsize=1024)
 def _prices_for(
-    document: str, organization: str, price_class: str | None, options: tuple[tuple[str, str], ...]
+    document: str, organization: str | None, price_class: str | None, options: tuple[tuple[str, str], ...]
 ) -> PriceList:
     """What the list is for an attempt: as it was placed, whatever class its organization has now."""
     buyer = Buyer(organization=organization, price_class=price_class, options=dict(options))
     return prices_for(_price_list(document), buyer)
+
+
+class _Named(NamedTuple):
+    """What some tariff of a list goes by: whatever else differs in who buys, the prices are the same."""
+
+    organizations: frozenset[str]
+    classes: frozenset[str]
+    options: frozenset[str]
+
+
+@lru_cache(maxsize=1024)
+def _named(document: str) -> _Named:
+    tariffs = _price_list(document).tariffs
+    buyers = [tariff.buyers for tariff in tariffs if tariff.buyers is not None]
+    return _Named(
+        frozenset(organization for one in buyers for organization in one.organizations),
+        frozenset(name for one in buyers for name in one.classes),
+        frozenset(field for tariff in tariffs for field in tariff.options),
+    )
 
 
 @lru_cache(maxsize=256)
