@@ -96,7 +96,7 @@ def verify_ledger(as_json: AsJson = False) -> None:
         answer(report)
     else:
         out = console()
-        counted = ("entries", "postings", "accounts", "seals", "unsealed", "lines", "statements")
+        counted = ("entries", "postings", "accounts", "seals", "unsealed", "lines", "jobs", "statements")
         out.print(show.pairs((name, f"{getattr(report, name):,}") for name in counted))
         if report.ok:
             out.print("The books are right.")

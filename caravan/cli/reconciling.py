@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from caravan.cli import differences
-from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
+from caravan.cli import differences, show
+from caravan.cli.asking import REFUSED, AsJson, Cursor, Limit, answer, ask, console, misused
 from caravan.cli.books import Books, Form, Place
 from caravan.cli.usage import SHOWN_FAULTS, SITE, readable, zone_of
 from caravan.client import Peers
+from caravan.contracts.reconciliations import Finding
 from caravan.contracts.runs import SiteRun, SiteRuns
 from caravan.contracts.statements import UsageLine
 from caravan.kernel import clock
@@ -107,6 +108,28 @@ def site(
     else:
         console().print(differences.reconciliation(found))
     if found.differences or bad:
+        raise typer.Exit(REFUSED)
+
+
+@group.command()
+def nights(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
+    """List what each night's reconciliation of the platform's books found. 列出平台每晚对账的结果。
+
+    Exit code 1: the last one found something.
+    """
+    page = ask(ctx, lambda peers: peers.accounting.list_reconciliations(limit=limit, cursor=cursor), as_json=as_json)
+    if as_json:
+        answer(page)
+    else:
+        out = console()
+        rows = [
+            (show.day_and_time(one.at), one.scope, str(one.checked), finding.check, finding.subject, finding.detail)
+            for one in page.items
+            for finding in one.findings or (Finding(check="", subject="", detail="found nothing"),)
+        ]
+        out.print(show.table(("at", "scope", "jobs", "what does not hold", "!where", "how"), rows))
+        show.more(out, page.next)
+    if cursor is None and page.items and page.items[0].found:
         raise typer.Exit(REFUSED)
 
 

@@ -26,6 +26,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
+from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.statements import (
     EntryKind,
@@ -230,6 +231,12 @@ class AccountingClient(Client):
 
     async def get_trial_balance(self) -> TrialBalance:
         return await self._call("GET", "/ledger/trial-balance", TrialBalance)
+
+    async def list_reconciliations(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[BooksReconciliation]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", "/reconciliations", Page[BooksReconciliation], query=query)
 
     async def export_usage(self, period: str) -> UsageExport:
         return await self._call("GET", "/exports/usage", UsageExport, query={"period": period})

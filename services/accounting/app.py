@@ -38,6 +38,10 @@ from services.accounting.ledger.sealing import Sealer
 from services.accounting.periods import closing, service
 from services.accounting.periods import endpoints as periods
 from services.accounting.periods.closing import PeriodService
+from services.accounting.reconciliations import endpoints as reconciliations
+from services.accounting.reconciliations.nightly import LOOP as RECONCILING
+from services.accounting.reconciliations.nightly import Nightly
+from services.accounting.reconciliations.reading import ReconciliationService
 from services.accounting.runs import endpoints as runs
 from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
@@ -60,6 +64,7 @@ ROUTERS = (
     imports.router,
     runs.router,
     corrections.router,
+    reconciliations.router,
 )
 
 
@@ -79,6 +84,8 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             runtime.loops.start(passes.LOOP, Passes(runtime).iteration)
             runtime.loops.start("watch-charges", failed_charges.iteration)
             runtime.loops.start("sealing", Sealer(runtime.db, runtime.owner.id).iteration)
+            nightly = Nightly(runtime.db, runtime.owner.id, now, metrics, own.reconciliation_hour)
+            runtime.loops.start(RECONCILING, nightly.iteration)
             if peers is not None:
                 Following(runtime, peers).start()
             yield
@@ -104,6 +111,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             CreditNoteService(runtime),
             TaxService(runtime),
             FeeService(runtime),
+            ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,
         metrics=metrics,

@@ -1,4 +1,4 @@
-"""Accounting's settings: those of every service, and how long a close waits."""
+"""Accounting's settings: those of every service, how long a close waits, and when the books are reconciled."""
 
 from pydantic import Field
 
@@ -12,4 +12,10 @@ class Settings(settings.Settings):
         default=72,
         ge=0,
         description="How long after its end a closing period waits for sites whose usage is not complete.",
+    )
+    reconciliation_hour: int = Field(
+        default=3,
+        ge=0,
+        le=23,
+        description="The hour of the platform's zone in which the books are reconciled each night.",
     )

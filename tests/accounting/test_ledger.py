@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
+from caravan.contracts.reconciliations import Finding
 from caravan.kernel import ids, leases
 from caravan.kernel.database import Database
 from services.accounting.charging import verify as charging
 from services.accounting.ledger import sealing, service
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.reading import trial_balance
-from services.accounting.ledger.verify import Finding, verify, verify_ledger
+from services.accounting.ledger.verify import verify, verify_ledger
 from tests.accounting.books import AT, ORG, OTHER_ORG, OTHER_PRV, PRV, identifier, line, party_copies, period_at
 from tests.accounting.world import World
 from tests.support import Running, ok, refused

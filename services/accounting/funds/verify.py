@@ -1,11 +1,11 @@
 """Holding the totals of funds against what they sum up."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldStatus
@@ -61,16 +61,25 @@ def _budgets(tx: Session) -> Iterator[Fault]:
 
 
 def _holds(tx: Session) -> Iterator[Fault]:
+    yield from _captures(tx, true(), true())
+
+
+def of_jobs(tx: Session, jobs: Collection[str]) -> Iterator[Fault]:
+    """Of some jobs alone: what their holds captured, against their lines."""
+    yield from _captures(tx, HoldRow.job.in_(jobs), LineRow.job.in_(jobs))
+
+
+def _captures(tx: Session, holds: ColumnElement[bool], lines: ColumnElement[bool]) -> Iterator[Fault]:
     billed = (
         select(LineRow.job, func.sum(LineRow.amount).label("amount"))
-        .where(LineRow.bearer == "organization")
+        .where(LineRow.bearer == "organization", lines)
         .group_by(LineRow.job)
         .subquery()
     )
     wrong = (
         select(HoldRow.job, CHARGED.label("charged"), func.coalesce(billed.c.amount, 0).label("billed"))
         .outerjoin(billed, billed.c.job == HoldRow.job)
-        .where(func.coalesce(billed.c.amount, 0) != CHARGED)
+        .where(holds, func.coalesce(billed.c.amount, 0) != CHARGED)
     )
     for row in tx.execute(wrong):
         yield row.job, f"captured and corrected {row.charged} fen, and its lines come to {row.billed}"

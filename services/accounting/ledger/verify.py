@@ -11,6 +11,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.base import Model
+from caravan.contracts.reconciliations import Finding
 from caravan.contracts.statements import BearerKind, EntryKind
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
@@ -32,14 +33,6 @@ SHOWN: Final = 1000
 """How many findings a report lists at most."""
 
 
-class Finding(Model):
-    """Something that doesn't hold: what kind of proof failed, on what, and how."""
-
-    check: str
-    subject: str
-    detail: str
-
-
 class VerifyReport(Model):
     """What was looked at, and what was found. The books are right when nothing was."""
 
@@ -49,6 +42,7 @@ class VerifyReport(Model):
     seals: int
     unsealed: int
     lines: int
+    jobs: int
     statements: int
     findings: tuple[Finding, ...]
 
@@ -64,7 +58,7 @@ class _Sums(NamedTuple):
 
 async def verify_ledger(db: Database) -> VerifyReport:
     """Verify one accounting database. It may be in use, or opened read-only."""
-    return await db.read(_report)
+    return await db.read(report)
 
 
 def verify(tx: Session) -> Iterator[Finding]:
@@ -83,7 +77,9 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))
 
 
-def _report(tx: Session) -> VerifyReport:
+def report(tx: Session) -> VerifyReport:
+    """The whole proof, in this transaction."""
+
     def count(table: type) -> int:
         return tx.execute(select(func.count()).select_from(table)).scalar_one()
 
@@ -95,6 +91,7 @@ def _report(tx: Session) -> VerifyReport:
         seals=count(Seal),
         unsealed=count(Unsealed),
         lines=count(LineRow),
+        jobs=tx.execute(select(func.count(LineRow.job.distinct()))).scalar_one(),
         statements=count(StatementRow),
         findings=tuple(finding for finding, _ in zip(findings, range(SHOWN), strict=False)),
     )
@@ -145,7 +142,21 @@ def _words(sums: Mapping[str, _Sums], account: str) -> str:
 
 def _chain(tx: Session) -> Iterator[Finding]:
     """Seals follow each other without a gap, each over its entry as it is; every entry has one or waits for it."""
-    sequence, previous = 0, sealing.FIRST
+    yield from chain(tx, 0)
+    forgotten = (
+        select(Entry.id)
+        .outerjoin(Seal, Seal.entry == Entry.id)
+        .outerjoin(Unsealed, Unsealed.entry == Entry.id)
+        .where(Seal.entry.is_(None), Unsealed.entry.is_(None))
+    )
+    for identifier in tx.scalars(forgotten):
+        yield Finding(check="seal", subject=identifier, detail="neither sealed nor waiting for a seal")
+
+
+def chain(tx: Session, sequence: int) -> Iterator[Finding]:
+    """What is wrong with the seals behind `sequence`; with 0, all of them."""
+    sealed = tx.execute(select(Seal.hash).where(Seal.sequence == sequence)).scalar_one_or_none()
+    previous = sealing.FIRST if sealed is None else sealed
     while seals := tx.execute(
         select(*Seal.__table__.c).where(Seal.sequence > sequence).order_by(Seal.sequence).limit(sealing.BATCH)
     ).all():
@@ -159,14 +170,6 @@ def _chain(tx: Session) -> Iterator[Finding]:
             elif sealing.link(previous, entry) != seal.hash:
                 yield Finding(check="seal", subject=seal.entry, detail=f"seal {seal.sequence} is not of this entry")
             sequence, previous = seal.sequence, seal.hash
-    forgotten = (
-        select(Entry.id)
-        .outerjoin(Seal, Seal.entry == Entry.id)
-        .outerjoin(Unsealed, Unsealed.entry == Entry.id)
-        .where(Seal.entry.is_(None), Unsealed.entry.is_(None))
-    )
-    for identifier in tx.scalars(forgotten):
-        yield Finding(check="seal", subject=identifier, detail="neither sealed nor waiting for a seal")
 
 
 def _charges(tx: Session) -> Iterator[Finding]:

@@ -1,0 +1,134 @@
+"""Each night the books are held against each other, by what has changed; what doesn't hold is told until it does."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import update
+
+from caravan.kernel import ids, leases
+from caravan.kernel.metrics import Metrics
+from caravan.kernel.runtime import Runtime
+from services.accounting.charging.models import LineRow
+from services.accounting.funds.models import Fund, HoldRow
+from services.accounting.ledger import sealing
+from services.accounting.reconciliations import nightly
+from services.accounting.reconciliations.nightly import Nightly
+from tests.accounting.test_charging import job_with_hold
+from tests.accounting.world import Job, World
+from tests.support import Json, ok, refused
+
+NIGHT = datetime(2026, 3, 11, 3, 30, tzinfo=ZoneInfo("Asia/Shanghai")).astimezone(UTC)
+DAY = timedelta(days=1)
+
+
+class Nights:
+    """The loop, on a clock that the test sets."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.metrics, self.now = world, Metrics(), NIGHT
+        self._nightly = Nightly(world.db, ids.new("own"), lambda: self.now, self.metrics, 3)
+
+    async def pass_(self, now: datetime) -> None:
+        sealer = self.world.service.app.provided[Runtime].owner.id  # its loop has the lease
+        while await self.world.db.write(sealing.seal, sealer):
+            pass
+        self.now = now
+        assert await self._nightly.iteration() == nightly.LOOK_SECONDS
+
+    async def last(self) -> tuple[str, int, list[str]]:
+        """Of the last night: its scope, how many jobs it looked at, and what of which job it found."""
+        one = (await self.all())[0]
+        assert one["found"] == len(one["findings"])
+        assert f"caravan_reconciliation_findings {float(one['found'])}" in self.metrics.render().decode()
+        return one["scope"], one["checked"], [f"{found['check']} {found['subject']}" for found in one["findings"]]
+
+    async def all(self) -> list[Json]:
+        return list(ok(await self.world.finance.get("/reconciliations"))["items"])
+
+
+@pytest.fixture
+def nights(world: World) -> Nights:
+    return Nights(world)
+
+
+async def used(world: World, start: int = 0, run: str | None = None) -> Job:
+    job = await job_with_hold(world)
+    job.use(run or ids.new("run"), start, start + 40)
+    await world.deliver()
+    return job
+
+
+async def change(world: World, statement: Any) -> None:
+    await world.db.write(lambda tx: tx.execute(statement))
+
+
+async def test_once_in_a_night_in_its_hour_alone(nights: Nights) -> None:
+    for hours in (-1, 1):
+        await nights.pass_(NIGHT + timedelta(hours=hours))
+    assert await nights.all() == []
+    for minutes in (-30, 0, 29):
+        await nights.pass_(NIGHT + timedelta(minutes=minutes))
+    assert await nights.last() == ("all", 0, [])
+    assert len(await nights.all()) == 1
+    await nights.pass_(NIGHT + DAY)
+    assert await nights.last() == ("changed", 0, [])
+    assert len(await nights.all()) == 2
+    await nights.pass_(NIGHT.replace(month=4, day=1) - DAY)
+    await nights.pass_(NIGHT.replace(month=3, day=31))
+    assert [one["scope"] for one in await nights.all()][:1] == ["all"]
+
+
+async def test_only_the_holder_of_the_lease_reconciles(world: World, nights: Nights) -> None:
+    await world.db.write(leases.acquire, nightly.LOOP, "another", nightly.LEASE_TTL)
+    await nights.pass_(NIGHT)
+    assert await nights.all() == []
+
+
+async def test_what_has_changed_is_looked_at_and_nothing_else(world: World, nights: Nights) -> None:
+    old = await used(world)
+    await nights.pass_(NIGHT + 2 * DAY)
+    assert await nights.last() == ("all", 1, [])
+    run = ids.new("run")
+    late = await used(world, run=run)
+    new = await used(world, start=5 * 86_400)
+    await nights.pass_(NIGHT + 6 * DAY)
+    assert await nights.last() == ("changed", 2, [])
+    await nights.pass_(NIGHT + 8 * DAY)
+    assert await nights.last() == ("changed", 0, [])
+    for job in (old, late, new):
+        core = (LineRow.job == job.id) & (LineRow.component == "cpu_core_hour")
+        await change(world, update(LineRow).where(core).values(quantity=41, amount=41))
+    late.use(run, 0, 20, revision=2)
+    await world.deliver()
+    await nights.pass_(NIGHT + 9 * DAY)
+    assert await nights.last() == ("changed", 1, [f"usage {late.id}", f"funds {late.id}"])
+
+
+async def test_what_does_not_hold_is_told_each_night_until_it_does(world: World, nights: Nights) -> None:
+    await used(world)
+    await nights.pass_(NIGHT)
+    job = await used(world)
+    held = HoldRow.job == job.id
+    await change(world, update(HoldRow).where(held).values(captured=39))
+    await change(world, update(Fund).values(charged=Fund.charged - 1))
+    expected = [f"funds {world.organization}", f"funds {job.id}"]
+    for day in (1, 2, 3):
+        await nights.pass_(NIGHT + day * DAY)
+        scope, _, found = await nights.last()
+        assert (scope, found) == ("changed", expected)
+    await change(world, update(HoldRow).where(held).values(captured=40))
+    await change(world, update(Fund).values(charged=Fund.charged + 1))
+    await nights.pass_(NIGHT + 4 * DAY)
+    assert (await nights.last())[2] == []
+
+
+async def test_reconciliations_are_finances_alone(world: World, nights: Nights) -> None:
+    await nights.pass_(NIGHT)
+    for person in (world.member, world.admin, world.seller):
+        refused(await person.get("/reconciliations"), 404, "not_found")
+    await nights.pass_(NIGHT + DAY)
+    first = ok(await world.finance.get("/reconciliations", limit=1))
+    second = ok(await world.finance.get("/reconciliations", limit=1, cursor=first["next"]))
+    assert [one["scope"] for one in (*first["items"], *second["items"])] == ["changed", "all"]
