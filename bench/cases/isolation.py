@@ -292,7 +292,9 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
     path = operation.path
     for name, kind in KINDS.items():
         path = path.replace(f"{{{name}}}", victim.ids[kind])
-    path = path.replace("{log_read}", "log_" + "0" * 32).replace("{year}", "2026")
+    path = (
+        path.replace("{log_read}", "log_" + "0" * 32).replace("{year}", "2026").replace("{anomaly}", "ano_" + "0" * 32)
+    )
     if "{" in path:
         raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")
     asked = QUERIES.get(operation.name, "")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from caravan.cli import corrections, show, terms
+from caravan.cli import anomalies, corrections, show, terms
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, console, wrong_input
 from caravan.cli.waiting import until
 from caravan.client import Peers, each
@@ -171,4 +171,5 @@ async def _until_closed(peers: Peers, period: str) -> Period:
 def add_to(app: typer.Typer) -> None:
     terms.add_to(group)
     group.add_typer(corrections.group, name="correction")
+    anomalies.add_to(group)
     app.add_typer(group, name="finance")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
+from caravan.contracts.anomalies import Anomaly
 from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
     DiscountExplanation,
@@ -378,6 +379,25 @@ def credit_notes(found: Iterable[CreditNote]) -> Table:
     return table(columns, rows)
 
 
+def anomalies(found: Iterable[Anomaly]) -> Table:
+    rows = [
+        (
+            one.id,
+            one.reason.value,
+            one.state.value,
+            when(one.usage.hour),
+            str(sum(to_seconds(span.end) - to_seconds(span.start) for span in one.usage.spans)),
+            one.usage.run,
+            one.usage.job,
+            one.site or "",
+            when(one.found_at),
+            one.words or "",
+        )
+        for one in found
+    ]
+    return table(("!id", "!reason", "state", "!hour", ">seconds", "!run", "job", "site", "!found", "words"), rows)
+
+
 def funds(found: Funds) -> Table:
     rows: list[tuple[str, Cell]] = [("organization", found.organization)]
     rows += [(name, str(getattr(found, name))) for name in ("deposited", "credit", "charged", "held")]
@@ -399,6 +419,7 @@ def period(found: Period) -> Table:
     optional = (
         ("waits for", ", ".join(found.waiting_for)),
         ("parked facts", str(found.parked_facts or "")),
+        ("anomalies", str(found.anomalies or "")),
         ("late sites", ", ".join(found.late_sites)),
         ("closed", when(found.closed_at)),
     )
@@ -411,6 +432,8 @@ def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
     reasons += [f"the usage of {sites.get(site, 'a site')} ({site})" for site in found.waiting_for]
     if found.parked_facts:
         reasons.append(f"{found.parked_facts} facts that can't be applied yet; accounting's log says why")
+    if found.anomalies:
+        reasons.append(f"{found.anomalies} anomalies that nobody has settled: caravan finance anomalies")
     return f"{found.name} waits for {', '.join(reasons)}" if reasons else ""
 
 

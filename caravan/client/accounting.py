@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import cast
 
 from caravan.client.base import Client, new_key
+from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason, AnomalyState
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
@@ -161,6 +162,22 @@ class AccountingClient(Client):
         """Those that name the caller (finance: all), the newest first."""
         query = {"statement": statement, "limit": limit, "cursor": cursor}
         return await self._call("GET", "/credit-notes", Page[CreditNote], query=query)
+
+    async def list_anomalies(
+        self,
+        *,
+        state: AnomalyState | None = None,
+        reason: AnomalyReason | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Anomaly]:
+        """Usage that was set aside at the sites of the caller's providers (finance: all), the last found first."""
+        query = {"state": state, "reason": reason, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/anomalies", Page[Anomaly], query=query)
+
+    async def settle_anomaly(self, anomaly: str, decision: AnomalyDecision) -> Anomaly:
+        """Raises WrongState for what was settled otherwise, AttemptMissing."""
+        return await self._call("POST", f"/anomalies/{anomaly}/settle", Anomaly, body=decision)
 
     async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:
         """Raises UnknownReference, PeriodFrozen, TaxRuleMissing."""

@@ -73,6 +73,13 @@ class WrongState(Problem):
     allowed: tuple[str, ...]
 
 
+class AttemptMissing(Problem):
+    """Nothing says by which prices this would be billed: its attempt, price list or hold isn't here. Wait for that, or discard it."""
+
+    status, code = 409, "attempt_missing"
+    title, title_zh = "Attempt, price list or hold not known", "缺少作业尝试、价目表或预留"
+
+
 class AlreadyExists(Problem):
     """There is one already, with another content; `existing` is its id."""
 

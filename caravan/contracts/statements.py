@@ -74,6 +74,9 @@ class Period(Model):
     parked_facts: int = Field(
         default=0, description="While closing: facts that could not be applied yet; the log says which and why."
     )
+    anomalies: int = Field(
+        default=0, description="While closing: hours of runs in it that are set aside; settle them, or the grace ends."
+    )
     late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
     closed_at: Instant | None = None
     version: int

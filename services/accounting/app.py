@@ -12,6 +12,9 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings as CommonSettings
 from caravan.kernel.web import ServiceApp, create_service_app
+from services.accounting.anomalies import endpoints as anomalies
+from services.accounting.anomalies.service import AnomalyService
+from services.accounting.anomalies.watching import Watch
 from services.accounting.charging import endpoints as charging
 from services.accounting.charging.charger import FailedCharges
 from services.accounting.charging.explaining import ExplanationService
@@ -65,6 +68,7 @@ ROUTERS = (
     runs.router,
     corrections.router,
     reconciliations.router,
+    anomalies.router,
 )
 
 
@@ -76,6 +80,8 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
     failed_charges = FailedCharges(runtime.db, metrics)
     period_service = PeriodService(runtime, timedelta(hours=own.closing_grace_hours))
 
+    watch = Watch(runtime, metrics)
+
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
         async with runtime.running():
@@ -86,6 +92,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             runtime.loops.start("sealing", Sealer(runtime.db, runtime.owner.id).iteration)
             nightly = Nightly(runtime.db, runtime.owner.id, now, metrics, own.reconciliation_hour)
             runtime.loops.start(RECONCILING, nightly.iteration)
+            runtime.loops.start("anomalies", watch.iteration)
             if peers is not None:
                 Following(runtime, peers).start()
             yield
@@ -106,6 +113,8 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ImportService(runtime),
             RunService(runtime),
             CorrectionService(runtime),
+            AnomalyService(runtime),
+            watch,
             LedgerService(runtime.db),
             StatementService(runtime.db),
             CreditNoteService(runtime),

@@ -1,5 +1,6 @@
 """All tables of accounting, for migrations and their check."""
 
+import services.accounting.anomalies.models
 import services.accounting.charging.models
 import services.accounting.corrections.models
 import services.accounting.credit_notes.models

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from caravan.cli import app, corrections, show
 from caravan.cli.asking import console
 from caravan.cli.terms import hundredths
+from caravan.contracts.anomalies import Anomaly, AnomalyReason, AnomalyState
 from caravan.contracts.corrections import (
     CorrectionDetail,
     CorrectionPreview,
@@ -30,7 +31,7 @@ from caravan.contracts.explanations import (
 )
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, Statement, UsageLine
-from caravan.contracts.usage import Span
+from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel.money import Money, percent
 from caravan.pricing.explained import explained_span
 
@@ -343,3 +344,23 @@ def test_a_line_is_explained_in_both_languages_one_after_the_other() -> None:
     zh, en = text.index("2026-03-10（星期二），23:00 至 24:00"), text.index("2026-03-10 (Tuesday), 23:00 to 24:00")
     assert zh < text.index("7200 节点秒；7200 x 4.00 / 3600 = 8.00") < en, text
     assert re.search(rf"restated in +{one('lin')}", text) and "节点时" in text and "node-hours" in text
+
+
+def test_an_anomaly_shows_why_it_is_set_aside_and_how_much_it_is() -> None:
+    hour = datetime(2026, 3, 10, 8, tzinfo=UTC)
+    span = Span(start=hour, end=hour + timedelta(seconds=75), nodes=1, cpus=2, memory_mib=0)
+    usage = UsageRecord(
+        hour=hour, revision=1, spans=(span,), run=one("run"), attempt=one("att"), job=one("job"), run_started_at=hour
+    )
+    found = Anomaly(
+        id=one("ano"), reason=AnomalyReason.CONTRADICTORY, state=AnomalyState.OPEN, usage=usage, site=SITE,
+        provider=one("prv"), organization=ORGANIZATION, found_at=END, settled_at=None, settled_by=None, words="待查",
+    )  # fmt: skip
+    text = shown(show.anomalies([found]))
+    assert [word in text for word in (one("ano"), "contradictory", "open", "75", one("run")[:12], "待查")] == [True] * 6
+
+
+def test_an_anomaly_is_not_settled_without_words() -> None:
+    done = caravan("settle", one("ano"), "accept", "--words", "")
+    assert done.exit_code == 2
+    assert "words: " in done.stderr

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.anomalies import AnomalyState
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
+from services.accounting.anomalies.models import AnomalyRow
 from services.accounting.funds.many import free_many
 from services.accounting.funds.models import Outstanding, Settlement
 
-SETTLEMENTS, OUTSTANDING = table_of(Settlement), table_of(Outstanding)
+SETTLEMENTS, OUTSTANDING, ANOMALIES = table_of(Settlement), table_of(Outstanding), table_of(AnomalyRow)
 _JOB: Final = {"job": SETTLEMENTS.c.job.type}
 _REQUESTED: Final = SelectMany(
     _JOB,
@@ -27,7 +29,11 @@ _ALL_HERE: Final = SelectMany(
     lambda given: (
         select(SETTLEMENTS.c.job)
         .join(given, SETTLEMENTS.c.job == given.c.job)
-        .where(SETTLEMENTS.c.settled_at.is_(None), ~exists().where(OUTSTANDING.c.job == given.c.job))
+        .where(
+            SETTLEMENTS.c.settled_at.is_(None),
+            ~exists().where(OUTSTANDING.c.job == given.c.job),
+            ~exists().where(ANOMALIES.c.job == given.c.job, ANOMALIES.c.state == AnomalyState.OPEN),
+        )
     ),
 )
 _REQUEST: Final = InsertMany(SETTLEMENTS)
@@ -87,7 +93,10 @@ def arrived(tx: Session, what: Iterable[tuple[str, Awaited]]) -> None:
 
 
 def settle(tx: Session, jobs: Collection[str], at: datetime) -> None:
-    """Free the rest of the holds of those of the jobs that nothing is awaited of any more. All that is stored of them has been charged."""
+    """Free the rest of the holds of those of the jobs of which nothing is awaited any more, and nothing set aside.
+
+    All that is stored of them has been charged.
+    """
     ready = [row.job for row in _ALL_HERE.all(tx, [{"job": job} for job in jobs])]
     _SETTLE.run(tx, [{"job": job, "at": at} for job in ready])
     free_many(tx, ready, at)

@@ -22,7 +22,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
 from services.accounting.tax.assessing import assess
-from services.accounting.usage.service import latest_applied_second, parked_facts
+from services.accounting.usage.service import latest_applied_second, parked_facts, set_aside
 
 LOOP: Final = "closing"
 CLOSING_SECONDS: Final = 1.0
@@ -129,8 +129,8 @@ def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
 
 
 def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
-    """The period is over, each site that was given a job has passed its end, and no usage waits; or the grace is over."""
-    complete = not _behind(tx, row.ends_at) and not parked_facts(tx)
+    """The period is over, each site that was given a job has passed its end, and no usage waits or is set aside; or the grace is over."""
+    complete = not (_behind(tx, row.ends_at) or parked_facts(tx) or set_aside(tx, row.starts_at, row.ends_at))
     return now >= row.ends_at and (complete or now >= row.grace_ends_at)
 
 
@@ -180,6 +180,7 @@ def _shown(tx: Session, row: Row[Any]) -> Period:
         state=PeriodState(row.state),
         waiting_for=tuple(sorted(_behind(tx, row.ends_at))) if closing else (),
         parked_facts=parked_facts(tx) if closing else 0,
+        anomalies=set_aside(tx, row.starts_at, row.ends_at) if closing else 0,
         late_sites=tuple(row.late_sites),
         closed_at=row.closed_at,
         version=row.version,

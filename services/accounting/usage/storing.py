@@ -1,7 +1,7 @@
 """Stores many facts of runs by a few statements, in the same transaction with the marks of what is to be charged."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +13,8 @@ from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
+from services.accounting.anomalies import sifting
+from services.accounting.anomalies.sifting import Place, Placed, place_of
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from services.accounting.funds import settling
@@ -20,9 +22,9 @@ from services.accounting.funds.models import HoldRow
 from services.accounting.funds.settling import END, Awaited, Requested
 from services.accounting.periods import service as periods
 from services.accounting.usage import many, records
-from services.accounting.usage.many import Run
+from services.accounting.usage.many import Run, Stored
 from services.accounting.usage.models import UsageExtent
-from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet
+from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet, spans_of
 
 _HOLDS: Final = table_of(HoldRow)
 _KNOWN: Final = SelectMany(
@@ -31,6 +33,9 @@ _KNOWN: Final = SelectMany(
         select(
             ATTEMPTS.c.id,
             ATTEMPTS.c.job,
+            ATTEMPTS.c.site,
+            ATTEMPTS.c.provider,
+            ATTEMPTS.c.organization,
             ATTEMPTS.c.price_list,
             PRICE_LISTS.c.id.label("priced"),
             _HOLDS.c.job.label("held"),
@@ -75,16 +80,50 @@ _ENDED: Final = SelectMany(
 
 
 def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
-    """Replace each hour whole, unless its revision or a later one is here already. Raises NotHereYet."""
-    newest: dict[tuple[str, int], UsageRecord] = {}
-    for one in stated:
-        place = one.run, clock.to_seconds(one.hour)
-        if place not in newest or newest[place].revision < one.revision:
-            newest[place] = one
-    stored = many.hours(tx, newest)
-    new = {place: one for place, one in newest.items() if place not in stored or stored[place].revision < one.revision}
-    _check_known(tx, new.values(), held=True)
-    _make_known(tx, new.values())
+    """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet."""
+    places = {place_of(one) for one in stated}
+    stored, before = many.hours(tx, places), sifting.seen(tx, places)
+    news = [
+        one
+        for one in stated
+        if not _is_here(one, stored.get(place_of(one))) and not sifting.is_held_back(one, before.get(place_of(one), ()))
+    ]
+    placed = _check_known(tx, news, held=True)
+    runs = many.runs(tx, {one.run for one in news})
+    new = sifting.sift(tx, news, placed, runs, stored, before, at)
+    _apply(tx, new, stored, runs, at)
+    sifting.supersede(tx, [one for place, one in new.items() if place in before], at)
+
+
+def accept(tx: Session, one: UsageRecord, at: datetime) -> None:
+    """Replace its hour by what was set aside, whatever speaks against it. Raises NotHereYet."""
+    place = place_of(one)
+    _check_known(tx, [one], held=True)
+    _apply(tx, {place: one}, many.hours(tx, [place]), many.runs(tx, [one.run]), at)
+    sifting.supersede(tx, [one], at)
+
+
+def discard(tx: Session, one: UsageRecord) -> None:
+    """Nobody waits for it any more."""
+    _arrived(tx, [(one.job, Awaited(*place_of(one), one.revision))])
+    due.mark(tx, [due.a_look_at(one.job)])
+
+
+def _is_here(one: UsageRecord, stored: Stored | None) -> bool:
+    """Whether it says nothing new: a later revision, or just this, is stored."""
+    if stored is None or stored.revision < one.revision:
+        return False
+    return stored.revision > one.revision or spans_of(stored.spans) == one.spans
+
+
+def _apply(
+    tx: Session,
+    new: Mapping[Place, UsageRecord],
+    stored: Mapping[Place, Stored],
+    runs: Mapping[str, Run],
+    at: datetime,
+) -> None:
+    _make_known(tx, new.values(), runs)
     held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for (_, hour), one in new.items():
         if one.spans:
@@ -120,7 +159,7 @@ def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
 def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
     """How a run ended decides who bears it. Raises NotHereYet."""
     _check_known(tx, finals, held=False)
-    runs = _make_known(tx, finals)
+    runs = _make_known(tx, finals, many.runs(tx, {one.run for one in finals}))
     changed = {one.run: one for one in finals}
     for one in [one for one in changed.values() if one.outcome == runs[one.run].outcome]:
         del changed[one.run]
@@ -148,7 +187,9 @@ def settlements(tx: Session, requests: Sequence[JobSettled]) -> None:
     for job in settling.known(tx, jobs):
         del jobs[job]
     keys = [{"job": job} for job in jobs]
-    here = {(row.run, row.hour): row.revision for row in _STATED.all(tx, keys)}
+    here = sifting.discarded(tx, jobs)
+    for row in _STATED.all(tx, keys):
+        here[row.run, row.hour] = max(row.revision, here.get((row.run, row.hour), 0))
     ended = {row.id for row in _ENDED.all(tx, keys)}
     settling.request(tx, {job: Requested(one.hold_revision, _awaited(one, here, ended)) for job, one in jobs.items()})
     due.mark(tx, [due.a_look_at(job) for job in jobs])
@@ -164,8 +205,10 @@ def _awaited(settled: JobSettled, here: dict[tuple[str, int], int], ended: set[s
     return awaited + [Awaited(run.run, END, 0) for run in settled.runs if run.run not in ended]
 
 
-def _check_known(tx: Session, facts: Iterable[UsageRecord | RunFinal | AttemptEnded], *, held: bool) -> None:
-    """That their attempts are here with their price lists; with `held` also the holds of their jobs."""
+def _check_known(
+    tx: Session, facts: Iterable[UsageRecord | RunFinal | AttemptEnded], *, held: bool
+) -> dict[str, Placed]:
+    """Their attempts, which are here with their price lists; with `held` also the holds of their jobs. Raises NotHereYet."""
     attempts = dict.fromkeys(one.attempt for one in facts)
     known = {row.id: row for row in _KNOWN.all(tx, [{"attempt": attempt} for attempt in attempts])}
     for attempt in attempts:
@@ -176,17 +219,17 @@ def _check_known(tx: Session, facts: Iterable[UsageRecord | RunFinal | AttemptEn
             raise NotHereYet(f"price list {row.price_list}")
         if held and row.held is None:
             raise NotHereYet(f"hold of {row.job}")
+    return {attempt: Placed(row.site, row.provider, row.organization) for attempt, row in known.items()}
 
 
-def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal]) -> dict[str, Run]:
-    """The facts' runs as they were stored; makes those that are new, and the backend's identity of others, known."""
+def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapping[str, Run]) -> dict[str, Run]:
+    """The facts' runs, of which `runs` were stored; makes those that are new, and the backend's identity of others, known."""
     first: dict[str, UsageRecord | RunFinal] = {}
     told: dict[str, str] = {}
     for one in facts:
         first.setdefault(one.run, one)
         if isinstance(one, UsageRecord) and one.backend_identity is not None:
             told.setdefault(one.run, one.backend_identity)
-    runs = many.runs(tx, first)
     new = {
         run: Run(run, one.job, one.attempt, None, told.get(run), None) for run, one in first.items() if run not in runs
     }
@@ -195,7 +238,7 @@ def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal]) -> dict[st
     )
     untold = [run for run in told if run in runs and runs[run].identity is None]
     _IDENTIFY.run(tx, [{"run": run, "identity": told[run]} for run in untold])
-    return runs | new
+    return {**runs, **new}
 
 
 def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]]) -> None:

@@ -1,0 +1,57 @@
+"""`caravan finance anomalies` and `settle`: usage that was set aside, and what becomes of it."""
+
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from caravan.cli import show
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, wrong_input
+from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, AnomalyState, Decision
+
+
+def list_anomalies(
+    ctx: typer.Context,
+    state: Annotated[AnomalyState, typer.Option()] = AnomalyState.OPEN,
+    reason: Annotated[AnomalyReason | None, typer.Option()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List usage that was set aside, the last found first: those that wait to be settled, or of another state."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_anomalies(state=state, reason=reason, limit=limit, cursor=cursor),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.anomalies(page.items) if page.items else "No anomalies.")
+    show.more(out, page.next)
+
+
+def settle(
+    ctx: typer.Context,
+    anomaly: Annotated[str, typer.Argument(metavar="ANOMALY", help="Its id, ano_….")],
+    decision: Annotated[Decision, typer.Argument(help="accept: bill it as it was stated. discard: never bill it.")],
+    words: Annotated[str, typer.Option(help="Why, for whoever asks later.")],
+    as_json: AsJson = False,
+) -> None:
+    """Settle what was set aside, for good."""
+    try:
+        decided = AnomalyDecision(decision=decision, words=words)
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.settle_anomaly(anomaly, decided), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.anomalies([found]))
+
+
+def add_to(group: typer.Typer) -> None:
+    """Under `caravan finance`."""
+    group.command("anomalies")(list_anomalies)
+    group.command("settle")(settle)

@@ -1,0 +1,211 @@
+"""Parts a batch of stated usage into what is trusted and what is set aside, by a few look-ups for all of it."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.anomalies import AnomalyReason, AnomalyState
+from caravan.contracts.usage import Span, UsageRecord
+from caravan.kernel import ids
+from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
+from caravan.kernel.clock import to_seconds
+from caravan.kernel.database import table_of
+from services.accounting.anomalies.models import AnomalyRow
+from services.accounting.anomalies.odd import Known, odd
+from services.accounting.usage.many import Run, Stored
+from services.accounting.usage.records import ATTEMPTS, RUNS, spans_of
+
+Place = tuple[str, int]
+"""A run and its hour, in seconds since the epoch."""
+ANOMALIES: Final = table_of(AnomalyRow)
+_PLACE: Final = {"run": ANOMALIES.c.run.type, "hour": ANOMALIES.c.hour.type}
+_SEEN: Final = SelectMany(
+    _PLACE,
+    lambda given: select(*ANOMALIES.c).join(
+        given, (ANOMALIES.c.run == given.c.run) & (ANOMALIES.c.hour == given.c.hour)
+    ),
+)
+_TAKEN: Final = SelectMany(
+    {"run": RUNS.c.id.type, "identity": RUNS.c.identity.type, "site": ATTEMPTS.c.site.type},
+    lambda given: (
+        select(given.c.run)
+        .join(RUNS, RUNS.c.identity == given.c.identity)
+        .join(ATTEMPTS, (ATTEMPTS.c.id == RUNS.c.attempt) & (ATTEMPTS.c.site == given.c.site))
+        .where(RUNS.c.id != given.c.run)
+    ),
+)
+_SET_ASIDE: Final = InsertMany(
+    ANOMALIES,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["run", "hour", "revision", "fingerprint"],
+        set_={name: new.excluded[name] for name in ("reason", "site", "provider", "organization")},
+        where=ANOMALIES.c.state == AnomalyState.OPEN,
+    ),
+)
+_SUPERSEDE: Final = ChangeMany(
+    {
+        **_PLACE,
+        "revision": ANOMALIES.c.revision.type,
+        "fingerprint": ANOMALIES.c.fingerprint.type,
+        "at": ANOMALIES.c.found_at.type,
+    },
+    lambda given: (
+        update(ANOMALIES)
+        .where(
+            ANOMALIES.c.run == given.run,
+            ANOMALIES.c.hour == given.hour,
+            ANOMALIES.c.state == AnomalyState.OPEN,
+            (ANOMALIES.c.revision < given.revision)
+            | ((ANOMALIES.c.revision == given.revision) & (ANOMALIES.c.fingerprint == given.fingerprint)),
+        )
+        .values(state=AnomalyState.SUPERSEDED.value, settled_at=given.at)
+    ),
+)
+_DISCARDED: Final = SelectMany(
+    {"job": ANOMALIES.c.job.type},
+    lambda given: (
+        select(ANOMALIES.c.run, ANOMALIES.c.hour, func.max(ANOMALIES.c.revision).label("revision"))
+        .join(given, ANOMALIES.c.job == given.c.job)
+        .where(ANOMALIES.c.state == AnomalyState.DISCARDED)
+        .group_by(ANOMALIES.c.run, ANOMALIES.c.hour)
+    ),
+)
+log = structlog.get_logger(__name__)
+
+
+class Placed(NamedTuple):
+    """Whom an attempt's usage concerns."""
+
+    site: str
+    provider: str
+    organization: str
+
+
+NOWHERE: Final = dict.fromkeys(Placed._fields)
+
+
+def place_of(usage: UsageRecord) -> Place:
+    return usage.run, to_seconds(usage.hour)
+
+
+def seen(tx: Session, places: Collection[Place]) -> Mapping[Place, Sequence[Any]]:
+    """What was ever set aside of these hours of runs."""
+    found: defaultdict[Place, list[Any]] = defaultdict(list)
+    for row in _SEEN.all(tx, [{"run": run, "hour": hour} for run, hour in places]):
+        found[row.run, row.hour].append(row)
+    return found
+
+
+def is_held_back(usage: UsageRecord, rows: Iterable[Any]) -> bool:
+    """Whether just this was set aside before, and does more than wait for its attempt."""
+    waits = AnomalyReason.NO_ATTEMPT, AnomalyState.OPEN
+    mark = fingerprint(usage.spans)
+    return any(
+        (row.revision, row.fingerprint) == (usage.revision, mark) and (row.reason, row.state) != waits for row in rows
+    )
+
+
+def sift(
+    tx: Session,
+    stated: Sequence[UsageRecord],
+    placed: Mapping[str, Placed],
+    runs: Mapping[str, Run],
+    stored: Mapping[Place, Stored],
+    before: Mapping[Place, Sequence[Any]],
+    at: datetime,
+) -> dict[Place, UsageRecord]:
+    """Set aside what can't be trusted, and give the rest: of each hour the highest revision.
+
+    All of it is news, and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its runs and hours.
+    """
+    untold = {
+        one.run: (placed[one.attempt].site, one.backend_identity)
+        for one in stated
+        if one.backend_identity is not None and (one.run not in runs or runs[one.run].identity is None)
+    }
+    taken = {row.run for row in _TAKEN.all(tx, [_claim(run, *claim) for run, claim in untold.items()])}
+    first: dict[tuple[str, str], str] = {}
+    for run, claim in untold.items():
+        if run not in taken and first.setdefault(claim, run) != run:
+            taken.add(run)
+    trusted: dict[Place, UsageRecord] = {}
+    aside = []
+    for one in sorted(stated, key=lambda one: -one.revision):
+        place = place_of(one)
+        chosen = trusted.get(place)
+        if chosen is not None and (chosen.revision > one.revision or chosen.spans == one.spans):
+            continue
+        others = [chosen.spans] if chosen is not None else []
+        others += [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
+        if place in stored and stored[place].revision == one.revision:
+            others.append(spans_of(stored[place].spans))
+        reason = odd(one, Known(at, others, one.run in taken))
+        if reason is None:
+            trusted[place] = one
+        else:
+            aside.append((one, reason))
+    set_aside(tx, aside, placed, at)
+    return trusted
+
+
+def set_aside(
+    tx: Session, odd_ones: Iterable[tuple[UsageRecord, AnomalyReason]], placed: Mapping[str, Placed], at: datetime
+) -> None:
+    """Keep them until a person settles them. What was settled already stays settled."""
+    rows = {}
+    for one, reason in odd_ones:
+        run, hour = place_of(one)
+        mark = fingerprint(one.spans)
+        rows[run, hour, one.revision, mark] = {
+            "id": ids.new("ano"),
+            "reason": reason.value,
+            "state": AnomalyState.OPEN.value,
+            "run": run,
+            "hour": hour,
+            "revision": one.revision,
+            "fingerprint": mark,
+            "job": one.job,
+            "usage": one.model_dump(mode="json"),
+            **(placed[one.attempt]._asdict() if one.attempt in placed else NOWHERE),
+            "found_at": at,
+        }
+        log.warning("usage_set_aside", reason=reason.value, run=run, hour=hour, revision=one.revision, job=one.job)
+    _SET_ASIDE.run(tx, list(rows.values()))
+
+
+def supersede(tx: Session, applied: Iterable[UsageRecord], at: datetime) -> None:
+    """Close what these make needless: earlier revisions, and what is itself applied now. Of each hour one."""
+    marks = []
+    for one in applied:
+        run, hour = place_of(one)
+        marks.append(
+            {"run": run, "hour": hour, "revision": one.revision, "fingerprint": fingerprint(one.spans), "at": at}
+        )
+    _SUPERSEDE.run(tx, marks)
+
+
+def discarded(tx: Session, jobs: Collection[str]) -> dict[Place, int]:
+    """The highest revision that a person has discarded, of each hour that has one."""
+    return {(row.run, row.hour): row.revision for row in _DISCARDED.all(tx, [{"job": job} for job in jobs])}
+
+
+def fingerprint(spans: tuple[Span, ...]) -> str:
+    text = json.dumps([span.model_dump(mode="json") for span in spans], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _claim(run: str, site: str, identity: str) -> dict[str, str]:
+    return {"run": run, "identity": identity, "site": site}
+
+
+def _speaks(row: Any, usage: UsageRecord) -> bool:
+    """Whether what was set aside says something of the same revision; what waits for its attempt is itself stated again."""
+    waits = row.reason == AnomalyReason.NO_ATTEMPT and row.state == AnomalyState.OPEN
+    return bool(row.revision == usage.revision and row.state != AnomalyState.SUPERSEDED and not waits)

@@ -1,0 +1,247 @@
+"""What can't be trusted is set aside and listed, and a person settles it: never dropped, never billed silently."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caravan.kernel import ids
+from caravan.kernel.settings import Settings
+from caravan.kernel.tables import feed_parked
+from services.accounting.anomalies.watching import WAITED, Watch
+from services.accounting.app import create_app
+from tests.accounting.months import Finance, Hand
+from tests.accounting.world import Job, World, at, hour_of
+from tests.support import Json, Running, ok, refused, running
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
+    async with running(create_app(settings, now=hand)) as service:
+        yield service
+
+
+async def listed(world: World, **filters: str) -> list[Json]:
+    return list(ok(await world.finance.get("/anomalies", **filters))["items"])
+
+
+def parked_at(tx: Session) -> datetime:
+    found: datetime = tx.execute(select(feed_parked.c.parked_at)).scalar_one()
+    return found
+
+
+async def metrics(world: World) -> str:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.service.app), base_url="http://a") as client:
+        return (await client.get("/metrics")).text
+
+
+async def settle(world: World, anomaly: Json, decision: str) -> Json:
+    body = {"decision": decision, "words": "核实过 checked with the site"}
+    return ok(await world.finance.post(f"/anomalies/{anomaly['id']}/settle", body))
+
+
+async def held(world: World) -> Job:
+    await world.deposit("100.00")
+    job = world.job()
+    await job.hold("50.00")
+    return job
+
+
+async def seconds(job: Job) -> int:
+    return sum(line["quantity"] for line in await job.lines() if line["component"] == "cpu_core_hour")
+
+
+@pytest.mark.parametrize(("decision", "charged"), [("accept", 20), ("discard", 10)])
+async def test_the_same_revision_with_other_spans_is_set_aside_and_holds_the_settlement(
+    world: World, decision: str, charged: int
+) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    job.use(run, 0, 20)
+    job.end(run)
+    job.settle({run: {hour_of(0): 1}})
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], anomaly["state"]) == ("contradictory", "open")
+    assert (anomaly["provider"], anomaly["site"]) == (world.provider, world.site)
+    assert await seconds(job) == 10
+    assert (await job.read())["status"] != "settled"
+    await settle(world, anomaly, decision)
+    await world.deliver()
+    assert await seconds(job) == charged
+    assert (await job.read())["status"] == "settled"
+    await world.consistent()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    await world.deliver()
+    assert await listed(world, state="open") == []
+    assert await seconds(job) == charged
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_later_revision_makes_a_contradiction_needless(world: World, apart: bool) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    if apart:
+        await world.deliver()
+    job.use(run, 0, 15, revision=2)
+    await world.deliver()
+    assert await listed(world, state="open") == []
+    assert await seconds(job) == 15
+    if apart:
+        (anomaly,) = await listed(world)
+        assert anomaly["state"] == "superseded"
+        refused(
+            await world.finance.post(f"/anomalies/{anomaly['id']}/settle", {"decision": "accept", "words": "x"}),
+            409,
+            "wrong_state",
+        )
+
+
+@pytest.mark.parametrize(("decision", "charged"), [("accept", 15), ("discard", 5)])
+async def test_an_end_in_the_future_waits_for_a_person_and_the_settlement_with_it(
+    world: World, decision: str, charged: int
+) -> None:
+    job, run, ahead = await held(world), ids.new("run"), 3 * 365 * 86_400
+    job.place()
+    job.use(run, 0, 5)
+    job.use(run, ahead, ahead + 10, began=0)
+    job.end(run)
+    job.settle({run: {hour_of(0): 1, hour_of(ahead): 1}})
+    await world.deliver()
+    (anomaly,) = await listed(world, reason="in_the_future")
+    assert await seconds(job) == 5
+    assert (await job.read())["status"] != "settled"
+    await settle(world, anomaly, decision)
+    await world.deliver()
+    assert await seconds(job) == charged
+    assert (await job.read())["status"] == "settled"
+    await world.consistent()
+
+
+async def test_what_was_discarded_is_not_awaited_by_a_settlement_that_comes_later(world: World) -> None:
+    job, run, ahead = await held(world), ids.new("run"), 3 * 365 * 86_400
+    job.place()
+    job.use(run, ahead, ahead + 10)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    await settle(world, anomaly, "discard")
+    job.end(run)
+    job.settle({run: {hour_of(ahead): 1}})
+    await world.deliver()
+    assert (await job.read())["status"] == "settled"
+    assert await job.lines() == []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_an_identity_of_the_backend_that_two_runs_have_is_billed_once(world: World, apart: bool) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, identity="qin:1:1")
+    if apart:
+        await world.deliver()
+    job.end(second)
+    job.use(second, 0, 10, identity="qin:1:1")
+    job.use(second, 3600, 3610, identity="qin:1:1")
+    await world.deliver()
+    anomalies = await listed(world)
+    assert [one["reason"] for one in anomalies] == ["identity_taken"] * 2
+    assert {one["usage"]["run"] for one in anomalies} == {second}
+    assert await seconds(job) == 10
+    await settle(world, anomalies[0], "accept")
+    await world.deliver()
+    assert await seconds(job) == 20
+
+
+async def test_usage_whose_attempt_does_not_come_is_listed_after_ten_minutes_and_still_waits(
+    world: World, hand: Hand
+) -> None:
+    job, run = await held(world), ids.new("run")
+    job.use(run, 0, 10)
+    await world.deliver()
+    watch: Watch = world.service.app.provided[Watch]
+    hand.time = (await world.db.read(parked_at)) + WAITED - timedelta(seconds=1)
+    await watch.iteration()
+    assert await listed(world) == []
+    hand.time += timedelta(seconds=1)
+    await watch.iteration()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], anomaly["provider"]) == ("no_attempt", None)
+    assert 'caravan_anomalies_open{reason="no_attempt"} 1.0' in await metrics(world)
+    answer = await world.finance.post(f"/anomalies/{anomaly['id']}/settle", {"decision": "accept", "words": "x"})
+    refused(answer, 409, "attempt_missing")
+    job.place()
+    await world.deliver()
+    assert await seconds(job) == 10
+    assert [one["state"] for one in await listed(world)] == ["superseded"]
+
+
+async def test_usage_without_an_attempt_that_is_discarded_is_not_parked_any_more(world: World, hand: Hand) -> None:
+    job = await held(world)
+    job.use(ids.new("run"), 0, 10)
+    await world.deliver()
+    hand.time = (await world.db.read(parked_at)) + WAITED
+    await world.service.app.provided[Watch].iteration()
+    (anomaly,) = await listed(world)
+    await settle(world, anomaly, "discard")
+    job.place()
+    await world.deliver()
+    assert (await world.parked(), await job.lines()) == (0, [])
+    assert [one["state"] for one in await listed(world)] == ["discarded"]
+
+
+async def test_sellers_see_what_is_of_their_sites_and_finance_alone_settles(world: World) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    await world.deliver()
+    (anomaly,) = ok(await world.seller.get("/anomalies"))["items"]
+    other = world.service.person("other", f"provider/{ids.new('prv')}:admin")
+    assert ok(await other.get("/anomalies"))["items"] == []
+    refused(await world.admin.get("/anomalies"), 404, "not_found")
+    body = {"decision": "accept", "words": "so it was"}
+    refused(await world.seller.post(f"/anomalies/{anomaly['id']}/settle", body), 404, "not_found")
+    settled = await settle(world, anomaly, "accept")
+    assert await settle(world, anomaly, "accept") == settled
+    assert (settled["settled_by"], settled["words"]) == ("finance", "核实过 checked with the site")
+    refused(
+        await world.finance.post(f"/anomalies/{anomaly['id']}/settle", body | {"decision": "discard"}),
+        409,
+        "wrong_state",
+    )
+    (entry,) = ok(await world.service.person("root", "platform:admin").get("/audit", entity=anomaly["id"]))["items"]
+    assert entry["action"] == "settle_anomaly"
+
+
+async def test_a_closing_period_waits_for_what_is_set_aside_in_it(world: World) -> None:
+    books = Finance(world)
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    world.progress(3600, 1)
+    await world.deliver()
+    await books.cut(at(3600))
+    await books.close()
+    waiting = await books.settle()
+    assert (waiting["state"], waiting["anomalies"], waiting["parked_facts"]) == ("closing", 1, 0)
+    (anomaly,) = await listed(world)
+    await settle(world, anomaly, "accept")
+    await world.deliver()
+    closed = await books.settle()
+    assert (closed["state"], closed["anomalies"]) == ("closed", 0)
+    assert {line["period"] for line in await job.lines()} == {closed["id"]}
+    assert await seconds(job) == 20
