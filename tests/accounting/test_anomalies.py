@@ -1,21 +1,30 @@
 """What can't be trusted is set aside and listed, and a person settles it: never dropped, never billed silently."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, Decision
+from caravan.contracts.usage import UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.settings import Settings
 from caravan.kernel.tables import feed_parked
+from services.accounting.anomalies.odd import Known, odd
 from services.accounting.anomalies.watching import WAITED, Watch
 from services.accounting.app import create_app
 from tests.accounting.months import Finance, Hand
-from tests.accounting.world import Job, World, at, hour_of
+from tests.accounting.world import Job, World, at, hour_of, span
 from tests.support import Json, Running, ok, refused, running
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -245,3 +254,29 @@ async def test_a_closing_period_waits_for_what_is_set_aside_in_it(world: World) 
     assert (closed["state"], closed["anomalies"]) == ("closed", 0)
     assert {line["period"] for line in await job.lines()} == {closed["id"]}
     assert await seconds(job) == 20
+
+
+@pytest.mark.parametrize("page", ["anomalies.md", "anomalies.zh.md"])
+def test_the_page_names_each_reason_and_its_example_is_a_decision(page: str) -> None:
+    text = (DOCS / page).read_text()
+    assert [reason for reason in AnomalyReason if f"| `{reason}`" not in text] == []
+    (example,) = re.findall(r"```json\n(.*?)```", (DOCS / "anomalies.md").read_text(), re.DOTALL)
+    assert AnomalyDecision.model_validate_json(example).decision is Decision.DISCARD
+
+
+@given(st.integers(-600, 600), st.lists(st.integers(1, 5)), st.booleans())
+def test_it_is_odd_just_when_something_speaks_against_it(ahead: int, others: list[int], taken: bool) -> None:
+    """A contradiction comes first, as it is about this hour alone; the order in which others were stated says nothing."""
+    spans = {seconds: (span(0, seconds),) for seconds in range(1, 6)}
+    usage = UsageRecord(
+        hour=at(0), revision=1, spans=spans[3], run=ids.new("run"), attempt=ids.new("att"), job=ids.new("job"),
+        run_started_at=at(0),
+    )  # fmt: skip
+    found = odd(usage, Known(at(3 - ahead), [spans[other] for other in others], taken))
+    assert found == odd(usage, Known(at(3 - ahead), [spans[other] for other in reversed(others)], taken))
+    if set(others) - {3}:
+        assert found is AnomalyReason.CONTRADICTORY
+    elif taken:
+        assert found is AnomalyReason.IDENTITY_TAKEN
+    else:
+        assert found == (AnomalyReason.IN_THE_FUTURE if ahead > 300 else None)
