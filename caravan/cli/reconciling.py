@@ -13,7 +13,6 @@ from caravan.cli.asking import REFUSED, AsJson, Cursor, Limit, answer, ask, cons
 from caravan.cli.books import Books, Form, Place
 from caravan.cli.usage import SHOWN_FAULTS, SITE, readable, zone_of
 from caravan.client import Peers
-from caravan.contracts.reconciliations import Finding
 from caravan.contracts.runs import SiteRun, SiteRuns
 from caravan.contracts.statements import UsageLine
 from caravan.kernel import clock
@@ -122,12 +121,7 @@ def nights(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json
         answer(page)
     else:
         out = console()
-        rows = [
-            (show.day_and_time(one.at), one.scope, str(one.checked), finding.check, finding.subject, finding.detail)
-            for one in page.items
-            for finding in one.findings or (Finding(check="", subject="", detail="found nothing"),)
-        ]
-        out.print(show.table(("at", "scope", "jobs", "what does not hold", "!where", "how"), rows))
+        out.print(show.nights(page.items) if page.items else "No night has been reconciled yet.")
         show.more(out, page.next)
     if cursor is None and page.items and page.items[0].found:
         raise typer.Exit(REFUSED)

@@ -27,6 +27,7 @@ from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import OfferingPrice
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
+from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
 from caravan.contracts.tax import TaxRule, TaxTreatment
 from caravan.kernel.clock import to_seconds
@@ -435,6 +436,16 @@ def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
     if found.anomalies:
         reasons.append(f"{found.anomalies} anomalies that nobody has settled: caravan finance anomalies")
     return f"{found.name} waits for {', '.join(reasons)}" if reasons else ""
+
+
+def nights(found: Iterable[BooksReconciliation]) -> Table:
+    """A row for each finding; one for a night without any."""
+    rows = [
+        (day_and_time(one.at), one.scope, f"{one.checked:,}", *what)
+        for one in found
+        for what in [(each.check, each.subject, each.detail) for each in one.findings] or [("found nothing", "", "")]
+    ]
+    return table(("at", "scope", "jobs", "what does not hold", "!where", "how"), rows)
 
 
 def trial_balance(found: TrialBalance) -> RenderableType:
