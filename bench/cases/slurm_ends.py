@@ -8,7 +8,7 @@ from typing import Final
 from bench.case import Trial, Verdict, case
 from bench.slurm_ends.asked import ASKED, Asked
 from bench.slurm_ends.compare import Compared
-from bench.slurm_ends.playing import played
+from bench.slurm_ends.playing import against_sacct, played
 from tests.backends.slurm import RELEASES, LeftOut, Release, must_run
 
 AT_ONCE: Final = 2
@@ -75,6 +75,6 @@ async def _release(trial: Trial, release: Release, ways: Sequence[Way], jobs: Se
     async def play(way: Way) -> tuple[str, Compared]:
         name = f"{release.name}-{way.name}"
         async with slots:
-            return name, await played(trial, release, way.changes, name, jobs, away=way.away)
+            return name, await played(trial, release, way.changes, name, jobs, against_sacct, away=way.away)
 
     return dict(await asyncio.gather(*map(play, ways)))

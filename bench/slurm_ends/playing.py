@@ -2,10 +2,10 @@
 
 import asyncio
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from bench.accelerated import MODEL
 from bench.case import Trial
@@ -34,6 +34,7 @@ from caravan.contracts.spec import JobBatch
 from tests.backends.slurm import Cluster, Release
 from tests.backends.slurm.cluster import running
 
+T = TypeVar("T")
 ENDS_SECONDS: Final = 300
 PAUSE_SECONDS, AWAY_PAUSE_SECONDS = 3, 20
 """The longer one lets the agent be away before jobs end."""
@@ -44,43 +45,57 @@ SETTINGS: Final = {"JobAcctGatherParams": "OverMemoryKill", "AuthInfo": "cred_ex
 
 
 async def played(
-    trial: Trial, release: Release, changes: Mapping[str, str], name: str, jobs: Sequence[Asked], *, away: bool
-) -> Compared:
-    """One cluster of the release with `changes` to its slurm.conf. `away`: the agent is, while jobs end. Raises LeftOut."""
+    trial: Trial,
+    release: Release,
+    changes: Mapping[str, str],
+    name: str,
+    jobs: Sequence[Asked],
+    look: "Callable[[Play], Awaitable[T]]",
+    *,
+    away: bool,
+) -> T:
+    """One cluster of the release with `changes` to its slurm.conf, and what `look` sees when all is charged. `away`: the agent is, while
+    jobs end. Raises LeftOut."""
     folder = trial.folder / name
     with ExitStack() as ends:
         cluster = await asyncio.to_thread(ends.enter_context, running(release, {**SETTINGS, **changes}))
         trial.say(f"{name}: Slurm {cluster.version} is up")
         async with Platform(folder) as platform:
             await asyncio.to_thread(platform.start)
-            return await Play(trial, cluster, platform, name, jobs).run(away=away)
+            return await Play(trial, cluster, platform, name, jobs).run(look, away=away)
+
+
+async def against_sacct(play: "Play") -> Compared:
+    """What the API tells and bills against sacct."""
+    rows = slurm_runs.rows(await asyncio.to_thread(play.cluster.run, *slurm_runs.COMMAND))
+    return compare(play.jobs, await play.telling.told(), rows, MODEL)
 
 
 class Play:
     """One cluster, one platform, and the jobs by name."""
 
     def __init__(self, trial: Trial, cluster: Cluster, platform: Platform, name: str, jobs: Sequence[Asked]) -> None:
-        self._trial, self._cluster, self._platform, self._name = trial, cluster, platform, name
-        self._jobs = jobs
-        self._ids: dict[str, str] = {}
+        self.trial, self.cluster, self.platform, self._name = trial, cluster, platform, name
+        self.jobs = jobs
+        self.ids: dict[str, str] = {}
         self._broker: BrokerClient
-        self._telling: Telling
-        self._market: market.Market
+        self.telling: Telling
+        self.market: market.Market
 
-    async def run(self, *, away: bool) -> Compared:
-        with Hold(self._platform.folder, "after_stage") as stands, ExitStack() as ends:
-            stage = Slurm(self._cluster, ends)
-            agents = ends.enter_context(stage.agents(self._platform, stands.environment))
-            self._market = await market.opened(
-                self._platform,
+    async def run(self, look: "Callable[[Play], Awaitable[T]]", *, away: bool) -> T:
+        with Hold(self.platform.folder, "after_stage") as stands, ExitStack() as ends:
+            stage = Slurm(self.cluster, ends)
+            agents = ends.enter_context(stage.agents(self.platform, stands.environment))
+            self.market = await market.opened(
+                self.platform,
                 stage.settings,
                 agents.start,
                 AWAY_PAUSE_SECONDS if away else PAUSE_SECONDS,
-                self._jobs,
+                self.jobs,
             )
-            self._broker = await self._platform.broker(f"org/{self._market.organization}:admin", subject="enterprise")
-            accounting = await self._platform.accounting("platform:finance", subject="finance")
-            self._telling = Telling(self._broker, accounting, self._market.organization, self._ids)
+            self._broker = await self.platform.broker(f"org/{self.market.organization}:admin", subject="enterprise")
+            accounting = await self.platform.accounting("platform:finance", subject="finance")
+            self.telling = Telling(self._broker, accounting, self.market.organization, self.ids)
             self._close("PartitionName=npu State=DOWN", max_jobs="0")
             await self._cancel_staged(stands)
             await self._submit_all()
@@ -90,56 +105,55 @@ class Play:
                 agents.kill_all()
                 self._say("the agent is away")
                 await until(self._forgotten, "Slurm's controller forgets all jobs", ENDS_SECONDS)
-                stage.run_agent(self._market.site, self._platform)
-            await until(self._telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
+                stage.run_agent(self.market.site, self.platform)
+            await until(self.telling.all_charged, "all jobs have ended and are charged", ENDS_SECONDS)
             self._say("all are charged")
-            rows = slurm_runs.rows(await asyncio.to_thread(self._cluster.run, *slurm_runs.COMMAND))
-            return compare(self._jobs, await self._telling.told(), rows, MODEL)
+            return await look(self)
 
     def _say(self, what: str) -> None:
-        self._trial.say(f"{self._name}: {what}")
+        self.trial.say(f"{self._name}: {what}")
 
     def _close(self, partition: str, *, max_jobs: str) -> None:
-        self._cluster.run("scontrol", "update", *partition.split())
+        self.cluster.run("scontrol", "update", *partition.split())
         limit = ("set", f"MaxJobs={max_jobs}")
-        self._cluster.run("sacctmgr", "-i", "modify", "user", "where", "name=alice", "account=proj2", *limit)
+        self.cluster.run("sacctmgr", "-i", "modify", "user", "where", "name=alice", "account=proj2", *limit)
 
     async def _cancel_staged(self, stands: Hold) -> None:
         """The agent has staged it and not yet asked whether it may run."""
-        (job,) = (job for job in self._jobs if job.name == CANCEL_STAGED)
-        self._ids[job.name] = (await self._broker.submit_job(self._market.spec(job))).id
+        (job,) = (job for job in self.jobs if job.name == CANCEL_STAGED)
+        self.ids[job.name] = (await self._broker.submit_job(self.market.spec(job))).id
         await stands.reached()
-        await self._broker.cancel_job(self._ids[job.name])
+        await self._broker.cancel_job(self.ids[job.name])
         stands.let_go()
 
     async def _submit_all(self) -> None:
-        rest = [job for job in self._jobs if job.name not in self._ids]
-        answers = await self._broker.submit_jobs(JobBatch(jobs=tuple(map(self._market.spec, rest))))
+        rest = [job for job in self.jobs if job.name not in self.ids]
+        answers = await self._broker.submit_jobs(JobBatch(jobs=tuple(map(self.market.spec, rest))))
         for job, answer in zip(rest, answers.items, strict=True):
             if answer.job is None:
                 raise RuntimeError(f"{job.name} was refused: {answer.problem}")
-            self._ids[job.name] = answer.job.id
-        self._say(f"{len(self._ids)} jobs submitted")
+            self.ids[job.name] = answer.job.id
+        self._say(f"{len(self.ids)} jobs submitted")
 
     async def _interfere(self) -> None:
         """What people do to jobs, each as soon as its job stands where it is done."""
         await asyncio.gather(self._cancel_running(), self._suspend(), self._requeue(), self._make_wait())
 
     async def _cancel_running(self) -> None:
-        await self._telling.runs(CANCEL_RUNNING)
+        await self.telling.runs(CANCEL_RUNNING)
         await asyncio.sleep(SOME_SECONDS)
-        await self._broker.cancel_job(self._ids[CANCEL_RUNNING])
+        await self._broker.cancel_job(self.ids[CANCEL_RUNNING])
 
     async def _requeue(self) -> None:
         """An operator tries it with one that may be started again, and with one that may not."""
-        may, may_not = [(await self._telling.runs(name)).split(":")[1] for name in (REQUEUED, KEPT)]
+        may, may_not = [(await self.telling.runs(name)).split(":")[1] for name in (REQUEUED, KEPT)]
         await asyncio.sleep(SOME_SECONDS)
         await self._scontrol("requeue", may)
         with suppress(subprocess.CalledProcessError):
             await self._scontrol("requeue", may_not)
 
     async def _suspend(self) -> None:
-        identity = await self._telling.runs(SUSPENDED)
+        identity = await self.telling.runs(SUSPENDED)
         job = identity.split(":")[1]
         await self._scontrol("suspend", job)
         await asyncio.sleep(SUSPENSION_SECONDS)
@@ -151,24 +165,24 @@ class Play:
         for name in (CANCEL_PENDING, HELD, LIMITED):
             pending[name] = await until(partial(self._queued, name), f"{name} waits at Slurm")
         await self._scontrol("hold", pending[HELD])
-        await self._broker.cancel_job(self._ids[CANCEL_PENDING])
-        await asyncio.gather(*(self._telling.listen(job.name, job.waits) for job in self._jobs if job.waits))
-        self._say(f"{self._telling.waited}")
+        await self._broker.cancel_job(self.ids[CANCEL_PENDING])
+        await asyncio.gather(*(self.telling.listen(job.name, job.waits) for job in self.jobs if job.waits))
+        self._say(f"{self.telling.waited}")
         await self._scontrol("release", pending[HELD])
         await asyncio.to_thread(self._close, "PartitionName=npu State=UP", max_jobs="-1")
 
     async def _queued(self, name: str) -> str | None:
         """The job's id at Slurm, once it has been released there and is pending."""
-        (attempt,) = (await self._broker.list_job_attempts(self._ids[name])).items
+        (attempt,) = (await self._broker.list_job_attempts(self.ids[name])).items
         return (
             attempt.reference.partition("-")[0] if attempt.reference and attempt.state is AttemptState.QUEUED else None
         )
 
     async def _scontrol(self, what: str, job: str) -> None:
-        await asyncio.to_thread(self._cluster.run, "scontrol", what, job)
+        await asyncio.to_thread(self.cluster.run, "scontrol", what, job)
 
     async def _all_released(self) -> bool:
-        for name, job in self._ids.items():
+        for name, job in self.ids.items():
             found = await self._broker.get_job(job)
             if name.startswith("cancel") and not found.state.final:
                 return False
@@ -180,4 +194,4 @@ class Play:
         return True
 
     async def _forgotten(self) -> bool:
-        return not await asyncio.to_thread(self._cluster.run, "squeue", "--noheader", "--states=all")
+        return not await asyncio.to_thread(self.cluster.run, "squeue", "--noheader", "--states=all")
