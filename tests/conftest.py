@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 
 from bench import bytecode
 from tests.databases import Engine, Postgres, Server, Sqlite, roomy_folder
@@ -26,10 +26,6 @@ settings.register_profile(
 )
 settings.register_profile(
     "prove", max_examples=2_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
-)
-# where failing is all that counts
-settings.register_profile(
-    "fail-fast", settings.get_profile("short"), phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False
 )
 settings.load_profile(os.environ.get("CARAVAN_EXAMPLES", "short"))
 

@@ -46,6 +46,7 @@ def test_only_what_lies_above_a_threshold_is_cheaper() -> None:
 def test_hours_and_jobs_are_counted_as_prices_are_given() -> None:
     for component in COMPONENTS:
         assert volume_discount(component, tiers((2, "50")), 3 * DIVISOR[component], 300) == 50
+    assert volume_discount(Component.JOB, tiers((0, "50")), 1, 300) == 150
 
 
 def test_halves_of_a_fen_are_rounded_up_once() -> None:

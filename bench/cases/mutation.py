@@ -1,0 +1,63 @@
+"""Mutation testing: no change of what prices and charges passes its tests, but for those that are listed with the reason why they may."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from bench.case import Trial, Verdict, case
+from bench.mutation.survivors import Mutation, listed
+
+ROOT: Final = Path(__file__).parents[2]
+AT_ONCE: Final = 2
+SHORT: Final = "caravan/pricing/volume.py"
+TESTS: Final[Mapping[str, Sequence[str]]] = {
+    "caravan/pricing/volume.py": ("pricing/test_volume.py",),
+}
+"""What decides what is charged, and the files under tests/ that any change of it must fail. They need no fixtures."""
+
+
+@case(
+    "mutation",
+    claim="A change of a sign, an edge, a number or a condition in what prices and charges fails the tests of that module",
+    goal="no survivor that isn't listed with its reason, and none listed that doesn't survive",
+)
+def mutation(trial: Trial) -> Verdict:
+    modules = list(TESTS) if trial.long else [SHORT]
+    tried: dict[Mutation, bool] = {}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for of_module in threads.map(_tried, modules):
+            tried |= of_module
+            trial.say(f"{next(iter(of_module)).module}: {sum(of_module.values())} of {len(of_module)} survive")
+    reasons = listed()
+    survivors = {mutation for mutation, survives in tried.items() if survives}
+    wrong = [("survives", one) for one in survivors - reasons.keys()]
+    wrong += [
+        ("is listed and doesn't survive", one) for one in reasons if one.module in modules and one not in survivors
+    ]
+    figure = f"{len(tried) - len(survivors)} of {len(tried)} mutants of {len(modules)} modules die"
+    figure += "".join(f"; in {one.module} `{one.after}` for `{one.before}` {how}" for how, one in sorted(wrong))
+    return Verdict(
+        not wrong, figure, {"survivors": [{**one._asdict(), "reason": reasons.get(one)} for one in survivors]}
+    )
+
+
+def _tried(module: str) -> dict[Mutation, bool]:
+    """Whether each mutation of the module survives, in any of the places where its lines stand."""
+    command = [sys.executable, "-m", "bench.mutation.trying", module, *(f"tests/{test}" for test in TESTS[module])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"the mutants of {module} could not be tried: {done.stderr[-2000:]}")
+    found: dict[Mutation, bool] = {}
+    for line in done.stdout.splitlines():
+        *of, survives = json.loads(line)
+        mutation = Mutation(*of)
+        found[mutation] = survives or found.get(mutation, False)
+    return found

@@ -1,0 +1,103 @@
+"""Runs a module's tests on each of its mutants: `python -m bench.mutation.trying MODULE TEST…` prints a line of JSON for each.
+
+Each mutant has a fork of a process in which the tests have run once without any: only our own code is imported anew. Tests are those
+that need no fixture, with a fixed seed and without shrinking; the first that fails ends them.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from bench.mutation.mutants import Mutant, mutants
+
+ROOT: Final = Path(__file__).parents[2]
+CPU_SECONDS: Final = 120
+MEMORY_BYTES: Final = 4 * 2**30
+"""What a mutant that never ends is stopped by."""
+OPTIONS: Final = (
+    *("-x", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # plugins were imported before the fork
+)
+ANEW: Final = ("caravan.", "services.", "tests.")
+KEPT: Final = ("caravan.contracts", "caravan.kernel")
+"""What a mutant's fork imports anew, since it may hold the code under test, and what of it can't."""
+PASSED, FAILED, NOT_EVEN_READ = 0, 1, 2
+
+
+class Mutated(MetaPathFinder, InspectLoader):
+    """Imports the mutant in place of the module."""
+
+    def __init__(self, name: str, code: str) -> None:
+        self.name = name
+        self.code = code
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return spec_from_loader(fullname, self) if fullname == self.name else None
+
+    def get_source(self, fullname: str) -> str:
+        return self.code
+
+
+def survives(mutant: Mutant, tests: Sequence[str]) -> bool:
+    """Whether all tests pass with the mutant. Raises RuntimeError where none ran."""
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        silence = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(silence, stream)
+        try:
+            os._exit(_tested(mutant, tests))
+        finally:
+            os._exit(os.EX_SOFTWARE)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return False
+    code = os.WEXITSTATUS(status)
+    if code not in (PASSED, FAILED, NOT_EVEN_READ):
+        raise RuntimeError(f"pytest ended with {code} on {mutant.mutation}")
+    return code == PASSED
+
+
+def _tested(mutant: Mutant, tests: Sequence[str]) -> int:
+    module = mutant.mutation.module
+    name = module.removesuffix(".py").replace("/", ".")
+    for own in [own for own in sys.modules if own.startswith(ANEW) and not own.startswith(KEPT)]:
+        del sys.modules[own]
+    sys.meta_path.insert(0, Mutated(name, mutant.code))
+    return int(pytest.main([*OPTIONS, *tests]))
+
+
+def main(module: str, *tests: str) -> None:
+    settings.register_profile(
+        "mutants",
+        max_examples=50,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("mutants")
+    if pytest.main([*OPTIONS, *tests]) != PASSED:
+        raise RuntimeError(f"the tests of {module} fail without any mutant")
+    for mutant in mutants(ROOT, module):
+        print(json.dumps([*mutant.mutation, survives(mutant, tests)]), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
