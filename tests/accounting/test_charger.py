@@ -80,6 +80,20 @@ async def test_a_job_that_cannot_be_charged_waits_alone_is_told_and_tried_again(
     await world.consistent()
 
 
+async def test_what_a_raised_hold_has_charged_is_not_charged_again(world: World) -> None:
+    (job,) = await used(world, 1)
+    await job.hold("0.05")
+    await world.deliver()
+    assert await charged([job]) == ["0.05"]
+    job.use(ids.new("run"), 0, 10)
+    await world.follow()
+    await job.hold("50.00")
+    assert await charged([job]) == ["0.20"]
+    await world.deliver()
+    assert await charged([job]) == ["0.20"]
+    await world.consistent()
+
+
 async def test_one_charges_at_a_time(world: World) -> None:
     jobs = await used(world, 1)
     await world.db.write(leases.acquire, LEASE, "other", LEASE_TTL)

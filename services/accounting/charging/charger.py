@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from caravan.kernel import clock, leases
-from caravan.kernel.database import Database, of_the_database, savepoint
+from caravan.kernel.database import Database, is_sqlite, of_the_database, savepoint
 from caravan.kernel.metrics import Metrics
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
@@ -18,8 +18,10 @@ from services.accounting.charging.service import charge
 
 LEASE: Final = "charging"
 LEASE_TTL: Final = timedelta(seconds=10)
-BATCH: Final = 500
-"""How many marks share a transaction: requests that write wait no longer than these take."""
+BATCH: Final = 1000
+"""How many marks share a transaction."""
+SQLITE_BATCH: Final = 500
+"""There requests that write wait as long as these take."""
 POLL_SECONDS: Final = 0.1
 """How often is looked, where another process may have marked something (PostgreSQL)."""
 WATCH_SECONDS: Final = 10.0
@@ -81,7 +83,7 @@ class FailedCharges:
 
 def charge_due(tx: Session, at: datetime) -> int:
     """Charge up to a batch. Returns how much was taken."""
-    marks = due.take(tx, BATCH, at)
+    marks = due.take(tx, SQLITE_BATCH if is_sqlite(tx) else BATCH, at)
     _charge(tx, [list(job) for _, job in groupby(marks, key=lambda one: one.job)], at)
     due.forget_failures(tx)
     return len(marks)
