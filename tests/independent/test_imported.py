@@ -16,7 +16,7 @@ from caravan.kernel.money import Money
 from caravan.pricing import amount
 
 START = datetime(2026, 3, 10, 8, tzinfo=UTC)
-JOB, ORGANIZATION, PROVIDER, PROJECT, PERIOD = (ids.new(kind) for kind in ("job", "org", "prv", "prj", "per"))  # type: ignore[arg-type]
+JOB, ORGANIZATION, PROVIDER, PROJECT, PERIOD = (ids.new(kind) for kind in ("job", "org", "prv", "prj", "per"))
 CORE = Decimal("13.57")
 PRICES = PriceList(
     id=ids.new("prl"),
