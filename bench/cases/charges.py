@@ -15,9 +15,9 @@ NONZERO_SHARE, ON_HALVES, IN_WINDOWS = 0.95, 100, 100
 
 @case(
     "independent-charges",
-    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of eight planted faults",
+    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of nine planted faults",
     goal=f"0 differences, {NONZERO_SHARE:.0%} of lines non-zero, {ON_HALVES} on half a fen, some prices per job after their runs' starts, "
-    f"also in a later hour, {IN_WINDOWS} lines in windows of a week, some of time that isn't billed, some of minimum charges, "
+    f"also in a later hour, {IN_WINDOWS} lines in windows of a week, some of time that isn't billed, of minimum charges and of overrun, "
     f"{len(FAULTS)} of {len(FAULTS)} faults seen",
 )
 def independent_charges(trial: Trial) -> Verdict:
@@ -44,12 +44,13 @@ def independent_charges(trial: Trial) -> Verdict:
         and counts["lines_in_windows"] >= IN_WINDOWS
         and counts["lines_of_nobody"] > 0
         and counts["lines_of_minimum_charges"] > 0
+        and counts["lines_of_overrun"] > 0
         and len(red) == len(FAULTS),
         figure=f"{counts['lines_compared']:,} lines: {differences} differences, {share:.1%} non-zero, "
         f"{counts['lines_on_half_a_fen']:,} on half a fen; {counts['jobs_priced_after_the_start']:,} prices per job after the start, "
         f"{counts['jobs_priced_in_a_later_hour']:,} in a later hour; {counts['lines_in_windows']:,} lines in windows, "
         f"{counts['lines_in_flat_time']:,} in flat time beside them; {counts['lines_of_nobody']:,} not billed; "
-        f"{counts['lines_of_minimum_charges']:,} of minimum charges; "
+        f"{counts['lines_of_minimum_charges']:,} of minimum charges; {counts['lines_of_overrun']:,} of overrun; "
         f"{len(red)} of {len(FAULTS)} faults seen",
         details={
             "counts": counts,

@@ -120,6 +120,7 @@ FAULTS: Final = {
     "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
     "windows-by-utc": Fault(charge, "windows", _by_utc, "quantity"),
     "dropped-adjustment": Fault(Book, "set", _corrections_dropped, "quantity"),
+    "grant-ignored": Fault(lines, "_by_grant", lambda _: lambda portion, *_: [portion], "quantity"),
     "site-fault-billed": Fault(
         lines, "PROVIDER_BEARS", lambda borne: {Outcome.DUPLICATE: borne[Outcome.DUPLICATE]}, "quantity"
     ),

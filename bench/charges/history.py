@@ -23,6 +23,7 @@ from caravan.contracts.prices import PriceList, Tariff
 from caravan.contracts.usage import (
     AttemptEnded,
     AttemptPlaced,
+    Grant,
     JobNamed,
     JobSettled,
     RunFinal,
@@ -51,6 +52,8 @@ OUTCOMES: Final = {
 """How runs end, by weight; None: it isn't known yet."""
 SUSPENDED: Final = {range(1): 55, range(1, 900): 15, range(3600, 5400): 30}
 """For how many seconds from their start runs hold nothing, by weight."""
+GRANTED: Final = {9000: 75, 3000: 15, None: 10}
+"""For how many seconds runs were granted what they first hold, by weight; None: it isn't told."""
 TRIED_AGAIN: Final = (Outcome.SITE, Outcome.LOST)
 
 
@@ -211,7 +214,6 @@ class _Job:
         seller = random.choice(self._market.sellers)
         price_list = random.choice(seller.price_lists)
         attempt = identifier(random, "att")
-        self._first.append(Event(events.ATTEMPT_PLACED, self.id, self._placed(attempt, seller, price_list)))
         nodes = random.choice((1, 1, 1, 2))
         shape = _Shape(
             nodes=nodes,
@@ -219,6 +221,9 @@ class _Job:
             memory_mib=nodes * (1024 * random.choice((1, 3, 7, 15, 16, 63)) + random.choice((0, 0, 0, 512))),
             accelerators=nodes * random.choice((1, 1, 3, 4)) if seller.accelerator else 0,
         )
+        (longest,) = random.choices(list(GRANTED), list(GRANTED.values()))
+        grant = Grant(**vars(shape), accelerator=seller.accelerator, max_seconds=longest) if longest else None
+        self._first.append(Event(events.ATTEMPT_PLACED, self.id, self._placed(attempt, seller, price_list, grant)))
         for _ in range(tasks):
             begin = start + random.randrange(1800 if self._early else 5400)
             (suspended,) = random.choices(list(SUSPENDED), list(SUSPENDED.values()))
@@ -230,7 +235,7 @@ class _Job:
             run = _Run(identifier(random, "run"), attempt, at(begin), at(resumed), price_list, outcome, asked)
             self._runs.append(run)
 
-    def _placed(self, attempt: str, seller: Seller, price_list: PriceList) -> AttemptPlaced:
+    def _placed(self, attempt: str, seller: Seller, price_list: PriceList, grant: Grant | None) -> AttemptPlaced:
         return AttemptPlaced(
             attempt=attempt,
             job=self.id,
@@ -240,6 +245,7 @@ class _Job:
             site=seller.site,
             provider=seller.provider,
             price_list=price_list.id,
+            grant=grant,
         )
 
     def _allocated(self, shape: _Shape, accelerator: str | None, start: int, end: int) -> list[Span]:

@@ -33,6 +33,7 @@ from bench.independent.discounts import Discount, as_line, compare_discounts, di
 from bench.independent.recharge import (
     BORNE_BY,
     DAYS,
+    Granted,
     Key,
     Period,
     PriceList,
@@ -93,7 +94,21 @@ def _usage(e: Any) -> Usage:
         tuple(map(_span, r["spans"])),
     )
     who = (e["organization"], e["project"], e["provider"], e["offering"], e["price_list"])
-    return Usage(*stated, *who, e["outcome"], hold, r["attempt"], e.get("attempt_ended", False))
+    return Usage(
+        *stated, *who, e["outcome"], hold, r["attempt"], e.get("attempt_ended", False), _granted(e.get("grant"))
+    )
+
+
+def _granted(g: Any) -> Granted | None:
+    if g is None:
+        return None
+    most = {
+        "cpu_core_hour": g["cpus"],
+        "memory_gib_hour": g["memory_mib"],
+        "node_hour": g["nodes"],
+        "accelerator_hour": g["accelerators"],
+    }
+    return Granted(most, g["max_seconds"])
 
 
 def _span(s: Any) -> Span:
@@ -229,6 +244,7 @@ def compare(given: Given) -> Report:
         "lines_in_flat_time": sum(key.slot.window == "flat" for key in quantities),
         "lines_of_nobody": sum(key.bearer == "nobody" for key in quantities),
         "lines_of_minimum_charges": sum(key.slot.component == "minimum_charge" for key in quantities),
+        "lines_of_overrun": sum(key.reason == "overrun" for key in quantities),
         "lines_nonzero": sum(amount != 0 for amount in amounts.values()),
         "lines_on_half_a_fen": sum(rules.exact(key.slot, q).denominator == 2 for key, q in quantities.items()),
         "jobs_priced_after_the_start": sum(started < first for started, first in priced),

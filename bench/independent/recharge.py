@@ -210,6 +210,14 @@ class Span(NamedTuple):
     accelerator: str | None
 
 
+class Granted(NamedTuple):
+    """What a run may hold at most, over all its nodes, and for how long."""
+
+    most: Mapping[str, int]
+    """By component."""
+    seconds: int
+
+
 @dataclass(frozen=True)
 class Usage:
     """One hour of one run, with what decides its price and its bearer."""
@@ -230,6 +238,7 @@ class Usage:
     hold: int
     attempt: str = ""
     attempt_ended: bool = False
+    granted: Granted | None = None
 
 
 class Piece(NamedTuple):
@@ -266,8 +275,35 @@ def first_charged(of_job: Iterable[Usage]) -> First | None:
     return min((First(span.start, usage.run) for usage in own for span in usage.spans), default=None)
 
 
-def pieces_of(usage: Usage, first: First | None, rules: Rules) -> Iterator[Piece]:
-    """Those of one hour; with the price per job, if that is where it falls."""
+def times_up(of_job: Iterable[Usage]) -> dict[str, int]:
+    """Of each run that held something in more seconds than were granted: the first of those that are too many."""
+    held: defaultdict[str, list[Span]] = defaultdict(list)
+    granted = {usage.run: usage.granted for usage in of_job if usage.granted is not None}
+    for usage in of_job:
+        held[usage.run] += usage.spans
+    found = {}
+    for run, most in granted.items():
+        before = 0
+        for span in sorted(held[run]):
+            if before <= most.seconds < before + span.end - span.start:
+                found[run] = span.start + most.seconds - before
+            before += span.end - span.start
+    return found
+
+
+def within_grant(piece: Piece, granted: Granted, up: int | None) -> Piece:
+    """What of the piece was granted. It lies on one side of the second in which time was up, and has no second behind the price per job."""
+
+    def most(slot: Slot, units: int) -> int:
+        late = up is not None and piece.start >= up
+        return units if slot.component == "job" else 0 if late else min(units, granted.most[slot.component])
+
+    adds = ((slot, most(slot, units)) for slot, units in piece.adds)
+    return piece._replace(adds=tuple((slot, units) for slot, units in adds if units))
+
+
+def pieces_of(usage: Usage, first: First | None, rules: Rules, up: int | None = None) -> Iterator[Piece]:
+    """Those of one hour; with the price per job, if that is where it falls. `up`: when the run's time was up."""
 
     def slot(component: str, at: int, accelerator: str | None = None) -> Slot:
         part, mode = rules.part_at(usage.price_list, at), rules.mode_at(usage.price_list, at)
@@ -275,7 +311,8 @@ def pieces_of(usage: Usage, first: First | None, rules: Rules) -> Iterator[Piece
         return Slot(rules.period_at(at), *who, component, accelerator, usage.price_list, *part, mode)
 
     for span in usage.spans:
-        for start, end in pairwise(rules.edges(usage.price_list, span.start, span.end)):
+        edges = rules.edges(usage.price_list, span.start, span.end)
+        for start, end in pairwise(sorted({*edges, up}) if up is not None and span.start < up < span.end else edges):
             units = [
                 (slot("cpu_core_hour", start), span.cpus),
                 (slot("memory_gib_hour", start), span.memory_mib),
@@ -347,14 +384,20 @@ def recompute(in_force: Iterable[Usage], rules: Rules) -> dict[Key, int]:
     for records in jobs.values():
         own: list[Piece] = []
         minimal: list[tuple[Usage, Piece]] = []
-        first = first_charged(records)
+        first, up = first_charged(records), times_up(records)
         for usage in records:
             bearer = BORNE_BY[usage.outcome]
-            for piece in pieces_of(usage, first, rules):
+            for piece in pieces_of(usage, first, rules, up.get(usage.run)):
                 mode = rules.mode_at(usage.price_list, piece.start)
                 if mode == "billed" and bearer == "organization":
-                    own.append(piece)
-                    minimal.append((usage, piece))
+                    granted = within_grant(piece, usage.granted, up.get(usage.run)) if usage.granted else piece
+                    beyond = Counter(dict(piece.adds))
+                    beyond.subtract(dict(granted.adds))
+                    for slot, units in beyond.items():
+                        lines[Key(slot, "provider", "overrun")] += units * (piece.end - piece.start)
+                    if granted.adds:
+                        own.append(granted)
+                        minimal.append((usage, granted))
                     continue
                 borne = ("provider", bearer) if mode == "billed" else ("nobody", mode)
                 for slot, units in piece.adds:

@@ -14,18 +14,7 @@ from caravan.contracts.ids import AcceleratorId, AttemptId, JobId, LogReadId, Of
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem, SiteState
 from caravan.contracts.spec import Container, EnvName, EnvValue, Index, Resources, Script, exactly_one
-from caravan.contracts.usage import HourUsage, Span
-
-
-class Grant(Model):
-    """What the backend will really allocate to, and bill for, one array task at most. A pure function of spec and settings."""
-
-    nodes: Positive
-    cpus: Positive = Field(description="Over all nodes.")
-    memory_mib: Positive = Field(description="Over all nodes.")
-    accelerators: Count = 0
-    accelerator: AcceleratorId | None = None
-    max_seconds: Positive = Field(description="Walltime as the backend rounds and enforces it, kill grace included.")
+from caravan.contracts.usage import Grant, HourUsage, Span
 
 
 class Submission(Model):

@@ -43,6 +43,17 @@ class Span(Model):
         return self
 
 
+class Grant(Model):
+    """What the backend will really allocate to, and bill for, one array task at most. A pure function of spec and settings."""
+
+    nodes: Positive
+    cpus: Positive = Field(description="Over all nodes.")
+    memory_mib: Positive = Field(description="Over all nodes.")
+    accelerators: Count = 0
+    accelerator: AcceleratorId | None = None
+    max_seconds: Positive = Field(description="Walltime as the backend rounds and enforces it, kill grace included.")
+
+
 class HourUsage(Model):
     """All that one run was allocated in one UTC hour. A higher revision replaces the hour whole."""
 
@@ -102,6 +113,9 @@ class AttemptPlaced(Model):
     price_class: Name | None = Field(default=None, description="The organization's, when it was placed.")
     options: dict[TargetField, TargetValue] = Field(
         default_factory=dict, description="Of its backend target, what some tariff of the price list goes by."
+    )
+    grant: Grant | None = Field(
+        default=None, description="Of each of its runs. Null: placed by a broker that didn't tell it yet."
     )
 
 
@@ -167,6 +181,7 @@ class ExportedUsage(Model):
     options: dict[TargetField, TargetValue] = Field(
         description="Of the attempt's backend target, what some tariff of the price list goes by.", examples=[{}]
     )
+    grant: Grant | None = Field(description="What is beyond it is the provider's to bear. Null: it isn't known.")
     outcome: Outcome | None
     attempt_ended: bool = Field(
         default=False, description="Whether the books of all its attempt's runs are closed: its minimum charge is due."

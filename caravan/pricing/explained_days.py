@@ -68,15 +68,15 @@ class Days:
 
 
 def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """By run and time, those that meet as one."""
+    """By run and time, those of equal units that meet as one."""
     out: list[Stretch] = []
-    for one in sorted(stretches, key=lambda s: (s.run or "", s.start)):
+    for one in sorted(stretches, key=lambda s: (s.run or "", s.units, s.start)):
         last = out[-1] if out else None
         if last and (last.run, last.end, last.units) == (one.run, one.start, one.units):
             out[-1] = last._replace(end=one.end)
         else:
             out.append(one)
-    return out
+    return sorted(out, key=lambda s: (s.run or "", s.start, s.units))
 
 
 def days_of(stretches: Iterable[Stretch], price_list: PriceList, tariff: Tariff | None) -> Iterator[Days]:

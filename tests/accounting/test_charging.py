@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine as SqlEngine
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component, DaySpan, PriceWindow
+from caravan.contracts.usage import Grant
 from caravan.kernel import clock, ids
 from caravan.kernel.money import Money
 from services.accounting.funds import holds
@@ -22,7 +24,7 @@ from tests.accounting.world import T0, Job, World, at, hour_of, tariff
 from tests.support import Json, ok, refused
 
 
-async def job_with_hold(world: World, amount: str = "50.00", **place: str) -> Job:
+async def job_with_hold(world: World, amount: str = "50.00", **place: Any) -> Job:
     await world.deposit("1000.00")
     job = world.job()
     assert (await job.hold(amount))["granted"]
@@ -279,6 +281,34 @@ async def test_what_comes_behind_the_second_in_which_the_hold_was_used_up_costs_
         ("day", None): "0.25", ("day", "overrun"): "0.10", ("day", "site_fault"): "0.30",
     }  # fmt: skip
     await world.consistent()
+
+
+async def test_what_is_held_beyond_the_grant_is_the_providers_and_money_moves_as_hours_come_and_are_corrected(
+    world: World,
+) -> None:
+    grant = Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=3650)
+    job, run = await job_with_hold(world, "500.00", grant=grant), ids.new("run")
+
+    async def borne() -> tuple[str, str]:
+        await world.deliver()
+        found = amounts(await job.lines())
+        assert (await job.read())["captured"] == found["day", None]
+        await world.consistent()
+        return found["day", None], found.get(("day", "overrun"), "0.00")
+
+    job.use(run, 10, 3600, cpus=3)
+    assert await borne() == ("71.80", "35.90"), "a third core"
+    job.use(run, 7200, 7300)
+    assert await borne() == ("72.40", "36.30"), "40 s too long; the hour between isn't said yet"
+    job.use(run, 3600, 3640)
+    assert await borne() == ("72.40", "36.70"), "its 40 s are the last that were granted"
+    job.use(run, 10, 3600, cpus=2, revision=2)
+    assert await borne() == ("72.40", "0.80")
+    job.use(run, 1810, 3600, cpus=2, revision=3)
+    assert await borne() == ("37.20", "0.00")
+    job.end(run, Outcome.SITE)
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", "site_fault"): "37.20"}
 
 
 async def test_a_hold_lowered_below_what_was_captured_stays_at_it(world: World) -> None:

@@ -126,7 +126,7 @@ async def test_who_bears_a_line_is_said_with_the_reason(world: World) -> None:
     }
     assert said == {
         "site_fault": "由算力中心承担：这次运行因算力中心的故障而结束或失联，企业不为此付费",
-        "overrun": "由算力中心承担：作业的预留金额在此之前已经用完，企业的费用不超过预留金额",
+        "overrun": "由算力中心承担：超出这次运行获准的规格或时长，或者超出作业的预留金额，企业不为此付费",
     }
     overrun = await explained(world, await line_of(job, reason="overrun"))
     assert overrun["steps"][0]["times"] == [{"starts": "16:00:40", "ends": "16:01:00"}]

@@ -24,14 +24,33 @@ from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList, Tariff
-from caravan.contracts.usage import AttemptEnded, AttemptPlaced, JobSettled, RunFinal, RunUsage, Span, UsageRecord
+from caravan.contracts.usage import (
+    AttemptEnded,
+    AttemptPlaced,
+    Grant,
+    JobSettled,
+    RunFinal,
+    RunUsage,
+    Span,
+    UsageRecord,
+)
 from caravan.kernel import clock, feed, ids
 from caravan.kernel.database import Database
 from caravan.kernel.follow import Follower
 from caravan.kernel.money import Money
 from services.accounting.charging.book import key_of
 from services.accounting.charging.charger import charge_due
-from services.accounting.charging.lines import Key, Record, Terms, assigned, cost, first_start, quantities, starting
+from services.accounting.charging.lines import (
+    Key,
+    Record,
+    Terms,
+    assigned,
+    cost,
+    first_start,
+    quantities,
+    starting,
+    timed,
+)
 from services.accounting.charging.minimum import top_ups
 from services.accounting.charging.models import ChargeFailed, LineRow
 from services.accounting.charging.service import Calendar
@@ -192,9 +211,14 @@ class Job:
                 site="sit_" + "1" * 32,
                 provider=books.provider,
                 price_list=self.prices,
+                grant=grant,
             )
-            for attempt in self.attempts
+            for attempt, grant in self.grants()
         ]
+
+    def grants(self) -> list[tuple[str, Grant | None]]:
+        """Of the second attempt it isn't known."""
+        return list(zip(self.attempts, (Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=20), None), strict=True))
 
     def event(self, fact: Fact) -> tuple[str, Any]:
         if isinstance(fact, Over):
@@ -234,14 +258,14 @@ class Job:
         books = self.books
         parties = (books.organization, books.project, books.provider, prices)
         over = {self.attempts[fact.attempt] for fact in history if isinstance(fact, Over)}
-        terms = {attempt: Terms(*parties, attempt, attempt in over) for attempt in self.attempts}
+        terms = {attempt: Terms(*parties, attempt, attempt in over, grant=grant) for attempt, grant in self.grants()}
         ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
         held = [fact for fact in newest(history) if fact.start < fact.end]
         records = [
             Record(self.runs[f.run], None, self.spans(f), terms[self.attempt(f.run)], ends.get(f.run)) for f in held
         ]
         start = first_start(records)
-        return [starting(record, start) for record in records]
+        return [starting(record, start) for record in timed(records)]
 
     def expected(self, tx: Session, history: Sequence[Fact], prices: PriceList, hold: int) -> dict[Key, int]:
         records = self.records(history, prices)

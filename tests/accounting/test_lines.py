@@ -16,7 +16,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind
-from caravan.contracts.usage import Span
+from caravan.contracts.usage import Grant, Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from services.accounting.charging.lines import (
@@ -34,6 +34,7 @@ from services.accounting.charging.lines import (
     portions,
     quantities,
     starting,
+    timed,
 )
 from services.accounting.charging.minimum import top_ups
 from tests.pricing.cases import START, at, grants, in_mode, mode, price_list, price_lists, span, tariff
@@ -44,8 +45,8 @@ CORE = Span(start=at(0), end=at(10), nodes=1, cpus=1, memory_mib=0)
 Facts = tuple[list[Record], tuple[PeriodSpan, ...]]
 
 
-def terms(prices: PriceList, attempt: str = "att_1", ended: bool = False) -> Terms:
-    return Terms("org_1", "prj_1", "prv_1", prices, attempt, ended)
+def terms(prices: PriceList, attempt: str = "att_1", ended: bool = False, grant: Grant | None = None) -> Terms:
+    return Terms("org_1", "prj_1", "prv_1", prices, attempt, ended, grant=grant)
 
 
 @st.composite
@@ -63,7 +64,8 @@ def facts(draw: st.DrawFn, minima: bool = False) -> Facts:
     one, other = draw(price_lists(minima=minima)), draw(price_lists(minima=minima))
     lists = [one, other.model_copy(update={"id": "prl_" + "9" * 32, "revision": 2})]
     ended = st.booleans() if minima else st.just(False)
-    attempts = [terms(draw(st.sampled_from(lists)), f"att_{number}", draw(ended)) for number in range(3)]
+    granted = st.none() | grants(60)
+    attempts = [terms(draw(st.sampled_from(lists)), f"att_{number}", draw(ended), draw(granted)) for number in range(3)]
     records = []
     for run in draw(st.lists(st.sampled_from(RUNS), min_size=1, unique=True)):
         own, grant = draw(st.sampled_from(attempts)), draw(grants())
@@ -78,10 +80,15 @@ def every(records: Sequence[Record], calendar: Sequence[PeriodSpan]) -> list[Por
     return [portion for record in started(records) for portion in portions(record, calendar)]
 
 
+def granted(records: Sequence[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
+    """What the organization bears, if the hold has no end."""
+    return [portion for portion in every(records, calendar) if portion.key.billed]
+
+
 def started(records: Sequence[Record]) -> list[Record]:
-    """All records of a job, with its price."""
+    """All records of a job, with its price and when the time of its runs was up."""
     start = first_start(records)
-    return [starting(record, start) for record in records]
+    return [starting(record, start) for record in timed(records)]
 
 
 def lines(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: int) -> dict[Key, int]:
@@ -102,6 +109,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
     own: defaultdict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
     prices: dict[tuple[str, ...], Fraction] = {}
     passed = begun = False
+    held: Counter[str] = Counter()
     key: tuple[str, ...]
     for second, _, record, one in sorted(atoms, key=lambda atom: atom[:2]):
         sold = record.terms.price_list
@@ -119,15 +127,24 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
         in_force = in_mode(record.terms.price_list, second - START)
         if in_force is not SiteMode.BILLED:
             reason = in_force.value
+        held[record.run] += 1
+        grant = None if reason else record.terms.grant
+        most: dict[Component, int] = {Component.JOB: 1}
+        if grant is not None and held[record.run] <= grant.max_seconds:
+            most[Component.CPU_CORE_HOUR], most[Component.MEMORY_GIB_HOUR] = grant.cpus, grant.memory_mib
+            most[Component.NODE_HOUR], most[Component.ACCELERATOR_HOUR] = grant.nodes, grant.accelerators
         keys: dict[tuple[str, ...], int] = {}
+        beyond: dict[tuple[str, ...], int] = {}
         for component, count in units.items():
             if count:
                 accelerator = (one.accelerator or "") if component is Component.ACCELERATOR_HOUR else ""
                 key = (period, sold.id, component.value, accelerator, part.tariff, part.name)
                 price = Fraction(pricing.unit_price(sold, part.tariff, part.name, component))
                 prices[key] = price * 100 / pricing.DIVISOR[component]
-                keys[key] = count
-        if not reason and record.terms.ended:
+                within = count if grant is None else min(count, most.get(component, 0))
+                keys[key], beyond[key] = within, count - within
+        keys = {key: count for key, count in keys.items() if count}
+        if not reason and keys and record.terms.ended:
             own[record.terms.attempt].update(keys)
             key = (period, sold.id, "minimum_charge", "", part.tariff, part.name)
             minima[record.terms.attempt] = (second, pricing.minimum_charge(sold, part.tariff), key)
@@ -141,6 +158,8 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
         reason = reason or ("overrun" if passed else "")
         for key, count in keys.items():
             total[(*key, reason, "")] += count
+        for key, count in beyond.items():
+            total[(*key, "overrun", "")] += count
 
     def rounded(keys: Counter[tuple[str, ...]]) -> int:
         return sum(int(quantity * prices[key] + Fraction(1, 2)) for key, quantity in keys.items())
@@ -150,7 +169,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
         for _ in range(least - rounded(own[attempt])):
             total[(*key, "" if left > 0 else "overrun", attempt)] += 1
             left -= 1
-    return dict(total)
+    return {key: count for key, count in total.items() if count}
 
 
 def plain(found: dict[Key, int]) -> dict[tuple[str, ...], int]:
@@ -198,7 +217,7 @@ def test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_o
 ) -> None:
     records, calendar = given_facts
     hold = cost(lines(records, calendar, 10**18)) * percent // 100
-    used_up = overrun_from(assigned(every(records, calendar), hold))
+    used_up = overrun_from(assigned(granted(records, calendar), hold))
     if used_up is None:
         return
     runs_then = [r for r in records if any(to_seconds(s.start) <= used_up < to_seconds(s.end) for s in r.spans)]
@@ -211,7 +230,7 @@ def test_what_changes_behind_the_second_in_which_the_hold_was_used_up_moves_no_o
     other = replace(one, spans=tuple(cut), outcome=outcome)
     before, after = (other, one) if grows else (one, other)
     old = assigned(every([before, *others], calendar), hold)
-    used_up = overrun_from(old)
+    used_up = overrun_from(assigned(granted([before, *others], calendar), hold))
     if used_up is None:
         return
     (within_was, was), (within_now, now) = (
@@ -239,6 +258,34 @@ def test_what_passes_the_hold_is_cut_to_the_second_and_the_later_run() -> None:
 
 def cpu(records: Sequence[Record], hold: int) -> list[Portion]:
     return [p for p in assigned(every(records, WHOLE), hold) if p.key.component is Component.CPU_CORE_HOUR]
+
+
+TWO_CORES = Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=10)
+
+
+def test_what_a_run_holds_beyond_its_grant_is_the_providers_at_once() -> None:
+    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")), grant=TWO_CORES)
+    more, later = (
+        CORE.model_copy(update={"end": at(6), "cpus": 3}),
+        CORE.model_copy(update={"start": at(30), "end": at(35)}),
+    )
+
+    def found(outcome: Outcome | None = None, hold: int = 10**6) -> dict[str, int]:
+        """Core-seconds by reason, of nine seconds with three cores or one, said in two hours; a pause isn't counted."""
+        records = [Record("run_a", None, (one,), prices, outcome) for one in (later, more)]
+        return {
+            key.reason: n for key, n in lines(records, WHOLE, hold).items() if key.component is Component.CPU_CORE_HOUR
+        }
+
+    assert found() == {"": 6 * 2 + 4, "overrun": 6 + 1}
+    assert found(hold=14) == {"": 14, "overrun": 6 + 1 + 2}, "the hold is the second limit"
+    assert found(Outcome.SITE) == {"site_fault": 6 * 3 + 5}
+
+
+def test_a_run_has_its_own_time_and_each_of_an_attempt_the_whole_of_it() -> None:
+    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")), grant=TWO_CORES)
+    runs = [Record(run, None, (CORE,), prices, None) for run in ("run_a", "run_b")]
+    assert {key.reason for key in lines(runs, WHOLE, 10**6)} == {""}
 
 
 def test_how_a_run_ended_decides_who_bears_it() -> None:

@@ -21,7 +21,7 @@ from caravan.contracts.offerings import AgentPlace, Capacity, Limits, Offering, 
 from caravan.contracts.parties import Project, Provider, ProviderKind, ProviderState, Tenant
 from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.spec import Array, JobSpec, Resources
-from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, SiteProgress, UsageRecord
+from caravan.contracts.usage import AttemptEnded, AttemptPlaced, JobSettled, RunFinal, SiteProgress, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.events import Event
 from caravan.kernel.money import Money
@@ -52,6 +52,10 @@ class Told:
     def take(self, event: dict[str, Any]) -> None:
         data = event["data"]
         match event["type"]:
+            case events.ATTEMPT_PLACED:
+                placed = AttemptPlaced.model_validate(data)
+                if placed.grant is None:
+                    self.wrong.append(f"placed without its grant: {placed}")
             case events.USAGE_STATED:
                 record = UsageRecord.model_validate(data)
                 known = self.usage.get((record.run, record.hour))

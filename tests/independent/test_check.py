@@ -37,6 +37,7 @@ def test_a_right_bill_is_equal_to_the_fen(tmp_path: Path) -> None:
         "lines_in_flat_time": 0,
         "lines_of_nobody": 0,
         "lines_of_minimum_charges": 0,
+        "lines_of_overrun": 0,
         "lines_nonzero": 6,
         "lines_on_half_a_fen": 1,
         "jobs_priced_after_the_start": 0,
@@ -381,6 +382,20 @@ def test_what_passes_the_hold_is_cut_at_a_second_of_a_run(tmp_path: Path) -> Non
         line("a", "day", "job", 1, "0.00"),
     ]
     equal(tmp_path, used, lines)
+
+
+def test_what_was_held_beyond_the_grant_is_overrun_by_units_and_by_seconds(tmp_path: Path) -> None:
+    # two cores for ten seconds are granted: six seconds of three cores, a pause, and five of two
+    grant = {"nodes": 1, "cpus": 2, "memory_mib": 1, "accelerators": 0, "accelerator": None, "max_seconds": 10}
+    spans = span("10:00:00", "10:00:06", cpus=3), span("10:00:30", "10:00:35", cpus=2)
+    lines = [
+        line("a", "day", "cpu_core_hour", 20, "0.20"),
+        line("a", "day", "cpu_core_hour", 8, "0.08", "overrun"),
+        line("a", "day", "node_hour", 10, "0.00"),
+        line("a", "day", "node_hour", 1, "0.00", "overrun"),
+        line("a", "day", "job", 1, "0.00"),
+    ]
+    equal(tmp_path, [usage("a", *spans) | {"grant": grant}], lines)
 
 
 def test_usage_of_a_faulty_site_takes_nothing_from_the_hold(tmp_path: Path) -> None:

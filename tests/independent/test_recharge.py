@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.independent.compare import Report, newest
-from bench.independent.recharge import Key, Period, PriceList, Rules, Slot, Span, Tariff, Usage, Window, recompute
+from bench.independent.recharge import (
+    Granted,
+    Key,
+    Period,
+    PriceList,
+    Rules,
+    Slot,
+    Span,
+    Tariff,
+    Usage,
+    Window,
+    recompute,
+)
 
 # fen a core-second: 1.5 in [0, 20), nothing in [20, 23), 0.5 in [23, 60), 1 from 60 on, 08:01 of a Thursday; a period ends at 30.
 # [5, 14) is notional, [14, 17) tracked, [33, 41) notional: nobody's
@@ -51,11 +63,13 @@ def stated(draw: st.DrawFn) -> list[Usage]:
     for run in draw(st.lists(st.sampled_from("pqrs"), min_size=1, max_size=4, unique=True)):
         outcome = draw(st.sampled_from(("succeeded", "limit", None, "site", "duplicate")))
         started = draw(st.integers(0, 50))
+        cpus, seconds = draw(st.integers(1, 3)), draw(st.integers(1, 20))
+        granted = draw(st.sampled_from((None, Granted({"cpu_core_hour": cpus, "node_hour": 1}, seconds))))
         who = ("organization", "project", "provider", "offering", "list")
         for hour in draw(st.lists(st.sampled_from((0, 12, 24, 36, 55)), min_size=1, unique=True)):
             for revision in range(1, draw(st.integers(1, 3)) + 1):
                 spans = draw(hours(hour))
-                found.append(Usage(run, hour, revision, "job", started, spans, *who, outcome, hold))
+                found.append(Usage(run, hour, revision, "job", started, spans, *who, outcome, hold, granted=granted))
     return draw(st.permutations(found))
 
 
@@ -70,6 +84,7 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
     usage = {(u.run, u.hour): u for u in sorted(stated, key=lambda u: u.revision)}
     lines: Counter[Key] = Counter()
     paid: Counter[Slot] = Counter()
+    held: Counter[str] = Counter()
     full = begun = False
     for second in range(100):
         for _, u in sorted(usage.items()):
@@ -93,6 +108,7 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
                     else "billed"
                 )
                 units = {Slot(*head, c, None, "list", tariff, window, mode): n for c, n in slots.items() if n}
+                held[u.run] += 1
                 if mode != "billed":
                     lines.update({Key(slot, "nobody", mode): n for slot, n in units.items()})
                     continue
@@ -100,13 +116,24 @@ def walked(stated: list[Usage]) -> dict[Key, int]:
                     reason = "site_fault" if u.outcome == "site" else "duplicate"
                     lines.update({Key(slot, "provider", reason): n for slot, n in units.items()})
                     continue
+                if u.granted is not None:
+                    late = held[u.run] > u.granted.seconds
+                    most = {
+                        slot: n if slot.component == "job" else 0 if late else u.granted.most[slot.component]
+                        for slot, n in units.items()
+                    }
+                    lines.update(
+                        {Key(slot, "provider", "overrun"): max(0, n - most[slot]) for slot, n in units.items()}
+                    )
+                    units = {slot: min(n, most[slot]) for slot, n in units.items()}
                 more = paid + Counter(units)
                 full = full or sum(rounded(slot, n) for slot, n in more.items()) > u.hold
                 if full:
                     lines.update({Key(slot, "provider", "overrun"): n for slot, n in units.items()})
                 else:
                     paid = more
-    return dict(lines) | {Key(slot, "organization", None): n for slot, n in paid.items()}
+    found = lines | Counter({Key(slot, "organization", None): n for slot, n in paid.items()})
+    return {key: n for key, n in found.items() if n}
 
 
 @given(stated())

@@ -30,7 +30,16 @@ from caravan.pricing import (
 from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind
 from caravan.pricing.volume_words import discounted
-from services.accounting.charging.lines import PeriodSpan, Record, Terms, first_start, portions, starting
+from services.accounting.charging.lines import (
+    PeriodSpan,
+    Record,
+    Terms,
+    first_start,
+    portions,
+    provider_bears,
+    starting,
+    timed,
+)
 from services.accounting.charging.minimum import top_ups
 from services.catalog.calendars.library import known_years
 from tests.pricing.cases import ACCELERATOR, START, price_list, span
@@ -176,3 +185,35 @@ def test_an_attempt_is_topped_up_as_the_page_says() -> None:
     billed = {component: str(money) for component, money in lines.items() if money}
     assert billed == {Component.ACCELERATOR_HOUR: "0.80", Component.JOB: "0.30", Component.MINIMUM_CHARGE: "0.90"}
     assert worst_case(grant, 1, prices, START).amount == Money(200)
+
+
+@pytest.mark.parametrize("page", [PAGE, CHINESE])
+def test_how_a_run_ended_decides_who_bears_it_as_the_pages_say(page: Path) -> None:
+    """The first word of a cell is the code's."""
+    said = {}
+    for row in re.findall(
+        r"^\| (`[a-z_]+`[^|]*) \| (`(?:organization|provider)`[^|]*) \|([^|]*)\|$", page.read_text(), re.MULTILINE
+    ):
+        outcome, bearer, reason = (cell.strip().partition(" ")[0].strip("`") for cell in row)
+        said[outcome] = (bearer, reason)
+    code = {outcome: provider_bears(outcome) for outcome in Outcome}
+    assert said == {
+        outcome: ("provider", reason) if reason else ("organization", "") for outcome, reason in code.items()
+    }
+
+
+def test_what_is_beyond_the_grant_is_overrun_as_the_pages_say() -> None:
+    grant = Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=600)
+    terms = Terms("org", "prj", "prv", price_list(), grant=grant)
+    spans = [
+        span(grant.model_copy(update={"cpus": cpus}), start, end) for cpus, start, end in ((3, 0, 500), (2, 900, 1100))
+    ]
+    records = timed([Record("run", None, (one,), terms, None) for one in spans])
+    found: Counter[str] = Counter()
+    for record in records:
+        for portion in portions(record, [PeriodSpan("per", START, START + 2000)]):
+            found[portion.key.reason] += portion.quantity if portion.key.component is Component.CPU_CORE_HOUR else 0
+    assert found == {"": 1200, "overrun": 700}
+    for page in (PAGE, CHINESE):
+        assert "500 x 2 + 100 x 2 = 1200" in page.read_text()
+        assert "500 x 1 + 100 x 2 = 700" in page.read_text()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from services.accounting.charging.lines import Record, Start, provider_bears, starting
 from services.accounting.funds.settling import END
-from services.accounting.usage import many, records, starts
+from services.accounting.usage import grants, many, records, starts
 from services.accounting.usage.many import Run
 from services.accounting.usage.records import spans_of
 
@@ -27,22 +27,25 @@ class Change:
 
 
 def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
-    """By job. `marks`: of each run all or none. Where its runs are billed from is kept anew."""
+    """By job. `marks`: of each run all or none. Where its runs are billed from, and when their time was up, is kept anew."""
     usage = {(one.run, one.hour): one for one in marks if one.run and one.hour != END}
     ended = {one.run: _outcome(one.before) for one in marks if one.run and one.hour == END}
     runs = many.runs(tx, {one.run for one in marks if one.run})
     moved = {run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].outcome)}
     held = {place: spans_of(stored.spans) for place, stored in many.hours(tx, usage).items()}
     was = {place: spans_of(one.before) for place, one in usage.items()}
-    rest = {place: spans for place, spans in many.all_hours(tx, moved).items() if place not in held}
     terms = records.terms(tx, {run.attempt for run in runs.values()})
+    up = grants.renew(tx, list(runs.values()), {attempt: one.grant for attempt, one in terms.items()})
+    rest = {place: spans for place, spans in many.all_hours(tx, {*moved, *up}).items() if place not in held}
     changes: dict[str, Change] = {one.job: Change() for one in marks}
     for place, spans in (held | rest).items():
         run = runs[place[0]]
-        of = terms[run.attempt]
-        changes[run.job].after.append(Record(run.id, None, spans, of, run.outcome))
-        before = Record(run.id, None, was.get(place, spans), of, ended.get(run.id, run.outcome))
-        changes[run.job].before.append(before)
+        was_so = Record(
+            run.id, None, was.get(place, spans), terms[run.attempt], ended.get(run.id, run.outcome), run.time_up
+        )
+        changes[run.job].before.append(was_so)
+        time_up = up.get(run.id, run.time_up)
+        changes[run.job].after.append(replace(was_so, spans=spans, outcome=run.outcome, time_up=time_up))
     _move_starts(tx, changes, runs, held, rest, moved)
     return changes
 
@@ -87,7 +90,7 @@ def _others(tx: Session, places: Sequence[tuple[str, Start]]) -> list[tuple[str,
         run, place = runs[start.run], (start.run, start.hour)
         outcome = _outcome(waiting[run.id, END]) if (run.id, END) in waiting else run.outcome
         spans = spans_of(waiting[place] if place in waiting else stored[place].spans)
-        found.append((job, Record(run.id, None, spans, terms[run.attempt], outcome)))
+        found.append((job, Record(run.id, None, spans, terms[run.attempt], outcome, run.time_up)))
     return found
 
 

@@ -50,7 +50,8 @@ def charged(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold_amou
     within = cut_off(placed, cut)
     topped_up = paid(_top_ups(records, calendar), hold_amount - cost(quantities(within)))
     borne = [*within, *topped_up]
-    captured, used_up_in = cost(quantities(borne)), overrun_from(borne)
+    granted = cut_off((portion for portion in placed if portion.key.billed), cut)
+    captured, used_up_in = cost(quantities(borne)), overrun_from([*granted, *topped_up])
     if not any(is_corrected(record) for record in records):
         return Charged(borne, captured, None, used_up_in)
     parts = corrected(records)

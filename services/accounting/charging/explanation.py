@@ -30,8 +30,8 @@ REASONS: Final = {
         en="the run ended by the site's fault or was lost there, which no organization pays for",
     ),
     BearerReason.OVERRUN: Words(
-        zh="作业的预留金额在此之前已经用完，企业的费用不超过预留金额",
-        en="what was held for the job was used up before, and no organization pays more than was held",
+        zh="超出这次运行获准的规格或时长，或者超出作业的预留金额，企业不为此付费",
+        en="it is beyond the shape or time that the run was granted, or beyond what was held for the job: no organization pays for it",
     ),
     BearerReason.DUPLICATE: Words(
         zh="同一任务被重复运行，这次运行本不应发生",

@@ -5,8 +5,9 @@ amounts are fen.
 
 Who bears a second: nobody, where the site's mode at that second doesn't bill, however its run ended (`notional`, `tracked`). Else
 the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
-(`duplicate`). What would then pass the hold is the provider's (`overrun`): take the organization's seconds in the order of (second, run
-id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
+(`duplicate`). What of that is beyond the attempt's grant is the provider's (`overrun`): in each second the units above it, and whole
+seconds of a run behind the first `max_seconds` in which it held anything. So is what would then pass the hold: take the organization's
+seconds in the order of (second, run id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
 
 The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
 that run's price list has it then. Where there is no such second it isn't charged.
@@ -15,7 +16,7 @@ What an ended attempt costs less than its tariff's minimum charge tops it up (`m
 seconds pays for that: the rest is the provider's.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -27,7 +28,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
-from caravan.contracts.usage import Span
+from caravan.contracts.usage import Grant, Span
 from caravan.kernel.clock import HOUR_SECONDS, to_seconds
 from services.accounting.charging.pieces import Piece
 
@@ -63,17 +64,22 @@ class Terms:
         """All that price some of its seconds, or may."""
         return [self.price_list, *(piece.price_list for piece in self.corrections)]
 
+    grant: Grant | None = None
+    """Of each run; None: it isn't known, and has no end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One hour of one run in its last revision. `outcome` is None until the run's books are final. `job_second`: in which the price per
-    job falls, if that is one of this run's, in whichever hour."""
+    job falls, if that is one of this run's, in whichever hour. `time_up`: from which second on the run has held something for longer than
+    it was granted, if it has, in whichever hour."""
 
     run: str
     job_second: int | None
     spans: tuple[Span, ...]
     terms: Terms
     outcome: Outcome | None
+    time_up: int | None = None
 
 
 class Start(NamedTuple):
@@ -163,12 +169,41 @@ def starting(record: Record, start: Start | None) -> Record:
     return record if record.job_second == second else replace(record, job_second=second)
 
 
+def time_up(spans: Iterable[Span], grant: Grant | None) -> int | None:
+    """The second that follows the first `max_seconds` in which a run held anything. `spans`: all that it held. None: there is none."""
+    if grant is None:
+        return None
+    left = grant.max_seconds
+    for start, end in sorted((to_seconds(span.start), to_seconds(span.end)) for span in spans):
+        if end - start > left:
+            return start + left
+        left -= end - start
+    return None
+
+
+def timed(records: Sequence[Record]) -> list[Record]:
+    """The same, which are all of their runs, with the second in which each run's time was up."""
+    spans: defaultdict[str, list[Span]] = defaultdict(list)
+    for record in records:
+        spans[record.run] += record.spans
+    grants = {record.run: record.terms.grant for record in records}
+    ups = {run: time_up(spans[run], grant) for run, grant in grants.items()}
+    return [replace(record, time_up=ups[record.run]) for record in records]
+
+
 def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
-    """What `record` adds to lines by the prices of placement, with the bearer that the site's mode and the run's outcome make.
+    """What `record` adds to lines by the prices of placement, with the bearer that the site's mode, the run's outcome and its grant make.
 
     `calendar` covers its spans.
     """
+    found, grant = _by_outcome(record, calendar), record.terms.grant
+    return [part for portion in found for part in _by_grant(portion, grant, record.time_up)] if grant else found
+
+
+def _by_outcome(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
     terms, edges = record.terms, [period.start for period in calendar]
+    if record.time_up is not None:
+        edges.append(record.time_up)
     borne = _bearers(record.outcome)
     return [
         Portion(
@@ -201,6 +236,19 @@ def portions(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]:
 @cache
 def _bearers(outcome: Outcome | None) -> Mapping[SiteMode, tuple[BearerKind, str]]:
     return {mode: _bearer(mode, outcome) for mode in SiteMode}
+
+
+def _by_grant(portion: Portion, grant: Grant, up: int | None) -> list[Portion]:
+    """What of it is within the grant and what isn't. It lies on one side of the second in which time was up."""
+    if not portion.key.billed or portion.key.component is Component.JOB:
+        return [portion]
+    within = (
+        0 if up is not None and portion.start >= up else dict(pricing.units_of(grant)).get(portion.key.component, 0)
+    )
+    if portion.units <= within:
+        return [portion]
+    beyond = replace(portion, key=_overrun(portion.key), units=portion.units - within)
+    return [replace(portion, units=within), beyond] if within else [beyond]
 
 
 def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
@@ -275,7 +323,8 @@ def parted_at(top_up: Portion, most: int) -> list[Portion]:
 
 
 def overrun_from(some: Iterable[Portion]) -> int | None:
-    """The second in which the hold was used up, in the portions of a whole job; None: it covers them all."""
+    """The second in which the hold was used up; None: it covers them all. `some`: with their bearers, the portions of a whole job that are
+    within its grants."""
     return min((portion.start for portion in some if portion.key.reason == BearerReason.OVERRUN), default=None)
 
 
@@ -308,7 +357,7 @@ def cost(lines: Mapping[Key, int]) -> int:
 
 
 def _overrun(key: Key) -> Key:
-    """What has passed the hold is the provider's, where it was the organization's."""
+    """What is beyond the grant or the hold is the provider's, where it was the organization's."""
     return key._replace(bearer=BearerKind.PROVIDER, reason=BearerReason.OVERRUN.value) if key.billed else key
 
 

@@ -43,6 +43,7 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
             AttemptCopy.price_list,
             AttemptCopy.price_class,
             AttemptCopy.options,
+            AttemptCopy.grant,
             AttemptCopy.ended,
             HoldRow.amount.label("hold_amount"),
         )
@@ -102,6 +103,7 @@ def _exported(row: Row[Any]) -> ExportedUsage:
         price_list=row.price_list,
         price_class=row.price_class,
         options=row.options,
+        grant=row.grant,
         outcome=Outcome(row.outcome) if row.outcome else None,
         attempt_ended=row.ended,
         hold_amount=Money(row.hold_amount),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, FromClause, ScalarSelect, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
@@ -26,17 +26,23 @@ _OF: Final = SelectMany(
     _RUN,
     lambda given: select(RECORDS.c.run, RECORDS.c.hour, RECORDS.c.spans).join(given, RECORDS.c.run == given.c.run),
 )
+
+
+def _held_first(given: FromClause, order: ColumnElement[int]) -> ScalarSelect[Any]:
+    """The spans of the first hour, in that order, in which a run held anything."""
+    held = select(RECORDS.c.spans).where(RECORDS.c.run == given.c.run, RECORDS.c.spans != _EMPTY)
+    return held.order_by(order).limit(1).correlate(given).scalar_subquery()
+
+
 _FIRST: Final = SelectMany(
+    _RUN, lambda given: select(given.c.run, _held_first(given, RECORDS.c.hour.asc()).label("spans"))
+)
+_BOTH: Final = SelectMany(
     _RUN,
     lambda given: select(
         given.c.run,
-        select(RECORDS.c.spans)
-        .where(RECORDS.c.run == given.c.run, RECORDS.c.spans != _EMPTY)
-        .order_by(RECORDS.c.hour)
-        .limit(1)
-        .correlate(given)
-        .scalar_subquery()
-        .label("spans"),
+        _held_first(given, RECORDS.c.hour.asc()).label("first"),
+        _held_first(given, RECORDS.c.hour.desc()).label("last"),
     ),
 )
 _STARTS: Final = SelectMany(
@@ -60,9 +66,14 @@ _KEEP: Final = ChangeMany(
     lambda given: update(RUNS).where(RUNS.c.id == given.run).values(billable_from=given.second),
 )
 
+_KEEP_UP: Final = ChangeMany(
+    {**_RUN, "second": RUNS.c.time_up.type},
+    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(time_up=given.second),
+)
+
 
 class Run(NamedTuple):
-    """A run as it is stored. `billable_from`: as its job's lines are made of it."""
+    """A run as it is stored. `billable_from` and `time_up`: as its job's lines are made of it."""
 
     id: str
     job: str
@@ -70,6 +81,7 @@ class Run(NamedTuple):
     outcome: Outcome | None
     identity: str | None
     billable_from: int | None
+    time_up: int | None
 
 
 class Stored(NamedTuple):
@@ -89,6 +101,7 @@ def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
             Outcome(row.outcome) if row.outcome else None,
             row.identity,
             row.billable_from,
+            row.time_up,
         )
         for row in _RUNS.all(tx, [{"run": run} for run in some])
     }
@@ -111,6 +124,13 @@ def first_held(tx: Session, some: Collection[str]) -> dict[str, int | None]:
     return {row.run: to_seconds(spans_of(row.spans)[0].start) if row.spans else None for row in rows}
 
 
+def lengths(tx: Session, some: Collection[str]) -> dict[str, int]:
+    """The seconds from the first to the last in which each of the runs held anything, and between them; without those that never did."""
+    rows = _BOTH.all(tx, [{"run": run} for run in some])
+    both = {row.run: (spans_of(row.first)[0].start, spans_of(row.last)[-1].end) for row in rows if row.first}
+    return {run: to_seconds(end) - to_seconds(start) for run, (start, end) in both.items()}
+
+
 def starts(tx: Session, jobs: Collection[str]) -> dict[str, Start]:
     """Where the price of each job falls, as it is kept with its runs; without those that have none."""
     rows = _STARTS.all(tx, [{"job": job} for job in jobs])
@@ -120,3 +140,8 @@ def starts(tx: Session, jobs: Collection[str]) -> dict[str, Start]:
 def keep_starts(tx: Session, billable_from: Mapping[str, int | None]) -> None:
     """By run."""
     _KEEP.run(tx, [{"run": run, "second": second} for run, second in billable_from.items()])
+
+
+def keep_time_up(tx: Session, time_up: Mapping[str, int | None]) -> None:
+    """By run."""
+    _KEEP_UP.run(tx, [{"run": run, "second": second} for run, second in time_up.items()])

@@ -85,6 +85,7 @@ class AttemptCopy(Base):
     ended: Mapped[bool] = mapped_column(
         Boolean, server_default=false(), comment="The books of all its runs are closed."
     )
+    grant: Mapped[Any] = mapped_column(Json, nullable=True, comment="Of each run; null: it isn't known.")
 
 
 class RunRow(Base):
@@ -103,6 +104,10 @@ class RunRow(Base):
     identity: Mapped[str | None] = mapped_column(String, comment="The backend's own; null until usage tells it.")
     billable_from: Mapped[int | None] = mapped_column(
         BigInteger, comment="The first second held; null: none, or the provider bears the run."
+    )
+    time_up: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="From which second on it has held something for longer than it was granted; null: it hasn't.",
     )
 
 

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, PriceList
-from caravan.contracts.usage import Span
+from caravan.contracts.usage import Grant, Span
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
 from caravan.pricing import prices_for
-from services.accounting.charging.lines import Record, Start, Terms, first_start, starting
+from services.accounting.charging.lines import Record, Start, Terms, first_start, starting, timed
 from services.accounting.charging.pieces import Piece
 from services.accounting.corrections.approved import Correction, approved
 from services.accounting.usage.models import AttemptCopy, PriceListCopy, RunRow, UsageRow
@@ -79,6 +79,7 @@ def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Corr
             for one in corrections
             if one.concerns(placed.offering, placed.price_list)
         ),
+        None if placed.grant is None else Grant.model_validate(placed.grant),
     )
 
 
@@ -130,9 +131,9 @@ def of_jobs(tx: Session, jobs: Collection[str]) -> dict[str, list[Record]]:
 
 
 def _started(of_job: Sequence[Record]) -> list[Record]:
-    """All records of a job, with where its price falls in them."""
+    """All records of a job, with where its price falls in them, and when the time of its runs was up."""
     start = first_start(of_job)
-    return [starting(record, start) for record in of_job]
+    return [starting(record, start) for record in timed(of_job)]
 
 
 def of_run(tx: Session, run: str) -> list[Record]:
@@ -144,7 +145,10 @@ def of_runs(tx: Session, runs: Collection[str]) -> list[Record]:
     """All usage records of some runs."""
     found = _read(tx, _stored().where(RECORDS.c.run.in_(runs)))
     starts = {job: start_of(tx, job) for job in {job for job, _ in found}}
-    return [starting(record, starts[job]) for job, record in found]
+    return [
+        starting(record, starts[job])
+        for (job, _), record in zip(found, timed([record for _, record in found]), strict=True)
+    ]
 
 
 def start_of(tx: Session, job: str) -> Start | None:

@@ -231,7 +231,9 @@ def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapp
         if isinstance(one, UsageRecord) and one.backend_identity is not None:
             told.setdefault(one.run, one.backend_identity)
     new = {
-        run: Run(run, one.job, one.attempt, None, told.get(run), None) for run, one in first.items() if run not in runs
+        run: Run(run, one.job, one.attempt, None, told.get(run), None, None)
+        for run, one in first.items()
+        if run not in runs
     }
     _NEW_RUNS.run(
         tx, [{"id": one.id, "attempt": one.attempt, "job": one.job, "identity": one.identity} for one in new.values()]

@@ -167,6 +167,7 @@ def _start(tx: Session, row: JobRow) -> None:
                 price_list=attempt.price_list,
                 price_class=attempt.price_class,
                 options=attempt.options,
+                grant=Grant.model_validate(attempt.grant),
             ),
         )
         want_started(tx, attempt.id, attempt.site)
