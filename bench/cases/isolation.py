@@ -57,7 +57,7 @@ BODIES: Final = {
     "answer_log_read": {"epoch": 1, "data": "", "offset": 0, "size": 0, "complete": True},
 }
 """Instead of the example in the schema."""
-UNSEEN: Final = frozenset({"get_log_read"})
+UNSEEN: Final = frozenset({"get_log_read", "get_contest"})
 """Shows nothing to anybody, as the walk asks."""
 ID: Final = re.compile(r"\A([a-z]{3})_[0-9a-f]{32}\Z")
 MARK: Final = "xi-an-secret-7c1f"
@@ -238,6 +238,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "lin": lines[0].id,
         "crn": note.id,
         "cor": correction.id,
+        "cts": "cts_" + "0" * 32,
     }
     kinds = ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
     hidden = [ids[kind] for kind in kinds]
@@ -284,6 +285,7 @@ KINDS: Final = {
     "line": "lin",
     "credit_note": "crn",
     "correction": "cor",
+    "contest": "cts",
 }
 
 

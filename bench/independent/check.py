@@ -94,9 +94,8 @@ def _usage(e: Any) -> Usage:
         tuple(map(_span, r["spans"])),
     )
     who = (e["organization"], e["project"], e["provider"], e["offering"], e["price_list"])
-    return Usage(
-        *stated, *who, e["outcome"], hold, r["attempt"], e.get("attempt_ended", False), _granted(e.get("grant"))
-    )
+    outcome = None if e.get("contest_upheld") else e["outcome"]
+    return Usage(*stated, *who, outcome, hold, r["attempt"], e.get("attempt_ended", False), _granted(e.get("grant")))
 
 
 def _granted(g: Any) -> Granted | None:

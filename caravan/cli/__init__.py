@@ -7,7 +7,20 @@
 
 import typer
 
-from caravan.cli import agents, asking, finance, jobs, keeping, market, money, reconciling, server, sites, usage
+from caravan.cli import (
+    agents,
+    asking,
+    contests,
+    finance,
+    jobs,
+    keeping,
+    market,
+    money,
+    reconciling,
+    server,
+    sites,
+    usage,
+)
 
 app = typer.Typer(
     name="caravan",
@@ -25,5 +38,6 @@ sites.add_to(app)
 jobs.add_to(app)
 money.add_to(app)
 finance.add_to(app)
+contests.add_to(app)
 usage.add_to(app)
 reconciling.add_to(app)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from caravan import pricing
 from caravan.contracts.anomalies import Anomaly
+from caravan.contracts.contests import Contest
 from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
     DiscountExplanation,
@@ -397,6 +398,14 @@ def anomalies(found: Iterable[Anomaly]) -> Table:
         for one in found
     ]
     return table(("!id", "!reason", "state", "!hour", ">seconds", "!run", "job", "site", "!found", "words"), rows)
+
+
+def contests(found: Iterable[Contest]) -> Table:
+    rows = [
+        (one.id, one.run, one.outcome.value, one.state.value, one.reason, one.words or "", when(one.contested_at))
+        for one in found
+    ]
+    return table(("!contest", "!run", "ended", "!state", "reason", "decision", "!contested"), rows)
 
 
 def funds(found: Funds) -> Table:

@@ -6,6 +6,7 @@ from typing import cast
 
 from caravan.client.base import Client, new_key
 from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason, AnomalyState
+from caravan.contracts.contests import Contest, ContestDecision, ContestDraft
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
@@ -178,6 +179,24 @@ class AccountingClient(Client):
     async def settle_anomaly(self, anomaly: str, decision: AnomalyDecision) -> Anomaly:
         """Raises WrongState for what was settled otherwise, AttemptMissing."""
         return await self._call("POST", f"/anomalies/{anomaly}/settle", Anomaly, body=decision)
+
+    async def contest_run(self, draft: ContestDraft) -> Contest:
+        """Raises UnknownReference, NotContestable, ContestOpen."""
+        return await self._call("POST", "/contests", Contest, body=draft)
+
+    async def get_contest(self, contest: str) -> Contest:
+        return await self._call("GET", f"/contests/{contest}", Contest)
+
+    async def list_contests(
+        self, *, run: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[Contest]:
+        """Those of the caller's runs (finance: all), the newest first."""
+        query = {"run": run, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/contests", Page[Contest], query=query)
+
+    async def decide_contest(self, contest: str, decision: ContestDecision) -> Contest:
+        """Raises NotFound, ContestDecided, AnotherPersonNeeded."""
+        return await self._call("POST", f"/contests/{contest}/decide", Contest, body=decision)
 
     async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:
         """Raises UnknownReference, PeriodFrozen, TaxRuleMissing."""

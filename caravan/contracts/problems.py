@@ -2,6 +2,7 @@
 
 from caravan.contracts.base import Instant, Second
 from caravan.contracts.explanations import TimeSpan
+from caravan.contracts.ids import ContestId
 from caravan.contracts.quotes import Refusal
 from caravan.kernel.money import Money
 from caravan.kernel.problems import Problem
@@ -189,6 +190,35 @@ class SecondPersonNeeded(Problem):
 
     status, code = 409, "second_person_needed"
     title, title_zh = "A second person has to approve this", "需由另一人批准"
+
+
+class NotContestable(Problem):
+    """The provider doesn't bear this run by how it ended, or a contest of it was upheld: there is nothing to contest."""
+
+    status, code = 409, "not_contestable"
+    title, title_zh = "Nothing to contest", "没有可申诉的内容"
+
+
+class ContestOpen(Problem):
+    """This run is contested already, and `contest` is not decided yet. Wait for the decision."""
+
+    status, code = 409, "contest_open"
+    title, title_zh = "Contested already", "已有申诉待处理"
+    contest: ContestId
+
+
+class ContestDecided(Problem):
+    """This contest is decided, and stays so. The provider may contest the run again."""
+
+    status, code = 409, "contest_decided"
+    title, title_zh = "Already decided", "申诉已有决定"
+
+
+class AnotherPersonNeeded(Problem):
+    """Who contested can't decide it. Let another person of finance do so."""
+
+    status, code = 409, "another_person_needed"
+    title, title_zh = "Another person must decide", "须由他人决定"
 
 
 class HoldOutdated(Problem):

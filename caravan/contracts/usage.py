@@ -183,6 +183,9 @@ class ExportedUsage(Model):
     )
     grant: Grant | None = Field(description="What is beyond it is the provider's to bear. Null: it isn't known.")
     outcome: Outcome | None
+    contest_upheld: bool = Field(
+        description="Its provider contested with success that it bears the run: the organization does, however it ended."
+    )
     attempt_ended: bool = Field(
         default=False, description="Whether the books of all its attempt's runs are closed: its minimum charge is due."
     )

@@ -20,6 +20,8 @@ from services.accounting.charging.charger import FailedCharges
 from services.accounting.charging.explaining import ExplanationService
 from services.accounting.charging.reading import LineService
 from services.accounting.charging.service import put_hold
+from services.accounting.contests import endpoints as contests
+from services.accounting.contests.service import ContestService
 from services.accounting.corrections import endpoints as corrections
 from services.accounting.corrections import passes
 from services.accounting.corrections.passes import Passes
@@ -60,6 +62,7 @@ ROUTERS = (
     periods.router,
     statements.router,
     credit_notes.router,
+    contests.router,
     tax.router,
     fees.router,
     ledger.router,
@@ -118,6 +121,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             LedgerService(runtime.db),
             StatementService(runtime.db),
             CreditNoteService(runtime),
+            ContestService(runtime),
             TaxService(runtime),
             FeeService(runtime),
             ReconciliationService(runtime.db),

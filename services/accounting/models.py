@@ -2,6 +2,7 @@
 
 import services.accounting.anomalies.models
 import services.accounting.charging.models
+import services.accounting.contests.models
 import services.accounting.corrections.models
 import services.accounting.credit_notes.models
 import services.accounting.fees.models

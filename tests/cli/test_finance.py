@@ -12,6 +12,7 @@ from caravan.cli import app, corrections, show
 from caravan.cli.asking import console
 from caravan.cli.terms import hundredths
 from caravan.contracts.anomalies import Anomaly, AnomalyReason, AnomalyState
+from caravan.contracts.contests import Contest, ContestState
 from caravan.contracts.corrections import (
     CorrectionDetail,
     CorrectionPreview,
@@ -29,6 +30,7 @@ from caravan.contracts.explanations import (
     LineExplanation,
     Words,
 )
+from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, Statement, UsageLine
 from caravan.contracts.usage import Span, UsageRecord
@@ -267,6 +269,16 @@ def test_a_credit_note_is_shown_with_its_statement_and_reason() -> None:
     text = shown(show.credit_notes([note]))
     words = ("CN-2026-000001", "ORG-2026-000007", "12.34", "0.70", "机房断电", "Qinling")
     assert [word in text for word in words] == [True] * len(words), text
+
+
+def test_a_contest_is_shown_with_its_reason_and_the_decision() -> None:
+    contest = Contest(
+        id=one("cts"), run=one("run"), job=one("job"), organization=ORGANIZATION, provider=one("prv"),
+        outcome=Outcome.LOST, reason="机房断电", state=ContestState.UPHELD, contested_at=END, contested_by="seller",
+        words="日志如此", decided_at=END, decided_by="finance",
+    )  # fmt: skip
+    text = shown(show.contests([contest]))
+    assert [word in text for word in (one("cts"), "lost", "upheld", "机房断电", "日志如此")] == [True] * 5, text
 
 
 def test_a_credit_note_without_two_places_is_refused_before_it_is_sent() -> None:

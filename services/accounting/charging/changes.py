@@ -31,7 +31,9 @@ def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
     usage = {(one.run, one.hour): one for one in marks if one.run and one.hour != END}
     ended = {one.run: _outcome(one.before) for one in marks if one.run and one.hour == END}
     runs = many.runs(tx, {one.run for one in marks if one.run})
-    moved = {run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].outcome)}
+    moved = {
+        run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].charged_as)
+    }
     held = {place: spans_of(stored.spans) for place, stored in many.hours(tx, usage).items()}
     was = {place: spans_of(one.before) for place, one in usage.items()}
     terms = records.terms(tx, {run.attempt for run in runs.values()})
@@ -41,11 +43,11 @@ def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
     for place, spans in (held | rest).items():
         run = runs[place[0]]
         was_so = Record(
-            run.id, None, was.get(place, spans), terms[run.attempt], ended.get(run.id, run.outcome), run.time_up
+            run.id, None, was.get(place, spans), terms[run.attempt], ended.get(run.id, run.charged_as), run.time_up
         )
         changes[run.job].before.append(was_so)
         time_up = up.get(run.id, run.time_up)
-        changes[run.job].after.append(replace(was_so, spans=spans, outcome=run.outcome, time_up=time_up))
+        changes[run.job].after.append(replace(was_so, spans=spans, outcome=run.charged_as, time_up=time_up))
     _move_starts(tx, changes, runs, held, rest, moved)
     return changes
 
@@ -88,7 +90,7 @@ def _others(tx: Session, places: Sequence[tuple[str, Start]]) -> list[tuple[str,
     found = []
     for job, start in places:
         run, place = runs[start.run], (start.run, start.hour)
-        outcome = _outcome(waiting[run.id, END]) if (run.id, END) in waiting else run.outcome
+        outcome = _outcome(waiting[run.id, END]) if (run.id, END) in waiting else run.charged_as
         spans = spans_of(waiting[place] if place in waiting else stored[place].spans)
         found.append((job, Record(run.id, None, spans, terms[run.attempt], outcome, run.time_up)))
     return found

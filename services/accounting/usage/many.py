@@ -82,6 +82,13 @@ class Run(NamedTuple):
     identity: str | None
     billable_from: int | None
     time_up: int | None
+    upheld: bool = False
+    """A contest of it was."""
+
+    @property
+    def charged_as(self) -> Outcome | None:
+        """How it ended, for who bears it: as if it hadn't yet, where that was contested with success."""
+        return None if self.upheld else self.outcome
 
 
 class Stored(NamedTuple):
@@ -102,6 +109,7 @@ def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
             row.identity,
             row.billable_from,
             row.time_up,
+            row.upheld,
         )
         for row in _RUNS.all(tx, [{"run": run} for run in some])
     }

@@ -101,6 +101,9 @@ class RunRow(Base):
     job: Mapped[str] = mapped_column(String)
     attempt: Mapped[str] = mapped_column(ForeignKey("attempts.id"))
     outcome: Mapped[str | None] = mapped_column(String)
+    upheld: Mapped[bool] = mapped_column(
+        Boolean, server_default=false(), comment="The organization bears it, however it ended: a contest was upheld."
+    )
     identity: Mapped[str | None] = mapped_column(String, comment="The backend's own; null until usage tells it.")
     billable_from: Mapped[int | None] = mapped_column(
         BigInteger, comment="The first second held; null: none, or the provider bears the run."

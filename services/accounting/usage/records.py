@@ -173,7 +173,7 @@ def first_held(tx: Session, run: str) -> int | None:
 
 
 def _stored() -> Select[Any]:
-    columns = (RECORDS.c.run, RECORDS.c.job, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome)
+    columns = (RECORDS.c.run, RECORDS.c.job, RECORDS.c.spans, RUNS.c.attempt, RUNS.c.outcome, RUNS.c.upheld)
     return select(*columns).join(RUNS, RUNS.c.id == RECORDS.c.run)
 
 
@@ -189,7 +189,7 @@ def _read(tx: Session, query: Select[Any], proposed: Correction | None = None) -
                 job_second=None,
                 spans=spans_of(row.spans),
                 terms=of_attempt[row.attempt],
-                outcome=Outcome(row.outcome) if row.outcome else None,
+                outcome=Outcome(row.outcome) if row.outcome and not row.upheld else None,
             ),
         )
         for row in rows

@@ -22,7 +22,7 @@ def renew(tx: Session, runs: Collection[Run], stated: Mapping[str, Stated], move
 
     The stored hours are looked at only of runs of which that can't be told from what is new.
     """
-    billed = [run for run in runs if provider_bears(run.outcome) is None]
+    billed = [run for run in runs if provider_bears(run.charged_as) is None]
     firsts = many.first_held(tx, [run.id for run in billed if run.id in moved or _is_gone(run, stated.get(run.id, {}))])
     for run in billed:
         if run.id not in firsts:

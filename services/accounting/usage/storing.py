@@ -164,7 +164,7 @@ def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
     for one in [one for one in changed.values() if one.outcome == runs[one.run].outcome]:
         del changed[one.run]
     _END.run(tx, [{"run": one.run, "outcome": one.outcome.value} for one in changed.values()])
-    due.mark(tx, [Due(one.job, one.run, END, runs[one.run].outcome) for one in changed.values()])
+    due.mark(tx, [Due(one.job, one.run, END, runs[one.run].charged_as) for one in changed.values()])
     _arrived(tx, [(one.job, Awaited(one.run, END, 0)) for one in changed.values()])
 
 

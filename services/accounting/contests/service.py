@@ -1,0 +1,123 @@
+"""Contesting runs and deciding it. Both parties may read; finance reads all."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, ContestState, Decision
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.problems import AnotherPersonNeeded, ContestDecided, ContestOpen, NotContestable
+from caravan.kernel import audit, ids
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.problems import NotFound
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from services.accounting.charging import due
+from services.accounting.charging.due import Due
+from services.accounting.charging.lines import provider_bears
+from services.accounting.contests.models import ContestRow
+from services.accounting.funds.service import unknown
+from services.accounting.funds.settling import END
+from services.accounting.usage.records import ATTEMPTS, RUNS
+
+
+class ContestService:
+    """What providers contest, finance decides and the parties read."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._db = runtime.db
+        self._now = runtime.now
+
+    async def contest(self, draft: ContestDraft, caller: Caller) -> Contest:
+        """Raises UnknownReference, NotContestable, ContestOpen."""
+        return await self._db.write(contest, draft, caller, self._now())
+
+    async def decide(self, id: str, decision: ContestDecision, caller: Caller) -> Contest:
+        """Raises NotFound, ContestDecided, AnotherPersonNeeded."""
+        return await self._db.write(decide, id, decision, caller.subject, self._now())
+
+    async def get(self, id: str, caller: Caller) -> Contest:
+        """Raises NotFound, also for a contest of others."""
+        row = await self._db.read(lambda tx: tx.execute(_contests(caller).where(ContestRow.id == id)).one_or_none())
+        if row is None:
+            raise NotFound
+        return _shown(row)
+
+    async def list(self, listing: Listing, caller: Caller, run: str | None) -> Page[Contest]:
+        """The caller's own (finance: all), the newest first."""
+        query = _contests(caller).order_by(ContestRow.id.desc()).limit(listing.fetch)
+        if run is not None:
+            query = query.where(ContestRow.run == run)
+        if listing.after:
+            query = query.where(ContestRow.id < listing.after[0])
+        rows = await self._db.read(lambda tx: tx.execute(query).all())
+        return listing.page([_shown(row) for row in rows], key=lambda one: (one.id,))
+
+
+def contest(tx: Session, draft: ContestDraft, caller: Caller, at: datetime) -> Contest:
+    run = tx.execute(
+        select(RUNS.c.job, RUNS.c.outcome, RUNS.c.upheld, ATTEMPTS.c.organization, ATTEMPTS.c.provider)
+        .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
+        .where(RUNS.c.id == draft.run, ATTEMPTS.c.provider.in_(caller.providers()))
+    ).one_or_none()
+    if run is None:
+        raise unknown("/run")
+    outcome = Outcome(run.outcome) if run.outcome else None
+    if outcome is None or run.upheld or provider_bears(outcome) is None:
+        raise NotContestable
+    known = select(ContestRow.id).where(ContestRow.run == draft.run, ContestRow.state == ContestState.OPEN)
+    if found := tx.execute(known).scalar_one_or_none():
+        raise ContestOpen(contest=found)
+    made = Contest(
+        **dict(draft),
+        id=ids.new("cts"),
+        job=run.job,
+        organization=run.organization,
+        provider=run.provider,
+        outcome=outcome,
+        state=ContestState.OPEN,
+        contested_at=at,
+        contested_by=caller.subject,
+    )
+    tx.execute(insert(ContestRow).values(dict(made)))
+    audit.record(tx, caller.subject, "contest_run", made.id, draft)
+    return made
+
+
+def decide(tx: Session, id: str, decision: ContestDecision, subject: str, at: datetime) -> Contest:
+    row = tx.execute(select(*ContestRow.__table__.c).where(ContestRow.id == id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound
+    if row.state != ContestState.OPEN:
+        raise ContestDecided
+    if row.contested_by == subject:
+        raise AnotherPersonNeeded
+    upheld = decision.decision is Decision.UPHOLD
+    decided = {
+        "state": ContestState.UPHELD if upheld else ContestState.DISMISSED,
+        "words": decision.words,
+        "decided_at": at,
+        "decided_by": subject,
+    }
+    tx.execute(update(ContestRow).where(ContestRow.id == id).values(decided))
+    if upheld:
+        outcome = tx.execute(select(RUNS.c.outcome).where(RUNS.c.id == row.run).with_for_update()).scalar_one()
+        tx.execute(update(RUNS).where(RUNS.c.id == row.run).values(upheld=True))
+        due.mark(tx, [Due(row.job, row.run, END, outcome)])
+    audit.record(tx, subject, "decide_contest", id, decision)
+    return _shown(row).model_copy(update=decided)
+
+
+def _contests(caller: Caller) -> Select[*tuple[Any, ...]]:
+    query = select(*ContestRow.__table__.c)
+    if caller.is_finance:
+        return query
+    return query.where(
+        or_(ContestRow.organization.in_(caller.organizations()), ContestRow.provider.in_(caller.providers()))
+    )
+
+
+def _shown(row: Row[Any]) -> Contest:
+    return Contest.model_validate(row._asdict())
