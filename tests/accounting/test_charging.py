@@ -214,6 +214,41 @@ async def test_a_site_fault_moves_the_run_to_the_provider(world: World) -> None:
     await world.consistent()
 
 
+async def test_a_site_fault_after_hours_moves_all_of_the_run_also_out_of_closed_periods(world: World) -> None:
+    prices = ids.new("prl")
+    world.know_prices(prices, 2, tariff("day", None, None, cpu_core_hour="36", job="0.05"))
+    job, run = await job_with_hold(world, "500.00", price_list=prices), ids.new("run")
+    for hour in range(3):
+        job.use(run, 3600 * hour + 10, 3600 * hour + 3600)
+    await world.deliver()
+    march = await close(world, 0)
+    april = 86_400 * 22
+    job.use(run, april, april + 1800)
+    await world.deliver()
+    assert (await job.read())["captured"] == f"{(3 * 35_90 + 18_00 + 5) / 100:.2f}"
+    sealed = [line for line in await job.lines() if line["period"] == march]
+    job.end(run, Outcome.SITE)
+    await world.deliver()
+    lines = await job.lines()
+    assert [line for line in lines if line["period"] == march] == sealed
+    moved = [
+        (line["component"], line["corrects"], line["reason"], line["amount"])
+        for line in lines
+        if line["period"] != march
+    ]
+    assert sorted(moved, key=str) == sorted(
+        [
+            ("cpu_core_hour", march, None, "-107.70"), ("cpu_core_hour", march, "site_fault", "107.70"),
+            ("cpu_core_hour", None, "site_fault", "18.00"), ("job", march, None, "-0.05"),
+            ("node_hour", march, None, "0.00"), ("node_hour", march, "site_fault", "0.00"),
+            ("node_hour", None, "site_fault", "0.00"),
+        ], key=str,
+    )  # fmt: skip
+    assert (await job.read())["captured"] == "0.00"
+    assert (await world.funds())["charged"] == "0.00"
+    await world.consistent()
+
+
 async def test_what_would_pass_the_hold_is_the_providers(world: World) -> None:
     job, run = await job_with_hold(world, "0.25"), ids.new("run")
     job.use(run, 0, 20)
