@@ -28,7 +28,7 @@ from tests.backends.kubernetes.containers import Container
 LEFT_SECONDS: Final = 60
 MEMORY_MIB: Final = 64
 EDGE_SECONDS: Final = 1
-THE_SITES: Final = (Outcome.SITE, Outcome.LOST)
+THE_SITES: Final = (Outcome.SITE, Outcome.PREEMPTED, Outcome.LOST)
 
 
 def job_spec(project: str, number: int, seconds: float | None = None) -> JobSpec:

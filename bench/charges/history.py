@@ -45,6 +45,7 @@ OUTCOMES: Final = {
     Outcome.LIMIT: 5,
     Outcome.CANCELLED: 5,
     Outcome.SITE: 8,
+    Outcome.PREEMPTED: 4,
     Outcome.LOST: 4,
     Outcome.DUPLICATE: 4,
     None: 4,
@@ -54,7 +55,7 @@ SUSPENDED: Final = {range(1): 55, range(1, 900): 15, range(3600, 5400): 30}
 """For how many seconds from their start runs hold nothing, by weight."""
 GRANTED: Final = {9000: 75, 3000: 15, None: 10}
 """For how many seconds runs were granted what they first hold, by weight; None: it isn't told."""
-TRIED_AGAIN: Final = (Outcome.SITE, Outcome.LOST)
+TRIED_AGAIN: Final = (Outcome.SITE, Outcome.PREEMPTED, Outcome.LOST)
 
 
 @dataclass(frozen=True)

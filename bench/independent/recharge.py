@@ -34,6 +34,7 @@ BORNE_BY = {
     None: "organization",
     "site": "site_fault",
     "lost": "site_fault",
+    "preempted": "preempted",
     "duplicate": "duplicate",
 }
 

@@ -135,6 +135,8 @@ class Outcome(StrEnum):
     LIMIT = "limit"
     CANCELLED = "cancelled"
     SITE = "site"
+    PREEMPTED = "preempted"
+    """The backend ended it to make room for another."""
     LOST = "lost"
     DUPLICATE = "duplicate"
 

@@ -42,6 +42,7 @@ class BearerReason(StrEnum):
     SITE_FAULT = "site_fault"
     OVERRUN = "overrun"
     DUPLICATE = "duplicate"
+    PREEMPTED = "preempted"
     NOTIONAL = "notional"
     """Nobody: its amount is what it would have cost."""
     TRACKED = "tracked"

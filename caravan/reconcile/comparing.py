@@ -25,7 +25,7 @@ from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.money import Money, UnitPrice
 from caravan.reconcile.rows import Row
 
-NOT_THE_JOBS: Final = (Outcome.SITE, Outcome.LOST, Outcome.CANCELLED)
+NOT_THE_JOBS: Final = (Outcome.SITE, Outcome.PREEMPTED, Outcome.LOST, Outcome.CANCELLED)
 """How a run may end with its node: who cancels a job that is there pays until its record goes."""
 
 

@@ -115,7 +115,12 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
         sold = record.terms.price_list
         (part,) = pricing.windows(sold, second, second + 1)
         period = next(p.period for p in calendar if p.start <= second < p.end)
-        reason = {"site": "site_fault", "lost": "site_fault", "duplicate": "duplicate"}.get(record.outcome or "", "")
+        reason = {
+            "site": "site_fault",
+            "lost": "site_fault",
+            "duplicate": "duplicate",
+            "preempted": "preempted",
+        }.get(record.outcome or "", "")
         units = {
             Component.CPU_CORE_HOUR: one.cpus,
             Component.MEMORY_GIB_HOUR: one.memory_mib,
@@ -292,11 +297,10 @@ def test_how_a_run_ended_decides_who_bears_it() -> None:
     prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
     for outcome in (None, *Outcome):
         (portion,) = cpu([Record("run_a", None, (CORE,), prices, outcome)], 1000)
-        provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE)
+        provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE, Outcome.PREEMPTED)
         assert portion.key.bearer is (BearerKind.PROVIDER if provider else BearerKind.ORGANIZATION)
-        assert portion.key.reason == (
-            "" if not provider else "duplicate" if outcome is Outcome.DUPLICATE else "site_fault"
-        )
+        own = outcome in (Outcome.DUPLICATE, Outcome.PREEMPTED)
+        assert portion.key.reason == ("" if not provider else outcome if own else "site_fault")
 
 
 def test_what_a_site_does_not_bill_is_nobodys_however_the_run_ended_and_uses_up_no_hold() -> None:

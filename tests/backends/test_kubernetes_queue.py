@@ -161,7 +161,7 @@ async def test_who_is_preempted_ends_as_that_and_runs_again(queued: Queued) -> N
     seen = await queued.says(low, "preempted by another job, and in the site's queue again")
     assert seen.queued and not seen.ended
     (first,) = seen.runs
-    assert (first.identity, first.outcome, first.exit_code) == (before.identity, Outcome.SITE, None)
+    assert (first.identity, first.outcome, first.exit_code) == (before.identity, Outcome.PREEMPTED, None)
     assert (first.detail, first.final) == ("preempted by another job", True)
     (run,) = (await queued.site.ended(high)).runs
     assert run.outcome is Outcome.SUCCEEDED
@@ -171,7 +171,7 @@ async def test_who_is_preempted_ends_as_that_and_runs_again(queued: Queued) -> N
         return seen if len(seen.runs) == 2 else None
 
     seen = await eventually(again, f"{low} runs again", 60)
-    assert [run.outcome for run in seen.runs] == [Outcome.SITE, None]
+    assert [run.outcome for run in seen.runs] == [Outcome.PREEMPTED, None]
     assert seen.runs[0] == first
     async with queued.site.harness.open() as later:
         anew = (await later.observe([low]))[low]
@@ -179,7 +179,7 @@ async def test_who_is_preempted_ends_as_that_and_runs_again(queued: Queued) -> N
         assert [(run.identity, run.outcome) for run in anew.runs] == [(run.identity, run.outcome) for run in seen.runs]
     await queued.site.backend.cancel(low)
     ends = (await queued.site.ended(low)).runs
-    assert [run.outcome for run in ends] == [Outcome.SITE, Outcome.CANCELLED]
+    assert [run.outcome for run in ends] == [Outcome.PREEMPTED, Outcome.CANCELLED]
     assert ends[0].detail == "preempted by another job"
 
 

@@ -54,9 +54,9 @@ ENDS: Mapping[str, Ends] = {
     "a node failed": [(0, Outcome.SITE, FAILED_NODE)],
     "a node failed, requeued": [(0, Outcome.SITE, FAILED_NODE), AGAIN],
     "a node failed, then cancelled": [(0, Outcome.SITE, FAILED_NODE)],
-    "preempted": [(0, Outcome.SITE, PREEMPTED)],
-    "preempted, requeued": [(0, Outcome.SITE, PREEMPTED), AGAIN],
-    "preempted, cancelled": [(0, Outcome.SITE, PREEMPTED)],
+    "preempted": [(0, Outcome.PREEMPTED, PREEMPTED)],
+    "preempted, requeued": [(0, Outcome.PREEMPTED, PREEMPTED), AGAIN],
+    "preempted, cancelled": [(0, Outcome.PREEMPTED, PREEMPTED)],
     "requeued by an operator": [(0, Outcome.SITE, REQUEUED), AGAIN],
     "requeued, then cancelled": [(0, Outcome.SITE, REQUEUED)],
     "one task requeued": [

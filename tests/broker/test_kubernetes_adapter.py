@@ -322,7 +322,7 @@ ENDS = [
     (pod(running(), "Failed", reason="UnexpectedAdmissionError", message="no device"), Outcome.SITE, None, None, "no device"),
     *(
         (pod(ended(137), conditions={"DisruptionTarget": {"status": "True", "reason": reason, "lastTransitionTime": at(ENDED)}}),
-         Outcome.SITE, None, None, words)
+         Outcome.PREEMPTED if words == "preempted" else Outcome.SITE, None, None, words)
         for reason, words in {
             "PreemptionByScheduler": "preempted", "EvictionByEvictionAPI": "evicted", "DeletionByTaintManager": "lost",
             "DeletionByPodGC": "node is gone", "TerminationByKubelet": "short of resources", "New": "New",
@@ -533,7 +533,7 @@ def test_a_second_pod_of_an_index_is_a_second_run() -> None:
     )
     shown = look(first, pod(running(), uid="pod-2"))
     assert [(run.index, run.identity, run.outcome) for run in shown.runs] == [
-        (0, "pod-1", Outcome.SITE),
+        (0, "pod-1", Outcome.PREEMPTED),
         (0, "pod-2", None),
     ]
     assert not shown.ended

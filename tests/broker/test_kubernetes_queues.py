@@ -117,7 +117,7 @@ def test_a_job_that_kueue_has_not_looked_at_yet_is_not_said_to_be_suspended() ->
 def test_who_is_preempted_ends_as_that_and_its_next_pod_is_another_run() -> None:
     waits = look(killed(), of=queued(suspended=True), said={"evicted": "Preempted", "past": ("Preempted",)})
     (first,) = waits.runs
-    assert (first.outcome, first.exit_code, first.detail) == (Outcome.SITE, None, "preempted by another job")
+    assert (first.outcome, first.exit_code, first.detail) == (Outcome.PREEMPTED, None, "preempted by another job")
     assert waits.queued and "preempted" in waits.detail
     again = look(
         killed(),
@@ -126,7 +126,7 @@ def test_who_is_preempted_ends_as_that_and_its_next_pod_is_another_run() -> None
         said={"quota": ("True", ""), "admitted": True, "past": ("Preempted",)},
     )
     assert again.runs[0] == first
-    assert [(run.identity, run.outcome) for run in again.runs] == [("pod-1", Outcome.SITE), ("pod-2", None)]
+    assert [(run.identity, run.outcome) for run in again.runs] == [("pod-1", Outcome.PREEMPTED), ("pod-2", None)]
 
 
 def test_what_was_taken_back_stands_for_no_pod_that_a_finished_job_speaks_of() -> None:
@@ -155,7 +155,7 @@ def test_what_is_cancelled_or_deleted_at_a_queue_is_not_preempted() -> None:
     past = {"quota": ("True", ""), "admitted": True, "past": ("Preempted",)}
     last = killed("pod-2", created=ENDED + 1)
     shown = look(killed(), last, of=queued(), said=past, gone=True)
-    assert [run.outcome for run in shown.runs] == [Outcome.SITE, Outcome.CANCELLED]
+    assert [run.outcome for run in shown.runs] == [Outcome.PREEMPTED, Outcome.CANCELLED]
     (run,) = look(killed(), of=queued(), said=past).runs
     assert run.outcome is Outcome.CANCELLED
 
@@ -164,11 +164,11 @@ def test_nodes_of_one_task_are_taken_back_together_and_start_anew_together() -> 
     first = [killed(f"pod-{rank}", place=rank, nodes=2, created=CREATED + rank) for rank in range(2)]
     waits = look(*first, of=queued(suspended=True), said={"evicted": "Preempted", "past": ("Preempted",)})
     (run,) = waits.runs
-    assert (run.outcome, run.detail) == (Outcome.SITE, "node 0: preempted by another job")
+    assert (run.outcome, run.detail) == (Outcome.PREEMPTED, "node 0: preempted by another job")
     assert waits.queued and not waits.ended
     again = [pod(running(), uid=f"again-{rank}", place=rank, nodes=2, created=ENDED + 1) for rank in range(2)]
     shown = look(*first, *again, of=queued(), said={"quota": ("True", ""), "admitted": True, "past": ("Preempted",)})
-    assert [run.outcome for run in shown.runs] == [Outcome.SITE, None]
+    assert [run.outcome for run in shown.runs] == [Outcome.PREEMPTED, None]
 
 
 def test_nodes_made_one_after_another_and_then_cancelled_were_not_taken_back() -> None:

@@ -254,7 +254,7 @@ def test_what_the_centre_took_back_is_the_sites_whatever_it_came_to() -> None:
     first, _ = seen(found).runs
     assert (first.outcome, first.exit_code, first.detail) == (Outcome.SITE, None, STATES["REQUEUED RUN"][2])
     preempted, _ = seen(known(books=(in_books(["PREEMPTED"], exited(0)), in_again(["COMPLETED"], exited(0))))).runs
-    assert (preempted.outcome, preempted.detail) == (Outcome.SITE, STATES["PREEMPTED"][2])
+    assert (preempted.outcome, preempted.detail) == (Outcome.PREEMPTED, STATES["PREEMPTED"][2])
 
 
 def test_times_that_are_expected_of_the_next_run_change_nothing_of_the_last() -> None:

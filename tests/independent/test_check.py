@@ -357,7 +357,8 @@ def test_prices_per_job_that_fall_after_the_start_are_counted_where_they_are_not
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason"), [("lost", "site_fault"), ("duplicate", "duplicate"), ("limit", None), (None, None)]
+    ("outcome", "reason"),
+    [("lost", "site_fault"), ("preempted", "preempted"), ("duplicate", "duplicate"), ("limit", None), (None, None)],
 )
 def test_the_outcome_says_who_bears_the_run(tmp_path: Path, outcome: str | None, reason: str | None) -> None:
     lines = [
@@ -437,7 +438,7 @@ def test_a_fault_found_after_the_close_moves_the_lines_by_adjustments(tmp_path: 
         lambda b: b.lines[0].update(amount=0.8),
         lambda b: b.lines[0].update(amount="0.8"),
         lambda b: b.lines[0].pop("tariff"),
-        lambda b: b.usage[0].update(outcome="preempted"),
+        lambda b: b.usage[0].update(outcome="evicted"),
         lambda b: b.usage.append(usage("e", {**span("10:00:00", "10:00:01", 1), "end": "2026-01-10T10:00:01"})),
         lambda b: setattr(b, "periods", PERIODS[1:]),
         lambda b: setattr(b, "lines", {"items": b.lines, "next": "more"}),

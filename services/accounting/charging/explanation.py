@@ -33,6 +33,10 @@ REASONS: Final = {
         zh="超出这次运行获准的规格或时长，或者超出作业的预留金额，企业不为此付费",
         en="it is beyond the shape or time that the run was granted, or beyond what was held for the job: no organization pays for it",
     ),
+    BearerReason.PREEMPTED: Words(
+        zh="算力中心结束了这次运行，把资源让给其他作业，企业不为此付费",
+        en="the centre ended the run to make room for another job, which no organization pays for",
+    ),
     BearerReason.DUPLICATE: Words(
         zh="同一任务被重复运行，这次运行本不应发生",
         en="it is a second run of the same task, which should never have run",

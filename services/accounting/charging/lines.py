@@ -4,10 +4,11 @@ Facts are a set: nothing here depends on the order they came in, how often, or i
 amounts are fen.
 
 Who bears a second: nobody, where the site's mode at that second doesn't bill, however its run ended (`notional`, `tracked`). Else
-the organization, unless its run ended by the site's fault or is lost (`site_fault`) or should never have run
-(`duplicate`). What of that is beyond the attempt's grant is the provider's (`overrun`): in each second the units above it, and whole
-seconds of a run behind the first `max_seconds` in which it held anything. So is what would then pass the hold: take the organization's
-seconds in the order of (second, run id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
+the organization, unless its run ended by the site's fault or is lost (`site_fault`), made room for another (`preempted`) or should
+never have run (`duplicate`). What of that is beyond the attempt's grant is the provider's (`overrun`): in each second the units above
+it, and whole seconds of a run behind the first `max_seconds` in which it held anything. So is what would then pass the hold: take the
+organization's seconds in the order of (second, run id); the longest prefix whose lines sum to at most the hold is the organization's,
+the rest is not.
 
 The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
 that run's price list has it then. Where there is no such second it isn't charged.
@@ -35,6 +36,7 @@ from services.accounting.charging.pieces import Piece
 PROVIDER_BEARS: Final = {
     Outcome.SITE: BearerReason.SITE_FAULT,
     Outcome.LOST: BearerReason.SITE_FAULT,
+    Outcome.PREEMPTED: BearerReason.PREEMPTED,
     Outcome.DUPLICATE: BearerReason.DUPLICATE,
 }
 NOBODY_BEARS: Final = {

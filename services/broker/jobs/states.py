@@ -11,12 +11,13 @@ TASK_AFTER: Final[Mapping[Outcome, JobState | None]] = {
     Outcome.LIMIT: JobState.FAILED,
     Outcome.CANCELLED: JobState.CANCELLED,
     Outcome.SITE: JobState.PENDING,
+    Outcome.PREEMPTED: JobState.PENDING,
     Outcome.LOST: JobState.PENDING,
     Outcome.DUPLICATE: None,
 }
 """Pending: its backend may start it again, and the attempt's end decides what is tried elsewhere and what is given up. None: the run
 should never have been, and says nothing of its task."""
-RETRIED: Final = frozenset({Outcome.SITE, Outcome.LOST})
+RETRIED: Final = frozenset({Outcome.SITE, Outcome.PREEMPTED, Outcome.LOST})
 """Ends that were not the enterprise's: tried elsewhere, with only the tasks that need it."""
 NOT_CHARGED: Final = RETRIED | {Outcome.DUPLICATE}
 """Ends of runs that the provider bears."""

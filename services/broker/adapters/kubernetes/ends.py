@@ -10,8 +10,9 @@ from caravan.contracts.jobs import Outcome
 from services.broker.adapters.kubernetes.reasons import CANCELLED
 from services.broker.adapters.kubernetes.records import Pod
 
+PREEMPTED: Final = "preempted by another job"
 DISRUPTIONS: Final[dict[str, str]] = {
-    "PreemptionByScheduler": "preempted by another job",
+    "PreemptionByScheduler": PREEMPTED,
     "DeletionByTaintManager": "its node was lost, or takes no jobs any more",
     "EvictionByEvictionAPI": "evicted by the centre",
     "DeletionByPodGC": "its node is gone",
@@ -50,7 +51,7 @@ def end(pod: Pod, grace_seconds: int) -> End:
     if pod.exit_code == 0 and pod.phase != "Failed":
         return End(Outcome.SUCCEEDED, "", 0)
     if pod.disrupted:
-        return End(Outcome.SITE, DISRUPTIONS.get(pod.disrupted, pod.disrupted))
+        return taken_away(DISRUPTIONS.get(pod.disrupted, pod.disrupted))
     if _was_deleted(pod, grace_seconds):
         return End(Outcome.CANCELLED, "its pod was deleted")
     if pod.exit_code == 0:
@@ -61,6 +62,11 @@ def end(pod: Pod, grace_seconds: int) -> End:
     if pod.started is None:
         return _not_started(pod)
     return _failed(pod, pod.exit_code)
+
+
+def taken_away(words: str) -> End:
+    """Of a pod that the cluster or its queue ended, and why. Where that may also be something else it isn't taken for preempted."""
+    return End(Outcome.PREEMPTED if words == PREEMPTED else Outcome.SITE, words)
 
 
 def _long_over(pod: Pod) -> bool:

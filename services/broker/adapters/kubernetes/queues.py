@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.broker.adapters.kubernetes import reasons
+from services.broker.adapters.kubernetes.ends import PREEMPTED
 from services.broker.adapters.kubernetes.reference import Reference
 
 WORKLOADS: Final = "apis/kueue.x-k8s.io/v1beta2/workloads"
 EVICTIONS: Final[dict[str, str]] = {
-    "Preempted": "preempted by another job",
+    "Preempted": PREEMPTED,
     "PodsReadyTimeout": "taken back by the site's queue: its pods weren't ready in time",
     "AdmissionCheck": "taken back by the site's queue: an admission check fails",
     "ClusterQueueStopped": "taken back by the site's queue, which the centre has stopped",

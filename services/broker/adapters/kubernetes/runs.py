@@ -10,7 +10,7 @@ from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from services.broker.adapters.kubernetes import clocks
 from services.broker.adapters.kubernetes.devices import Devices
-from services.broker.adapters.kubernetes.ends import End, end
+from services.broker.adapters.kubernetes.ends import end, taken_away
 from services.broker.adapters.kubernetes.records import Pod
 from services.broker.adapters.port import RunSeen
 
@@ -25,7 +25,7 @@ def run_seen(pod: Pod, until: int, devices: Devices, grace_seconds: int, taken_b
     if pod.started is None and (found is None or found.outcome is Outcome.CANCELLED):
         return None
     if found is not None and found.outcome is Outcome.CANCELLED and taken_back:
-        found = End(Outcome.SITE, taken_back)
+        found = taken_away(taken_back)
     stopped = _stopped(pod) if ended else None
     until = until if pod.silent is None else min(until, pod.silent)
     started = pod.started if pod.started is not None else stopped or until

@@ -71,7 +71,7 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
     if found.books is None and not found.requeued and cause_unknown(found.record):
         stage = Stage.ENDING
     ended = stage is Stage.ENDED
-    if found.requeued and outcome is not Outcome.SITE:
+    if found.requeued and outcome not in (Outcome.SITE, Outcome.PREEMPTED):
         _, outcome, words = meaning(REQUEUED)
     exit = _exit(found, outcome) if ended and outcome in BY_ITSELF else None
     if outcome is Outcome.USER:

@@ -43,7 +43,7 @@ STATES: Final[dict[str, tuple[Stage, Outcome | None, str]]] = {
     "BOOT_FAIL": (Stage.ENDED, Outcome.SITE, "a node didn't start"),
     "LAUNCH_FAILED": (Stage.ENDED, Outcome.SITE, "the job couldn't be launched"),
     "RECONFIG_FAIL": (Stage.ENDED, Outcome.SITE, "a node couldn't be reconfigured"),
-    "PREEMPTED": (Stage.ENDED, Outcome.SITE, "preempted by another job"),
+    "PREEMPTED": (Stage.ENDED, Outcome.PREEMPTED, "preempted by another job"),
     "REQUEUED RUN": (Stage.ENDED, Outcome.SITE, "the job was requeued"),
 }
 """Slurm's name -> where the job stands, how it ended, and that in words (22.05 to 26.05). A `REQUEUED RUN` is ours: a run that the
