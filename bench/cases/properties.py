@@ -122,6 +122,12 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
         ),
         on_databases("tests/accounting/test_statements.py::test_any_lines_come_to_statements_that_prove"),
     ),
+    "a correction and its reverse leave nothing, whatever facts come between": (
+        on_databases(
+            "tests/accounting/test_corrected_histories.py::"
+            "test_any_history_of_facts_and_corrections_gives_equal_lines_and_the_reverse_leaves_nothing"
+        ),
+    ),
     "a cancelled request never locks the writer": (
         on_databases(
             "tests/kernel/test_database.py::test_a_caller_that_leaves_neither_locks_the_writer_nor_leaves_half"
