@@ -67,7 +67,7 @@ class LineRow(Base):
     quantity: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     basis: Mapped[int | None] = mapped_column(BigInteger, comment="Of a volume discount alone.")
-    attempt: Mapped[str] = mapped_column(String, server_default="", comment="Which a minimum charge is of.")
+    attempt: Mapped[str] = mapped_column(String, server_default=text("''"), comment="Which a minimum charge is of.")
     corrects: Mapped[str] = mapped_column(String)
     tax: Mapped[int | None] = mapped_column(BigInteger)
     tax_treatment: Mapped[str | None] = mapped_column(String)
