@@ -30,5 +30,5 @@ class BooksReconciliation(Model):
     scope: ReconciliationScope
     at: Instant
     checked: Count = Field(description="How many jobs were looked at.")
-    found: Count = Field(description="How many findings there are.")
+    found: Count = Field(description="How many findings there are; where all was looked at, at most 1000 are counted.")
     findings: tuple[Finding, ...] = Field(description="The first of them, at most 1000.")
