@@ -16,6 +16,12 @@ ROOT: Final = Path(__file__).parents[2]
 AT_ONCE: Final = 2
 SHORT: Final = "caravan/pricing/volume.py"
 TESTS: Final[Mapping[str, Sequence[str]]] = {
+    "caravan/pricing/modes.py": (
+        "pricing/test_worst_case.py::test_prices_of_whole_fen_need_no_allowance",
+        "pricing/test_worst_case.py::"
+        "test_nothing_is_set_aside_for_time_that_is_not_billed_and_a_price_that_is_billed_later_counts_now",
+        "pricing/test_charge.py",
+    ),
     "caravan/pricing/volume.py": ("pricing/test_volume.py",),
 }
 """What decides what is charged, and the files under tests/ that any change of it must fail. They need no fixtures."""

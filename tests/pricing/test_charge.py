@@ -17,6 +17,7 @@ from caravan.pricing import (
     Window,
     amount,
     covered,
+    mode_at,
     quantities,
     reference_price,
     unit_price,
@@ -85,6 +86,12 @@ def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int,
         in_mode(prices, second) for second in range(start, start + length)
     ]
     assert covered(prices, START + start, START + start + length) == all(name != "none" for name, _ in by_second)
+
+
+@given(price_lists())
+def test_a_mode_is_in_force_from_its_first_second(prices: PriceList) -> None:
+    for second in range(-25, 85):
+        assert mode_at(prices.modes, at(second)) is in_mode(prices, second)
 
 
 def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
