@@ -50,7 +50,11 @@ def test_statements_and_accounts_have_the_discount(tmp_path: Path) -> None:
     bill = Bill()
     bill.lines.append(DISCOUNT)
     for statement in bill.statements:
-        statement.update(gross="1.48", net="1.39", line_count=statement["line_count"] + 1)
+        (section,) = statement["sections"]
+        for one in (statement, section):
+            one.update(gross="1.48", tax="0.08", net="1.40")
+        payout = statement["payout"] and "1.48"
+        statement.update(payout=payout, line_count=statement["line_count"] + 1)
     _, prepaid, payable = bill.trial_balance["accounts"]
     prepaid.update(debit="1.63", balance="-98.37")
     payable.update(credit="1.63", balance="-1.63")
