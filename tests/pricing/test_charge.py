@@ -25,6 +25,7 @@ from caravan.pricing import (
     windows,
 )
 from caravan.pricing.amounts import prices_in
+from caravan.pricing.modes import stretches
 from tests.pricing.cases import (
     ACCELERATOR,
     START,
@@ -92,6 +93,7 @@ def test_windows_give_each_second_its_tariff_once(prices: PriceList, start: int,
 def test_a_mode_is_in_force_from_its_first_second(prices: PriceList) -> None:
     for second in range(-25, 85):
         assert mode_at(prices.modes, at(second)) is in_mode(prices, second)
+        assert list(stretches(prices.modes, START + second, START + second)) == []
 
 
 def test_windows_are_cut_at_tariff_edges_and_where_nothing_covers() -> None:
