@@ -1,4 +1,4 @@
-"""Mutation testing: no change of what prices and charges passes its tests, but for those that are listed with the reason why they may."""
+"""Mutation testing: no change of these modules passes their tests, but for those that are listed with the reason why they may."""
 
 import json
 import os
@@ -29,7 +29,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
 
 @case(
     "mutation",
-    claim="A change of a sign, an edge, a number or a condition in what prices and charges fails the tests of that module",
+    claim="A change of a sign, an edge, a number or a condition in volume discounts or site modes fails the tests of that module",
     goal="no survivor that isn't listed with its reason, and none listed that doesn't survive",
 )
 def mutation(trial: Trial) -> Verdict:
