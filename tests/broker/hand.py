@@ -42,14 +42,17 @@ def key(hour: datetime) -> str:
 
 @dataclass
 class Run:
-    """What one run of a task is to look like: [start, start + seconds), whole in `spans` by hour."""
+    """What one run of a task is to look like: [start, start + seconds), whole in `spans` by hour.
+
+    It is over: no agent states what is still to come.
+    """
 
     attempt: str
     index: int = 0
     seconds: int = 10
     outcome: Outcome = Outcome.SUCCEEDED
     cpus: int = 1
-    start: datetime = field(default_factory=lambda: clock.floor_second(clock.now()))
+    start: datetime = field(default_factory=lambda: clock.floor_second(clock.now()) - timedelta(hours=2))
     identity: str = field(default_factory=lambda: ids.new("run"))
 
     @property
