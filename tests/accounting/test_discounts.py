@@ -26,7 +26,7 @@ from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing
 from services.accounting.usage import copies
 from services.accounting.usage.models import OrganizationCopy
-from tests.accounting.books import AT, identifier, line, party_copies, period_at
+from tests.accounting.books import AT, identifier, line, party_copies, period_at, proof
 from tests.accounting.examples import examples
 from tests.accounting.test_histories import Undone
 from tests.accounting.volume import CORE, LATER, MONTH, close, given, tiers, use
@@ -342,7 +342,7 @@ async def test_in_whichever_periods_usage_comes_the_discounts_sum_to_that_of_its
     off = volume_discount(CORE, document.volume_discounts[CORE], quantity, basis)
     assert Money(off) == Money(48)
     assert await db.read(sums) == {identifier("org", number): (quantity, basis, -off) for number in ways}
-    found = await db.read(lambda tx: [one for one in verify(tx) if one.check != "funds"])
+    found = await db.read(lambda tx: [one for one in proof(tx) if one.check != "funds"])
     assert found == []
 
 
@@ -390,7 +390,7 @@ async def test_in_whichever_order_usage_comes_discounts_are_those_of_the_totals(
         for name, order in zip(names, orders, strict=True):
             total = sum(quantity for quantity, _ in order)
             assert off[name] == volume_discount(CORE, near, total, basis[name])
-        assert [one for one in verify(tx) if one.check != "funds"] == []
+        assert [one for one in proof(tx) if one.check != "funds"] == []
         raise Undone
 
     with pytest.raises(Undone):

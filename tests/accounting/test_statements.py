@@ -19,12 +19,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.reconciliations import Finding
 from caravan.contracts.usage import JobNamed
 from caravan.kernel import clock
 from caravan.kernel.database import Database
 from caravan.kernel.runtime import Runtime
-from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing, service
 from services.accounting.statements import lines as statement_lines
 from services.accounting.tax import verify as tax
@@ -45,6 +43,7 @@ from tests.accounting.books import (
     party_copies,
     period_at,
     progress,
+    proof,
 )
 from tests.support import Json, Person, Running, ok, refused
 
@@ -350,13 +349,8 @@ async def test_insert_or_replace_changes_no_statement(
     connection.close()
 
 
-def findings(tx: Session) -> list[Finding]:
-    """But for lines without usage: what is written here has none."""
-    return [finding for finding in verify(tx) if finding.check != "usage"]
-
-
 async def test_the_proof_of_the_books_covers_statements(db: Database, database_engine: str, sealed: str) -> None:
-    assert await db.read(findings) == []
+    assert await db.read(proof) == []
     disable = "DROP TRIGGER lines_update" if database_engine == "sqlite" else "ALTER TABLE lines DISABLE TRIGGER ALL"
     line_1 = f"UPDATE lines SET amount = amount + 100 WHERE id = '{identifier('lin', 1)}'"
 
@@ -365,7 +359,7 @@ async def test_the_proof_of_the_books_covers_statements(db: Database, database_e
         tx.execute(text(line_1))
 
     await db.write(tamper)
-    found = await db.read(lambda tx: [(f.check, f.subject) for f in findings(tx)])
+    found = await db.read(lambda tx: [(f.check, f.subject) for f in proof(tx)])
     # its gross, its sections and the hash of its lines
     numbers = [number for number in ("ORG-2026-000001", "PRV-2026-000001") for _ in range(3)]
     proofs = [("charge", f"{ORG} payable:{PRV}"), ("line", identifier("job", 1)), ("tax", identifier("lin", 1))]
@@ -374,7 +368,7 @@ async def test_the_proof_of_the_books_covers_statements(db: Database, database_e
 
 async def test_the_proof_of_the_books_covers_the_tax(db: Database, database_engine: str, sealed: str) -> None:
     await db.write(lambda tx: tx.execute(text("UPDATE providers SET tax_rate = 1300")))
-    assert await db.read(findings) == []
+    assert await db.read(proof) == []
     unguarded = {
         "sqlite": "DROP TRIGGER statements_update",
         "postgresql": "ALTER TABLE statements DISABLE TRIGGER ALL",
@@ -385,7 +379,7 @@ async def test_the_proof_of_the_books_covers_the_tax(db: Database, database_engi
         tx.execute(text("UPDATE statements SET tax = tax + 1 WHERE number = 'ORG-2026-000001'"))
 
     await db.write(tamper)
-    found = await db.read(lambda tx: [(f.check, f.subject) for f in findings(tx)])
+    found = await db.read(lambda tx: [(f.check, f.subject) for f in proof(tx)])
     assert found == [("statement", "ORG-2026-000001")]
 
 
@@ -402,7 +396,7 @@ async def test_the_proof_of_the_books_misses_a_statement_that_is_gone(
         tx.execute(text("DELETE FROM statements WHERE number = 'PRV-2026-000002'"))
 
     await db.write(tamper)
-    found = await db.read(lambda tx: [(f.check, f.subject) for f in findings(tx)])
+    found = await db.read(lambda tx: [(f.check, f.subject) for f in proof(tx)])
     assert found == [("statement", "PRV-2026-000002")]
 
 

@@ -18,7 +18,6 @@ from caravan.kernel.database import Database
 from caravan.kernel.migrations import migrate, on_connection
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
-from services.accounting.ledger.verify import verify
 from services.accounting.periods import closing
 from services.accounting.periods import service as periods
 from services.accounting.statements import service as statements
@@ -38,6 +37,7 @@ from tests.accounting.books import (
     line,
     party_copies,
     period_at,
+    proof,
 )
 from tests.accounting.months import iso
 from tests.support import Json, Person, Running, ok, pointers, refused
@@ -92,7 +92,7 @@ async def test_a_supply_goes_by_the_rule_of_the_last_second_of_its_period(db: Da
         [(PRV, "exempt", 0, "35.00", "35.00", "0.00"), (OTHER_PRV, "taxed", 900, "35.00", "32.11", "2.89")],
         [(PRV, "taxed", 300, "35.00", "33.98", "1.02"), (OTHER_PRV, "taxed", 900, "35.00", "32.11", "2.89")],
     ]
-    assert await db.read(lambda tx: list(verify(tx))) == []
+    assert await db.read(proof) == []
 
 
 async def test_a_correction_is_taxed_as_what_it_corrects_was(db: Database) -> None:
@@ -122,7 +122,7 @@ async def test_a_correction_is_taxed_as_what_it_corrects_was(db: Database) -> No
     mine = await db.read(statement, december, ORG)
     assert (mine["gross"], mine["net"], mine["tax"]) == ("-7.00", "-6.42", "-0.58")
     assert mine["tax_rates"] == {PRV: 0, OTHER_PRV: 1300}
-    assert await db.read(lambda tx: list(verify(tx))) == []
+    assert await db.read(proof) == []
 
 
 async def test_periods_that_close_at_once_settle_what_both_correct_alike(db: Database) -> None:
@@ -138,7 +138,7 @@ async def test_periods_that_close_at_once_settle_what_both_correct_alike(db: Dat
     await asyncio.gather(*(db.write(close, period) for period in later))
     for period in later:
         assert await db.read(sections, period, ORG) == [(PRV, "taxed", 600, "-7.00", "-6.60", "-0.40")]
-    assert await db.read(lambda tx: list(verify(tx))) == []
+    assert await db.read(proof) == []
 
 
 async def test_tax_is_taken_once_and_stands_alike_on_both_statements_lines_and_papers(
@@ -201,9 +201,9 @@ async def test_the_proof_of_the_books_covers_the_tax_of_each_line(db: Database, 
         for number, more in ((1, -1), (3, 1)):
             tx.execute(text(f"UPDATE lines SET tax = tax + {more} WHERE id = '{identifier('lin', number)}'"))
 
-    assert await db.read(lambda tx: list(verify(tx))) == []
+    assert await db.read(proof) == []
     await db.write(tamper)
-    found = await db.read(lambda tx: [(one.check, one.subject) for one in verify(tx)])
+    found = await db.read(lambda tx: [(one.check, one.subject) for one in proof(tx)])
     papers = [("statement", "ORG-2026-000001"), ("statement", "PRV-2026-000001")]
     assert found == [("tax", identifier("lin", 1)), ("tax", identifier("lin", 3)), *papers]
 
