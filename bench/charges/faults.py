@@ -5,22 +5,22 @@ The independent checker must see every one of them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from caravan import pricing
-from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
-from caravan.contracts.usage import Span, UsageRecord
+from caravan.contracts.usage import Span
 from caravan.kernel import clock
 from caravan.pricing import Piece, Window, amounts, charge
-from services.accounting.charging import due, lines
+from services.accounting.charging import charger, due, lines
 from services.accounting.charging.book import Book
+from services.accounting.charging.due import Due
 from services.accounting.charging.lines import Key
-from services.accounting.usage import many
-from services.accounting.usage.facts import Facts
+from services.accounting.funds.settling import END
 
 Windows = Callable[[PriceList, int, int], list[Window]]
 
@@ -76,19 +76,17 @@ def _by_utc(windows: Windows) -> Windows:
     return by_utc
 
 
-def _charged_again(store: Callable[[Facts, Session, Sequence[dict[str, Any]]], None]) -> Callable[..., None]:
-    """A record that comes a second time is charged a second time."""
+def _charged_again(charge: Callable[[Session, Sequence[Due], datetime], None]) -> Callable[..., None]:
+    """Each record is charged a second time, as if it had just come."""
+    once: set[tuple[str, int]] = set()
 
-    def stored(facts: Facts, tx: Session, said: Sequence[dict[str, Any]]) -> None:
-        told = [UsageRecord.model_validate(one["data"]) for one in said if one["type"] == events.USAGE_STATED]
-        known = many.hours(tx, {(one.run, clock.to_seconds(one.hour)) for one in told})
-        store(facts, tx, said)
-        for one in told:
-            place = one.run, clock.to_seconds(one.hour)
-            if place in known and known[place].revision == one.revision:
-                due.mark(tx, [due.Due(one.job, *place, [])])
+    def charged(tx: Session, marks: Sequence[Due], at: datetime) -> None:
+        charge(tx, marks, at)
+        new = [one for one in marks if one.hour != END and (one.run, one.hour) not in once]
+        once.update((one.run, one.hour) for one in new)
+        due.mark(tx, [one._replace(before=[]) for one in new])
 
-    return stored
+    return charged
 
 
 def _job_in_each_hour(quantities: Callable[..., list[Piece]]) -> Callable[..., list[Piece]]:
@@ -115,7 +113,7 @@ def _corrections_dropped(set_total: Callable[[Book, Key, int], int]) -> Callable
 FAULTS: Final = {
     "half-even-rounding": Fault(amounts, "divide_half_away", _half_even, "amount"),
     "second-off-at-an-edge": Fault(charge, "windows", _a_second_late, "quantity"),
-    "doubled-record": Fault(Facts, "store", _charged_again, "quantity"),
+    "doubled-record": Fault(charger, "charge", _charged_again, "quantity"),
     "job-in-each-hour": Fault(pricing, "quantities", _job_in_each_hour, "quantity"),
     "wrong-tariff": Fault(charge, "windows", _newest_tariff, "quantity"),
     "windows-by-utc": Fault(charge, "windows", _by_utc, "quantity"),
