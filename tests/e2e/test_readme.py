@@ -37,4 +37,6 @@ async def test_the_tour_ends_with_an_explained_charge(tmp_path: Path, readme: st
         )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "hello from" in done.stdout
-    assert re.search(r'"arithmetic": {\s*"zh": "1 核 x \d 秒[^"]*",\s*"en": "1 core x \d s', done.stdout), done.stdout[-3000:]
+    assert re.search(r'"arithmetic": {\s*"zh": "1 核 x \d 秒[^"]*",\s*"en": "1 core x \d s', done.stdout), done.stdout[
+        -3000:
+    ]
