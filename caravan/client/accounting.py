@@ -195,7 +195,7 @@ class AccountingClient(Client):
         return await self._call("GET", "/contests", Page[Contest], query=query)
 
     async def decide_contest(self, contest: str, decision: ContestDecision) -> Contest:
-        """Raises NotFound, ContestDecided, AnotherPersonNeeded."""
+        """Raises NotFound, ContestDecided, SecondPersonNeeded."""
         return await self._call("POST", f"/contests/{contest}/decide", Contest, body=decision)
 
     async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:

@@ -186,10 +186,10 @@ class TaxRuleMissing(Problem):
 
 
 class SecondPersonNeeded(Problem):
-    """Who proposed this can't approve it, too: ask another person of finance."""
+    """Who proposed or contested this can't decide it, too: ask another person of finance."""
 
     status, code = 409, "second_person_needed"
-    title, title_zh = "A second person has to approve this", "需由另一人批准"
+    title, title_zh = "A second person has to decide this", "须由另一人决定"
 
 
 class NotContestable(Problem):
@@ -212,13 +212,6 @@ class ContestDecided(Problem):
 
     status, code = 409, "contest_decided"
     title, title_zh = "Already decided", "申诉已有决定"
-
-
-class AnotherPersonNeeded(Problem):
-    """Who contested can't decide it. Let another person of finance do so."""
-
-    status, code = 409, "another_person_needed"
-    title, title_zh = "Another person must decide", "须由他人决定"
 
 
 class HoldOutdated(Problem):

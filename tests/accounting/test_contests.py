@@ -110,5 +110,5 @@ async def test_only_an_admin_of_the_provider_contests_what_it_bears_and_somebody
     path, body = f"/contests/{opened['id']}/decide", {"decision": "uphold", "words": "x"}
     refused(await world.seller.post(path, body), 404, "not_found")
     both = world.service.person("seller", f"provider/{world.provider}:admin", "platform:finance")
-    refused(await both.post(path, body), 409, "another_person_needed")
+    refused(await both.post(path, body), 409, "second_person_needed")
     refused(await world.finance.post(f"/contests/{ids.new('cts')}/decide", body), 404, "not_found")

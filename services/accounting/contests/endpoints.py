@@ -5,10 +5,10 @@ from typing import Annotated
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft
 from caravan.contracts.ids import ContestId, RunId
 from caravan.contracts.problems import (
-    AnotherPersonNeeded,
     ContestDecided,
     ContestOpen,
     NotContestable,
+    SecondPersonNeeded,
     UnknownReference,
 )
 from caravan.kernel.pages import Page, PageParams
@@ -40,7 +40,7 @@ async def get_contest(contest: ContestId, caller: PartyReader, contests: Contest
     return await contests.get(contest, caller)
 
 
-@router.post("/contests/{contest}/decide", responses=problems(ContestDecided, AnotherPersonNeeded))
+@router.post("/contests/{contest}/decide", responses=problems(ContestDecided, SecondPersonNeeded))
 async def decide_contest(contest: ContestId, decision: ContestDecision, caller: Finance, contests: Contests) -> Contest:
     """Uphold or dismiss a contest that somebody else has made. Upheld, the organization bears the run, as far as its job's hold covers it;
     what stands in closed periods is adjusted."""

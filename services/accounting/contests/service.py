@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, ContestState, Decision
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.problems import AnotherPersonNeeded, ContestDecided, ContestOpen, NotContestable
+from caravan.contracts.problems import ContestDecided, ContestOpen, NotContestable, SecondPersonNeeded
 from caravan.kernel import audit, ids
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import NotFound
@@ -35,7 +35,7 @@ class ContestService:
         return await self._db.write(contest, draft, caller, self._now())
 
     async def decide(self, id: str, decision: ContestDecision, caller: Caller) -> Contest:
-        """Raises NotFound, ContestDecided, AnotherPersonNeeded."""
+        """Raises NotFound, ContestDecided, SecondPersonNeeded."""
         return await self._db.write(decide, id, decision, caller.subject, self._now())
 
     async def get(self, id: str, caller: Caller) -> Contest:
@@ -93,7 +93,7 @@ def decide(tx: Session, id: str, decision: ContestDecision, subject: str, at: da
     if row.state != ContestState.OPEN:
         raise ContestDecided
     if row.contested_by == subject:
-        raise AnotherPersonNeeded
+        raise SecondPersonNeeded
     upheld = decision.decision is Decision.UPHOLD
     decided = {
         "state": ContestState.UPHELD if upheld else ContestState.DISMISSED,
