@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, PriceList
 from caravan.contracts.usage import Grant, Span
-from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
 from caravan.pricing import prices_for
@@ -25,8 +24,6 @@ ATTEMPTS, PRICE_LISTS, RUNS, RECORDS = (
     table_of(RunRow),
     table_of(UsageRow),
 )
-_OF_RUN: Final = select(RECORDS.c.hour, RECORDS.c.spans).where(RECORDS.c.run == bindparam("of_run"))
-_NEXT: Final = Prepared(_OF_RUN.where(RECORDS.c.hour > bindparam("after")).order_by(RECORDS.c.hour).limit(1))
 _START: Final = Prepared(
     select(RUNS.c.billable_from, RUNS.c.id)
     .where(RUNS.c.job == bindparam("of_job"), RUNS.c.billable_from.is_not(None))
@@ -160,16 +157,6 @@ def start_of(tx: Session, job: str) -> Start | None:
 def spans_of(stored: Any) -> tuple[Span, ...]:
     """A record's spans from their stored form."""
     return tuple(Span.model_validate(span) for span in stored)
-
-
-def first_held(tx: Session, run: str) -> int | None:
-    """The first second in which the run held anything, in whichever hour; None: as far as it was stated, it never did."""
-    after = -1
-    while (row := _NEXT.first(tx, of_run=run, after=after)) is not None:
-        if row.spans:
-            return to_seconds(spans_of(row.spans)[0].start)
-        after = row.hour
-    return None
 
 
 def _stored() -> Select[Any]:
