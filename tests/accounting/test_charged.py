@@ -53,16 +53,15 @@ def with_corrections(record: Record, some: tuple[Piece, ...]) -> Record:
     return replace(record, terms=replace(record.terms, corrections=some))
 
 
-def by_seconds(portions: list[Portion]) -> dict[tuple[str, str, int], dict[str, int]]:
+def by_seconds(portions: list[Portion]) -> dict[tuple[str, str, int], Counter[str]]:
     """Units by the reason for their bearer, for each component of each run in each second: what is no top-up."""
-    found: dict[tuple[str, str, int], dict[str, int]] = {}
+    found: dict[tuple[str, str, int], Counter[str]] = {}
     for portion in portions:
         if portion.key.component is Component.MINIMUM_CHARGE:
             continue
         for second in range(portion.start, portion.end):
             key = portion.run, f"{portion.key.component} {portion.key.accelerator}", second
-            assert portion.key.reason not in found.setdefault(key, {})
-            found[key][portion.key.reason] = portion.units
+            found.setdefault(key, Counter())[portion.key.reason] += portion.units
     return found
 
 
