@@ -43,6 +43,12 @@ def _whole(value: datetime) -> datetime:
     return value
 
 
+def _whole_hour(value: datetime) -> datetime:
+    if value.minute or value.second:
+        raise PydanticCustomError("whole_hour", "Give a whole hour, like 2026-03-02T08:00:00Z")
+    return value
+
+
 def _clean(value: str) -> str:
     if _CONTROL.search(value):
         raise PydanticCustomError("control_character", "Control characters are not allowed here")
@@ -61,6 +67,7 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_ut
 """RFC 3339 with an offset; kept and shown in UTC."""
 Second = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc), AfterValidator(_whole)]
 """An instant on a whole second: spans, tariffs and periods have only these."""
+WholeHour = Annotated[Second, AfterValidator(_whole_hour)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]
 """A line of text that a person wrote."""
 Prose = Annotated[str, StringConstraints(max_length=PROSE_CHARACTERS), AfterValidator(_no_nul)]

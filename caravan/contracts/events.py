@@ -16,6 +16,7 @@ TENANT = "tenant.changed"
 SITE = "site.changed"
 OFFERING = "offering.changed"
 PRICE_LIST = "price_list.changed"
+RESALE_AGREEMENT = "resale_agreement.changed"
 ACCELERATOR = "accelerator.changed"
 # broker
 SITE_REPORTED = "site.reported"

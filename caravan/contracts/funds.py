@@ -76,6 +76,14 @@ class Budget(BudgetDraft):
     created_at: Instant
 
 
+class ResaleHold(Model):
+    """What a reseller buys of a job: set aside on its funds in the same decision, both or neither."""
+
+    organization: OrganizationId = Field(description="The reseller.")
+    project: ProjectId = Field(description="The reseller's, which buys.")
+    amount: Money = Field(description="In all, by the reseller's prices.")
+
+
 class HoldRequest(Model):
     """Set `amount` aside for a job in all. A higher revision replaces the amount; an equal one is a repeat."""
 
@@ -84,11 +92,17 @@ class HoldRequest(Model):
     project: ProjectId
     amount: Money
     submitted_at: Instant
+    resale: ResaleHold | None = Field(
+        default=None,
+        description="Replaced by a higher revision, as the amount is. A job has one reseller at most, and keeps it.",
+    )
 
 
 class FundsLimit(StrEnum):
     FUNDS = "funds"
     BUDGET = "budget"
+    RESELLER = "reseller"
+    """Funds or a budget of the reseller's: by how much is not for the buyer to know, so no figure comes with it."""
 
 
 class HoldAnswer(Model):

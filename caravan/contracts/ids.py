@@ -14,6 +14,7 @@ AcceleratorId = Annotated[str, text(r"^acc_[a-z0-9][a-z0-9\-]{0,62}$")]
 """A stable slug, `acc_nvidia-h100-80g`: accelerators are seeded data that every installation names the same."""
 OfferingId = Annotated[str, text(pattern("off"))]
 PriceListId = Annotated[str, text(pattern("prl"))]
+ResaleAgreementId = Annotated[str, text(pattern("rsl"))]
 QuoteId = Annotated[str, text(pattern("quo"))]
 JobId = Annotated[str, text(pattern("job"))]
 PlacementId = Annotated[str, text(pattern("plc"))]

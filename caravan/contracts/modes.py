@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from caravan.contracts.base import Model, Second
+from caravan.contracts.base import Model, Second, WholeHour
 
 
 class SiteMode(StrEnum):
@@ -31,15 +30,9 @@ _WORDS: Final[Mapping[SiteMode, str]] = {
 }
 
 
-def _whole_hour(value: Second) -> Second:
-    if value.minute or value.second:
-        raise PydanticCustomError("whole_hour", "Give a whole hour, like 2026-03-02T08:00:00Z")
-    return value
-
-
 class SiteModeDraft(Model):
     mode: SiteMode = Field(examples=["notional"])
-    starts_at: Annotated[Second, AfterValidator(_whole_hour)] | None = Field(
+    starts_at: WholeHour | None = Field(
         default=None, description="A whole hour that is still to come; null: the next one."
     )
 

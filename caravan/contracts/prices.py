@@ -372,6 +372,12 @@ VolumeTiers = Annotated[tuple[VolumeTier, ...], Field(min_length=1, max_length=2
 class PriceListDraft(Model):
     """All dated tariffs of an offering, each name once. Those for the same buyers and options are without overlap."""
 
+    reseller: OrganizationId | None = Field(
+        default=None,
+        description="Who sells the offering on at these prices, to its members; null: the provider sells. "
+        "Revisions are counted for each of them.",
+        examples=[None],
+    )
     zone: Zone = Field(default="Asia/Shanghai", description="Whose clocks and days the windows of its tariffs go by.")
     tariffs: tuple[Tariff, ...] = Field(min_length=1, max_length=200)
     volume_discounts: dict[Component, VolumeTiers] = Field(

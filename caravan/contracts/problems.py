@@ -57,6 +57,29 @@ class BudgetExceeded(Problem):
     walltime_seconds_that_fits: int | None
 
 
+class ResellerFundsShort(Problem):
+    """Who sells this to your organization can't buy it from the centre now: its own funds or budget are short. Ask it to deposit more,
+    or choose an offering that it doesn't sell.
+
+    The job is stored as refused; send a new one, with a new key.
+    """
+
+    status, code = 402, "reseller_funds_short"
+    title, title_zh = "The reseller's funds are short", "转售方余额不足"
+    job: str
+    reseller: str
+
+
+class ResaleConflict(Problem):
+    """For some time an organization would have two resellers, or be reseller and member at once. `errors` names it; `existing` is the
+    agreement in the way: end that first, or choose another time.
+    """
+
+    status, code = 409, "resale_conflict"
+    title, title_zh = "In the way of another resale agreement", "与已有转售协议冲突"
+    existing: str
+
+
 class NotPriced(Problem):
     """No tariff of the offering's newest price list covers `uncovered`. Ask for another time, or have a price list published that does."""
 

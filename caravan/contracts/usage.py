@@ -99,6 +99,18 @@ class UsageRecord(HourUsage):
     )
 
 
+class Resale(Model):
+    """How a reseller buys from the provider what it sells on: wholesale."""
+
+    reseller: OrganizationId
+    project: ProjectId = Field(description="The reseller's, which buys.")
+    price_list: PriceListId = Field(description="The provider's.")
+    price_class: Name | None = Field(default=None, description="The reseller's, when the attempt was placed.")
+    options: dict[TargetField, TargetValue] = Field(
+        default_factory=dict, description="Of the backend target, what some tariff of this price list goes by."
+    )
+
+
 class AttemptPlaced(Model):
     """`attempt.placed`: who will owe whom for the runs of this attempt, by which prices."""
 
@@ -116,6 +128,11 @@ class AttemptPlaced(Model):
     )
     grant: Grant | None = Field(
         default=None, description="Of each of its runs. Null: placed by a broker that didn't tell it yet."
+    )
+    resale: Resale | None = Field(
+        default=None,
+        description="Where a reseller sells it: how that buys the same seconds. `price_list`, `price_class` and `options` are "
+        "what the organization pays by. Null: the provider sells.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import uuid_utils
 
 Prefix = Literal[
-    "org", "prj", "prv", "sit", "ten", "acc", "off", "prl",  # catalog
+    "org", "prj", "prv", "sit", "ten", "acc", "off", "prl", "rsl",  # catalog
     "quo", "job", "att", "run", "plc", "log",  # broker
     "dep", "bud", "per", "stm", "ent", "lin", "tax", "fee", "crn", "cor", "cts", "rec", "ano",  # accounting
     "evt", "req", "own", "aud",  # kernel
