@@ -185,7 +185,7 @@ def _price_list(
             name=f"t{number}",
             starts_at=start,
             ends_at=end,
-            prices=_prices(random),
+            prices=draw_prices(random),
             windows=_windows(random, zone) if random.random() < windowed else (),
             minimum_charge=random.choice(MINIMA),
         )
@@ -214,18 +214,20 @@ def _windows(random: Random, zone: str) -> tuple[PriceWindow, ...]:
     days = random.sample(WEEK, len(WEEK))
     some = random.randint(2, 5)
     return (
-        PriceWindow(name="peak", days=tuple(days[:some]), times=(first, third), prices=_some_prices(random)),
-        PriceWindow(name="off-peak", times=(second,), prices=_some_prices(random)),
-        PriceWindow(name="quiet", days=tuple(days[some:]), times=(first,), prices=_some_prices(random)),
+        PriceWindow(name="peak", days=tuple(days[:some]), times=(first, third), prices=draw_some_prices(random)),
+        PriceWindow(name="off-peak", times=(second,), prices=draw_some_prices(random)),
+        PriceWindow(name="quiet", days=tuple(days[some:]), times=(first,), prices=draw_some_prices(random)),
     )
 
 
-def _some_prices(random: Random) -> dict[Component, Decimal]:
-    prices = _prices(random)
+def draw_some_prices(random: Random) -> dict[Component, Decimal]:
+    """Of some components."""
+    prices = draw_prices(random)
     return {component: prices[component] for component in random.sample(PRICED, random.randint(2, 5))}
 
 
-def _prices(random: Random) -> dict[Component, Decimal]:
+def draw_prices(random: Random) -> dict[Component, Decimal]:
+    """Most of them make half a fen of some quantities."""
     return {
         component: Decimal(random.choice((ON_HALVES if random.random() < 0.8 else ON_ANYTHING)[component]))
         for component in PRICED

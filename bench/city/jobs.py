@@ -1,0 +1,355 @@
+"""The city's jobs, some that run beside each other at a time, and what the broker says of them and when.
+
+Of the usage records one in twenty is late (told months later, when its period is closed), doubled, reordered (told behind all that follows it)
+or revised (told wrong first, right later). Nothing is kept of what was made, but what is told in a later month.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from bench.charges.history import OUTCOMES, SUSPENDED, TRIED_AGAIN
+from bench.charges.market import identifier
+from bench.city.prices import HIGH, QOS
+from bench.city.town import Buying, Sold, Town
+from bench.city.year import AFTER, HOUR, written
+from caravan import pricing
+from caravan.contracts import events
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.prices import PRICED, Component, PriceList
+from caravan.kernel.clock import from_seconds, to_seconds
+from caravan.kernel.money import Money
+
+LATE, DOUBLED, REORDERED, REVISED = 0.0125, 0.0125, 0.0125, 0.0125
+"""Shares of the usage records."""
+RUNS: Final = {1: 30, 2: 15, 4: 30, 8: 25}
+"""How many tasks jobs have, by weight."""
+LENGTHS: Final = {range(1): 4, range(20, 3 * HOUR): 60, range(3 * HOUR, 9 * HOUR): 31, range(9 * HOUR, 30 * HOUR): 5}
+"""How many seconds runs hold something, by weight."""
+RECORDS_PER_JOB: Final = 17
+"""About so many come of a job."""
+SHORT: Final = 0.1
+"""Jobs that too little is held for; half of these get more later."""
+CONTESTABLE: Final = (Outcome.SITE, Outcome.LOST, Outcome.PREEMPTED)
+
+
+class Fact(NamedTuple):
+    """What the broker says, as JSON."""
+
+    type: str
+    subject: str
+    data: str
+
+
+@dataclass
+class Told:
+    """What is told at one time, in this order. `holds`: JobHoldRequest."""
+
+    holds: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+
+
+@dataclass
+class Books:
+    """What a player keeps while it tells the year: what is told in later months, and what of it was counted."""
+
+    later: defaultdict[int, Told] = field(default_factory=lambda: defaultdict(Told))
+    counts: Counter[str] = field(default_factory=Counter)
+    contestable: list[tuple[str, str]] = field(default_factory=list)
+    """(run, provider) of the month."""
+
+
+class _Stretch(NamedTuple):
+    """[start, end) in which a run held so many cores, and all else as it was granted."""
+
+    start: int
+    end: int
+    cpus: int
+
+
+def draw_group(random: Random, town: Town, books: Books, number: int, begins: datetime, jobs: int) -> Told:
+    """Jobs that start within an hour and a half of `begins`, in a month."""
+    group = _Group(random, town, books, number)
+    for _ in range(jobs):
+        _Job(group, to_seconds(begins)).tell()
+    return group.told()
+
+
+class _Group:
+    """What is said of the jobs of a group: first of all placements, then usage by hours, then ends, then what was out of order."""
+
+    def __init__(self, random: Random, town: Town, books: Books, number: int) -> None:
+        self.random, self.town, self.books, self.number = random, town, books, number
+        self.holds: list[dict[str, Any]] = []
+        self.first: list[Fact] = []
+        self.hours: defaultdict[int, list[Fact]] = defaultdict(list)
+        self.ends: list[Fact] = []
+        self.last: list[Fact] = []
+
+    def told(self) -> Told:
+        by_hour = [fact for hour in sorted(self.hours) for fact in self.hours[hour]]
+        self.random.shuffle(self.last)
+        return Told(self.holds, [*self.first, *by_hour, *self.ends, *self.last])
+
+    def later(self, months: int) -> Told:
+        return self.books.later[min(self.number + months, AFTER)]
+
+    def count(self, what: str) -> None:
+        self.books.counts[what] += 1
+
+
+class _Job:
+    def __init__(self, group: _Group, begins: int) -> None:
+        self._group, self._random, self._begins = group, group.random, begins
+        self.id = identifier(self._random, "job")
+        (self._buyer,) = self._random.choices(group.town.buyers, cum_weights=group.town.weights)
+        self._project = self._random.choice(self._buyer.projects)
+        self._rough, self._enough = Decimal(0), Decimal(0)
+        self._settled: list[dict[str, Any]] = []
+        self._ended = 0
+        """After how many months all its runs have ended; -1: they don't."""
+
+    def tell(self) -> None:
+        random, group = self._random, self._group
+        group.first.append(_fact(events.JOB_NAMED, self.id, {"job": self.id, "name": "算例"}))
+        (tasks,) = random.choices(list(RUNS), list(RUNS.values()))
+        again = self._attempt(tasks, self._begins)
+        if again:
+            self._attempt(again, self._begins + 2 * HOUR)
+        raised = self._hold()
+        if self._ended >= 0:
+            due = max(self._ended, raised)
+            settled = {"job": self.id, "hold_revision": 1, "runs": self._settled}
+            (group.later(due).facts if due else group.ends).append(_fact(events.JOB_SETTLED, self.id, settled))
+
+    def _attempt(self, tasks: int, start: int) -> int:
+        """Returns how many of its tasks are tried again."""
+        random, group = self._random, self._group
+        sold = random.choice(group.town.sold)
+        at = from_seconds(start - random.randrange(36 * HOUR))
+        price_list = sold.prices.at(at)
+        attempt = _Attempt(identifier(random, "att"), self.id, _shape(random, sold))
+        longest = random.choices((30 * HOUR, 2 * HOUR, None), (75, 15, 10))[0]
+        grant = None if longest is None else attempt.shape | {"max_seconds": longest}
+        group.first.append(
+            _fact(
+                events.ATTEMPT_PLACED,
+                self.id,
+                {
+                    "attempt": attempt.id,
+                    "job": self.id,
+                    "organization": self._buyer.id,
+                    "project": self._project,
+                    "offering": sold.id,
+                    "site": sold.site,
+                    "provider": sold.provider,
+                    "price_list": price_list.id,
+                    "price_class": self._buyer.price_class(at),
+                    "options": pricing.options_of(price_list, {QOS: HIGH} if random.random() < 0.3 else {}),
+                    "grant": grant,
+                },
+            )
+        )
+        again, ended, seconds = 0, 0, 0
+        for _ in range(tasks):
+            (outcome,) = random.choices(list(OUTCOMES), list(OUTCOMES.values()))
+            run = identifier(random, "run")
+            stretches, started = _drawn(random, attempt.shape["cpus"], start)
+            seconds += sum(one.end - one.start for one in stretches)
+            self._settled.append({"run": run, "hours": self._usage(attempt, run, started, stretches)})
+            if outcome is None:
+                ended = -1
+                continue
+            final = _fact(events.RUN_FINAL, self.id, {"run": run, "attempt": attempt.id, "job": self.id, "outcome": outcome})
+            late = random.randint(1, 2) if random.random() < 0.03 else 0
+            (group.later(late).facts if late else group.ends).append(final)
+            ended = max(ended, late) if ended >= 0 else -1
+            again += outcome in TRIED_AGAIN
+            if outcome in CONTESTABLE and not late:
+                group.books.contestable.append((run, sold.provider))
+        if ended >= 0:
+            fact = _fact(events.ATTEMPT_ENDED, self.id, {"attempt": attempt.id, "job": self.id})
+            (group.later(ended).facts if ended else group.ends).append(fact)
+        self._ended = max(self._ended, ended) if self._ended >= 0 and ended >= 0 else -1
+        self._cost(price_list, attempt.shape, seconds)
+        return again
+
+    def _cost(self, price_list: PriceList, shape: dict[str, Any], seconds: int) -> None:
+        """Add about what it costs, and what it can't pass; in fen."""
+        rates = _rates(price_list)
+        units = {
+            Component.CPU_CORE_HOUR: shape["cpus"] + 3,
+            Component.MEMORY_GIB_HOUR: Decimal(shape["memory_mib"]) / 1024,
+            Component.NODE_HOUR: shape["nodes"],
+            Component.ACCELERATOR_HOUR: shape["accelerators"],
+        }
+        for component, count in units.items():
+            plain, dearest = rates[component]
+            self._rough += 100 * plain * count * seconds / HOUR
+            self._enough += 100 * dearest * count * seconds / HOUR
+        self._enough += 100 * rates[Component.JOB][1] + 200_000
+
+    def _hold(self) -> int:
+        """Ask for it; returns in how many months more is asked for."""
+        random, group = self._random, self._group
+        if random.random() >= SHORT:
+            group.holds.append(self._asked(1, int(self._enough)))
+            return 0
+        amount = 1 + int(self._rough * random.randint(5, 90) / 100)
+        group.holds.append(self._asked(1, amount))
+        months = random.choice((0, 1, 2, 3))
+        if months:
+            group.later(months).holds.append(self._asked(2, amount * random.randint(105, 400) // 100))
+        return months
+
+    def _asked(self, revision: int, fen: int) -> dict[str, Any]:
+        return {
+            "job": self.id,
+            "revision": revision,
+            "organization": self._buyer.id,
+            "project": self._project,
+            "amount": str(Money(fen)),
+            "submitted_at": written(self._begins),
+        }
+
+    def _usage(self, attempt: "_Attempt", run: str, started: int, stretches: Sequence[_Stretch]) -> dict[str, int]:
+        """Tell the run's usage; returns hour -> last revision."""
+        revisions: dict[str, int] = {}
+        random, group = self._random, self._group
+        for hour, held in _by_hour(stretches):
+            revised = random.random() < REVISED
+            revision = 2 if revised else 1
+            revisions[written(hour)] = revision
+            group.count("records")
+
+            def record(revision: int, held: Sequence[_Stretch], hour: int = hour) -> Fact:
+                return attempt.record(run, started, hour, revision, held)
+
+            right = record(revision, held)
+            if revised:
+                self._revise(record(1, _mistaken(random, held)), right, hour)
+                continue
+            draw = random.random()
+            if draw < LATE:
+                group.count("late")
+                group.later(random.randint(1, 3)).facts.append(right)
+            elif draw < LATE + REORDERED:
+                group.count("reordered")
+                group.last.append(right)
+            else:
+                group.hours[hour].append(right)
+                if draw < LATE + REORDERED + DOUBLED:
+                    group.count("doubled")
+                    (group.later(random.randint(1, 3)).facts if random.random() < 0.5 else group.last).append(right)
+        return revisions
+
+    def _revise(self, wrong: Fact, right: Fact, hour: int) -> None:
+        """At once, months later, or the right one first."""
+        random, group = self._random, self._group
+        group.count("revised")
+        how = random.random()
+        group.hours[hour].append(right if how < 0.2 else wrong)
+        behind = wrong if how < 0.2 else right
+        (group.last if how < 0.5 else group.later(random.randint(1, 3)).facts).append(behind)
+
+
+class _Attempt(NamedTuple):
+    id: str
+    job: str
+    shape: dict[str, Any]
+
+    def record(self, run: str, started: int, hour: int, revision: int, held: Sequence[_Stretch]) -> Fact:
+        spans = [
+            self.shape | {"start": written(one.start), "end": written(one.end), "cpus": one.cpus} for one in held
+        ]
+        return _fact(
+            events.USAGE_STATED,
+            self.job,
+            {
+                "run": run,
+                "attempt": self.id,
+                "job": self.job,
+                "hour": written(hour),
+                "revision": revision,
+                "run_started_at": written(started),
+                "backend_identity": run,
+                "spans": spans,
+            },
+        )
+
+
+def _fact(type_: str, subject: str, data: dict[str, Any]) -> Fact:
+    return Fact(type_, subject, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+
+def _shape(random: Random, sold: Sold) -> dict[str, Any]:
+    nodes = random.choice((1, 1, 1, 2))
+    return {
+        "nodes": nodes,
+        "cpus": nodes * random.choice((1, 2, 3, 5, 7, 8, 13, 15, 32)),
+        "memory_mib": nodes * (1024 * random.choice((1, 3, 7, 15, 16, 63)) + random.choice((0, 0, 0, 512))),
+        "accelerators": nodes * random.choice((1, 1, 3, 4)) if sold.accelerator else 0,
+        "accelerator": sold.accelerator,
+    }
+
+
+def _drawn(random: Random, cpus: int, start: int) -> tuple[list[_Stretch], int]:
+    """What a run held, and when its backend started it: it may hold nothing at first; sometimes there is a gap in it, or more cores."""
+    started = start + random.randrange(5400)
+    (suspended,) = random.choices(list(SUSPENDED), list(SUSPENDED.values()))
+    (lengths,) = random.choices(list(LENGTHS), list(LENGTHS.values()))
+    begin = started + random.choice(suspended)
+    edges = [begin, begin + random.choice(lengths)]
+    if edges[1] - begin > 100 and random.random() < 0.3:
+        edges[1:1] = sorted(random.sample(range(begin + 1, edges[1]), 2))
+    stretches = [_Stretch(a, b, cpus) for a, b in pairwise(edges) if a < b]
+    if len(stretches) == 3:
+        if random.random() < 0.5:
+            del stretches[1]
+        else:
+            stretches[1] = stretches[1]._replace(cpus=cpus + random.randint(1, 3))
+    return stretches, started
+
+
+def _by_hour(stretches: Sequence[_Stretch]) -> Iterator[tuple[int, list[_Stretch]]]:
+    hours: defaultdict[int, list[_Stretch]] = defaultdict(list)
+    for one in stretches:
+        start = one.start
+        while start < one.end:
+            hour = start - start % HOUR
+            end = min(one.end, hour + HOUR)
+            hours[hour].append(one._replace(start=start, end=end))
+            start = end
+    yield from hours.items()
+
+
+def _mistaken(random: Random, held: Sequence[_Stretch]) -> list[_Stretch]:
+    """An earlier idea of it."""
+    kind, last = random.randrange(3), held[-1]
+    if kind == 0:
+        return []
+    if kind == 1:
+        return [*held[:-1], last._replace(end=random.randint(last.start + 1, last.end))]
+    return [*held[:-1], last._replace(cpus=last.cpus + random.randint(1, 3))]
+
+
+def _rates(price_list: PriceList) -> dict[Component, tuple[Decimal, Decimal]]:
+    """What each component costs at first, and at most."""
+    if price_list.id not in _RATES:
+        tariffs = price_list.tariffs
+        parts = [prices for tariff in tariffs for prices in (tariff.prices, *(one.prices for one in tariff.windows))]
+        _RATES[price_list.id] = {
+            component: (tariffs[0].prices.get(component, FREE), max(prices.get(component, FREE) for prices in parts))
+            for component in PRICED
+        }
+    return _RATES[price_list.id]
+
+
+FREE: Final = Decimal(0)
+_RATES: Final[dict[str, dict[Component, tuple[Decimal, Decimal]]]] = {}

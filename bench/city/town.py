@@ -1,0 +1,186 @@
+"""Who is in the city: organizations that buy, centres that sell, and what the catalog says of both, in the order of time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+from random import Random
+from typing import Final
+
+from bench.charges.market import ACCELERATORS, Event, identifier
+from bench.city.prices import BEGINS, CLASSES, Priced, modes
+from bench.city.year import MONTHS, month
+from caravan.contracts import events
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
+from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
+from caravan.contracts.prices import PriceList
+
+ORGANIZATIONS: Final = 200
+CENTRES: Final = 6
+ZONES: Final = ("Asia/Shanghai", "Asia/Shanghai", "Asia/Shanghai", "Europe/Berlin", "Asia/Shanghai", "Asia/Shanghai")
+"""Of the centres' price lists. One has summer time."""
+TAX_RATES: Final = (600, 600, 600, 1300, 900, 300)
+"""As the catalog has them, in hundredths of a percent."""
+
+
+@dataclass(frozen=True)
+class Buying:
+    """An organization. Its price class changes once in the year, or never."""
+
+    id: str
+    projects: tuple[str, ...]
+    first_class: str | None
+    then_class: str | None
+    changes: datetime
+
+    def price_class(self, at: datetime) -> str | None:
+        return self.then_class if at >= self.changes else self.first_class
+
+
+@dataclass(frozen=True)
+class Sold:
+    """An offering of a centre, with its revisions of prices."""
+
+    provider: str
+    site: str
+    accelerator: str | None
+    prices: Priced
+
+    @property
+    def id(self) -> str:
+        return self.prices.offering
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What finance corrects once a month has closed, and `right` is published: a span of an offering's time."""
+
+    sold: Sold
+    starts: datetime
+    ends: datetime
+    right: PriceList
+    replaces: tuple[str, ...] | None
+    """None: all."""
+    published: datetime
+
+
+@dataclass(frozen=True)
+class Town:
+    buyers: tuple[Buying, ...]
+    weights: tuple[int, ...]
+    """Sums of how much each buys: some much, most little."""
+    sold: tuple[Sold, ...]
+    known: tuple[tuple[datetime, Event], ...]
+    """What the catalog says, and when, in that order."""
+    mistakes: tuple[Mistake, ...]
+    """One for each of the year's months."""
+
+    @property
+    def sites(self) -> dict[str, str]:
+        """Site -> provider."""
+        return {one.site: one.provider for one in self.sold}
+
+
+def draw_town(random: Random) -> Town:
+    """The same of a seed, whatever is used in it."""
+    buyers, known = [], []
+    for number in range(ORGANIZATIONS):
+        buyer, said = _buyer(random, number)
+        buyers.append(buyer)
+        known += said
+    sold: list[Sold] = []
+    for number in range(CENTRES):
+        for one, said in _centre(random, number, [buyer.id for buyer in buyers]):
+            sold.append(one)
+            known += said
+    mistakes = tuple(_mistakes(random, sold))
+    known += [(one.created_at, Event(events.PRICE_LIST, one.id, one)) for each in sold for one in each.prices.revisions]
+    weights = accumulate(1 + 2000 // (number + 1) for number in range(ORGANIZATIONS))
+    in_order = sorted(known, key=lambda one: one[0])
+    return Town(tuple(buyers), tuple(weights), tuple(sold), tuple(in_order), mistakes)
+
+
+def _buyer(random: Random, number: int) -> tuple[Buying, list[tuple[datetime, Event]]]:
+    classes = (None, None, *CLASSES)
+    changes = month(random.randrange(1, MONTHS)) + timedelta(seconds=random.randrange(86_400))
+    first, then = random.choice(classes), random.choice(classes)
+    buyer = Buying(
+        identifier(random, "org"),
+        tuple(identifier(random, "prj") for _ in range(random.randint(1, 3))),
+        first,
+        then if random.random() < 0.2 else first,
+        changes,
+    )
+    organization = Organization(
+        id=buyer.id, name=f"企业 {number + 1}", price_class=first, version=1, created_at=BEGINS
+    )
+    said = [(BEGINS, Event(events.ORGANIZATION, buyer.id, organization))]
+    for place, id in enumerate(buyer.projects):
+        project = Project(id=id, organization=buyer.id, name=f"项目 {place + 1}", version=1, created_at=BEGINS)
+        said.append((BEGINS, Event(events.PROJECT, id, project)))
+    if buyer.then_class != first:
+        later = organization.model_copy(update={"price_class": buyer.then_class, "version": 2})
+        said.append((changes, Event(events.ORGANIZATION, buyer.id, later)))
+    return buyer, said
+
+
+def _centre(random: Random, number: int, organizations: list[str]) -> Iterator[tuple[Sold, list[tuple[datetime, Event]]]]:
+    """Its two offerings, on one site."""
+    provider = Provider(
+        id=identifier(random, "prv"),
+        name=f"算力中心 {number + 1}",
+        kind=ProviderKind.COMPUTE_INFRASTRUCTURE,
+        region="西安",
+        tax_rate=TAX_RATES[number],
+        state=ProviderState.APPROVED,
+        version=1,
+        created_at=BEGINS,
+    )
+    site = identifier(random, "sit")
+    said = [(BEGINS, Event(events.PROVIDER, provider.id, provider))]
+    for accelerator in (None, random.choice(ACCELERATORS)):
+        offering = Offering(
+            id=identifier(random, "off"),
+            provider=provider.id,
+            site=site,
+            name="智算" if accelerator else "通用计算",
+            tier=Tier.AI if accelerator else Tier.HPC,
+            accelerator=accelerator,
+            limits=Limits(
+                nodes=4,
+                cpus_per_node=64,
+                memory_mib_per_node=262_144,
+                accelerators_per_node=8 if accelerator else 0,
+                walltime_seconds=172_800,
+            ),
+            capacity=Capacity(cpus=65_536, memory_mib=2**28, accelerators=1024 if accelerator else 0),
+            choices={"qos": ("normal", "high")},
+            state=OfferingState.ACTIVE,
+            version=1,
+            created_at=BEGINS,
+        )
+        said.append((BEGINS, Event(events.OFFERING, offering.id, offering)))
+        prices = Priced(offering.id, ZONES[number], modes(number), organizations)
+        yield Sold(provider.id, site, accelerator, prices), said
+        said = []
+
+
+def _mistakes(random: Random, sold: list[Sold]) -> Iterator[Mistake]:
+    """Each month another offering, for some days of it and some of those around it; each fourth one undoes the one before."""
+    plans = []
+    for number in range(MONTHS):
+        one = sold[(5 * number) % len(sold)]
+        starts = month(number) + timedelta(seconds=random.randrange(-86_400, 12 * 86_400))
+        ends = starts + timedelta(seconds=random.randrange(2 * 86_400, 8 * 86_400))
+        published = month(number + 1) + timedelta(days=3, seconds=random.randrange(3600))
+        plans.append((one, starts, ends, published))
+    for each in sold:
+        each.prices.draw(random, [published for one, *_, published in plans if one is each])
+    for number, (one, starts, ends, published) in enumerate(plans):
+        if number % 4 == 3:
+            was, starts, ends, _ = plans[number - 1]
+            placed_by = was.prices.at(starts)
+            yield Mistake(was, starts + timedelta(seconds=1800), ends, placed_by, None, published)
+            continue
+        wrong = tuple(each.id for each in one.prices.revisions if each.created_at < ends)[-3:]
+        yield Mistake(one, starts, ends, one.prices.at(published), wrong if number % 2 else None, published)
