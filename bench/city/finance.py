@@ -39,11 +39,14 @@ class Finance:
 
     async def open(self) -> None:
         """Credit for all, money of some, and how what each sells is taxed."""
-        for number, buyer in enumerate(self._town.buyers):
-            limit = {"amount": "10000000000.00"}
-            await self._asking.tell("set_credit_limit", PROPOSES, limit, version=0, organization=buyer.id)
-            if number % 3:
-                await self.deposit(buyer.id, 0)
+        buyers = self._town.buyers
+        limit = {"amount": "10000000000.00"}
+        await self._asking.tell_all(
+            "set_credit_limit", PROPOSES, [(limit, {"organization": buyer.id}) for buyer in buyers]
+        )
+        await self._asking.tell_all(
+            "record_deposit", PROPOSES, [(self._deposit(buyer.id), {}) for number, buyer in enumerate(buyers) if number % 3]
+        )
         starts = written(to_seconds(BEGINS))
         platform = {"seller": PLATFORM, "category": "platform_service", "treatment": "taxed", "rate": 600, "starts_at": starts}
         await self._asking.tell("post_tax_rule", PROPOSES, platform)
@@ -67,10 +70,9 @@ class Finance:
             }
             await self._asking.tell("make_fee_agreement", PROPOSES, agreement)
 
-    async def deposit(self, organization: str, number: int) -> None:
+    def _deposit(self, organization: str) -> dict[str, str]:
         amount = Money(self._random.randint(1, 200_000_000))
-        draft = {"organization": organization, "amount": str(amount), "reference": f"{organization} {number}"}
-        await self._asking.tell("record_deposit", PROPOSES, draft)
+        return {"organization": organization, "amount": str(amount), "reference": organization}
 
     async def close(self, starts: datetime) -> str:
         """Returns the period's id."""

@@ -32,7 +32,7 @@ RUNS: Final = {1: 30, 2: 15, 4: 30, 8: 25}
 """How many tasks jobs have, by weight."""
 LENGTHS: Final = {range(1): 4, range(20, 3 * HOUR): 60, range(3 * HOUR, 9 * HOUR): 31, range(9 * HOUR, 30 * HOUR): 5}
 """How many seconds runs hold something, by weight."""
-RECORDS_PER_JOB: Final = 17
+RECORDS_PER_JOB: Final = 20
 """About so many come of a job."""
 SHORT: Final = 0.1
 """Jobs that too little is held for; half of these get more later."""

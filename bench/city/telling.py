@@ -1,7 +1,8 @@
 """Telling accounting something over HTTP or by a feed, and keeping what was told as `README.md` has it."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,15 +71,22 @@ class Asking:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def tell(self, operation: str, by: str, body: Any = None, *, version: int | None = None, **path: str) -> Any:
-        method, template = OPERATIONS[operation]
-        headers = self._headers(by) | {"Idempotency-Key": ids.new("own")}
-        if version is not None:
-            headers["If-Match"] = f'"{version}"'
-        response = await self._http.request(method, template.format(**path), json=body, headers=headers)
-        answer = self._content(response)
+    async def tell(self, operation: str, by: str, body: Any = None, **path: str) -> Any:
+        answer = await self._tell(operation, by, body, path)
         self._record.ask(operation, by, path, body, answer)
         return answer
+
+    async def tell_all(self, operation: str, by: str, bodies: Sequence[tuple[Any, dict[str, str]]]) -> None:
+        """What may come in any order: (body, path)."""
+        answers = await asyncio.gather(*(self._tell(operation, by, *one) for one in bodies))
+        for (body, path), answer in zip(bodies, answers, strict=True):
+            self._record.ask(operation, by, path, body, answer)
+
+    async def _tell(self, operation: str, by: str, body: Any, path: dict[str, str]) -> Any:
+        """A PUT is of what was never set before."""
+        method, template = OPERATIONS[operation]
+        headers = self._headers(by) | {"Idempotency-Key": ids.new("own"), "If-Match": '"0"'}
+        return self._content(await self._http.request(method, template.format(**path), json=body, headers=headers))
 
     async def put_holds(self, holds: list[dict[str, Any]]) -> None:
         """Each is a fact."""
