@@ -11,7 +11,6 @@ from bench.city.town import Town
 
 async def write_claims(asking: Asking, town: Town, folder: Path) -> dict[str, int]:
     """Returns how many of each there are."""
-    folder.mkdir()
     lists = {
         "periods": asking.each("/periods"),
         "lines": asking.each("/lines"),

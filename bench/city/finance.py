@@ -1,4 +1,4 @@
-"""What finance and the centres do over the city's year: money, tax and fees at first; then closes, corrections, contests and credit notes."""
+"""What finance and the centres do over the year: money, tax and fees at first; then closes, corrections, contests and credit notes."""
 
 import asyncio
 from datetime import datetime
@@ -17,6 +17,8 @@ PROPOSES, DECIDES = "finance-one", "finance-two"
 WAIT_SECONDS: Final = 1800
 CONTESTED: Final = 4
 """Runs a month; all but each fourth of them are upheld."""
+PARTS: Final = ((7,), (3, 1), (1,))
+"""Of one line a seventh is given back; of one a third, and then all that is left; of one all."""
 RULES: Final = (
     (0, "taxed", 600, 0, None),
     (0, "taxed", 300, 6, None),
@@ -29,7 +31,14 @@ RULES: Final = (
     (5, "taxed", 0, 1, None),
 )
 """(centre, treatment, rate, from which month, to which). One centre has none."""
-FEES: Final = ((0, 500, 1000, 0), (0, 750, 0, 7), (1, 0, 100_000, 0), (2, 1000, 0, 2), (3, 333, 100, 0), (4, 10_000, 0, 0))
+FEES: Final = (
+    (0, 500, 1000, 0),
+    (0, 750, 0, 7),
+    (1, 0, 100_000, 0),
+    (2, 1000, 0, 2),
+    (3, 333, 100, 0),
+    (4, 10_000, 0, 0),
+)
 """(centre, rate, floor in fen, from which month). One centre has none, and one keeps nothing."""
 
 
@@ -45,10 +54,18 @@ class Finance:
             "set_credit_limit", PROPOSES, [(limit, {"organization": buyer.id}) for buyer in buyers]
         )
         await self._asking.tell_all(
-            "record_deposit", PROPOSES, [(self._deposit(buyer.id), {}) for number, buyer in enumerate(buyers) if number % 3]
+            "record_deposit",
+            PROPOSES,
+            [(self._deposit(buyer.id), {}) for number, buyer in enumerate(buyers) if number % 3],
         )
         starts = written(to_seconds(BEGINS))
-        platform = {"seller": PLATFORM, "category": "platform_service", "treatment": "taxed", "rate": 600, "starts_at": starts}
+        platform = {
+            "seller": PLATFORM,
+            "category": "platform_service",
+            "treatment": "taxed",
+            "rate": 600,
+            "starts_at": starts,
+        }
         await self._asking.tell("post_tax_rule", PROPOSES, platform)
         providers = list(dict.fromkeys(self._town.sites.values()))
         for centre, treatment, rate, first, end in RULES:
@@ -101,7 +118,9 @@ class Finance:
     async def contest(self, contestable: list[tuple[str, str]]) -> None:
         """Centres contest some of their runs, and finance decides."""
         for number, (run, provider) in enumerate(self._random.sample(contestable, min(CONTESTED, len(contestable)))):
-            made = await self._asking.tell("contest_run", provider, {"run": run, "reason": "作业自身出错 the job's own fault"})
+            made = await self._asking.tell(
+                "contest_run", provider, {"run": run, "reason": "作业自身出错 the job's own fault"}
+            )
             decision = {"decision": "dismiss" if number == CONTESTED - 1 else "uphold", "words": "已核实 looked into"}
             await self._asking.tell("decide_contest", DECIDES, decision, contest=made["id"])
 
@@ -113,7 +132,7 @@ class Finance:
             if one["party"] == "organization" and _fen(one["gross"]) > 0
         ]
         statements = self._random.sample(of_organizations, len(of_organizations))
-        parts = [lambda fen: (fen,), lambda fen: (fen // 3, fen - fen // 3), lambda fen: (1 + fen // 7,)]
+        parts = [*PARTS]
         while parts and statements:
             statement = statements.pop()
             lines = (await self._asking.look(f"/statements/{statement['id']}/lines", limit=LIST_PAGE))["items"]
@@ -121,14 +140,24 @@ class Finance:
             if not found:
                 continue
             line = self._random.choice(found)
-            for fen in parts.pop(0)(_fen(line["amount"])):
-                note = {"statement": statement["id"], "line": line["id"], "amount": str(Money(fen)), "reason": "协商减免 agreed"}
+            left, shares = _fen(line["amount"]), parts.pop()
+            for share in shares:
+                fen = 1 + (left - 1) // share
+                left -= fen
+                note = {
+                    "statement": statement["id"],
+                    "line": line["id"],
+                    "amount": str(Money(fen)),
+                    "reason": "协商减免 agreed",
+                }
                 await self._asking.tell("issue_credit_note", PROPOSES, note)
 
     async def _until(self, path: str, state: str) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
-            while (await self._asking.look(path))["state"] != state:
+            found = await self._asking.look(path)
+            while found["state"] != state:
                 await asyncio.sleep(0.02)
+                found = await self._asking.look(path)
 
 
 def _fen(money: str) -> int:

@@ -1,7 +1,7 @@
 """The city's jobs, some that run beside each other at a time, and what the broker says of them and when.
 
-Of the usage records one in twenty is late (told months later, when its period is closed), doubled, reordered (told behind all that follows it)
-or revised (told wrong first, right later). Nothing is kept of what was made, but what is told in a later month.
+Of the usage records one in twenty is late (told months later, when its period is closed), doubled, reordered (told behind all that
+follows it) or revised (told wrong first, right later). Nothing is kept of what was made, but what is told in a later month.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from bench.charges.history import OUTCOMES, SUSPENDED, TRIED_AGAIN
 from bench.charges.market import identifier
 from bench.city.prices import HIGH, QOS
-from bench.city.town import Buying, Sold, Town
+from bench.city.town import Sold, Town
 from bench.city.year import AFTER, HOUR, written
 from caravan import pricing
 from caravan.contracts import events
@@ -73,9 +73,11 @@ class _Stretch(NamedTuple):
     cpus: int
 
 
-def draw_group(random: Random, town: Town, books: Books, number: int, begins: datetime, jobs: int) -> Told:
-    """Jobs that start within an hour and a half of `begins`, in a month."""
-    group = _Group(random, town, books, number)
+def draw_group(
+    random: Random, town: Town, books: Books, number: int, begins: datetime, jobs: int, sold: Sold | None = None
+) -> Told:
+    """Jobs that start within an hour and a half of `begins`, in a month; on any offerings, or all on `sold`."""
+    group = _Group(random, town, books, number, (sold,) if sold else town.sold)
     for _ in range(jobs):
         _Job(group, to_seconds(begins)).tell()
     return group.told()
@@ -84,8 +86,8 @@ def draw_group(random: Random, town: Town, books: Books, number: int, begins: da
 class _Group:
     """What is said of the jobs of a group: first of all placements, then usage by hours, then ends, then what was out of order."""
 
-    def __init__(self, random: Random, town: Town, books: Books, number: int) -> None:
-        self.random, self.town, self.books, self.number = random, town, books, number
+    def __init__(self, random: Random, town: Town, books: Books, number: int, sold: Sequence[Sold]) -> None:
+        self.random, self.town, self.books, self.number, self.sold = random, town, books, number, sold
         self.holds: list[dict[str, Any]] = []
         self.first: list[Fact] = []
         self.hours: defaultdict[int, list[Fact]] = defaultdict(list)
@@ -131,7 +133,7 @@ class _Job:
     def _attempt(self, tasks: int, start: int) -> int:
         """Returns how many of its tasks are tried again."""
         random, group = self._random, self._group
-        sold = random.choice(group.town.sold)
+        sold = random.choice(group.sold)
         at = from_seconds(start - random.randrange(36 * HOUR))
         price_list = sold.prices.at(at)
         attempt = _Attempt(identifier(random, "att"), self.id, _shape(random, sold))
@@ -166,7 +168,9 @@ class _Job:
             if outcome is None:
                 ended = -1
                 continue
-            final = _fact(events.RUN_FINAL, self.id, {"run": run, "attempt": attempt.id, "job": self.id, "outcome": outcome})
+            final = _fact(
+                events.RUN_FINAL, self.id, {"run": run, "attempt": attempt.id, "job": self.id, "outcome": outcome}
+            )
             late = random.randint(1, 2) if random.random() < 0.03 else 0
             (group.later(late).facts if late else group.ends).append(final)
             ended = max(ended, late) if ended >= 0 else -1
@@ -265,9 +269,7 @@ class _Attempt(NamedTuple):
     shape: dict[str, Any]
 
     def record(self, run: str, started: int, hour: int, revision: int, held: Sequence[_Stretch]) -> Fact:
-        spans = [
-            self.shape | {"start": written(one.start), "end": written(one.end), "cpus": one.cpus} for one in held
-        ]
+        spans = [self.shape | {"start": written(one.start), "end": written(one.end), "cpus": one.cpus} for one in held]
         return _fact(
             events.USAGE_STATED,
             self.job,

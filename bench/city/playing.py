@@ -1,4 +1,4 @@
-"""Plays a city into accounting, month by month: what the broker says in groups of jobs, what is late, and what finance does as a month is over."""
+"""Plays a city into accounting, month by month: what the broker says in groups of jobs, what is late, and what finance does next."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from bench.city.claims import write_claims
 from bench.city.finance import Finance
 from bench.city.jobs import RECORDS_PER_JOB, Books, Fact, Told, draw_group
 from bench.city.telling import Asking, Record, envelope, fact_of
-from bench.city.town import Town, draw_town
+from bench.city.town import Sold, Town, draw_town
 from bench.city.year import AFTER, MONTHS, TAIL, month, noon_after
 from bench.volume.making import pages
 from bench.volume.playing import PAGE, peak_mib
@@ -21,6 +21,7 @@ from bench.volume.playing import Told as Feed
 from caravan.contracts import events
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock
+from caravan.kernel.clock import floor_second
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.migrations import migrate
 from caravan.kernel.runtime import Runtime
@@ -51,9 +52,16 @@ def play(folder: Path, records: int, seed: int, url: str | None, say: Callable[[
         accounting_database_url=url,
     )
     settings.data_dir.mkdir(parents=True)
+    (folder / "claims").mkdir()
     migrate(settings.database_url("accounting"), "accounting")
     found = asyncio.run(_play(settings, folder, records, Random(seed), say))
-    city = {"seed": seed, "asked": records, **found, "peak_mib": peak_mib(), "seconds": round(clock.monotonic() - began, 1)}
+    city = {
+        "seed": seed,
+        "asked": records,
+        **found,
+        "peak_mib": peak_mib(),
+        "seconds": round(clock.monotonic() - began, 1),
+    }
     (folder / "city.json").write_text(json.dumps(city, indent=2), encoding="utf-8")
     return city
 
@@ -124,14 +132,19 @@ class _Player:
 
     async def _tell_month(self, number: int, jobs: int) -> None:
         at_once = max(10, min(200, jobs // 10))
-        counts = [min(at_once, jobs - start) for start in range(0, jobs, at_once)]
-        seconds = sorted(self._random.randrange(DAYS * 86_400) for _ in counts)
-        for place, (count, second) in enumerate(zip(counts, seconds, strict=True)):
-            begins = month(number) + timedelta(seconds=second)
+        wrong = self.town.mistakes[number]
+        groups: list[tuple[datetime, int, Sold | None]] = [
+            (month(number) + timedelta(seconds=self._random.randrange(DAYS * 86_400)), min(at_once, jobs - start), None)
+            for start in range(0, jobs, at_once)
+        ]
+        if (middle := wrong.starts + (wrong.ends - wrong.starts) / 2) > month(number):
+            groups.append((floor_second(middle), 2, wrong.sold))
+        groups.sort(key=lambda group: group[0])
+        for place, (begins, count, sold) in enumerate(groups):
             await self._learn(begins)
             self._now.pass_by(begins + timedelta(days=3))
-            await self._tell(draw_group(self._random, self.town, self.books, number, begins, count))
-            await self._tell_later(number, len(counts) - place)
+            await self._tell(draw_group(self._random, self.town, self.books, number, begins, count, sold))
+            await self._tell_later(number, len(groups) - place)
         await self._learn(month(number + 1))
 
     async def _tell_later(self, number: int, times: int) -> None:

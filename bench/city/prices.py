@@ -35,7 +35,7 @@ GAP: Final = 4
 CLASSES: Final = ("高校", "中小企业")
 QOS: Final = "qos"
 HIGH: Final = "high"
-MINIMA: Final = (None, None, Money(50), Money(20_000), Money(150_000))
+MINIMA: Final = (None, Money(50), Money(20_000), Money(150_000))
 TIERS: Final = {
     Component.CPU_CORE_HOUR: ((0, 20, 200), ("1.5", "5", "12.25")),
     Component.ACCELERATOR_HOUR: ((1, 30), ("2", "10")),
@@ -52,6 +52,8 @@ class Priced:
     zone: str
     set_modes: Sequence[tuple[datetime, SiteModeFrom]]
     organizations: Sequence[str]
+    minimal: bool
+    """Whether its tariffs have minimum charges."""
     revisions: list[PriceList] = field(default_factory=list)
 
     def draw(self, random: Random, rights: Sequence[datetime]) -> None:
@@ -87,28 +89,30 @@ class Priced:
     def _terms(self, random: Random, *, gap: bool = False) -> dict[str, Any]:
         half = month(6) + timedelta(seconds=random.randrange(86_400))
         tariffs = [
-            _tariff(random, "first-half", BEGINS, half),
-            _tariff(random, "second-half", half + timedelta(seconds=45 if gap else 0), None),
+            _tariff(random, self.minimal, "first-half", BEGINS, half),
+            _tariff(random, self.minimal, "second-half", half + timedelta(seconds=45 if gap else 0), None),
         ]
         if random.random() < 0.6:
-            tariffs.append(_tariff(random, "class", BEGINS, None, buyers=Buyers(classes=(random.choice(CLASSES),))))
+            tariffs.append(
+                _tariff(random, self.minimal, "class", BEGINS, None, buyers=Buyers(classes=(random.choice(CLASSES),)))
+            )
         if random.random() < 0.6:
-            tariffs.append(_tariff(random, "high", BEGINS, None, options={QOS: (HIGH,)}))
+            tariffs.append(_tariff(random, self.minimal, "high", BEGINS, None, options={QOS: (HIGH,)}))
         if random.random() < 0.5:
             named = tuple(sorted(random.sample(self.organizations, 12)))
             starts = month(random.randrange(MONTHS)) + timedelta(seconds=random.randrange(10 * 86_400))
             ends = starts + timedelta(seconds=random.randrange(86_400, 60 * 86_400))
-            tariffs.append(_tariff(random, "deal", starts, ends, buyers=Buyers(organizations=named)))
+            tariffs.append(_tariff(random, self.minimal, "deal", starts, ends, buyers=Buyers(organizations=named)))
         return {"tariffs": tuple(tariffs), "volume_discounts": _discounts(random)}
 
 
-def _tariff(random: Random, name: str, starts: datetime, ends: datetime | None, **whom: Any) -> Tariff:
+def _tariff(random: Random, minimal: bool, name: str, starts: datetime, ends: datetime | None, **whom: Any) -> Tariff:
     return Tariff(
         name=name,
         starts_at=starts,
         ends_at=ends,
         prices=draw_prices(random),
-        minimum_charge=random.choice(MINIMA),
+        minimum_charge=random.choice(MINIMA) if minimal else None,
         windows=_windows(random) if random.random() < 0.8 else (),
         **whom,
     )
@@ -153,12 +157,20 @@ def modes(number: int) -> list[tuple[datetime, SiteModeFrom]]:
     notional, tracked, billed = SiteMode.NOTIONAL, SiteMode.TRACKED, SiteMode.BILLED
 
     def on(day: datetime, hours: int, mode: SiteMode) -> tuple[datetime, SiteModeFrom]:
-        return day + timedelta(hours=hours, minutes=-90), SiteModeFrom(mode=mode, starts_at=day + timedelta(hours=hours))
+        return day + timedelta(hours=hours, minutes=-90), SiteModeFrom(
+            mode=mode, starts_at=day + timedelta(hours=hours)
+        )
 
     plans = {
         1: [on(BEGINS, 2, notional), on(month(2), 5 * 24 + 6, billed)],
         2: [on(month(4), 12 * 24, tracked), on(month(4), 15 * 24 + 3, billed)],
-        4: [on(BEGINS, 2, tracked), on(month(1), 0, notional), on(month(2), 0, billed), on(month(9), 40, notional), on(month(9), 200, billed)],
+        4: [
+            on(BEGINS, 2, tracked),
+            on(month(1), 0, notional),
+            on(month(2), 0, billed),
+            on(month(9), 40, notional),
+            on(month(9), 200, billed),
+        ],
         5: [on(month(10), 25 * 24, notional)],
     }
     return plans.get(number, [])

@@ -118,7 +118,9 @@ class Asking:
     @staticmethod
     def _content(response: httpx.Response) -> Any:
         if response.is_error:
-            raise RuntimeError(f"{response.request.method} {response.request.url}: {response.status_code} {response.text}")
+            raise RuntimeError(
+                f"{response.request.method} {response.request.url}: {response.status_code} {response.text}"
+            )
         return response.json()
 
 

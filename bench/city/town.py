@@ -19,6 +19,8 @@ ORGANIZATIONS: Final = 200
 CENTRES: Final = 6
 ZONES: Final = ("Asia/Shanghai", "Asia/Shanghai", "Asia/Shanghai", "Europe/Berlin", "Asia/Shanghai", "Asia/Shanghai")
 """Of the centres' price lists. One has summer time."""
+MINIMAL: Final = (0, 3)
+"""Centres that have minimum charges."""
 TAX_RATES: Final = (600, 600, 600, 1300, 900, 300)
 """As the catalog has them, in hundredths of a percent."""
 
@@ -111,9 +113,7 @@ def _buyer(random: Random, number: int) -> tuple[Buying, list[tuple[datetime, Ev
         then if random.random() < 0.2 else first,
         changes,
     )
-    organization = Organization(
-        id=buyer.id, name=f"企业 {number + 1}", price_class=first, version=1, created_at=BEGINS
-    )
+    organization = Organization(id=buyer.id, name=f"企业 {number + 1}", price_class=first, version=1, created_at=BEGINS)
     said = [(BEGINS, Event(events.ORGANIZATION, buyer.id, organization))]
     for place, id in enumerate(buyer.projects):
         project = Project(id=id, organization=buyer.id, name=f"项目 {place + 1}", version=1, created_at=BEGINS)
@@ -124,7 +124,9 @@ def _buyer(random: Random, number: int) -> tuple[Buying, list[tuple[datetime, Ev
     return buyer, said
 
 
-def _centre(random: Random, number: int, organizations: list[str]) -> Iterator[tuple[Sold, list[tuple[datetime, Event]]]]:
+def _centre(
+    random: Random, number: int, organizations: list[str]
+) -> Iterator[tuple[Sold, list[tuple[datetime, Event]]]]:
     """Its two offerings, on one site."""
     provider = Provider(
         id=identifier(random, "prv"),
@@ -160,7 +162,7 @@ def _centre(random: Random, number: int, organizations: list[str]) -> Iterator[t
             created_at=BEGINS,
         )
         said.append((BEGINS, Event(events.OFFERING, offering.id, offering)))
-        prices = Priced(offering.id, ZONES[number], modes(number), organizations)
+        prices = Priced(offering.id, ZONES[number], modes(number), organizations, minimal=number in MINIMAL)
         yield Sold(provider.id, site, accelerator, prices), said
         said = []
 
