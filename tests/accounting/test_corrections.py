@@ -23,7 +23,7 @@ from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.corrections.passes import BATCH, LOOP, WORK, advance
 from tests.accounting.months import Finance, Hand, iso
-from tests.accounting.world import Job, World, at, tariff
+from tests.accounting.world import Job, World, at, mode, tariff
 from tests.support import Json, Person, Running, ok, refused, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "corrections.md"
@@ -239,6 +239,20 @@ async def test_each_buyer_gets_what_the_right_list_is_for_him(world: World, desk
     assert (preview["before"], preview["after"]) == ("2.00", "0.60")
     assert await charges(job) == {("class", "", False): (100, "0.10")}
     assert await charges(other) == {("all", "", False): (100, "0.50")}
+    await world.consistent()
+
+
+async def test_a_corrected_job_is_billed_when_it_was_promised_to_be(world: World, desk: Desk) -> None:
+    """The right list has modes of the site that were set after the job was placed: a correction is of prices."""
+    promised, right = ids.new("prl"), ids.new("prl")
+    world.know_prices(promised, 3, tariff("wrong", None, None, cpu_core_hour="36"), modes=(mode("notional", 0),))
+    modes = mode("notional", 0), mode("billed", 50)
+    world.know_prices(right, 4, tariff("right", None, None, cpu_core_hour="3.60"), modes=modes)
+    free, paid = await job_of(world, 0, 100, hold="0.00", price_list=promised), await job_of(world, 0, 100)
+    made = await desk.correct(0, 100, right)
+    assert (made["preview"]["before"], made["preview"]["after"]) == ("1.00", "0.10")
+    assert await charges(free) == {("right", "notional", False): (100, "0.10")}
+    assert await charges(paid) == {("right", "", False): (100, "0.10")}
     await world.consistent()
 
 
