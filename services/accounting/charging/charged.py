@@ -1,8 +1,8 @@
 """What a job comes to by the prices that hold now, and by those that it was placed by. Pure.
 
 A hold is set aside by the prices of placement, so these alone say where it was used up: a price correction moves no second from one
-bearer to the other, and what it makes dearer is charged apart from the hold. Of an attempt's top-up to its minimum charge the provider goes
-on to bear as many fen as the hold had nothing left for.
+bearer to the other, and what it makes dearer is charged apart from the hold. The site's modes stay those of placement, too. Of an
+attempt's top-up to its minimum charge the provider goes on to bear as many fen as the hold had nothing left for.
 """
 
 from collections import defaultdict
@@ -74,7 +74,7 @@ def every(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Por
 
 
 def corrected(records: Iterable[Record]) -> list[Record]:
-    """The records parted by the lists that price them now, each as if it had been placed by its own."""
+    """The records parted by the lists that price them now, each as if it had been placed by its own, in the modes that it was placed in."""
     return [part for record in records for part in (_parts(record) if record.terms.corrections else (record,))]
 
 
@@ -91,7 +91,7 @@ def _parts(record: Record) -> list[Record]:
     for span in record.spans:
         start, end = to_seconds(span.start), to_seconds(span.end)
         for piece in pieces(terms.price_list, terms.corrections, start, end):
-            lists[piece.price_list.id] = piece.price_list
+            lists[piece.price_list.id] = piece.price_list.model_copy(update={"modes": terms.price_list.modes})
             cut = {"start": from_seconds(piece.start), "end": from_seconds(piece.end)}
             spans[piece.price_list.id].append(span.model_copy(update=cut))
     return [

@@ -52,7 +52,7 @@ def terms(tx: Session, attempts: Collection[str], proposed: Correction | None = 
 
 
 def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Correction]) -> Terms:
-    """Of the corrections those that concern the attempt; each list is what it is for its buyer, with the modes that it was placed by."""
+    """Of the corrections those that concern the attempt; each list is what it is for its buyer."""
 
     def prices(price_list: str) -> PriceList:
         document = documents[price_list]
@@ -64,16 +64,15 @@ def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Corr
             tuple((field, value) for field, value in sorted(placed.options.items()) if field in named.options),
         )
 
-    pinned = prices(placed.price_list)
     return Terms(
         placed.organization,
         placed.project,
         placed.provider,
-        pinned,
+        prices(placed.price_list),
         placed.id,
         placed.ended,
         tuple(
-            Piece(one.start, one.end, prices(one.price_list).model_copy(update={"modes": pinned.modes}))
+            Piece(one.start, one.end, prices(one.price_list))
             for one in corrections
             if one.concerns(placed.offering, placed.price_list)
         ),
