@@ -44,6 +44,7 @@ OWN: Final = frozenset({"apply_provider", "add_accelerator", "explain_price"})
 """What changes nothing of anybody else's."""
 QUERIES: Final = {
     "get_work": "epoch=1",
+    "get_wanted_books": "epoch=1",
     "release_lease": "epoch=1",
     "list_site_runs": "from=2026-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
     "sum_usage": "by=month&from=2026-01-01&to=2028-01-01",

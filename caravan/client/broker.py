@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from caravan.client import following
 from caravan.client.base import Client, new_key
+from caravan.contracts.books import BooksReport, BooksWanted
 from caravan.contracts.dispatch import (
     CommitAnswers,
     CommitBatch,
@@ -144,6 +145,14 @@ class BrokerClient(Client):
     async def report(self, site: str, report: Report) -> Reported:
         """Raises LeaseLost."""
         return await self._call("POST", f"/sites/{site}/reports", Reported, body=report)
+
+    async def get_wanted_books(self, site: str, epoch: int) -> BooksWanted:
+        """Raises LeaseLost."""
+        return await self._call("GET", f"/sites/{site}/books", BooksWanted, query={"epoch": epoch})
+
+    async def report_books(self, site: str, report: BooksReport) -> BooksWanted:
+        """A page of a day; returns the day that is wanted next. Raises LeaseLost."""
+        return await self._call("POST", f"/sites/{site}/books", BooksWanted, body=report)
 
     async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None:
         await self._fetch("POST", f"/sites/{site}/log-reads/{log_read}", body=answer)

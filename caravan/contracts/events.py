@@ -28,5 +28,6 @@ RUN_FINAL = "run.final"
 ATTEMPT_ENDED = "attempt.ended"
 JOB_NAMED = "job.named"
 JOB_SETTLED = "job.settled"
+BOOKS_READ = "books.read"
 # accounting
 BUDGET = "budget.changed"

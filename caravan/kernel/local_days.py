@@ -1,7 +1,7 @@
 """A stretch of time as the days of a zone have it. Pure."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -61,6 +61,12 @@ def local_days(zone: ZoneInfo, start: int, end: int) -> Iterator[LocalDay]:
             until = _change(zone, at, until - 1)
         yield LocalDay(number, at, until, offset)
         at = until
+
+
+def midnight(zone: ZoneInfo, second: int, days: int = 0) -> int:
+    """The first second of the zone's day in which `second` falls, or of the one that is `days` later."""
+    day = datetime.fromtimestamp(second, zone).date() + timedelta(days=days)
+    return int(datetime.combine(day, time(), zone).timestamp())
 
 
 def _change(zone: ZoneInfo, before: int, after: int) -> int:

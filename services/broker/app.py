@@ -14,6 +14,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.web import ServiceApp, create_service_app
 from services.broker.adapters.port import installed
 from services.broker.dispatch import endpoints as dispatch_endpoints
+from services.broker.dispatch.books import BooksService
 from services.broker.dispatch.logs import LogService
 from services.broker.dispatch.lost import LostAttempts
 from services.broker.dispatch.service import DispatchService
@@ -39,6 +40,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
     adapters = {name: adapter for name, adapter in installed().items() if settings.development or name != "fake"}
     placer = Placer(catalog, {name: AdapterHere.of(adapter) for name, adapter in adapters.items()})
     logs, lost = LogService(runtime.db), LostAttempts(runtime.db, catalog)
+    books = BooksService(runtime.db, settings.zone, now)
     dispatch = DispatchService(runtime.db, catalog, metrics, settings.lease_seconds, adapters.keys())
 
     @asynccontextmanager
@@ -76,7 +78,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             feed_router(),
             audit_router(),
         ],
-        provide=[runtime, dispatch, logs, lost, QuoteService(runtime.db, placer), JobReader(runtime.db)],
+        provide=[runtime, dispatch, logs, lost, books, QuoteService(runtime.db, placer), JobReader(runtime.db)],
         lifespan=lifespan,
         metrics=metrics,
         checks={"runtime": runtime.ready},

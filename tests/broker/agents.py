@@ -14,7 +14,7 @@ from tests.broker.dispatch_double import Dispatch, DispatchApi, Placed
 
 QUICK = AgentSettings(
     work_wait_seconds=0.05, observe_seconds=0.005, full_pass_seconds=0.02, progress_seconds=0, sweep_seconds=0.02,
-    orphan_seconds=0.05, inventory_seconds=0.1, probe_seconds=0.05, retry_seconds=0.02, first_pause_seconds=0.002,
+    orphan_seconds=0.05, inventory_seconds=0.1, probe_seconds=0.05, books_seconds=0.05, retry_seconds=0.02, first_pause_seconds=0.002,
     longest_pause_seconds=0.01, batch_seconds=0.001,
 )  # fmt: skip
 START = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from caravan.contracts.books import BooksReport, BooksWanted, Day
 from caravan.contracts.dispatch import (
     AttemptObserved,
     Commit,
@@ -100,6 +101,9 @@ class Dispatch:
         self.reads: dict[str, LogRead] = {}
         self.answers: dict[str, LogAnswer] = {}
         self.reports: list[SiteReport] = []
+        self.days: list[Day] = []
+        """Of which the site's books are wanted."""
+        self.books: list[BooksReport] = []
         self.complete_through: datetime | None = None
         self.complete: Callable[[datetime], bool] = lambda second: True
         self.wrong: list[str] = []
@@ -218,6 +222,18 @@ class Dispatch:
         self.reads.pop(log_read, None)
         self.answers[log_read] = answer
 
+    def get_wanted_books(self, epoch: int) -> BooksWanted:
+        self._check(epoch)
+        return BooksWanted(day=self.days[0] if self.days else None)
+
+    def report_books(self, report: BooksReport) -> BooksWanted:
+        self._check(report.epoch)
+        if self.days and self.days[0] == Day(start=report.start, end=report.end):
+            self.books.append(report)
+            if report.last:
+                self.days.pop(0)
+        return self.get_wanted_books(report.epoch)
+
     def _check(self, epoch: int) -> None:
         if epoch != self.epoch:
             raise LeaseLost(epoch=self.epoch)
@@ -335,3 +351,9 @@ class DispatchApi:
 
     async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None:
         self.dispatch.answer_log_read(log_read, answer)
+
+    async def get_wanted_books(self, site: str, epoch: int) -> BooksWanted:
+        return self.dispatch.get_wanted_books(epoch)
+
+    async def report_books(self, site: str, report: BooksReport) -> BooksWanted:
+        return self.dispatch.report_books(report)

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, InProcess, Peers, each
 from caravan.contracts import events
+from caravan.contracts.books import BooksRead
 from caravan.contracts.dispatch import LeaseRequest, Report, SiteReport
 from caravan.contracts.funds import HoldAnswer
 from caravan.contracts.jobs import ArrayTask, Attempt, Job
@@ -47,6 +48,7 @@ class Told:
     ended: set[str] = field(default_factory=set)
     settled: dict[str, JobSettled] = field(default_factory=dict)
     progress: SiteProgress | None = None
+    books: list[BooksRead] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def take(self, event: dict[str, Any]) -> None:
@@ -79,6 +81,8 @@ class Told:
                 self.settled[settled.job] = settled
             case events.SITE_PROGRESS:
                 self.progress = SiteProgress.model_validate(data)
+            case events.BOOKS_READ:
+                self.books.append(BooksRead.model_validate(data))
 
     def spans(self, job: str) -> list[tuple[datetime, datetime, int]]:
         """All that the job's runs were allocated, in order of run and time."""

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from caravan.contracts.books import BooksReport
 from caravan.contracts.dispatch import LeaseRequest, Report
-from caravan.contracts.jobs import JobState, Outcome
+from caravan.contracts.jobs import Job, JobState, Outcome
 from caravan.contracts.problems import LeaseLost, LeaseTaken, NoLogYet
 from caravan.kernel import clock
+from caravan.kernel.local_days import midnight
 from services.broker.adapters.fake import FakeSite, HandClock, adapter
 from services.broker.agent import Agent
 from tests.broker.agents import QUICK, START, running
@@ -44,6 +47,54 @@ async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60) -> Non
     while not await true():
         assert clock.monotonic() < deadline, "it didn't become so"
         await asyncio.sleep(0.02)
+
+
+async def test_a_days_books_are_told_once_the_day_is_over_and_by_one_agent_alone(
+    world: World, site: FakeSite, time: HandClock
+) -> None:
+    today = clock.from_seconds(midnight(ZoneInfo("Asia/Shanghai"), clock.to_seconds(clock.now())))
+    time.advance((today - timedelta(hours=6) - START).total_seconds())
+    job = await world.submit("#fake run=5400")
+
+    async def over() -> bool:
+        return job.id in (await world.follow()).settled
+
+    async def told() -> bool:
+        return bool((await world.follow()).books)
+
+    async with running(an_agent(world)):
+        await until(lambda: running_now(world, job))
+        time.advance(6000)
+        await until(over)
+        assert (await world.follow()).books == []
+        time.advance(6 * 3600)
+        await until(told)
+    await world.end_lease()
+    async with running(second := an_agent(world)):
+        await until(lambda: acts(second))
+        api, epoch = world.agent_api(), second.epoch
+        assert epoch is not None
+        assert (await api.get_wanted_books(world.site.id, epoch)).day is None
+        (page,) = (await world.follow()).books
+        again = BooksReport(epoch=epoch, **page.model_dump(exclude={"site"}))
+        assert (await api.report_books(world.site.id, again)).day is None
+        with pytest.raises(LeaseLost):
+            await api.report_books(world.site.id, again.model_copy(update={"epoch": epoch - 1}))
+    (page,) = (await world.follow()).books
+    (run,) = page.runs
+    ((start, end, cpus), *_) = world.told.spans(job.id)
+    assert (page.start, page.end, page.last, page.keeps_all) == (today - timedelta(days=1), today, True, True)
+    assert (run.start, run.end, run.cpus) == (start, world.told.spans(job.id)[-1][1], cpus)
+    assert {run.identity} == {record.backend_identity for record in world.told.usage.values()}
+    assert end <= today
+
+
+async def running_now(world: World, job: Job) -> bool:
+    return (await world.member.get_job(job.id)).state is JobState.RUNNING
+
+
+async def acts(agent: Agent) -> bool:
+    return agent.epoch is not None
 
 
 async def test_a_job_runs_to_its_end_and_settles_with_its_usage(world: World, site: FakeSite, time: HandClock) -> None:

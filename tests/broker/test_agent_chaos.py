@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from caravan.client import ServiceUnavailable
+from caravan.contracts.books import BooksReport, BooksWanted
 from caravan.contracts.dispatch import (
     CommitAnswers,
     CommitBatch,
@@ -33,6 +34,7 @@ from caravan.kernel.clock import floor_second
 from services.broker.adapters.fake import FakeSite, HandClock
 from services.broker.adapters.fake import adapter as fake
 from services.broker.adapters.port import (
+    Books,
     LogBytes,
     NotSeen,
     OutcomeUnknown,
@@ -48,7 +50,7 @@ T = TypeVar("T")
 START = datetime(2026, 1, 1, 10, 0, 0, tzinfo=UTC)
 SETTINGS = AgentSettings().model_copy(
     update={name: 0.0 for name in AgentSettings.model_fields if name.endswith("_seconds")}
-    | {"inventory_seconds": 10_000, "probe_seconds": 10_000, "batch_items": 3}
+    | {"inventory_seconds": 10_000, "probe_seconds": 10_000, "books_seconds": 10_000, "batch_items": 3}
 )
 """No pause at all: a pause, however short, ends sooner or later than a call beside it by how busy the machine is."""
 NEVER_ALL = SETTINGS.model_copy(update={"full_pass_seconds": 10_000})
@@ -157,6 +159,12 @@ class WiredApi:
     async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None:
         await self._send(lambda: self._dispatch.answer_log_read(log_read, answer))
 
+    async def get_wanted_books(self, site: str, epoch: int) -> BooksWanted:
+        return await self._send(lambda: self._dispatch.get_wanted_books(epoch))
+
+    async def report_books(self, site: str, report: BooksReport) -> BooksWanted:
+        return await self._send(lambda: self._dispatch.report_books(report))
+
 
 class WiredBackend:
     """The fake site, over the network."""
@@ -207,6 +215,9 @@ class WiredBackend:
 
     async def forget(self, reference: str) -> None:
         await self._send(lambda: self._site.forget(reference))
+
+    async def books(self, start: datetime, end: datetime) -> Books:
+        return await self._ask(lambda: Books(self._site.books(start, end), keeps_all=True))
 
 
 class WiredAdapter:

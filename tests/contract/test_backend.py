@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from caravan.contracts.jobs import Outcome, RunState
-from services.broker.adapters.port import NotSeen, Rejected
-from tests.contract.backends import Harness, Site, every, having
+from services.broker.adapters.port import Books, NotSeen, Rejected, booked
+from tests.contract.backends import Harness, Site, eventually, every, having
 
 QUICK = "#!/bin/sh\n#fake run=0.05\nexit 0\n"
+DAY = timedelta(days=1)
 LONG = "#!/bin/sh\n#fake run=600\nexec sleep 600\n"
 
 
@@ -263,6 +264,35 @@ async def test_what_is_forgotten_leaves_its_output(site: Site) -> None:
     assert isinstance((await site.backend.observe([reference]))[reference], NotSeen)
     with pytest.raises(Rejected):
         await site.backend.release(reference)
+
+
+@every
+async def test_the_books_have_what_was_seen_also_of_what_goes_on_or_was_forgotten(site: Site) -> None:
+    before = await site.backend.now()
+    over = await site.start("#!/bin/sh\n#fake run=2.2\nsleep 2.2\n")
+    (run,) = (await site.ended(over)).runs
+    on = await site.start(LONG)
+    going = (await site.running(on)).runs[0]
+
+    async def books() -> Books | None:
+        found = await site.backend.books(before, await site.backend.now())
+        return found if {run.identity, going.identity} <= {row.identity for row in found.runs} else None
+
+    async def known() -> Books:
+        found = await eventually(books, "both are in the books", site.harness.deadline_seconds)
+        assert isinstance(found, Books)
+        return found
+
+    found = await known()
+    rows = {row.identity: row for row in found.runs}
+    (span,) = run.spans
+    assert rows[run.identity] == booked(run, span.start, span.end)[0]
+    assert (rows[run.identity].end, rows[going.identity].end) == (span.end, None)
+    for start, end in ((before - DAY, before), (span.end, span.end + timedelta(seconds=1))):
+        assert run.identity not in {row.identity for row in (await site.backend.books(start, end)).runs}
+    await site.backend.forget(over)
+    if found.keeps_all:
+        assert {row.identity: row for row in (await known()).runs}[run.identity] == rows[run.identity]
 
 
 @every

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from caravan.contracts.books import BookedRun
 from caravan.contracts.dispatch import Grant, Submission
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.offerings import AdapterDescriptor, InventoryItem
@@ -103,6 +104,15 @@ class LogBytes:
 
 
 @dataclass(frozen=True)
+class Books:
+    """What a backend's own books have of the site's runs: read from them anew, not from what was seen of the runs before."""
+
+    runs: tuple[BookedRun, ...]
+    keeps_all: bool
+    """What isn't there wasn't at the site. Else the backend forgets, and nothing follows from it."""
+
+
+@dataclass(frozen=True)
 class SiteContext:
     """What an adapter is given to operate one site."""
 
@@ -176,6 +186,12 @@ class Backend(Protocol):
     async def forget(self, reference: str) -> None:
         """The books of this submission are closed and charged; what was kept only for them may go. Output stays."""
 
+    async def books(self, start: datetime, end: datetime) -> Books:
+        """What the backend's books have of this site's runs that held something in [start, end), each run whole, also forgotten ones.
+
+        `end` lies behind the backend's clock by the books' lag at least. Cost grows with what ran then. Raises: Unavailable.
+        """
+
 
 @runtime_checkable
 class TellsNews(Protocol):
@@ -183,6 +199,26 @@ class TellsNews(Protocol):
 
     async def news(self) -> None:
         """Return once something has changed since the last call: `changed` knows what."""
+
+
+def booked(run: RunSeen, start: datetime, end: datetime) -> tuple[BookedRun, ...]:
+    """As books that are kept as runs are seen have it; nothing of one that held nothing in [start, end)."""
+    spans = run.spans
+    if not spans or spans[0].start >= end or spans[-1].end <= start:
+        return ()
+    ends = [span.end for span in spans[:-1]] + [spans[-1].end if run.ended_at is not None else None]
+    return tuple(
+        BookedRun(
+            identity=run.identity,
+            start=span.start,
+            end=until,
+            nodes=span.nodes,
+            cpus=span.cpus,
+            memory_mib=span.memory_mib,
+            accelerators=span.accelerators,
+        )
+        for span, until in zip(spans, ends, strict=True)
+    )
 
 
 class Adapter(Protocol):
@@ -224,6 +260,6 @@ def installed() -> dict[str, Adapter]:
 
 
 __all__ = [
-    "Adapter", "Backend", "BackendError", "LogBytes", "NotSeen", "OutcomeUnknown", "Rejected", "RunSeen",
-    "Seen", "SiteContext", "SiteRefused", "Staged", "TakesContainers", "TellsNews", "Unavailable", "installed", "script_of",
+    "Adapter", "Backend", "BackendError", "Books", "LogBytes", "NotSeen", "OutcomeUnknown", "Rejected", "RunSeen",
+    "Seen", "SiteContext", "SiteRefused", "Staged", "TakesContainers", "TellsNews", "Unavailable", "booked", "installed", "script_of",
 ]  # fmt: skip

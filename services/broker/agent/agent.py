@@ -19,7 +19,7 @@ from caravan.kernel.loops import Loops
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.problems import NotFound, Unauthenticated
 from services.broker.adapters.port import Adapter, Backend, SiteContext, SiteRefused, TellsNews, installed
-from services.broker.agent.chores import Inventory, LogReads, Probe, Sweeper
+from services.broker.agent.chores import BooksReader, Inventory, LogReads, Probe, Sweeper
 from services.broker.agent.driver import Driver
 from services.broker.agent.observer import Observer
 from services.broker.agent.settings import AgentSettings
@@ -253,6 +253,8 @@ class Agent:
         loops.start("sweep", sweep)
         loops.start("probe", Probe(tenure, backend, self._metrics).iteration)
         loops.start("inventory", Inventory(tenure, backend, self._metrics).iteration)
+        books = BooksReader(tenure, backend, self._broker, books_lag_seconds, self._metrics)
+        loops.start("books", books.iteration)
         log.info("agent_acts", site=self.site, epoch=tenure.epoch, holder=self.holder)
         try:
             await tenure.over.wait()

@@ -1,10 +1,12 @@
-"""What an agent does beside: sweep what nobody committed, say what the site has, answer reads of output."""
+"""What an agent does beside: sweep what nobody committed, say what the site and its books have, answer reads of output."""
 
 import asyncio
 from base64 import b64encode
+from datetime import timedelta
 from typing import Final
 
 from caravan.contracts.base import prose
+from caravan.contracts.books import PAGE, BooksReport, Day
 from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
@@ -109,6 +111,49 @@ class Probe:
         self._tries.well()
         self._tenure.outbox.probed(faults)
         return self._tenure.settings.probe_seconds
+
+
+class BooksReader:
+    """Reports what the backend's own books have of each day that is wanted."""
+
+    def __init__(
+        self, tenure: Tenure, backend: Backend, broker: AgentApi, books_lag_seconds: int, metrics: AgentMetrics
+    ) -> None:
+        self._tenure = tenure
+        self._backend = backend
+        self._broker = broker
+        self._lag = timedelta(seconds=books_lag_seconds)
+        self._tries = Tries(tenure.settings, metrics, "books", AGAIN_SECONDS, site=tenure.site)
+
+    async def iteration(self) -> float:
+        """Returns the seconds until the next question."""
+        try:
+            day = (await self._broker.get_wanted_books(self._tenure.site, self._tenure.epoch)).day
+            while day is not None:
+                day = await self._report(day)
+        except (BackendError, *CALL_FAILED) as error:
+            return self._tries.failed(error)
+        self._tries.well()
+        return self._tenure.settings.books_seconds
+
+    async def _report(self, day: Day) -> Day | None:
+        """All of it, page by page. Returns the day that is wanted next."""
+        as_of = await self._backend.now() - self._lag
+        found = await self._backend.books(day.start, day.end)
+        wanted: Day | None = day
+        for page, at in enumerate(range(0, max(len(found.runs), 1), PAGE)):
+            report = BooksReport(
+                epoch=self._tenure.epoch,
+                start=day.start,
+                end=day.end,
+                page=page,
+                last=at + PAGE >= len(found.runs),
+                as_of=as_of,
+                keeps_all=found.keeps_all,
+                runs=found.runs[at : at + PAGE],
+            )
+            wanted = (await self._broker.report_books(self._tenure.site, report)).day
+        return wanted
 
 
 class LogReads:

@@ -20,6 +20,9 @@ class AgentSettings(BaseSettings):
     sweep_seconds: float = Field(default=60, gt=0, description="Between searches for submissions nobody committed.")
     orphan_seconds: float = Field(default=300, ge=0, description="How long one of an unknown attempt is left alone.")
     probe_seconds: float = Field(default=10, gt=0, description="Between looks at whether the site is well.")
+    books_seconds: float = Field(
+        default=600, gt=0, description="Between questions of which day the site's own books are wanted."
+    )
     inventory_seconds: float = Field(default=300, gt=0)
     retry_seconds: float = Field(default=10, gt=0, description="Before a taken lease or a refused site is tried again.")
     first_pause_seconds: float = Field(default=0.1, gt=0, description="After a first failure; it doubles with each.")

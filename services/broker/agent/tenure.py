@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from caravan.client import ServiceUnavailable
+from caravan.contracts.books import BooksReport, BooksWanted
 from caravan.contracts.dispatch import (
     CommitAnswers,
     CommitBatch,
@@ -42,6 +43,8 @@ class AgentApi(Protocol):
     async def commit_submissions(self, site: str, batch: CommitBatch) -> CommitAnswers: ...
     async def report(self, site: str, report: Report) -> Reported: ...
     async def answer_log_read(self, site: str, log_read: str, answer: LogAnswer) -> None: ...
+    async def get_wanted_books(self, site: str, epoch: int) -> BooksWanted: ...
+    async def report_books(self, site: str, report: BooksReport) -> BooksWanted: ...
 
 
 class AgentMetrics:

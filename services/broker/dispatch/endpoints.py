@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
+from caravan.contracts.books import BooksReport, BooksWanted
 from caravan.contracts.dispatch import (
     CommitAnswers,
     CommitBatch,
@@ -18,6 +19,7 @@ from caravan.contracts.ids import AttemptId, LogReadId, SiteId
 from caravan.contracts.jobs import Attempt
 from caravan.contracts.problems import LeaseLost, LeaseTaken, WrongState
 from caravan.kernel.web import BATCH_BYTES, Caller, Response, Router, allow, problems, provided
+from services.broker.dispatch.books import BooksService
 from services.broker.dispatch.logs import LogService
 from services.broker.dispatch.lost import LostAttempts
 from services.broker.dispatch.service import DispatchService
@@ -25,6 +27,7 @@ from services.broker.dispatch.service import DispatchService
 router = Router(prefix="/v1", tags=["dispatch"])
 Dispatch = Annotated[DispatchService, provided(DispatchService)]
 Logs = Annotated[LogService, provided(LogService)]
+Books = Annotated[BooksService, provided(BooksService)]
 Lost = Annotated[LostAttempts, provided(LostAttempts)]
 Agent = Annotated[
     Caller,
@@ -84,6 +87,18 @@ async def commit_submissions(site: Site, batch: CommitBatch, caller: Agent, disp
 async def report(site: Site, report: Report, caller: Agent, dispatch: Dispatch) -> Reported:
     """Report what was seen and used, in a batch. Safe to repeat; items that can't be true come back by position."""
     return await dispatch.report(site, report, caller)
+
+
+@router.get("/sites/{site}/books", responses=problems(LeaseLost))
+async def get_wanted_books(site: Site, caller: Agent, books: Books, epoch: Annotated[int, Query(ge=0)]) -> BooksWanted:
+    """Read of which day the backend's own books are wanted."""
+    return await books.wanted(site, epoch, caller)
+
+
+@router.post("/sites/{site}/books", responses=problems(LeaseLost))
+async def report_books(site: Site, report: BooksReport, caller: Agent, books: Books) -> BooksWanted:
+    """Report a page of what the backend's own books have of a day; answers with the day that is wanted next. Safe to repeat."""
+    return await books.report(site, report, caller)
 
 
 @router.post(

@@ -25,6 +25,9 @@ class SiteRow(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     complete_through: Mapped[datetime | None] = mapped_column(Instant)
     progress_version: Mapped[int] = mapped_column(BigInteger)
+    books_through: Mapped[datetime | None] = mapped_column(
+        Instant, comment="The site's own books were reported of each day before it."
+    )
 
 
 class LogReadRow(Base):

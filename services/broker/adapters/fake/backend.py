@@ -7,7 +7,7 @@ from caravan.contracts.dispatch import Submission
 from caravan.contracts.offerings import InventoryItem
 from caravan.kernel.clock import floor_second
 from services.broker.adapters.fake.site import FakeSite
-from services.broker.adapters.port import LogBytes, NotSeen, Seen, Staged
+from services.broker.adapters.port import Books, LogBytes, NotSeen, Seen, Staged
 
 
 class FakeBackend:
@@ -53,3 +53,6 @@ class FakeBackend:
 
     async def forget(self, reference: str) -> None:
         await self.site.faults.call("forget", lambda: self.site.forget(reference))
+
+    async def books(self, start: datetime, end: datetime) -> Books:
+        return await self.site.faults.call("books", lambda: Books(self.site.books(start, end), keeps_all=True))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from caravan.contracts.books import BookedRun
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.offerings import InventoryItem
@@ -11,7 +12,7 @@ from caravan.contracts.usage import Span
 from caravan.kernel.clock import Clock, floor_second, now
 from services.broker.adapters.fake.faults import Faults
 from services.broker.adapters.fake.script import Play, plays
-from services.broker.adapters.port import LogBytes, NotSeen, Rejected, RunSeen, Seen, Staged, script_of
+from services.broker.adapters.port import LogBytes, NotSeen, Rejected, RunSeen, Seen, Staged, booked, script_of
 
 
 class HandClock:
@@ -211,6 +212,16 @@ class FakeSite:
         found = self.submissions.pop(reference, None)
         if found is not None:
             self.forgotten[reference] = found
+
+    def books(self, start: datetime, end: datetime) -> tuple[BookedRun, ...]:
+        """Of all that ever ran."""
+        seen_at = floor_second(self.advance())
+        return tuple(
+            row
+            for found in [*self.submissions.values(), *self.forgotten.values()]
+            for run in found.runs
+            for row in booked(self._seen(found, run, seen_at), start, end)
+        )
 
     def advance(self) -> datetime:
         """Play on to the clock's time, and return it."""

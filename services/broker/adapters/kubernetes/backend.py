@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
@@ -36,6 +37,7 @@ from services.broker.adapters.kubernetes.submissions import Submissions
 from services.broker.adapters.kubernetes.tending import Tending
 from services.broker.adapters.kubernetes.watch import Watch
 from services.broker.adapters.port import (
+    Books,
     LogBytes,
     NotSeen,
     Seen,
@@ -43,6 +45,7 @@ from services.broker.adapters.port import (
     SiteRefused,
     Staged,
     Unavailable,
+    booked,
 )
 
 log = get_logger(__name__)
@@ -258,6 +261,20 @@ class KubernetesBackend:
         if stream == "stderr":
             return LogBytes(b"", 0, 0, last.ended)
         return await self._outputs.read(last, offset, limit)
+
+    async def books(self, start: datetime, end: datetime) -> Books:
+        """Of the pods that the cluster still has: it keeps them for `keep_jobs_seconds`, and deleted ones not at all. Of several nodes
+        a run of which a pod is missing is left out."""
+        of_job: defaultdict[Reference, dict[str, Pod]] = defaultdict(dict)
+        for pod in await self._reads.pods_of(self._site):
+            of_job[pod.job][pod.uid] = pod
+        whole = (pods for pods in of_job.values() if len(pods) >= next(iter(pods.values())).nodes)
+        runs = [
+            run
+            for pods in whole
+            for run in Known(gone=True, pods=pods).runs(self._rest.second, self._devices, self._settings.grace_seconds)
+        ]
+        return Books(tuple(row for run in runs for row in booked(run, start, end)), keeps_all=False)
 
     def _stream_log(self, pod: Pod, how: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
         silent = QUIET_SECONDS if how == FOLLOW else self._settings.timeout_seconds

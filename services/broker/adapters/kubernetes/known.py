@@ -64,7 +64,7 @@ class Known:
         """`second`: the cluster's clock, up to which all of it is known."""
         if self.job is None and not self.pods:
             return NotSeen(True, "the cluster has no such Job, and no pods of it")
-        runs = sorted(self._runs(second, devices, grace_seconds), key=lambda run: (run.index, run.started_at))
+        runs = sorted(self.runs(second, devices, grace_seconds), key=lambda run: (run.index, run.started_at))
         ended = self.over and not self.wants_pods and all(pod.ended for pod in self.pods.values())
         running = any(run.ended_at is None for run in runs)
         return Seen(
@@ -77,7 +77,8 @@ class Known:
             detail="" if ended or running else self._why(),
         )
 
-    def _runs(self, second: int, devices: Devices, grace_seconds: int) -> Iterable[RunSeen]:
+    def runs(self, second: int, devices: Devices, grace_seconds: int) -> Iterable[RunSeen]:
+        """Of its pods."""
         back = self._taken_back()
         if any(pod.nodes > 1 for pod in self.pods.values()):
             return nodes.runs_seen(self.pods.values(), self.over, second, devices, grace_seconds, back)

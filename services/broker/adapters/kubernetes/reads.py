@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from caravan.kernel import clock
-from services.broker.adapters.kubernetes import allowances, inventory, quotas
+from services.broker.adapters.kubernetes import allowances, inventory, quotas, records
 from services.broker.adapters.kubernetes.devices import Devices
 from services.broker.adapters.kubernetes.failures import FORBIDDEN, GONE
 from services.broker.adapters.kubernetes.inventory import Node, Placed, Used
 from services.broker.adapters.kubernetes.lines import LocalQueue
 from services.broker.adapters.kubernetes.quotas import Quota
+from services.broker.adapters.kubernetes.records import Pod
+from services.broker.adapters.kubernetes.reference import SITE, TAG
 from services.broker.adapters.kubernetes.rest import Rest, readable
 from services.broker.adapters.kubernetes.watch import PAGE
 
@@ -53,6 +55,15 @@ class Reads:
             with readable():
                 found += [inventory.placed(pod) for pod in pods]
         return inventory.used(found)
+
+    async def pods_of(self, site: str) -> list[Pod]:
+        """All that the cluster still has of the site's, also forgotten ones."""
+        found: list[Pod] = []
+        async for pods in self._pages("api/v1/pods", labelSelector=TAG):
+            with readable():
+                ours = (pod for pod in pods if (pod["metadata"].get("annotations") or {}).get(SITE) == site)
+                found += map(records.pod, ours)
+        return found
 
     async def quotas(self, queue: str | None) -> tuple[Quota, ...]:
         """Of the queue of this name; nothing without one."""

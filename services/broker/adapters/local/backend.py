@@ -24,6 +24,7 @@ from services.broker.adapters.local.isolation import View
 from services.broker.adapters.local.submissions import SUPERVISOR, Submissions
 from services.broker.adapters.local.tenants import NoUidLeft, tenant
 from services.broker.adapters.port import (
+    Books,
     LogBytes,
     NotSeen,
     Rejected,
@@ -115,6 +116,9 @@ class LocalBackend:
     async def forget(self, reference: str) -> None:
         await self._do(self.submissions.forget, reference)
 
+    async def books(self, start: datetime, end: datetime) -> Books:
+        return Books(await self._do(self.submissions.books, start, end), keeps_all=True)
+
 
 @asynccontextmanager
 async def open_site(context: SiteContext) -> AsyncIterator[LocalBackend]:
@@ -177,6 +181,7 @@ def _prepare(settings: Settings, site: str) -> Path:
         ("discarded", 0o700),
         ("closing", 0o700),
         ("closed", 0o700),
+        ("booked", 0o700),
     ):
         (folder / name).mkdir(exist_ok=True)
         (folder / name).chmod(mode)

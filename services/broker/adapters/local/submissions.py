@@ -1,7 +1,7 @@
 """The folder of a local site: submissions as folders, each decided by one claim. Blocking file work, called in threads.
 
-`submissions/<reference>` holds what is open, `closed/<reference>` the output of what was forgotten; `staging`, `discarded` and `closing`
-hold what comes and goes by one rename.
+`submissions/<reference>` holds what is open, `closed/<reference>` the output of what was forgotten, `booked` what it held;
+`staging`, `discarded` and `closing` hold what comes and goes by one rename.
 """
 
 import contextlib
@@ -17,10 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from caravan.contracts.books import BookedRun
 from caravan.contracts.dispatch import Submission
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
+from services.broker.adapters.local import booked as book
 from services.broker.adapters.local import files, leftovers, linux
 from services.broker.adapters.local.grant import Settings
 from services.broker.adapters.local.isolation import View
@@ -34,6 +36,7 @@ from services.broker.adapters.port import (
     Seen,
     Staged,
     Unavailable,
+    booked,
     script_of,
 )
 
@@ -72,6 +75,7 @@ class Submissions:
         self.discarded = folder / "discarded"
         self.closing = folder / "closing"
         self.closed = folder / "closed"
+        self.booked = folder / "booked"
         self.known: dict[str, Known] = {}
         self.quiet: dict[str, int] = {}
         """Ended submissions -> mtime of the folder when that was seen."""
@@ -384,10 +388,20 @@ class Submissions:
         if path is None:
             return
         try:
+            seen = self._observe(reference, path)
+            self.known.pop(reference, None)
+            book.keep(self.booked, reference, seen.runs)
             path.rename(self.closing / reference)
         except FileNotFoundError:
             return
         self._close(reference)
+
+    def books(self, start: datetime, end: datetime) -> tuple[BookedRun, ...]:
+        """What is open is looked at first: what is forgotten meanwhile is booked by then."""
+        looked = [self.observe(entry.name) for entry in os.scandir(self.open)]
+        seen = [run for one in looked if isinstance(one, Seen) for run in one.runs]
+        rows = [row for run in seen for row in booked(run, start, end)]
+        return tuple(dict.fromkeys([*rows, *book.read(self.booked, start, end)]))
 
     def _close(self, reference: str) -> None:
         """Keep the output alone. Where a killed process has left off, `sweep` goes on."""

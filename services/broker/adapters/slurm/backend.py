@@ -14,6 +14,7 @@ from caravan.contracts.offerings import InventoryItem
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
 from services.broker.adapters.port import (
+    Books,
     LogBytes,
     NotSeen,
     OutcomeUnknown,
@@ -25,6 +26,7 @@ from services.broker.adapters.port import (
     Unavailable,
 )
 from services.broker.adapters.slurm import health, inventory, output, tokens
+from services.broker.adapters.slurm.booked import Booked
 from services.broker.adapters.slurm.dialect import plain
 from services.broker.adapters.slurm.errors import GONE, NOBODY, OVER, STRANGER
 from services.broker.adapters.slurm.grant import limit_minutes
@@ -55,6 +57,7 @@ class SlurmBackend:
         self._clock = SiteClock(rest)
         self._watch = Watch(rest, self._clock, settings, accelerators)
         self._staged = StagedList(rest, site)
+        self._booked = Booked(site, rest, settings.cluster, accelerators)
         self._users: set[str] = set()
         """Whom slurmctld was seen to know."""
         self._parts: tuple[Part, ...] = ()
@@ -238,6 +241,9 @@ class SlurmBackend:
     async def forget(self, reference: str) -> None:
         """Slurm forgets by itself."""
         self._watch.drop(reference)
+
+    async def books(self, start: datetime, end: datetime) -> Books:
+        return Books(await self._booked.between(start, end), keeps_all=True)
 
 
 @asynccontextmanager

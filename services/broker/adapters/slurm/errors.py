@@ -13,6 +13,8 @@ JOB_FINISHED: Final = 2084
 INVALID_ACCOUNT: Final = 2045
 AUTH_NOBODY: Final = 6010
 
+NOTHING_FOUND: Final = frozenset({9003})
+"""slurmrestd's word for an empty list."""
 GONE: Final = frozenset({INVALID_JOB_ID})
 STRANGER: Final = frozenset({INVALID_ACCOUNT, AUTH_NOBODY})
 """There is no such user (26.05 calls it nobody), or none with this account. Without AccountingStorageEnforce older ones take the job."""

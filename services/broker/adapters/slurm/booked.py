@@ -1,0 +1,67 @@
+"""What slurmdbd has of the site's runs in a stretch of time. It is asked for an hour at a time: it tells of all jobs of the cluster."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+from caravan.contracts.books import BookedRun
+from caravan.contracts.slurm import is_of_site, run_identity
+from caravan.kernel import clock
+from services.broker.adapters.slurm.errors import NOTHING_FOUND
+from services.broker.adapters.slurm.records import Record, from_books
+from services.broker.adapters.slurm.rest import Rest, readable
+from services.broker.adapters.slurm.runs import is_run
+from services.broker.adapters.slurm.states import Stage, meaning
+from services.broker.adapters.slurm.tres import Accelerators
+
+STRETCH_SECONDS: Final = 3600
+
+
+class Booked:
+    """By one site's slurmrestd."""
+
+    def __init__(self, site: str, rest: Rest, cluster: str, accelerators: Accelerators) -> None:
+        self._site = site
+        self._rest = rest
+        self._cluster = cluster
+        self._accelerators = accelerators
+
+    async def between(self, start: datetime, end: datetime) -> tuple[BookedRun, ...]:
+        """Each run once, as slurmdbd last told of it. Raises Unavailable."""
+        since, until = clock.to_seconds(start), clock.to_seconds(end)
+        found: dict[str, BookedRun] = {}
+        for first in range(since, until, STRETCH_SECONDS):
+            found |= await self._stretch(first, min(first + STRETCH_SECONDS, until))
+        return tuple(found.values())
+
+    async def _stretch(self, start: int, end: int) -> Mapping[str, BookedRun]:
+        # uts: the one form of a time that all versions read, whatever their zone
+        answer = await self._rest.read(f"jobs?start_time=uts{start}&end_time=uts{end}&skip_steps=true", books=True)
+        with readable():
+            jobs = answer.content.get("jobs") or []
+            if answer.faults and not jobs and not answer.says(NOTHING_FOUND):
+                raise answer.unavailable()
+            return dict(self._runs([from_books(job) for job in jobs], start, end))
+
+    def _runs(self, records: list[Record], start: int, end: int) -> Iterator[tuple[str, BookedRun]]:
+        for record in records:
+            if not (is_of_site(self._site, record.name, record.comment) and is_run(record)):
+                continue
+            # 24.11 gives what runs an end, the time at which it was asked
+            ended = record.ended if meaning(record.state)[0] is Stage.ENDED else None
+            if record.started < end and (ended is None or max(record.started, start) < ended):
+                identity = run_identity(self._cluster, record.job, record.submitted)
+                yield identity, self._run(record, identity, ended)
+
+    def _run(self, record: Record, identity: str, ended: int | None) -> BookedRun:
+        elapsed = record.elapsed
+        return BookedRun(
+            identity=identity,
+            start=clock.from_seconds(record.started),
+            end=None if ended is None else clock.from_seconds(ended),
+            suspended_seconds=0 if ended is None or elapsed is None else ended - record.started - elapsed,
+            nodes=record.tres.get("node", 1),
+            cpus=record.tres.get("cpu", 0),
+            memory_mib=record.tres.get("mem", 0),
+            accelerators=self._accelerators.held(record.tres, record.partition)[1],
+        )
