@@ -32,19 +32,16 @@ def options_of(price_list: PriceList, target: Mapping[str, Any]) -> dict[str, st
     }
 
 
-def _rank(tariff: Tariff, buyer: Buyer) -> tuple[int, bool] | None:
+def _rank(tariff: Tariff, buyer: Buyer) -> tuple[bool, bool, bool] | None:
     """The greater goes first; None: it is not for the buyer. The contract lets no two of one rank overlap."""
     if any(buyer.options.get(field) not in values for field, values in tariff.options.items()):
         return None
     if tariff.buyers is None:
-        who = 0
-    elif buyer.organization in tariff.buyers.organizations:
-        who = 2
-    elif buyer.price_class in tariff.buyers.classes:
-        who = 1
-    else:
-        return None
-    return who, bool(tariff.options)
+        return False, False, bool(tariff.options)
+    named = buyer.organization in tariff.buyers.organizations
+    if named or buyer.price_class in tariff.buyers.classes:
+        return named, True, bool(tariff.options)
+    return None
 
 
 def _beside(tariff: Tariff, taken: Iterable[Tariff]) -> Iterator[Tariff]:
@@ -52,10 +49,9 @@ def _beside(tariff: Tariff, taken: Iterable[Tariff]) -> Iterator[Tariff]:
     at = tariff.starts_at
     plain: dict[str, Any] = {"buyers": None, "options": {}}
     for other in taken:
-        if tariff.ends_at is not None and tariff.ends_at <= other.starts_at:
-            break
-        if at < other.starts_at:
-            yield tariff.model_copy(update=plain | {"starts_at": at, "ends_at": other.starts_at})
+        until = other.starts_at if tariff.ends_at is None else min(other.starts_at, tariff.ends_at)
+        if at < until:
+            yield tariff.model_copy(update=plain | {"starts_at": at, "ends_at": until})
         if other.ends_at is None:
             return
         at = max(at, other.ends_at)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.contracts.prices import Component
-from caravan.pricing import DIVISOR, amount, unit_price
-from tests.pricing.cases import COMPONENTS, price_list, prices, tariff
+from caravan.kernel.money import Money
+from caravan.pricing import DIVISOR, amount, minimum_charge, unit_price
+from tests.pricing.cases import COMPONENTS, price_list, prices, tariff, window
 
 components = st.sampled_from(COMPONENTS)
 
@@ -42,7 +43,9 @@ def test_half_a_fen_is_rounded_away_from_zero(component: Component, halves: int)
         (Component.MEMORY_GIB_HOUR, 1024 * 3600, "1000", 100_000),
         (Component.ACCELERATOR_HOUR, 8 * 3600, "12.5", 10_000),
         (Component.NODE_HOUR, 1800, "1", 50),
+        (Component.NODE_HOUR, 1000 * 3600, "1", 100_000),
         (Component.JOB, 3, "0.005", 2),
+        (Component.MINIMUM_CHARGE, 85, "0.01", 85),
     ],
 )
 def test_amounts_worked_out_by_hand(component: Component, quantity: int, price: str, fen: int) -> None:
@@ -56,6 +59,32 @@ def test_a_unit_price_is_the_named_tariffs_and_free_where_nothing_is_priced() ->
     assert unit_price(prices, "none", "all", Component.CPU_CORE_HOUR) == 0
     with pytest.raises(KeyError, match="no tariff 'night'"):
         unit_price(prices, "night", "all", Component.CPU_CORE_HOUR)
+
+
+def test_a_window_has_its_own_prices_and_else_the_tariffs() -> None:
+    peak, night = window("peak", ("08:00", "20:00"), cpu_core_hour="2"), window("night", ("20:00", "24:00"), job="0.1")
+    prices = price_list(
+        tariff("day", 0, None, cpu_core_hour="1", job="0.3").model_copy(update={"windows": (peak, night)})
+    )
+    found = {
+        name: [
+            str(unit_price(prices, "day", name, component)) for component in (Component.CPU_CORE_HOUR, Component.JOB)
+        ]
+        for name in ("peak", "night", "flat")
+    }
+    assert found == {"peak": ["2", "0.3"], "night": ["1", "0.1"], "flat": ["1", "0.3"]}
+    for unknown in ("noon", "all"):
+        with pytest.raises(KeyError, match=f"no window '{unknown}'"):
+            unit_price(prices, "day", unknown, Component.JOB)
+
+
+def test_a_minimum_is_the_named_tariffs_and_nothing_where_it_has_none() -> None:
+    low, high = (
+        tariff(name, start, start + 1, job="1").model_copy(update={"minimum_charge": Money(fen)})
+        for name, start, fen in (("low", 0, 50), ("high", 1, 200))
+    )
+    prices = price_list(high, low, tariff("free", 2, None, job="1"))
+    assert [minimum_charge(prices, name) for name in ("low", "high", "free", "none")] == [50, 200, 0, 0]
 
 
 def test_no_tariff_is_called_none() -> None:

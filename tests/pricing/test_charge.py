@@ -11,9 +11,11 @@ from caravan.contracts.dispatch import Grant
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component, Day, PriceList
 from caravan.kernel.clock import to_seconds
+from caravan.kernel.money import Money
 from caravan.pricing import (
     LineKey,
     Piece,
+    Shape,
     Window,
     amount,
     covered,
@@ -118,6 +120,7 @@ def test_each_second_of_each_component_lies_in_one_piece(
         assert [p.start for p in of_component] == [START + start, *(p.end for p in of_component[:-1])]
         assert of_component[-1].end == START + start + length
         for piece in of_component:
+            assert piece.start < piece.end
             assert piece.units == units
             assert piece.quantity == units * (piece.end - piece.start)
             assert {
@@ -170,6 +173,13 @@ def test_a_search_shows_what_the_same_span_is_charged(prices: PriceList, grant: 
     assert shown.fen == charged
 
 
+def test_what_a_shape_has_none_of_is_neither_priced_nor_shown() -> None:
+    prices = price_list(tariff("a", 0, None, cpu_core_hour="36", accelerator_hour="36", job="0.05"))
+    shape = Shape(nodes=1, cpus=2, memory_mib=0)
+    assert units_of(shape) == ((Component.CPU_CORE_HOUR, 2), (Component.NODE_HOUR, 1))
+    assert reference_price(shape, 10, prices, START) == Money(25)
+
+
 def test_a_week_of_peak_and_off_peak_by_hand() -> None:
     """From Saturday 22:00 to Monday 12:00 in Xi'an: no peak on Sunday, and the night is one window over midnight."""
     weekdays = tuple(Day)[:5]
@@ -217,7 +227,7 @@ def test_where_clocks_are_changed_each_second_has_the_window_that_they_show() ->
 def test_a_span_over_a_price_change_and_a_period_end_by_hand() -> None:
     prices = price_list(tariff("a", 0, 10, cpu_core_hour="36", accelerator_hour="3.6"), tariff("b", 10, None, job="1"))
     grant = Grant(nodes=1, cpus=2, memory_mib=512, accelerators=4, accelerator=ACCELERATOR, max_seconds=60)
-    pieces = quantities([span(grant, 5, 25)], prices, START + 5, [START + 20, START + 5])
+    pieces = quantities([span(grant, 5, 25)], prices, START + 5, [START + edge for edge in (25, 20, 10, 5)])
     cpu = [
         (p.key.tariff, p.start - START, p.end - START, p.quantity) for p in pieces if p.key.component == "cpu_core_hour"
     ]
