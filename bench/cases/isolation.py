@@ -16,6 +16,7 @@ from caravan.contracts.corrections import CorrectionDraft
 from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.resale import ResaleAgreementDraft
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
 from caravan.kernel import clock
@@ -219,6 +220,16 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             reason=f"{MARK}-reason",
         )
     )
+    admin = await platform.catalog("platform:admin")
+    member = (await admin.create_organization(OrganizationDraft(name="A member"))).id
+    agreement = await admin.create_resale_agreement(
+        ResaleAgreementDraft(
+            reseller=market.organization,
+            project=market.project,
+            members=(member,),
+            starts_at=clock.floor_hour(clock.now()),
+        )
+    )
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -240,8 +251,9 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "crn": note.id,
         "cor": correction.id,
         "cts": "cts_" + "0" * 32,
+        "rsl": agreement.id,
     }
-    kinds = ("org", "prj", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
+    kinds = ("org", "prj", "rsl", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
     hidden = [ids[kind] for kind in kinds]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
@@ -287,6 +299,7 @@ KINDS: Final = {
     "credit_note": "crn",
     "correction": "cor",
     "contest": "cts",
+    "agreement": "rsl",
 }
 
 

@@ -28,6 +28,7 @@ from caravan.contracts.parties import (
     TenantDraft,
 )
 from caravan.contracts.prices import PriceList, PriceListDraft
+from caravan.contracts.resale import ResaleAgreement, ResaleAgreementDraft, ResaleEnd
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page
 
@@ -197,13 +198,28 @@ class CatalogClient(Client):
         return await self._call("POST", f"/offerings/{offering}/price-lists", PriceList, body=draft)
 
     async def list_price_lists(
-        self, offering: str, *, limit: int | None = None, cursor: str | None = None
+        self, offering: str, *, reseller: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> Page[PriceList]:
-        query = {"limit": limit, "cursor": cursor}
+        query = {"reseller": reseller, "limit": limit, "cursor": cursor}
         return await self._call("GET", f"/offerings/{offering}/price-lists", Page[PriceList], query=query)
 
     async def get_price_list(self, price_list: str) -> PriceList:
         return await self._call("GET", f"/price-lists/{price_list}", PriceList)
+
+    async def create_resale_agreement(self, draft: ResaleAgreementDraft) -> ResaleAgreement:
+        return await self._call("POST", "/resale-agreements", ResaleAgreement, body=draft)
+
+    async def list_resale_agreements(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ResaleAgreement]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", "/resale-agreements", Page[ResaleAgreement], query=query)
+
+    async def get_resale_agreement(self, agreement: str) -> ResaleAgreement:
+        return await self._call("GET", f"/resale-agreements/{agreement}", ResaleAgreement)
+
+    async def end_resale_agreement(self, agreement: str, end: ResaleEnd) -> ResaleAgreement:
+        return await self._call("POST", f"/resale-agreements/{agreement}/end", ResaleAgreement, body=end)
 
     async def explain_price(self, question: PriceQuestion) -> PriceExplanation:
         """Raises NotPriced where no tariff covers."""

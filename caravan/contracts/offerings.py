@@ -255,6 +255,9 @@ class OfferingPrice(Model):
 
     offering: Offering
     provider_name: Name
+    reseller_name: Name | None = Field(
+        default=None, description="Who sells it to the buyer at the prices of `price_list`; null: the provider does."
+    )
     region: Name
     site_health: SiteHealth | None
     site_mode: SiteMode = Field(

@@ -26,7 +26,9 @@ class ResaleAgreementDraft(Model):
 
     reseller: OrganizationId
     project: ProjectId = Field(description="The reseller's, which buys: its cost centre.")
-    members: Annotated[tuple[OrganizationId, ...], Field(min_length=1, max_length=1000), AfterValidator(_once)]
+    members: Annotated[tuple[OrganizationId, ...], Field(min_length=1, max_length=1000), AfterValidator(_once)] = Field(
+        examples=[["org_0198c0de0000700080000000000000b1"]]
+    )
     starts_at: WholeHour = Field(description="A whole hour: the one that runs now, or a later one.")
     ends_at: WholeHour | None = None
 

@@ -22,6 +22,8 @@ from services.catalog.parties.service import OrganizationService, ProjectService
 from services.catalog.prices.endpoints import price_lists
 from services.catalog.prices.explaining import PriceExplanationService
 from services.catalog.prices.service import PriceListService
+from services.catalog.resale.endpoints import resale_agreements
+from services.catalog.resale.service import ResaleService
 from services.catalog.sites.accelerators import AcceleratorService
 from services.catalog.sites.endpoints import accelerators, sites, tenants
 from services.catalog.sites.following import BROKER
@@ -63,6 +65,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             tenants,
             offerings,
             price_lists,
+            resale_agreements,
             calendars,
             feed_router(),
             audit_router(),
@@ -80,6 +83,7 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             SearchService(db),
             PriceListService(db),
             PriceExplanationService(db),
+            ResaleService(db),
             calendar_years,
         ],
         lifespan=lifespan,

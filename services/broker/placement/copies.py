@@ -113,7 +113,7 @@ def _build(tx: Session, cursor: str) -> CatalogView:
     providers = {i: Provider.model_validate(d) for i, d in found.get(events.PROVIDER, {}).items()}
     # of all revisions that there ever were, only the newest are read: a list with a calendar takes 0.2 ms
     by_revision = sorted(found.get(events.PRICE_LIST, {}).values(), key=itemgetter("revision"))
-    last = {one["offering"]: one for one in by_revision}
+    last = {one["offering"]: one for one in by_revision if one.get("reseller") is None}
     newest = {offering: PriceList.model_validate(one) for offering, one in last.items()}
     offerings = {i: Offering.model_validate(d) for i, d in sorted(found.get(events.OFFERING, {}).items())}
     tenants = {i: Tenant.model_validate(d) for i, d in found.get(events.TENANT, {}).items()}

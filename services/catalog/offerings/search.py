@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import Limits, OfferingPrice, OfferingState, SiteHealth, SiteState, Tier
@@ -24,11 +24,14 @@ from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
 from caravan.pricing import Shape, mode_at, options_of, prices_for, reference_price
+from caravan.pricing.resale import sells
 from services.catalog.offerings.models import OfferingRow
-from services.catalog.parties.models import ProviderRow
-from services.catalog.prices.models import PriceListRow
+from services.catalog.parties.models import OrganizationRow, ProviderRow
+from services.catalog.prices.lists import last_revisions
+from services.catalog.prices.models import PROVIDERS, PriceListRow
 from services.catalog.prices.seeing import buyer_of, seen_by
 from services.catalog.reading import sees_all
+from services.catalog.resale.memberships import reseller_of
 from services.catalog.sites.models import AcceleratorRow, SiteRow
 from services.catalog.words import matches
 
@@ -114,7 +117,7 @@ class SearchService:
         if len(rows) > MOST_PRICED:
             raise _too_many()
         fitting = {id: target for id, limits, target in rows if reference.fits(Limits.model_validate(limits))}
-        current = self._current(tx, list(fitting), at)
+        current = self._current(tx, list(fitting), reseller_of(tx, buyer.organization, at), at)
         keys = []
         for id, target in fitting.items():
             price = reference.price(current[id], _choosing(buyer, current[id], target), at) if id in current else None
@@ -142,7 +145,9 @@ class SearchService:
             .join(SiteRow, SiteRow.id == OfferingRow.site)
             .where(OfferingRow.id.in_(ids))
         )
-        current = self._current(tx, ids, at)
+        reseller = reseller_of(tx, buyer.organization, at)
+        sold_by = tx.get_one(OrganizationRow, reseller).name if reseller is not None else None
+        current = self._current(tx, ids, reseller, at)
         found = {}
         for offering, provider_name, region, state, seen_at in tx.execute(query):
             price_list = current.get(offering.id)
@@ -151,6 +156,7 @@ class SearchService:
             found[offering.id] = OfferingPrice(
                 offering=offering.shown(),
                 provider_name=provider_name,
+                reseller_name=sold_by if price_list is not None and price_list.reseller is not None else None,
                 region=region,
                 site_health=SiteHealth(state=SiteState(state), detail=SiteState(state).words, seen_at=seen_at)
                 if state and seen_at
@@ -163,27 +169,23 @@ class SearchService:
             )
         return [found[id] for id in ids]
 
-    def _current(self, tx: Session, offerings: Sequence[str], at: datetime) -> dict[str, PriceList]:
-        """The price list that was newest at `at`, by offering."""
-        found: dict[str, str] = {}
+    def _current(
+        self, tx: Session, offerings: Sequence[str], reseller: str | None, at: datetime
+    ) -> dict[str, PriceList]:
+        """The price list that each offering is sold by at `at`: the reseller's, where that sells it, or the provider's."""
+        sellers = (PROVIDERS, reseller or PROVIDERS)
+        found: list[str] = []
         for some in _batches(offerings):
-            revisions = (
-                select(PriceListRow.offering, func.max(PriceListRow.revision).label("revision"))
-                .where(PriceListRow.offering.in_(some), PriceListRow.created_at <= at)
-                .group_by(PriceListRow.offering)
-                .subquery()
-            )
-            newest = select(PriceListRow.offering, PriceListRow.id).join(
-                revisions,
-                and_(PriceListRow.offering == revisions.c.offering, PriceListRow.revision == revisions.c.revision),
-            )
-            found |= {row.offering: row.id for row in tx.execute(newest)}
+            of_these = (PriceListRow.offering.in_(some), PriceListRow.reseller.in_(sellers))
+            found += tx.scalars(last_revisions(*of_these, PriceListRow.created_at <= at))
         if len(self._price_lists) > KEPT_PRICE_LISTS:
             self._price_lists = {}
         kept = self._price_lists
-        for some in _batches([id for id in found.values() if id not in kept]):
+        for some in _batches([id for id in found if id not in kept]):
             kept |= {row.id: row.shown() for row in tx.scalars(select(PriceListRow).where(PriceListRow.id.in_(some)))}
-        return {offering: kept[id] for offering, id in found.items()}
+        newest = [kept[id] for id in found]
+        resold = [one for one in newest if one.reseller is not None and sells(one, at)]
+        return {one.offering: one for one in (*(one for one in newest if one.reseller is None), *resold)}
 
 
 def _choosing(buyer: Buyer, price_list: PriceList, target: Mapping[str, Any]) -> Buyer:

@@ -14,10 +14,11 @@ from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Page
 from caravan.kernel.problems import FieldError
 from caravan.kernel.tokens import Caller
+from caravan.pricing.resale import sells
 from services.catalog.offerings.drafts import draft_of
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.parties.models import ProviderRow
-from services.catalog.prices.lists import covers, newest
+from services.catalog.prices.lists import newest
 from services.catalog.reading import found, fresh, referred, sees_all, unchanged, unknown
 from services.catalog.sites import adapters
 from services.catalog.sites.models import SiteRow
@@ -152,7 +153,7 @@ def _missing(tx: Session, row: OfferingRow, now: datetime) -> list[FieldError]:
     if price_list is None:
         detail = "Publish a price list for it first."
         errors.append(FieldError(pointer="/price_list", code="price_list_missing", detail=detail))
-    elif not covers(price_list, now):
+    elif not sells(price_list, now):
         detail = "No tariff of its newest price list covers now; publish one that does."
         errors.append(FieldError(pointer="/price_list", code="price_list_not_covering", detail=detail))
     return errors

@@ -2,17 +2,28 @@
 
 from typing import Annotated
 
+from fastapi import Query
+
 from caravan.contracts.explanations import PriceExplanation, PriceQuestion
-from caravan.contracts.ids import OfferingId, PriceListId
+from caravan.contracts.ids import OfferingId, OrganizationId, PriceListId
 from caravan.contracts.prices import PriceList, PriceListDraft
 from caravan.contracts.problems import NotPriced, UnknownReference, WrongState
 from caravan.kernel.pages import Page, PageParams
-from caravan.kernel.web import Anyone, ProviderAdmin, Router, problems, provided
+from caravan.kernel.web import Anyone, Caller, Router, allow, problems, provided
 from services.catalog.prices.explaining import PriceExplanationService
 from services.catalog.prices.service import PriceListService
 
 PriceLists = Annotated[PriceListService, provided(PriceListService)]
 Explanations = Annotated[PriceExplanationService, provided(PriceExplanationService)]
+
+Seller = Annotated[
+    Caller,
+    allow(
+        "provider admin, or a reseller's",
+        lambda caller: bool(caller.providers()) or any(caller.is_org_admin(one) for one in caller.organizations()),
+        *("provider/<id>:admin", "org/<id>:admin"),
+    ),
+]
 
 price_lists = Router(prefix="/v1", tags=["price lists"])
 
@@ -21,9 +32,10 @@ price_lists = Router(prefix="/v1", tags=["price lists"])
     "/offerings/{offering}/price-lists", status_code=201, responses=problems(WrongState, UnknownReference)
 )
 async def publish_price_list(
-    offering: OfferingId, draft: PriceListDraft, caller: ProviderAdmin, service: PriceLists
+    offering: OfferingId, draft: PriceListDraft, caller: Seller, service: PriceLists
 ) -> PriceList:
     """Publish the next revision of an offering's prices: all dated tariffs at once, without overlap for the same buyers and options.
+    With `reseller`, of an organization's own prices, by which it sells the offering to its members.
 
     Jobs that are placed from now on are priced by it; those placed before keep the revision they were placed by.
     """
@@ -32,10 +44,18 @@ async def publish_price_list(
 
 @price_lists.get("/offerings/{offering}/price-lists")
 async def list_price_lists(
-    offering: OfferingId, page: PageParams, caller: Anyone, service: PriceLists
+    offering: OfferingId,
+    page: PageParams,
+    caller: Anyone,
+    service: PriceLists,
+    reseller: Annotated[OrganizationId | None, Query(description="By whose prices; null: all that you see.")] = None,
 ) -> Page[PriceList]:
-    """List an offering's price lists, the newest revision first. What is for other organizations by name is not shown."""
-    return await service.list(offering, caller, page.listing("price-lists", caller, (int,), offering=offering))
+    """List an offering's price lists, the newest first. What is for other organizations by name is not shown.
+
+    A reseller's members see its lists, and not those that the provider published since it sells to them.
+    """
+    listing = page.listing("price-lists", caller, (str,), offering=offering, reseller=reseller)
+    return await service.list(offering, reseller, caller, listing)
 
 
 @price_lists.get("/price-lists/{price_list}")

@@ -10,7 +10,7 @@ from caravan.contracts.modes import SiteMode
 from caravan.contracts.problems import NotPriced
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import from_seconds, to_seconds
-from caravan.kernel.database import Database
+from caravan.kernel.database import Database, database_now
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
@@ -19,7 +19,7 @@ from caravan.pricing.explained import explained_span
 from caravan.pricing.explained_words import Kind, whole
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import sees_offering
-from services.catalog.prices.lists import newest
+from services.catalog.prices.lists import selling
 from services.catalog.prices.seeing import buyer_of
 from services.catalog.reading import referred
 from services.catalog.sites.models import AcceleratorRow
@@ -51,8 +51,8 @@ class PriceExplanationService:
             **shape.model_dump(),
         )
         start, end = to_seconds(span.start), to_seconds(span.end)
-        price_list = newest(tx, offering.id)
         buyer = buyer_of(tx, question.organization, caller, "/organization")
+        price_list = selling(tx, offering.id, buyer.organization, database_now(tx))
         if price_list is not None:
             target = {**offering.target, **_chosen(question, offering)}
             buyer = buyer.model_copy(update={"options": options_of(price_list, target)})

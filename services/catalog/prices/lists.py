@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.events import PRICE_LIST
@@ -12,30 +12,37 @@ from caravan.contracts.offerings import OfferingState
 from caravan.contracts.prices import CalendarYear, PriceList, PriceListDraft, Tariff
 from caravan.kernel import feed, ids
 from caravan.kernel.database import database_now
+from caravan.pricing.resale import sells
 from services.catalog.offerings.models import OfferingRow
-from services.catalog.prices.models import PriceListRow
+from services.catalog.prices.models import PROVIDERS, PriceListRow
+from services.catalog.resale.memberships import reseller_of
 
 
-def newest(tx: Session, offering: str) -> PriceList | None:
-    """The last revision, which prices what is placed from now on."""
-    last = select(PriceListRow).where(PriceListRow.offering == offering).order_by(PriceListRow.revision.desc()).limit(1)
-    row = tx.scalars(last).one_or_none()
+def newest(tx: Session, offering: str, reseller: str = PROVIDERS) -> PriceList | None:
+    """The last revision of the provider's lists, or of a reseller's, which prices what is placed from now on."""
+    mine = (PriceListRow.offering == offering, PriceListRow.reseller == reseller)
+    row = tx.scalars(select(PriceListRow).where(*mine).order_by(PriceListRow.revision.desc()).limit(1)).one_or_none()
     return row.shown() if row else None
 
 
-def covers(price_list: PriceListDraft, instant: datetime) -> bool:
-    """Whether a tariff holds at `instant`."""
-    return any(t.starts_at <= instant and (t.ends_at is None or instant < t.ends_at) for t in price_list.tariffs)
+def selling(tx: Session, offering: str, organization: str | None, at: datetime) -> PriceList | None:
+    """By what the offering is sold to an organization: its reseller's newest list where that sells, else the provider's."""
+    reseller = reseller_of(tx, organization, at)
+    own = newest(tx, offering, reseller) if reseller is not None else None
+    return own if sells(own, at) else newest(tx, offering)
 
 
 def add(
     tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[CalendarYear], modes: Sequence[SiteModeFrom]
 ) -> PriceList:
-    """The offering's next revision, with its site's modes. It goes by the calendar where a tariff has windows."""
-    last = tx.scalar(select(func.max(PriceListRow.revision)).where(PriceListRow.offering == offering)) or 0
+    """The offering's next revision of who sells by it, with its site's modes. It goes by the calendar where a tariff has windows."""
+    reseller = draft.reseller or PROVIDERS
+    mine = (PriceListRow.offering == offering, PriceListRow.reseller == reseller)
+    last = tx.scalar(select(func.max(PriceListRow.revision)).where(*mine)) or 0
     price_list = PriceList(
         id=ids.new("prl"),
         offering=offering,
+        reseller=draft.reseller,
         revision=last + 1,
         created_at=database_now(tx),
         zone=draft.zone,
@@ -49,6 +56,7 @@ def add(
         PriceListRow(
             id=price_list.id,
             offering=offering,
+            reseller=reseller,
             revision=price_list.revision,
             created_at=price_list.created_at,
             zone=price_list.zone,
@@ -76,18 +84,31 @@ def remode(tx: Session, site: str, modes: Sequence[SiteModeFrom]) -> None:
             add(tx, price_list.offering, price_list, price_list.calendar, modes)
 
 
-def _in_force(tx: Session, condition: ColumnElement[bool] = true()) -> Iterator[PriceList]:
+def last_revisions(*conditions: ColumnElement[bool]) -> Select[str]:
+    """The id of the last list of each offering and seller, of those that meet the conditions."""
     last = (
-        select(PriceListRow.offering, func.max(PriceListRow.revision).label("revision"))
-        .group_by(PriceListRow.offering)
+        select(PriceListRow.offering, PriceListRow.reseller, func.max(PriceListRow.revision).label("revision"))
+        .where(*conditions)
+        .group_by(PriceListRow.offering, PriceListRow.reseller)
         .subquery()
     )
+    return select(PriceListRow.id).join(
+        last,
+        and_(
+            PriceListRow.offering == last.c.offering,
+            PriceListRow.reseller == last.c.reseller,
+            PriceListRow.revision == last.c.revision,
+        ),
+    )
+
+
+def _in_force(tx: Session, condition: ColumnElement[bool] = true()) -> Iterator[PriceList]:
     query = (
         select(PriceListRow)
-        .join(last, and_(PriceListRow.offering == last.c.offering, PriceListRow.revision == last.c.revision))
+        .where(PriceListRow.id.in_(last_revisions()))
         .join(OfferingRow, OfferingRow.id == PriceListRow.offering)
         .where(OfferingRow.state != OfferingState.ARCHIVED, condition)
-        .order_by(PriceListRow.offering)
+        .order_by(PriceListRow.offering, PriceListRow.reseller)
     )
     return (row.shown() for row in tx.scalars(query).all())
 

@@ -1,7 +1,7 @@
 """The table of price lists."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -11,14 +11,18 @@ from caravan.contracts.prices import CalendarYear, Component, PriceList, Tariff,
 from caravan.kernel.database import Instant, Json
 from services.catalog.models_base import Base
 
+PROVIDERS: Final = ""
+"""The `reseller` of a provider's own lists: with a null, no engine would hold their revisions apart."""
+
 
 class PriceListRow(Base):
     __tablename__ = "price_lists"
-    __table_args__ = (UniqueConstraint("offering", "revision"),)
+    __table_args__ = (UniqueConstraint("offering", "reseller", "revision"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     offering: Mapped[str] = mapped_column(ForeignKey("offerings.id"))
-    revision: Mapped[int] = mapped_column(comment="1, 2, 3, ... for each offering.")
+    reseller: Mapped[str] = mapped_column(server_default=PROVIDERS, comment="Empty: it is the provider's own.")
+    revision: Mapped[int] = mapped_column(comment="1, 2, 3, ... for each offering and seller.")
     created_at: Mapped[datetime] = mapped_column(Instant)
     zone: Mapped[str] = mapped_column(
         server_default="Asia/Shanghai", comment="Whose clocks and days the windows of the tariffs go by."
@@ -36,6 +40,7 @@ class PriceListRow(Base):
         return PriceList(
             id=self.id,
             offering=self.offering,
+            reseller=self.reseller or None,
             revision=self.revision,
             created_at=self.created_at,
             zone=self.zone,

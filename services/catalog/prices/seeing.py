@@ -1,13 +1,19 @@
 """Who sees what of a price list, and as whom: prices that are for an organization by name are between it and the centre."""
 
 from collections.abc import Collection
+from datetime import datetime
 
+from sqlalchemy import ColumnElement, or_, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Buyer, PriceList, Tariff
 from caravan.kernel.tokens import Caller
+from caravan.pricing.resale import holds, sells
 from services.catalog.parties.models import OrganizationRow
+from services.catalog.prices.lists import newest
+from services.catalog.prices.models import PROVIDERS, PriceListRow
 from services.catalog.reading import sees_all, unknown
+from services.catalog.resale.memberships import memberships
 
 
 def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str) -> Buyer:
@@ -24,9 +30,37 @@ def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str) -> Bu
     return Buyer(organization=row.id, price_class=row.price_class) if row else Buyer()
 
 
+def shown_to(tx: Session, caller: Caller, offering: str, provider: str, at: datetime) -> ColumnElement[bool]:
+    """Which lists of an offering the caller may see at `at`.
+
+    A reseller's: the platform, the reseller, and who was or is its member, of those made before he ceased to be. The provider's: everybody;
+    of those made since all organizations of the caller's buy the offering from resellers, the provider and the platform.
+    """
+    if sees_all(caller):
+        return true()
+    mine = caller.organizations()
+    begun = memberships(tx, mine, at)
+    made, reseller = PriceListRow.created_at, PriceListRow.reseller
+    shown: list[ColumnElement[bool]] = [reseller.in_(sorted(mine))]
+    shown += [(reseller == one.reseller) & (true() if one.ends_at is None else made < one.ends_at) for one in begun]
+    resold = {
+        one.organization: one.starts_at
+        for one in begun
+        if holds(one, at) and sells(newest(tx, offering, one.reseller), at)
+    }
+    hidden = mine and resold.keys() == mine and not caller.is_provider_admin(provider)
+    shown.append((reseller == PROVIDERS) & (made < max(resold.values()) if hidden else true()))
+    return or_(*shown)
+
+
 def seen_by(caller: Caller, price_list: PriceList, provider: str) -> PriceList:
-    """All of it for the provider and the platform; for others what is for all, for classes, or for organizations of theirs."""
-    if price_list.for_all or caller.is_provider_admin(provider) or sees_all(caller):
+    """All of it for who sells by it and the platform; for others what is for all, for classes, or for organizations of theirs."""
+    sells_by_it = (
+        caller.is_provider_admin(provider)
+        if price_list.reseller is None
+        else price_list.reseller in caller.organizations()
+    )
+    if price_list.for_all or sells_by_it or sees_all(caller):
         return price_list
     mine = caller.organizations()
     seen = (_seen(tariff, mine) for tariff in price_list.tariffs)

@@ -10,14 +10,16 @@ from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
+from caravan.pricing.resale import sells
 from services.catalog.calendars.years import published
 from services.catalog.offerings.models import OfferingRow
 from services.catalog.offerings.service import EDITABLE, sees_offering
 from services.catalog.parties.models import OrganizationRow
-from services.catalog.prices.lists import add, covers
+from services.catalog.prices.lists import add
 from services.catalog.prices.models import PriceListRow
-from services.catalog.prices.seeing import seen_by
-from services.catalog.reading import found
+from services.catalog.prices.seeing import seen_by, shown_to
+from services.catalog.reading import found, unknown
+from services.catalog.resale.service import resells
 from services.catalog.sites.dated import modes_of
 
 
@@ -28,18 +30,25 @@ class PriceListService:
         self._db = db
 
     async def publish(self, offering: str, draft: PriceListDraft, caller: Caller) -> PriceList:
-        """The next revision. What was placed before stays priced by the revision it was placed by.
+        """The next revision of the provider's lists, or of a reseller's. What was placed before stays priced by the revision of then.
 
-        Raises NotFound, WrongState for an archived offering, UnknownReference for an organization that isn't there, and Invalid for
-        options that no job can have, or when an offering that is on sale would have no price now.
+        Raises NotFound, WrongState for an archived offering, UnknownReference for an organization that isn't there or doesn't resell, and
+        Invalid for options that no job can have, or when an offering that is on sale would have no price of the provider's now.
         """
         return await self._db.write(self._publish, offering, draft, caller)
 
     def _publish(self, tx: Session, offering: str, draft: PriceListDraft, caller: Caller) -> PriceList:
-        row = found(tx, OfferingRow, offering, lambda row: caller.is_provider_admin(row.provider))
+        now, reseller = database_now(tx), draft.reseller
+
+        def may(row: OfferingRow) -> bool:
+            return caller.is_provider_admin(row.provider) if reseller is None else sees_offering(caller, row)
+
+        row = found(tx, OfferingRow, offering, may)
+        if reseller is not None and not (caller.is_org_admin(reseller) and resells(tx, reseller, now)):
+            raise unknown("/reseller", "There is no such reseller that you administer, or no agreement of its lasts.")
         if row.state not in EDITABLE:
             raise WrongState(state=row.state, allowed=tuple(EDITABLE))
-        if row.state == OfferingState.ACTIVE and not covers(draft, database_now(tx)):
+        if reseller is None and row.state == OfferingState.ACTIVE and not sells(draft, now):
             detail = "The offering is on sale: let a tariff cover now, or pause it first."
             raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
         _hold_buyers(tx, draft)
@@ -54,23 +63,30 @@ class PriceListService:
         if row is None:
             raise NotFound
         offering = found(tx, OfferingRow, row.offering, lambda offering: sees_offering(caller, offering))
+        shown = shown_to(tx, caller, offering.id, offering.provider, database_now(tx))
+        if tx.scalar(select(PriceListRow.id).where(PriceListRow.id == id, shown)) is None:
+            raise NotFound
         return seen_by(caller, row.shown(), offering.provider)
 
-    async def list(self, offering: str, caller: Caller, listing: Listing) -> Page[PriceList]:
-        return await self._db.read(self._list, offering, caller, listing)
+    async def list(self, offering: str, reseller: str | None, caller: Caller, listing: Listing) -> Page[PriceList]:
+        return await self._db.read(self._list, offering, reseller, caller, listing)
 
-    def _list(self, tx: Session, offering: str, caller: Caller, listing: Listing) -> Page[PriceList]:
+    def _list(
+        self, tx: Session, offering: str, reseller: str | None, caller: Caller, listing: Listing
+    ) -> Page[PriceList]:
         sold = found(tx, OfferingRow, offering, lambda row: sees_offering(caller, row))
         query = (
             select(PriceListRow)
-            .where(PriceListRow.offering == offering)
-            .order_by(PriceListRow.revision.desc())
+            .where(PriceListRow.offering == offering, shown_to(tx, caller, offering, sold.provider, database_now(tx)))
+            .order_by(PriceListRow.id.desc())
             .limit(listing.fetch)
         )
+        if reseller is not None:
+            query = query.where(PriceListRow.reseller == reseller)
         if listing.after is not None:
-            query = query.where(PriceListRow.revision < listing.after[0])
+            query = query.where(PriceListRow.id < listing.after[0])
         lists = [seen_by(caller, row.shown(), sold.provider) for row in tx.scalars(query)]
-        return listing.page(lists, key=lambda price_list: (price_list.revision,))
+        return listing.page(lists, key=lambda price_list: (price_list.id,))
 
 
 def _hold_buyers(tx: Session, draft: PriceListDraft) -> None:
