@@ -39,7 +39,7 @@ class BrokerClient(Client):
         return await self._call("GET", f"/quotes/{quote}", Quote)
 
     async def submit_job(self, spec: JobSpec, key: str | None = None) -> Job:
-        """Raises InsufficientFunds, BudgetExceeded, NoOfferingFits. Give a `key` to be able to send the same again."""
+        """Raises InsufficientFunds, BudgetExceeded, ResellerFundsShort, NoOfferingFits. Give a `key` to be able to send the same again."""
         return await self._call("POST", "/jobs", Job, body=spec, key=key or new_key())
 
     async def submit_jobs(self, batch: JobBatch, key: str | None = None) -> JobAnswers:

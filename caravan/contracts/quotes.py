@@ -49,6 +49,10 @@ class Candidate(Model):
     offering_name: Name
     provider: ProviderId
     provider_name: Name
+    reseller: OrganizationId | None = Field(
+        default=None, description="Who sells it, by the price list; null: the provider."
+    )
+    reseller_name: Name | None = None
     site: SiteId
     tier: Tier
     price_list: PriceListId

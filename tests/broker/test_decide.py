@@ -35,7 +35,7 @@ from services.broker.adapters.fake import adapter as fake
 from services.broker.adapters.local import adapter as local
 from services.broker.placement.copies import CatalogView, Sold
 from services.broker.placement.decide import Decision, decide, to_hold
-from services.broker.placement.question import AdapterHere, Question, Room, SiteNow
+from services.broker.placement.question import AdapterHere, Question, Reseller, Room, SiteNow
 from services.broker.placement.refusals import PASSING, lasting
 from services.broker.placement.why import why
 
@@ -61,6 +61,8 @@ class World:
     rooms: dict[str, Room] = field(default_factory=dict)
     adapters: Mapping[str, AdapterHere] = field(default_factory=lambda: ADAPTERS)
     asked: list[str] = field(default_factory=list)
+    reseller: Reseller | None = None
+    resold: dict[tuple[str, str], PriceList] = field(default_factory=dict)
 
     def add(self, *, price: str = "36.00", adapter: str = "fake", **more: Any) -> Sold:
         provider = Provider(
@@ -93,8 +95,11 @@ class World:
         return changed
 
     def decide(self, spec: JobSpec, tasks: int | None = None, excluded: Mapping[str, str] | None = None) -> Decision:
-        view = CatalogView("c", tuple(self.sold), {}, {}, {CARD.id: CARD}, {}, self.tenants, self.classes)
-        question = Question(spec, ORGANIZATION, tasks or len(spec.indices), NOW, excluded or {})
+        view = CatalogView(
+            "c", tuple(self.sold), {}, {}, {CARD.id: CARD}, {}, self.tenants, self.classes, self.resold,
+            names={self.reseller.organization: "航天基地"} if self.reseller else {},
+        )  # fmt: skip
+        question = Question(spec, ORGANIZATION, self.reseller, tasks or len(spec.indices), NOW, excluded or {})
 
         def rooms(offerings: Any) -> Mapping[str, Room]:
             self.asked += offerings

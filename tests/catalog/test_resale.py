@@ -254,6 +254,7 @@ async def test_members_buy_at_the_resellers_prices_and_others_at_the_centres(mar
         assert ok(await person.post("/price-explanations", question))["total"] == total
     await market.resell(tariff("ended", -3600, -1800))
     assert await market.price(member) == ("9.00", None), "the reseller has stopped selling it"
+    assert ok(await member.post("/price-explanations", question))["total"] == "9.00"
 
 
 async def test_a_list_for_another_member_sells_all_the_same(market: Market) -> None:

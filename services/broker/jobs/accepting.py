@@ -1,5 +1,6 @@
 """Taking a job in: the one transaction that stores, places and prices it, and what it is answered once its money is decided."""
 
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import insert
@@ -18,7 +19,7 @@ from services.broker.jobs import funding, store
 from services.broker.jobs.funding import Ask
 from services.broker.jobs.models import JobRow, LabelRow, TaskRow
 from services.broker.jobs.planning import Planner
-from services.broker.placement.question import Question
+from services.broker.placement.question import Question, Reseller
 from services.broker.placement.service import Placer, organization_of
 
 _TASKS = Prepared(insert(table_of(TaskRow)))
@@ -37,10 +38,11 @@ class Reception:
         Raises UnknownReference and NoOfferingFits before anything is written.
         """
         organization, now = organization_of(tx, spec, caller), clock.now()
-        decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
+        reseller = self._placer.reseller(tx, organization, now)
+        decision = self._placer.decide(tx, Question(spec, organization, reseller, len(spec.indices), now, {}))
         if not decision.options:
             raise NoOfferingFits(refused=decision.refused)
-        row = _new(job, spec, organization, now)
+        row = _new(job, spec, organization, reseller, now)
         store.note(tx, job, "job.created", at=now)
         _TASKS.run_each(
             tx, [{"job": job, "index": i, "state": JobState.PENDING, "tries": 0, "detail": ""} for i in spec.indices]
@@ -62,7 +64,8 @@ class Reception:
         if not refused(row):
             return store.to_job(row)
         spec, answer = JobSpec.model_validate_json(row.spec), HoldAnswer.model_validate(row.refusal)
-        question = Question(spec, row.organization, len(spec.indices), clock.now(), {})
+        reseller = Reseller(**row.reseller) if row.reseller else None
+        question = Question(spec, row.organization, reseller, len(spec.indices), clock.now(), {})
         walltime = self._placer.longest_walltime(tx, question, answer.fits) if answer.fits is not None else None
         return funding.problem_of(row, answer, walltime)
 
@@ -72,7 +75,7 @@ def refused(row: JobRow) -> bool:
     return row.state == JobState.REFUSED and row.refusal is not None
 
 
-def _new(job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
+def _new(job: str, spec: JobSpec, organization: str, reseller: Reseller | None, now: datetime) -> JobRow:
     """A job that nobody has looked at yet; not stored."""
     return store.apart(
         id=job,
@@ -87,6 +90,7 @@ def _new(job: str, spec: JobSpec, organization: str, now: datetime) -> JobRow:
         hold_revision=0,
         hold_fen=0,
         hold_state=HoldState.UNCONFIRMED,
+        reseller=reseller and asdict(reseller),
         attempts=0,
         cancel_requested=0,
         excluded={},

@@ -15,6 +15,7 @@ from caravan.contracts.problems import (
     NoLogYet,
     NoOfferingFits,
     NotSupportedHere,
+    ResellerFundsShort,
     UnknownReference,
     WrongState,
 )
@@ -52,7 +53,9 @@ LABEL = r"^[A-Za-z0-9_.\-/]{1,63}=[A-Za-z0-9_.\-/]{1,63}$"
     "/jobs",
     status_code=201,
     response_model=Job,
-    responses=problems(BudgetExceeded, InsufficientFunds, NoOfferingFits, NotSupportedHere, UnknownReference),
+    responses=problems(
+        BudgetExceeded, InsufficientFunds, ResellerFundsShort, NoOfferingFits, NotSupportedHere, UnknownReference
+    ),
 )
 async def submit_job(spec: JobSpec, caller: OrgMember, jobs: Jobs, key: IdempotencyKey) -> Response:
     """Accept a job, place it and set its maximum price aside.

@@ -3,7 +3,7 @@
 A hold is one amount for the whole job. Its revision grows with each new amount; an answer to an older revision changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypedDict
@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, Grant
-from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest
+from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, ResaleHold
 from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
 from caravan.contracts.prices import Buyer
-from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds
-from caravan.contracts.usage import AttemptPlaced, JobNamed
+from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds, ResellerFundsShort
+from caravan.contracts.usage import AttemptPlaced, JobNamed, Resale
 from caravan.kernel import clock, feed
 from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
@@ -58,29 +58,30 @@ Answered = HoldAnswer | HoldOutdated | None
 """Accounting's answer to an Ask; None: it can't be reached now."""
 
 
-def fund(tx: Session, row: JobRow, ahead: WorstCase) -> Ask | None:
-    """Ask for what is needed in all, for what is `ahead` and for earlier attempts, unless just that is held already: then let it start."""
+def fund(tx: Session, row: JobRow, ahead: WorstCase, wholesale: WorstCase | None) -> Ask | None:
+    """Ask for what is needed in all, for what is `ahead` and for earlier attempts, unless just that is held already: then let it start.
+
+    `wholesale`: of what is ahead, what the job's reseller buys. Once asked for any, it is asked with each revision.
+    """
     started = _STARTED.all(tx, of_job=row.id) if row.attempts else ()
-    ended = [
-        worst
-        for attempt in started
-        if attempt.state == AttemptState.ENDED
-        for worst in _owed(tx, row.organization, attempt)
-    ]
-    open_fen = sum(attempt.worst_fen for attempt in started if attempt.state != AttemptState.ENDED)
-    needed = worst_of_all([ahead, *ended]).fen + open_fen
-    if row.hold_state == HoldState.GRANTED and row.granted_fen == needed:
+    needed = _needed(tx, ahead, [(attempt, _retail(row, attempt)) for attempt in started])
+    resold = [(attempt, terms) for attempt in started if (terms := _wholesale(attempt)) is not None]
+    resale = _needed(tx, wholesale, resold) if wholesale or resold or row.resale_fen is not None else None
+    if row.hold_state == HoldState.GRANTED and (row.granted_fen, row.resale_granted_fen) == (needed, resale):
         row.wake_at = None
         _start(tx, row)
         return None
     row.hold_revision += 1
-    row.hold_fen = needed
+    row.hold_fen, row.resale_fen = needed, resale
     row.hold_state = HoldState.UNCONFIRMED
     row.wake_at = clock.now() + RESCUE
     return ask_for(row)
 
 
 def ask_for(row: JobRow) -> Ask:
+    resale = None
+    if row.reseller is not None and row.resale_fen is not None:
+        resale = ResaleHold(**row.reseller, amount=Money(row.resale_fen))
     return Ask(
         row.id,
         HoldRequest(
@@ -89,12 +90,47 @@ def ask_for(row: JobRow) -> Ask:
             project=row.project,
             amount=Money(row.hold_fen),
             submitted_at=row.created_at,
+            resale=resale,
         ),
     )
 
 
-def _owed(tx: Session, organization: str, attempt: Fetched) -> Iterator[WorstCase]:
-    """The most that an ended attempt may charge the organization, if anything: for runs whose end was the site's, nothing."""
+@dataclass(frozen=True)
+class _Terms:
+    """By what one side buys an attempt, and its worst case."""
+
+    price_list: str
+    buyer: Buyer
+    worst_fen: int
+
+
+def _retail(row: JobRow, attempt: Fetched) -> _Terms:
+    buyer = Buyer(organization=row.organization, price_class=attempt.price_class, options=attempt.options)
+    return _Terms(attempt.price_list, buyer, attempt.worst_fen)
+
+
+def _wholesale(attempt: Fetched) -> _Terms | None:
+    if attempt.resale is None:
+        return None
+    resale = Resale.model_validate(attempt.resale)
+    buyer = Buyer(organization=resale.reseller, price_class=resale.price_class, options=resale.options)
+    return _Terms(resale.price_list, buyer, attempt.resale_worst_fen)
+
+
+def _needed(tx: Session, ahead: WorstCase | None, started: Sequence[tuple[Fetched, _Terms]]) -> int:
+    """In fen, for what is ahead and these attempts."""
+    ended = [
+        worst
+        for attempt, terms in started
+        if attempt.state == AttemptState.ENDED
+        for worst in _owed(tx, attempt, terms)
+    ]
+    open_fen = sum(terms.worst_fen for attempt, terms in started if attempt.state != AttemptState.ENDED)
+    return worst_of_all([ahead, *ended] if ahead else ended).fen + open_fen
+
+
+def _owed(tx: Session, attempt: Fetched, terms: _Terms) -> Iterator[WorstCase]:
+    """The most that an ended attempt may charge its buyer, if anything: for runs whose end was the site's, nothing."""
     runs, longest = tx.execute(
         select(func.count(), func.max(_MICROSECONDS)).where(
             RunRow.attempt == attempt.id, RunRow.outcome.not_in(NOT_CHARGED)
@@ -102,8 +138,7 @@ def _owed(tx: Session, organization: str, attempt: Fetched) -> Iterator[WorstCas
     ).one()
     if runs:
         ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
-        buyer = Buyer(organization=organization, price_class=attempt.price_class, options=attempt.options)
-        prices = prices_for(price_list_of(tx, attempt.price_list), buyer)
+        prices = prices_for(price_list_of(tx, terms.price_list), terms.buyer)
         yield worst_case(ran, runs, prices, clock.to_seconds(attempt.created_at))
 
 
@@ -129,12 +164,18 @@ def _apply(tx: Session, row: JobRow, ask: Ask, answer: Answered) -> None:
         _granted(tx, row, now)
     else:
         row.refusal = answer.model_dump(mode="json")
-        short = f"budget {answer.budget_name}" if answer.short is FundsLimit.BUDGET else "funds"
-        _refuse(tx, row, f"Its {short} did not cover {answer.asked}; {answer.fits} would have been granted", now)
+        _refuse(tx, row, _why_short(answer), now)
+
+
+def _why_short(answer: HoldAnswer) -> str:
+    if answer.short is FundsLimit.RESELLER:
+        return "The funds of its reseller did not cover what that would have bought of it"
+    short = f"budget {answer.budget_name}" if answer.short is FundsLimit.BUDGET else "funds"
+    return f"Its {short} did not cover {answer.asked}; {answer.fits} would have been granted"
 
 
 def _granted(tx: Session, row: JobRow, now: datetime) -> None:
-    row.hold_state, row.granted_fen = HoldState.GRANTED, row.hold_fen
+    row.hold_state, row.granted_fen, row.resale_granted_fen = HoldState.GRANTED, row.hold_fen, row.resale_fen
     if row.reason == PendingReason.FUNDS_UNCONFIRMED:
         row.reason = None
     # Room that came while the money was asked for has woken it in vain.
@@ -168,6 +209,7 @@ def _start(tx: Session, row: JobRow) -> None:
                 price_class=attempt.price_class,
                 options=attempt.options,
                 grant=Grant.model_validate(attempt.grant),
+                resale=None if attempt.resale is None else Resale.model_validate(attempt.resale),
             ),
         )
         want_started(tx, attempt.id, attempt.site)
@@ -188,7 +230,7 @@ def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
     asked = row.hold_fen
     row.hold_state = HoldState.REFUSED
     if row.granted_fen is not None:
-        row.hold_state, row.hold_fen = HoldState.GRANTED, row.granted_fen
+        row.hold_state, row.hold_fen, row.resale_fen = HoldState.GRANTED, row.granted_fen, row.resale_granted_fen
     waiting = [attempt.id for attempt in _UNFUNDED.all(tx, of_job=row.id)]
     unfunded = tx.scalars(select(AttemptRow).where(AttemptRow.id.in_(waiting))).all()
     for attempt in unfunded:
@@ -204,7 +246,7 @@ def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
 
 
 class _Short(TypedDict):
-    """What both kinds of 402 say."""
+    """What a 402 of the organization's own limits says."""
 
     job: str
     limit: Money
@@ -216,6 +258,8 @@ class _Short(TypedDict):
 
 def problem_of(row: JobRow, answer: HoldAnswer, walltime_seconds_that_fits: int | None) -> Problem:
     """The 402 that says which limit was short."""
+    if answer.short is FundsLimit.RESELLER and row.reseller is not None:
+        return ResellerFundsShort(job=row.id, reseller=row.reseller["organization"])
     zero = Money(0)
     common = _Short(
         job=row.id,

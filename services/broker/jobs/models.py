@@ -27,6 +27,13 @@ class JobRow(Base):
     hold_fen: Mapped[int] = mapped_column(BigInteger)
     hold_state: Mapped[str] = mapped_column(String)
     granted_fen: Mapped[int | None] = mapped_column(BigInteger, comment="The last amount granted; null: none ever was.")
+    reseller: Mapped[dict[str, str] | None] = mapped_column(
+        Json, comment="The organization and its project that buy what it sells on, by the agreement at the submission."
+    )
+    resale_fen: Mapped[int | None] = mapped_column(
+        BigInteger, comment="As hold_fen, of the reseller's; null: it was never asked for any."
+    )
+    resale_granted_fen: Mapped[int | None] = mapped_column(BigInteger, comment="As granted_fen, of the reseller's.")
     offering: Mapped[str | None] = mapped_column(String)
     attempts: Mapped[int] = mapped_column(BigInteger)
     cancel_requested: Mapped[int] = mapped_column(BigInteger)
@@ -92,6 +99,10 @@ class AttemptRow(Base):
     capacity: Mapped[dict[str, Any]] = mapped_column(Json)
     reserved: Mapped[str | None] = mapped_column(String, comment="How capacity is held: room, ahead, or no more.")
     worst_fen: Mapped[int] = mapped_column(BigInteger)
+    resale: Mapped[dict[str, Any] | None] = mapped_column(
+        Json, comment="How a reseller buys it; null: the provider sells to the organization."
+    )
+    resale_worst_fen: Mapped[int | None] = mapped_column(BigInteger, comment="As worst_fen, of the reseller's.")
     state: Mapped[str] = mapped_column(String)
     desired: Mapped[str] = mapped_column(String)
     reference: Mapped[str | None] = mapped_column(

@@ -22,9 +22,9 @@ from services.broker.jobs import funding, store
 from services.broker.jobs.funding import Ask
 from services.broker.jobs.models import AttemptRow, JobRow, TaskRow
 from services.broker.placement import capacity
-from services.broker.placement.decide import Decision, Option, dearest
+from services.broker.placement.decide import Decision, Option, dearest, dearest_wholesale
 from services.broker.placement.models import StoredPlacement
-from services.broker.placement.question import Question
+from services.broker.placement.question import Question, Reseller
 from services.broker.placement.refusals import asked_for, lasting
 from services.broker.placement.service import Placer
 from services.broker.placement.why import why
@@ -81,12 +81,13 @@ class Planner:
 
     def _elsewhere(self, tx: Session, row: JobRow, spec: JobSpec, tasks: int, now: datetime) -> Decision:
         """Where the tasks could run; where a site has failed them before, only if there is no other."""
+        reseller = Reseller(**row.reseller) if row.reseller else None
         excluded = {offering: detail for offering, (_, detail) in row.excluded.items()}
-        decision = self._placer.decide(tx, Question(spec, row.organization, tasks, now, excluded), row.id)
+        decision = self._placer.decide(tx, Question(spec, row.organization, reseller, tasks, now, excluded), row.id)
         if decision.options or not row.excluded:
             return decision
         rejected = {offering: detail for offering, (kind, detail) in row.excluded.items() if kind == "rejected"}
-        return self._placer.decide(tx, Question(spec, row.organization, tasks, now, rejected), row.id)
+        return self._placer.decide(tx, Question(spec, row.organization, reseller, tasks, now, rejected), row.id)
 
     def place(
         self, tx: Session, row: JobRow, spec: JobSpec, decision: Decision, indices: Sequence[int], now: datetime
@@ -100,7 +101,7 @@ class Planner:
             if kind is not None:
                 self._keep(tx, row, decision, option, now)
                 self._plan(tx, row, option, kind, indices, now)
-                return funding.fund(tx, row, option.worst)
+                return funding.fund(tx, row, option.worst, option.wholesale.worst if option.wholesale else None)
         away = [option.candidate for option in decision.options if option.candidate.unavailable is not None]
         if len(away) == len(decision.options):
             row.reason = PendingReason.SITE_UNAVAILABLE
@@ -109,7 +110,7 @@ class Planner:
             row.reason = PendingReason.NO_CAPACITY
         if store.wait_for(tx, row.id, [option.candidate.offering for option in decision.options]):
             self._keep(tx, row, decision, None, now)
-        return funding.fund(tx, row, dearest(decision.options))
+        return funding.fund(tx, row, dearest(decision.options), dearest_wholesale(decision.options))
 
     def _keep(self, tx: Session, row: JobRow, decision: Decision, chosen: Option | None, now: datetime) -> None:
         placement = Placement(
@@ -127,7 +128,7 @@ class Planner:
         row.attempts += 1
         row.offering = option.candidate.offering
         row.reason = None
-        attempt = ids.new("att")
+        attempt, wholesale = ids.new("att"), option.wholesale
         _PLAN.run(
             tx,
             id=attempt,
@@ -145,6 +146,8 @@ class Planner:
             capacity=option.candidate.capacity.model_dump(),
             reserved=kind,
             worst_fen=option.candidate.worst_case.fen,
+            resale=wholesale and wholesale.resale.model_dump(mode="json"),
+            resale_worst_fen=wholesale and wholesale.worst.amount.fen,
             state=AttemptState.PLANNED,
             desired=Desired.RUN,
             observation=0,

@@ -49,7 +49,8 @@ class JobService:
         """Accept, place and fund a job; the answer is stored, and every repeat of the key gets the same bytes.
 
         Two transactions, with the hold's call between them; a third when the hold is refused. Raises UnknownReference, NoOfferingFits
-        (nothing is stored), KeyReused, StillRunning. 402 (InsufficientFunds, BudgetExceeded) is an answer: the job is stored as refused.
+        (nothing is stored), KeyReused, StillRunning. 402 (InsufficientFunds, BudgetExceeded, ResellerFundsShort) is an answer: the job
+        is stored as refused.
         """
         accepted = await self._db.write(self._accept, spec, caller, key)
         await steps.reach("submit")

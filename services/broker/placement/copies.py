@@ -4,8 +4,9 @@ The view is built once per state of the feed and shared by all requests until th
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
@@ -16,12 +17,15 @@ from caravan.contracts import events
 from caravan.contracts.offerings import Accelerator, Offering, OfferingState, Site
 from caravan.contracts.parties import Provider, ProviderState, Tenant
 from caravan.contracts.prices import PriceList
+from caravan.contracts.resale import ResaleAgreement
 from caravan.kernel.database import signal, table_of
 from caravan.kernel.feed import upsert
 from caravan.kernel.follow import Handler
 from caravan.kernel.prepared import Prepared
 from caravan.kernel.tables import feed_cursors
+from caravan.pricing.resale import holds, sells
 from services.broker.placement.models import Copy
+from services.broker.placement.question import Reseller
 
 CATALOG = "catalog"
 SITES_TOPIC = "sites"
@@ -33,6 +37,7 @@ KEPT = (
     events.SITE,
     events.OFFERING,
     events.PRICE_LIST,
+    events.RESALE_AGREEMENT,
     events.ACCELERATOR,
 )
 
@@ -70,10 +75,26 @@ class CatalogView:
     """(site, organization, project or None) -> tenant."""
     classes: Mapping[str, str]
     """Organization -> its price class, of those that have one."""
+    resold: Mapping[tuple[str, str], PriceList] = field(default_factory=dict)
+    """(offering, reseller) -> the reseller's newest list of it."""
+    agreements: Mapping[str, Sequence[ResaleAgreement]] = field(default_factory=dict)
+    """Organization -> those that it is a member of."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Reseller -> its name."""
 
     def tenant(self, site: str, organization: str, project: str) -> Tenant | None:
         """The project's own mapping at the site, else the organization's."""
         return self.mapped.get((site, organization, project)) or self.mapped.get((site, organization, None))
+
+    def reseller(self, organization: str, at: datetime) -> Reseller | None:
+        """Whose member the organization is at `at`."""
+        agreement = next((one for one in self.agreements.get(organization, ()) if holds(one, at)), None)
+        return None if agreement is None else Reseller(agreement.reseller, agreement.project)
+
+    def resold_by(self, reseller: Reseller | None, offering: str, at: datetime) -> PriceList | None:
+        """The prices at which the reseller sells the offering; None: the provider sells it."""
+        newest = None if reseller is None else self.resold.get((offering, reseller.organization))
+        return newest if sells(newest, at) else None
 
 
 SOLD: Final = (OfferingState.ACTIVE, OfferingState.PAUSED)
@@ -106,6 +127,7 @@ def _build(tx: Session, cursor: str) -> CatalogView:
         events.ACCELERATOR,
         events.TENANT,
         events.ORGANIZATION,
+        events.RESALE_AGREEMENT,
     )
     for id_, type_, data in tx.execute(select(Copy.id, Copy.type, Copy.data).where(Copy.type.in_(wanted))):
         found.setdefault(type_, {})[id_] = json.loads(data)
@@ -113,14 +135,21 @@ def _build(tx: Session, cursor: str) -> CatalogView:
     providers = {i: Provider.model_validate(d) for i, d in found.get(events.PROVIDER, {}).items()}
     # of all revisions that there ever were, only the newest are read: a list with a calendar takes 0.2 ms
     by_revision = sorted(found.get(events.PRICE_LIST, {}).values(), key=itemgetter("revision"))
-    last = {one["offering"]: one for one in by_revision if one.get("reseller") is None}
-    newest = {offering: PriceList.model_validate(one) for offering, one in last.items()}
+    last = {(one["offering"], one.get("reseller")): one for one in by_revision}
+    newest = {sold: PriceList.model_validate(one) for sold, one in last.items()}
+    agreements: dict[str, list[ResaleAgreement]] = {}
+    resellers = set()
+    for agreement in map(ResaleAgreement.model_validate, found.get(events.RESALE_AGREEMENT, {}).values()):
+        resellers.add(agreement.reseller)
+        for member in agreement.members:
+            agreements.setdefault(member, []).append(agreement)
+    organizations = found.get(events.ORGANIZATION, {})
     offerings = {i: Offering.model_validate(d) for i, d in sorted(found.get(events.OFFERING, {}).items())}
     tenants = {i: Tenant.model_validate(d) for i, d in found.get(events.TENANT, {}).items()}
     return CatalogView(
         cursor=cursor,
         sold=tuple(
-            Sold(offering, sites[offering.site], providers[offering.provider], newest.get(offering.id))
+            Sold(offering, sites[offering.site], providers[offering.provider], newest.get((offering.id, None)))
             for offering in offerings.values()
             if offering.state in SOLD and offering.site in sites and offering.provider in providers
         ),
@@ -130,10 +159,11 @@ def _build(tx: Session, cursor: str) -> CatalogView:
         tenants=tenants,
         mapped={(t.site, t.organization, t.project): t for t in tenants.values()},
         classes={
-            i: price_class
-            for i, one in found.get(events.ORGANIZATION, {}).items()
-            if (price_class := one.get("price_class")) is not None
+            i: price_class for i, one in organizations.items() if (price_class := one.get("price_class")) is not None
         },
+        resold={(offering, reseller): one for (offering, reseller), one in newest.items() if reseller is not None},
+        agreements=agreements,
+        names={i: one["name"] for i, one in organizations.items() if i in resellers},
     )
 
 

@@ -10,16 +10,17 @@ from typing import Final
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import Capacity, SiteState
-from caravan.contracts.prices import Buyer, PriceList
+from caravan.contracts.prices import Buyer
 from caravan.contracts.quotes import Candidate, Reason, Refusal
 from caravan.contracts.spec import JobSpec
 from caravan.kernel import clock
 from caravan.kernel.money import Money
-from caravan.pricing import WorstCase, options_of, prices_for, worst_case
+from caravan.pricing import WorstCase, worst_case
 from services.broker.adapters.port import Rejected
 from services.broker.placement import refusals
 from services.broker.placement.copies import CatalogView, Sold
 from services.broker.placement.question import AdapterHere, Question, Room, RoomsOf, SiteNow
+from services.broker.placement.sale import Bought, Sale, Wholesale, sale_of
 
 DEAREST: Final = Money(10**15)
 """Accounting takes no hold above it: ten trillion yuan."""
@@ -27,7 +28,7 @@ DEAREST: Final = Money(10**15)
 
 @dataclass(frozen=True)
 class Option:
-    """A candidate with what dispatch needs and people don't read."""
+    """A candidate with what dispatch needs and people don't read. `wholesale`: of the reseller, where one sells it."""
 
     candidate: Candidate
     sold: Sold
@@ -35,6 +36,7 @@ class Option:
     grant: Grant
     worst: WorstCase
     buyer: Buyer
+    wholesale: Wholesale | None
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,17 @@ class _Fit:
     """An offering on which the job could run."""
 
     sold: Sold
-    prices: PriceList
-    """As they are for `buyer`."""
-    buyer: Buyer
+    retail: Bought
     tenant: str
     grant: Grant
     need: Capacity
     worst: WorstCase
     notional: Money
+    wholesale: Wholesale | None
+    reseller_name: str | None
 
     def option(self, room: Room | None, site: SiteNow) -> Option:
-        sold = self.sold
+        sold, prices = self.sold, self.retail.prices
         unavailable = site.state is SiteState.UNAVAILABLE
         return Option(
             candidate=Candidate(
@@ -96,10 +98,12 @@ class _Fit:
                 offering_name=sold.offering.name,
                 provider=sold.provider.id,
                 provider_name=sold.provider.name,
+                reseller=prices.reseller,
+                reseller_name=self.reseller_name,
                 site=sold.site.id,
                 tier=sold.offering.tier,
-                price_list=self.prices.id,
-                price_list_revision=self.prices.revision,
+                price_list=prices.id,
+                price_list_revision=prices.revision,
                 worst_case=self.worst.amount,
                 components=self.worst.components,
                 notional=self.notional,
@@ -111,7 +115,8 @@ class _Fit:
             tenant=self.tenant,
             grant=self.grant,
             worst=self.worst,
-            buyer=self.buyer,
+            buyer=self.retail.buyer,
+            wholesale=self.wholesale,
         )
 
 
@@ -137,15 +142,9 @@ def _look(
         reasons += refusals.array_not_run(spec, adapter)
     if adapter is not None and spec.container is not None:
         reasons += refusals.image_not_run(spec.container, adapter, sold)
-    buyer, prices = _priced_for(question, sold, view)
-    if prices is None:
-        reasons.append(
-            refusals.reason(
-                "no_price",
-                "价目表中适用于贵单位的价格未覆盖从现在到作业时长结束的时间",
-                "The prices that its price list has for your organization do not cover the time from now to the job's walltime",
-            )
-        )
+    sale = sale_of(question, sold, view)
+    if not isinstance(sale, Sale):
+        reasons += sale
     grant = _granted(spec, sold, adapter) if adapter is not None and not not_chosen else None
     if isinstance(grant, Reason):
         return [*reasons, grant]
@@ -163,8 +162,9 @@ def _look(
                 limit=_words(sold.offering.capacity),
             )
         )
-    if prices is None:
+    if not isinstance(sale, Sale):
         return reasons
+    prices, wholesale = sale.retail.prices, sale.wholesale(grant, question)
     now = clock.to_seconds(question.now)
     worst = worst_case(grant, question.tasks, prices, now)
     if spec.max_cost is not None and worst.amount > spec.max_cost:
@@ -187,22 +187,20 @@ def _look(
                 field="/resources/walltime_seconds",
             )
         )
+    if wholesale is not None and wholesale.worst.amount > DEAREST:
+        reasons.append(
+            refusals.reason(
+                "too_dear",
+                f"转售方购买它的最坏情形超出一份作业最多冻结的 {DEAREST}",
+                f"The worst case of its reseller, who buys it, is above {DEAREST}, and no more can be held for a job",
+                field="/resources/walltime_seconds",
+            )
+        )
     if reasons or tenant is None:
         return reasons
     notional = worst_case(grant, question.tasks, prices, now, SiteMode.NOTIONAL).amount
-    return _Fit(sold, prices, buyer, tenant.id, grant, need, worst, notional)
-
-
-def _priced_for(question: Question, sold: Sold, view: CatalogView) -> tuple[Buyer, PriceList | None]:
-    """What the prices go by, and what they are; None where they don't cover the job's walltime from now on."""
-    buyer = Buyer(organization=question.organization, price_class=view.classes.get(question.organization))
-    if sold.prices is None:
-        return buyer, None
-    if not sold.prices.for_all:
-        options = options_of(sold.prices, sold.offering.target_with(question.spec.options))
-        buyer = buyer.model_copy(update={"options": options})
-    prices = prices_for(sold.prices, buyer)
-    return buyer, prices if refusals.priced_through(prices, question) else None
+    reseller_name = view.names.get(prices.reseller) if prices.reseller is not None else None
+    return _Fit(sold, sale.retail, tenant.id, grant, need, worst, notional, wholesale, reseller_name)
 
 
 def to_hold(options: Sequence[Option]) -> Money | None:
@@ -216,6 +214,12 @@ def to_hold(options: Sequence[Option]) -> Money | None:
 def dearest(options: Sequence[Option]) -> WorstCase:
     """For what money is set aside while a job waits for room on any of these."""
     return max((option.worst for option in options), key=lambda worst: worst.amount)
+
+
+def dearest_wholesale(options: Sequence[Option]) -> WorstCase | None:
+    """As `dearest`, of what resellers buy; None where none sells."""
+    resold = [option.wholesale.worst for option in options if option.wholesale is not None]
+    return max(resold, key=lambda worst: worst.amount, default=None)
 
 
 def _granted(spec: JobSpec, sold: Sold, adapter: AdapterHere) -> Grant | Reason:

@@ -52,11 +52,21 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Reseller:
+    """Whom an organization buys from what that sells, and the project of that which buys it from providers."""
+
+    organization: str
+    project: str
+
+
+@dataclass(frozen=True)
 class Question:
-    """Where could these tasks of this job run? `excluded`: offerings that failed it already, with the reason."""
+    """Where could these tasks of this job run? `reseller`: the job's, by the agreement under which it was submitted.
+    `excluded`: offerings that failed it already, with the reason."""
 
     spec: JobSpec
     organization: str
+    reseller: Reseller | None
     tasks: int
     now: datetime
     excluded: Mapping[str, str]

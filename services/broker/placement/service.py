@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -24,7 +25,7 @@ from services.broker.placement import capacity
 from services.broker.placement.copies import Catalog, CatalogView, project_of
 from services.broker.placement.decide import Decision, decide, to_hold
 from services.broker.placement.models import StoredQuote
-from services.broker.placement.question import AdapterHere, Question, RoomsOf, SiteNow
+from services.broker.placement.question import AdapterHere, Question, Reseller, RoomsOf, SiteNow
 
 _sites_table = table_of(SiteRow)
 _SITES: Final = Prepared(
@@ -42,6 +43,10 @@ class Placer:
     def decide(self, tx: Session, question: Question, job: str | None = None) -> Decision:
         """Rank and refuse as of this transaction. `job`: one that waits itself, and yields only to older ones."""
         return decide(question, self.catalog.view(tx), self._adapters, _sites(tx), partial(capacity.rooms, tx, job=job))
+
+    def reseller(self, tx: Session, organization: str, now: datetime) -> Reseller | None:
+        """Whom it buys from, of what that sells, for jobs that are submitted now."""
+        return self.catalog.view(tx).reseller(organization, now)
 
     def longest_walltime(self, tx: Session, question: Question, money: Money) -> int | None:
         """The walltime, at most the one asked for, that would be funded by `money` now, while one second more would not."""
@@ -117,7 +122,8 @@ class QuoteService:
 
     def _create(self, tx: Session, spec: JobSpec, caller: Caller) -> Quote:
         organization, now = organization_of(tx, spec, caller), clock.now()
-        decision = self._placer.decide(tx, Question(spec, organization, len(spec.indices), now, {}))
+        reseller = self._placer.reseller(tx, organization, now)
+        decision = self._placer.decide(tx, Question(spec, organization, reseller, len(spec.indices), now, {}))
         quote = Quote(
             id=ids.new("quo"),
             organization=organization,
