@@ -4,6 +4,7 @@ from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name, Prose
 from caravan.contracts.ids import CreditNoteId, LineId, OrganizationId, PeriodId, ProviderId, StatementId
+from caravan.contracts.statements import PartyId
 from caravan.kernel.money import Money
 
 
@@ -17,7 +18,7 @@ class CreditNoteDraft(Model):
 
 
 class CreditNote(CreditNoteDraft):
-    """As issued; never changed. What the organization owes, and what the provider is owed, is less by `amount`."""
+    """As issued; never changed. What the organization owes, and what the seller is owed, is less by `amount`."""
 
     id: CreditNoteId
     number: Name = Field(examples=["CN-2026-000001"], description="Gapless within the year in which they are issued.")
@@ -27,6 +28,8 @@ class CreditNote(CreditNoteDraft):
     organization_name: Name
     provider: ProviderId
     provider_name: Name
+    seller: PartyId = Field(description="Who sold it: the provider, or an organization that sold its time on.")
+    seller_name: Name
     tax: Money | None = Field(description="Included in the amount, as on the line; null where that says none.")
     issued_at: Instant
     issued_by: Name

@@ -99,7 +99,10 @@ class Line(Model):
     kind: LineKind = LineKind.USAGE
     period: PeriodId
     organization: OrganizationId
-    provider: ProviderId
+    provider: ProviderId = Field(description="Whose site it ran at.")
+    seller: PartyId = Field(
+        description="Whom the organization owes it: the provider, or an organization that sells the provider's time on."
+    )
     project: ProjectId | None
     job: JobId | None
     component: Component
@@ -139,8 +142,12 @@ class UsageLine(Line):
 
 
 class StatementParty(StrEnum):
+    """What a party is on a statement: who buys, or who sells."""
+
     ORGANIZATION = "organization"
     PROVIDER = "provider"
+    RESELLER = "reseller"
+    """An organization that sells providers' time on: what it bought stands on another, which it has as an organization."""
 
 
 class StatementLine(Model):
@@ -153,7 +160,7 @@ class StatementLine(Model):
 class StatementSection(Model):
     """What one seller supplied to one organization at one rate: gross = net + tax, and the same on both their statements."""
 
-    counterparty: PartyId = Field(description="The seller; on a provider's statement the organization.")
+    counterparty: PartyId = Field(description="The seller; on a seller's statement the organization.")
     counterparty_name: Name
     treatment: TaxTreatment
     rate: TaxRate
@@ -174,9 +181,9 @@ class Statement(Model):
     period_name: Name
     starts_at: Second
     ends_at: Second
-    gross: Money = Field(description="Over the lines that the organization bears: owed by it, payable to the provider.")
+    gross: Money = Field(description="Over the lines that the organization bears: owed by it, payable to the seller.")
     tax: Money = Field(description="Included in gross: the sum of the lines'.")
-    tax_rates: dict[ProviderId, int] = Field(
+    tax_rates: dict[PartyId, int] = Field(
         description="Each seller's for what it supplied in the period, in hundredths of a percent."
     )
     net: Money
@@ -184,7 +191,7 @@ class Statement(Model):
         description="Of these gross, tax and net are the sums. None on statements that were issued before tax stood on lines."
     )
     fee: StatementFee | None = Field(default=None, description="On a provider's, where an agreement holds.")
-    payout: Money | None = Field(default=None, description="On a provider's: gross less the fee.")
+    payout: Money | None = Field(default=None, description="On a seller's: gross less the fee.")
     adjustments: Money = Field(description="Part of gross: corrections of earlier periods.")
     borne_by_provider: Money
     notional: Money = Field(

@@ -11,14 +11,17 @@ from caravan.contracts.parties import TaxRate
 
 PLATFORM: Final = "platform"
 """The seller of the platform's own services."""
-Seller = Annotated[str, like(r"^(?:platform|prv_[0-9a-f]{32})$", "Give a provider's id, prv_…, or platform")]
+Seller = Annotated[
+    str,
+    like(r"^(?:platform|(?:prv|org)_[0-9a-f]{32})$", "Give a provider's id, prv_…, a reseller's, org_…, or platform"),
+]
 
 
 class SupplyCategory(StrEnum):
     """What is sold."""
 
     COMPUTE_SERVICE = "compute_service"
-    """What providers sell: all that lines are about."""
+    """What providers and resellers sell: all that lines are about."""
     PLATFORM_SERVICE = "platform_service"
     """What the platform sells to providers: its fee."""
 

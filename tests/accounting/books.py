@@ -80,7 +80,7 @@ def line(tx: Session, number: int, period: str, quantity: int, **changes: Any) -
         ledger.charge(
             tx,
             organization=values["organization"],
-            provider=values["provider"],
+            seller=values.get("reseller") or values["provider"],
             delta_fen=values["amount"],
             reference=values["job"],
             at=AT,

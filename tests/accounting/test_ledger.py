@@ -34,7 +34,7 @@ def deposit(tx: Session, amount: int, organization: str = ORG) -> str:
 
 
 def charge(tx: Session, delta: int, organization: str = ORG, provider: str = PRV) -> str | None:
-    return service.charge(tx, organization=organization, provider=provider, delta_fen=delta, reference="job", at=AT)
+    return service.charge(tx, organization=organization, seller=provider, delta_fen=delta, reference="job", at=AT)
 
 
 def balances(tx: Session) -> dict[str, str]:

@@ -313,8 +313,8 @@ async def test_insert_or_replace_changes_no_closed_period_and_no_line_of_it(
 async def test_the_guards_let_the_service_post_and_seal(db: Database) -> None:
     def post(tx: Session) -> None:
         service.deposit(tx, organization=ORG, amount_fen=100, reference="d", at=AT)
-        service.charge(tx, organization=ORG, provider=PRV, delta_fen=130, reference="j", at=AT)
-        service.charge(tx, organization=ORG, provider=PRV, delta_fen=-130, reference="j", at=AT)
+        service.charge(tx, organization=ORG, seller=PRV, delta_fen=130, reference="j", at=AT)
+        service.charge(tx, organization=ORG, seller=PRV, delta_fen=-130, reference="j", at=AT)
 
     await db.write(post)
     assert await db.write(sealing.seal, "me") == 3

@@ -264,7 +264,8 @@ def test_a_credit_note_is_shown_with_its_statement_and_reason() -> None:
     note = CreditNote(
         id=one("crn"), number="CN-2026-000001", statement=one("stm"), statement_number="ORG-2026-000007", period=PERIOD,
         line=one("lin"), organization=ORGANIZATION, organization_name="Qinling", provider=one("prv"),
-        provider_name="Centre", amount=Money(1234), tax=Money(70), reason="机房断电", issued_at=END, issued_by="finance",
+        provider_name="Centre", seller=one("prv"), seller_name="Centre", amount=Money(1234), tax=Money(70),
+        reason="机房断电", issued_at=END, issued_by="finance",
     )  # fmt: skip
     text = shown(show.credit_notes([note]))
     words = ("CN-2026-000001", "ORG-2026-000007", "12.34", "0.70", "机房断电", "Qinling")
@@ -290,7 +291,7 @@ def test_a_credit_note_without_two_places_is_refused_before_it_is_sent() -> None
 def test_a_discount_is_explained_in_both_languages() -> None:
     line = Line(
         id=one("lin"), kind=LineKind.VOLUME_DISCOUNT, period=PERIOD, organization=ORGANIZATION, provider=one("prv"),
-        project=None, job=None, component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"),
+        seller=one("prv"), project=None, job=None, component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"),
         price_list_revision=1, tariff=None, window=None, bearer=BearerKind.ORGANIZATION, unit_price=None,
         quantity=7200, amount=Money(-80), basis=Money(800),
     )  # fmt: skip
@@ -305,7 +306,8 @@ def test_a_discount_is_explained_in_both_languages() -> None:
 
 def a_line() -> UsageLine:
     return UsageLine(
-        id=one("lin"), period=PERIOD, organization=ORGANIZATION, provider=one("prv"), project=one("prj"), job=one("job"),
+        id=one("lin"), period=PERIOD, organization=ORGANIZATION, provider=one("prv"), seller=one("prv"), project=one("prj"),
+        job=one("job"),
         component=Component.NODE_HOUR, accelerator=None, price_list=one("prl"), price_list_revision=1, tariff="2026",
         window="off-peak", bearer=BearerKind.ORGANIZATION, unit_price=Decimal("4"), quantity=7200, amount=Money(800),
     )  # fmt: skip

@@ -44,8 +44,8 @@ def run(identity: str, start: int, end: int) -> SiteRun:
 
 def line(component: Component, quantity: int, price: Decimal, bearer: BearerKind = BearerKind.ORGANIZATION) -> Line:
     return Line(
-        id=ids.new("lin"), period=PERIOD, organization=ORGANIZATION, provider=PROVIDER, project=PROJECT, job=JOB,
-        component=component, accelerator=None, price_list=PRICES.id, price_list_revision=1, tariff="day", window="all",
+        id=ids.new("lin"), period=PERIOD, organization=ORGANIZATION, provider=PROVIDER, seller=PROVIDER, project=PROJECT,
+        job=JOB, component=component, accelerator=None, price_list=PRICES.id, price_list_revision=1, tariff="day", window="all",
         bearer=bearer, unit_price=price, quantity=quantity, amount=Money(amount(component, quantity, price)),
     )  # fmt: skip
 

@@ -183,4 +183,5 @@ def key_of(row: Fetched) -> Key:
         bearer=BearerKind(row.bearer),
         reason=row.reason,
         attempt=row.attempt,
+        reseller=row.reseller,
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.ids import JobId, LineId, OrganizationId, PeriodId, ProviderId
-from caravan.contracts.statements import Line
+from caravan.contracts.statements import Line, PartyId
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Caller, Router, allow, provided
 from services.accounting.charging.explaining import ExplanationService, Sees
@@ -31,13 +31,14 @@ async def list_lines(
     period: PeriodId | None = None,
     organization: OrganizationId | None = None,
     provider: ProviderId | None = None,
+    seller: PartyId | None = None,
     job: JobId | None = None,
 ) -> Page[Line]:
-    """List lines in the order they were made: all to finance; to others those of their organizations, or sold by their providers."""
+    """List lines in the order they were made: all to finance; to others what their organizations buy or sell, or their providers sell."""
     filters = {"period": period, "organization": organization, "provider": provider, "job": job}
-    listing = page.listing("lines", caller, (str,), **filters)
+    listing = page.listing("lines", caller, (str,), **filters, seller=seller)
     parties = None if caller.is_finance else (caller.organizations(), caller.providers())
-    return await lines.list_lines(listing, parties, **filters)
+    return await lines.list_lines(listing, parties, seller, **filters)
 
 
 @router.get("/lines/{line}/explanation")

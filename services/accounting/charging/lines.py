@@ -122,6 +122,13 @@ class Key(NamedTuple):
     reason: str
     attempt: str = ""
     """Which a minimum charge is of; all other lines are of all attempts."""
+    reseller: str = ""
+    """Who sells it; '': the provider itself."""
+
+    @property
+    def seller(self) -> str:
+        """Whom the organization owes what it bears."""
+        return self.reseller or self.provider
 
     @property
     def billed(self) -> bool:

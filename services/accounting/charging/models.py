@@ -11,11 +11,12 @@ from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
 
 _ADJUSTS: Final = text("corrects <> ''")
+_RESOLD: Final = text("reseller <> ''")
 
 
 class LineRow(Base):
     """A line in `period`, of a job, or with '' for its job a volume discount. An adjustment `corrects` a closed period, and stands in one
-    that was open then.
+    that was open then. `reseller` sells it; '': the provider itself does. Lines of one key have one, since each price list is one seller's.
 
     Line.period of a plain line is where its seconds lie. Lines without any quantity are removed; a closed period's never change.
     The tax is put on the lines that organizations bear as their period closes.
@@ -45,6 +46,13 @@ class LineRow(Base):
         Index("ix_lines_provider_id", "provider", "id"),
         Index("ix_lines_period_organization_job_id", "period", "organization", "job", "id"),
         Index("ix_lines_period_provider_job_id", "period", "provider", "job", "id"),
+        Index("ix_lines_reseller_id", "reseller", "id", sqlite_where=_RESOLD, postgresql_where=_RESOLD),
+        Index(
+            "ix_lines_period_reseller_job_id",
+            *("period", "reseller", "job", "id"),
+            sqlite_where=_RESOLD,
+            postgresql_where=_RESOLD,
+        ),
         Index("ix_lines_corrects", "corrects", "organization", sqlite_where=_ADJUSTS, postgresql_where=_ADJUSTS),
     )
 
@@ -53,6 +61,7 @@ class LineRow(Base):
     period: Mapped[str] = mapped_column(String)
     organization: Mapped[str] = mapped_column(String)
     provider: Mapped[str] = mapped_column(String)
+    reseller: Mapped[str] = mapped_column(String, server_default=text("''"))
     project: Mapped[str] = mapped_column(String)
     job: Mapped[str] = mapped_column(String)
     component: Mapped[str] = mapped_column(String)

@@ -1,10 +1,10 @@
 """Reading lines: as the contract has them, and listed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import ColumnElement, Row, and_, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Component
@@ -13,6 +13,34 @@ from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.runtime import Runtime
 from services.accounting.charging.models import LineRow
+
+RESOLD: Final = LineRow.reseller != literal_column("''")
+"""As the indexes of resellers have it: a bound value would not let a database see that it may use them."""
+
+
+def parties_see(table: Any, organizations: Collection[str], providers: Collection[str]) -> ColumnElement[bool]:
+    """What of a table with `organization`, `provider` and `reseller` these are parties of: who buys, and who sells.
+
+    A provider is no party of what a reseller has sold on.
+    """
+    resold = table.reseller != literal_column("''")
+    return or_(
+        table.organization.in_(organizations),
+        and_(table.provider.in_(providers), ~resold),
+        and_(table.reseller.in_(organizations), resold),
+    )
+
+
+def sold_by(seller: str) -> ColumnElement[bool]:
+    """Whether a line is owed to `seller`, a provider or a reseller."""
+    if seller.startswith("org_"):
+        return and_(LineRow.reseller == seller, RESOLD)
+    return and_(LineRow.provider == seller, ~RESOLD)
+
+
+def seller_of(row: Any) -> str:
+    """Whom a line (a row of `lines`) is owed to."""
+    return str(row.reseller or row.provider)
 
 
 def shown(row: Row[Any]) -> Line:
@@ -23,6 +51,7 @@ def shown(row: Row[Any]) -> Line:
         period=row.period,
         organization=row.organization,
         provider=row.provider,
+        seller=seller_of(row),
         project=row.project or None,
         job=row.job or None,
         component=Component(row.component),
@@ -51,16 +80,23 @@ def shown_of_job(row: Row[Any]) -> UsageLine:
 
 
 class LineService:
-    """Shows lines to those whose they are: the organization that bears them, the provider that sold."""
+    """Shows lines to those whose they are: the organization that bears them, and who sold."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._db = runtime.db
 
     async def list_lines(
-        self, listing: Listing, parties: tuple[frozenset[str], frozenset[str]] | None, **equal: str | None
+        self,
+        listing: Listing,
+        parties: tuple[frozenset[str], frozenset[str]] | None,
+        seller: str | None,
+        **equal: str | None,
     ) -> Page[Line]:
-        """Lines of these organizations or providers (None: of all), of which the columns `equal` have these values; oldest first."""
-        rows = await self._db.read(_lines, listing, parties, equal)
+        """Lines that these organizations or providers are parties of (None: all), oldest first.
+
+        Of these what `seller` sold, and of which the columns `equal` have these values.
+        """
+        rows = await self._db.read(_lines, listing, parties, seller, equal)
         return listing.page([shown(row) for row in rows], key=lambda line: (line.id,))
 
 
@@ -68,12 +104,15 @@ def _lines(
     tx: Session,
     listing: Listing,
     parties: tuple[frozenset[str], frozenset[str]] | None,
+    seller: str | None,
     equal: dict[str, str | None],
 ) -> Sequence[Row[Any]]:
     columns = LineRow.__table__.c
     query = select(LineRow.__table__).order_by(LineRow.id).limit(listing.fetch)
     if parties is not None:
-        query = query.where(or_(LineRow.organization.in_(parties[0]), LineRow.provider.in_(parties[1])))
+        query = query.where(parties_see(LineRow, *parties))
+    if seller is not None:
+        query = query.where(sold_by(seller))
     for name, value in equal.items():
         if value is not None:
             query = query.where(columns[name] == value)

@@ -144,10 +144,9 @@ def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime, d
         for key, quantity in totals.items():
             amount = book.set(key, quantity)
             if key.billed:
-                moved[key.provider] += amount
+                moved[key.seller] += amount
         charges += [
-            Charge(hold.organization, provider, amount, hold.job, description)
-            for provider, amount in sorted(moved.items())
+            Charge(hold.organization, seller, amount, hold.job, description) for seller, amount in sorted(moved.items())
         ]
         captures.append(Capture(hold, sum(moved.values())))
     books.write()

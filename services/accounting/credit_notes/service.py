@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
@@ -16,6 +16,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.charging.book import LINES, key_of
+from services.accounting.charging.reading import parties_see, seller_of
 from services.accounting.credit_notes.left import Billed, left, tax_in
 from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.funds import holds
@@ -91,16 +92,20 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         organization_name=statement.party_name,
         provider=line.provider,
         provider_name=statement.names[line.provider],
+        seller=seller_of(line),
+        seller_name=statement.names[seller_of(line)],
         tax=None if line.tax is None else Money(tax_in(own, line.tax, draft.amount.fen)),
         issued_at=at,
         issued_by=subject,
     )
     money = {"amount": note.amount.fen, "tax": None if note.tax is None else note.tax.fen}
-    tx.execute(insert(CreditNoteRow).values(dict(note) | money))
+    resold = {"reseller": line.reseller, "reseller_name": note.seller_name if line.reseller else ""}
+    values = note.model_dump(exclude={"seller", "seller_name"})
+    tx.execute(insert(CreditNoteRow).values(values | money | resold))
     ledger.credit_note(
         tx,
         organization=note.organization,
-        provider=note.provider,
+        seller=note.seller,
         amount_fen=note.amount.fen,
         reference=note.id,
         at=at,
@@ -148,10 +153,11 @@ def _notes(caller: Caller) -> Select[*tuple[Any, ...]]:
     query = select(*CreditNoteRow.__table__.c)
     if caller.is_finance:
         return query
-    mine = CreditNoteRow.organization.in_(caller.organizations()), CreditNoteRow.provider.in_(caller.providers())
-    return query.where(or_(*mine))
+    return query.where(parties_see(CreditNoteRow, caller.organizations(), caller.providers()))
 
 
 def _shown(row: Row[Any]) -> CreditNote:
-    money = {"amount": Money(row.amount), "tax": None if row.tax is None else Money(row.tax)}
-    return CreditNote.model_validate(row._asdict() | money)
+    values = row._asdict() | {"amount": Money(row.amount), "tax": None if row.tax is None else Money(row.tax)}
+    reseller, name = values.pop("reseller"), values.pop("reseller_name")
+    seller = {"seller": reseller or row.provider, "seller_name": name or row.provider_name}
+    return CreditNote.model_validate(values | seller)

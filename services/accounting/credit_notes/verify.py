@@ -30,7 +30,7 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     for row in tx.execute(query.where(Entry.kind == EntryKind.CREDIT_NOTE)):
         posted[row.reference][row.account] = row.amount
     for number, note in notes.items():
-        if posted.pop(note.id, {}).get(payable(note.provider)) != note.amount:
+        if posted.pop(note.id, {}).get(payable(note.reseller or note.provider)) != note.amount:
             yield number, f"it gives back {Money(note.amount)}, and something else was posted"
     for reference in sorted(posted):
         yield reference, "a credit note was posted that is not there"

@@ -20,7 +20,7 @@ def explained(tx: Session, row: Row[Any]) -> DiscountExplanation:
     """`row` of `lines`, with the totals that it and the lines before it come to."""
     price_list, of = price_list_of(tx, row.price_list), row.corrects or row.period
     line = shown(row)
-    group = Group(row.organization, row.provider, price_list.offering, line.component)
+    group = Group(row.organization, row.provider, price_list.offering, line.component, row.reseller)
     upto = [one for one in stored(tx, of, {row.organization}, row.period)[group] if one.id <= row.id]
     quantity, basis, amount = (sum(figures) for figures in zip(*totals_of(upto), strict=True))
     tiers = price_list.volume_discounts.get(line.component, ())

@@ -45,10 +45,10 @@ def bring_up(tx: Session, period: str, at: datetime, organization: str | None = 
     own = None if organization is None else {organization}
     for of, whose in ((period, own), *_corrected(tx, period, own).items()):
         for group, fen in _bring_up(tx, period, of, whose).items():
-            moved[group.organization, group.provider] += fen
-    for (who, provider), fen in sorted(moved.items()):
+            moved[group.organization, group.seller] += fen
+    for (who, seller), fen in sorted(moved.items()):
         if fen:
-            ledger.discount(tx, organization=who, provider=provider, delta_fen=fen, period=period, at=at)
+            ledger.discount(tx, organization=who, seller=seller, delta_fen=fen, period=period, at=at)
             holds.add_to_fund(tx, who, charged=fen)
 
 
@@ -93,6 +93,7 @@ def _line(group: Group, schedule: Schedule, period: str, of: str, total: Totals)
         "period": period,
         "organization": group.organization,
         "provider": group.provider,
+        "reseller": group.reseller,
         "project": "",
         "job": "",
         "component": group.component.value,

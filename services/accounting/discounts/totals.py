@@ -17,16 +17,33 @@ from services.accounting.usage.models import PriceListCopy
 
 ADJUSTS: Final = LineRow.corrects != literal_column("''")
 """As `ix_lines_corrects` has it: a bound value would not let a database see that it may use that index."""
+_PRICED: Final = (PriceListCopy.offering, PriceListCopy.reseller)
 _TIERS: Final = TypeAdapter(dict[Component, VolumeTiers])
 
 
+class Priced(NamedTuple):
+    """What one seller's price lists are for."""
+
+    offering: str
+    reseller: str
+
+
 class Group(NamedTuple):
-    """All that an organization used of one component of an offering."""
+    """All that an organization used of one component of an offering, by one seller; `reseller` is '' where that is the provider itself."""
 
     organization: str
     provider: str
     offering: str
     component: Component
+    reseller: str = ""
+
+    @property
+    def seller(self) -> str:
+        return self.reseller or self.provider
+
+    @property
+    def priced(self) -> Priced:
+        return Priced(self.offering, self.reseller)
 
 
 class Totals(NamedTuple):
@@ -41,7 +58,7 @@ class Totals(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The volume discounts of the price list revision that holds for an offering."""
+    """The volume discounts of the price list revision that holds for what is priced."""
 
     price_list: str
     revision: int
@@ -53,18 +70,22 @@ class Schedule(NamedTuple):
         return Totals(quantity, basis, -off) if off else Totals()
 
 
-def schedules(tx: Session, ends_at: datetime) -> dict[str, Schedule]:
-    """Of each offering: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period."""
+def schedules(tx: Session, ends_at: datetime) -> dict[Priced, Schedule]:
+    """Of each offering and seller: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period."""
     newest = (
-        select(PriceListCopy.offering, func.max(PriceListCopy.revision).label("revision"))
+        select(*_PRICED, func.max(PriceListCopy.revision).label("revision"))
         .where(PriceListCopy.created_at < ends_at)
-        .group_by(PriceListCopy.offering)
+        .group_by(*_PRICED)
         .subquery()
     )
-    in_force = and_(PriceListCopy.offering == newest.c.offering, PriceListCopy.revision == newest.c.revision)
-    columns = (PriceListCopy.id, PriceListCopy.offering, PriceListCopy.revision, PriceListCopy.volume_discounts)
+    in_force = and_(
+        PriceListCopy.offering == newest.c.offering,
+        PriceListCopy.reseller == newest.c.reseller,
+        PriceListCopy.revision == newest.c.revision,
+    )
+    columns = (PriceListCopy.id, *_PRICED, PriceListCopy.revision, PriceListCopy.volume_discounts)
     return {
-        row.offering: Schedule(row.id, row.revision, _TIERS.validate_python(row.volume_discounts))
+        Priced(row.offering, row.reseller): Schedule(row.id, row.revision, _TIERS.validate_python(row.volume_discounts))
         for row in tx.execute(select(*columns).join(newest, in_force))
         if row.volume_discounts
     }
@@ -77,22 +98,23 @@ def wanted(
     found = schedules(tx, of.ends_at)
     if not found:
         return {}
-    key = (LineRow.organization, LineRow.provider, PriceListCopy.offering, LineRow.component)
+    key = (LineRow.organization, LineRow.provider, PriceListCopy.offering, LineRow.component, PriceListCopy.reseller)
     sums = select(*key, func.sum(LineRow.quantity), func.sum(LineRow.amount)).join(
         PriceListCopy, PriceListCopy.id == LineRow.price_list
     )
     rows = tx.execute(
         _standing(sums, of.id, organizations, closing)
         .where(LineRow.kind == LineKind.USAGE, LineRow.bearer == BearerKind.ORGANIZATION)
-        .where(PriceListCopy.offering.in_(found))
+        .where(PriceListCopy.offering.in_({priced.offering for priced in found}))
         .group_by(*key)
     )
     totals = {}
-    for organization, provider, offering, name, quantity, basis in rows:
-        component, schedule = Component(name), found[offering]
-        made = schedule.of(component, int(quantity), int(basis))
-        if made.amount:
-            totals[Group(organization, provider, offering, component)] = (schedule, made)
+    for organization, provider, offering, name, reseller, quantity, basis in rows:
+        group = Group(organization, provider, offering, Component(name), reseller)
+        schedule = found.get(group.priced)
+        made = schedule.of(group.component, int(quantity), int(basis)) if schedule else Totals()
+        if schedule and made.amount:
+            totals[group] = (schedule, made)
     return totals
 
 
@@ -106,7 +128,7 @@ def stored(
     query = _standing(lines, of, organizations, closing).where(LineRow.kind == LineKind.VOLUME_DISCOUNT)
     groups: dict[Group, list[Row[Any]]] = {}
     for row in tx.execute(query.order_by(LineRow.id)):
-        group = Group(row.organization, row.provider, row.offering, Component(row.component))
+        group = Group(row.organization, row.provider, row.offering, Component(row.component), row.reseller)
         groups.setdefault(group, []).append(row)
     return groups
 

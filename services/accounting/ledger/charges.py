@@ -36,13 +36,13 @@ _UNSEALED: Final = InsertMany(table_of(Unsealed))
 
 
 class Charge(NamedTuple):
-    """`delta_fen` more (negative: less) is charged to `organization` in favour of `provider`; `reference` is the job.
+    """`delta_fen` more (negative: less) is charged to `organization` in favour of `seller`; `reference` is the job.
 
     `description`: why, where usage isn't the reason.
     """
 
     organization: str
-    provider: str
+    seller: str
     delta_fen: int
     reference: str
     description: str = ""
@@ -56,8 +56,8 @@ def charge_many(tx: Session, charges: Iterable[Charge], at: datetime) -> None:
     moved: defaultdict[str, list[int]] = defaultdict(list)
     entries: list[dict[str, Any]] = []
     posted: list[dict[str, Any]] = []
-    for organization, provider, delta, reference, description in real:
-        entry = postings.charge(organization, provider, nets[organization], delta)
+    for organization, seller, delta, reference, description in real:
+        entry = postings.charge(organization, seller, nets[organization], delta)
         nets[organization] -= delta
         entries.append(
             {
@@ -97,7 +97,7 @@ def _kept(tx: Session, charges: Sequence[Charge]) -> dict[str, int]:
         for account in (
             postings.prepaid(one.organization),
             postings.receivable(one.organization),
-            postings.payable(one.provider),
+            postings.payable(one.seller),
         )
     }
     rows = _KEPT.all(tx, [{"account": account} for account in sorted(accounts)])

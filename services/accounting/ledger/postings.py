@@ -28,13 +28,13 @@ def receivable(organization: str) -> str:
     return f"receivable:{organization}"
 
 
-def payable(provider: str) -> str:
-    return f"payable:{provider}"
+def payable(seller: str) -> str:
+    return f"payable:{seller}"
 
 
-def charge(organization: str, provider: str, net: int, delta: int) -> tuple[Posting, ...]:
-    """What the organization owes the provider grows by `delta` fen (negative: shrinks), its net having been `net`."""
-    return _entry(*_move(organization, net, -delta), Posting(payable(provider), -delta))
+def charge(organization: str, seller: str, net: int, delta: int) -> tuple[Posting, ...]:
+    """What the organization owes the seller grows by `delta` fen (negative: shrinks), its net having been `net`."""
+    return _entry(*_move(organization, net, -delta), Posting(payable(seller), -delta))
 
 
 def deposit(organization: str, net: int, amount: int) -> tuple[Posting, ...]:

@@ -40,13 +40,13 @@ def charge(
     tx: Session,
     *,
     organization: str,
-    provider: str,
+    seller: str,
     delta_fen: int,
     reference: str,
     at: datetime,
     description: str = "",
 ) -> str | None:
-    """Charge `delta_fen` more (negative: less) to `organization` in favour of `provider`; `reference` is the job.
+    """Charge `delta_fen` more (negative: less) to `organization` in favour of `seller`; `reference` is the job.
 
     Takes prepaid down to 0, then receivable. Returns the entry's id, or None when `delta_fen` is 0 and nothing is posted.
     """
@@ -58,13 +58,13 @@ def charge(
         at=at,
         organization=organization,
         reference=reference,
-        entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
+        entry=postings.charge(organization, seller, net(tx, organization), delta_fen),
         description=description,
     )
 
 
-def discount(tx: Session, *, organization: str, provider: str, delta_fen: int, period: str, at: datetime) -> str:
-    """Book by how much volume discounts of `period` change (not 0; negative: more is taken off) what `organization` owes `provider`.
+def discount(tx: Session, *, organization: str, seller: str, delta_fen: int, period: str, at: datetime) -> str:
+    """Book by how much volume discounts of `period` change (not 0; negative: more is taken off) what `organization` owes `seller`.
 
     Returns the entry's id.
     """
@@ -74,7 +74,7 @@ def discount(tx: Session, *, organization: str, provider: str, delta_fen: int, p
         at=at,
         organization=organization,
         reference=period,
-        entry=postings.charge(organization, provider, net(tx, organization), delta_fen),
+        entry=postings.charge(organization, seller, net(tx, organization), delta_fen),
     )
 
 
@@ -92,8 +92,8 @@ def deposit(tx: Session, *, organization: str, amount_fen: int, reference: str, 
     )
 
 
-def credit_note(tx: Session, *, organization: str, provider: str, amount_fen: int, reference: str, at: datetime) -> str:
-    """Book that `amount_fen` (positive) of what `provider` charged is given back to `organization`; `reference` is the note.
+def credit_note(tx: Session, *, organization: str, seller: str, amount_fen: int, reference: str, at: datetime) -> str:
+    """Book that `amount_fen` (positive) of what `seller` charged is given back to `organization`; `reference` is the note.
 
     Returns the entry's id.
     """
@@ -103,7 +103,7 @@ def credit_note(tx: Session, *, organization: str, provider: str, amount_fen: in
         at=at,
         organization=organization,
         reference=reference,
-        entry=postings.charge(organization, provider, net(tx, organization), -amount_fen),
+        entry=postings.charge(organization, seller, net(tx, organization), -amount_fen),
     )
 
 

@@ -4,6 +4,7 @@ is what the lines and statements say.
 Reads all of history once, on one snapshot; for an auditor and `caravan ledger verify`, not for a request.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from caravan.kernel.money import Money
 from services.accounting.charging import recomputing
 from services.accounting.charging import verify as charging
 from services.accounting.charging.models import LineRow
+from services.accounting.charging.reading import seller_of
 from services.accounting.credit_notes import verify as credit_notes
 from services.accounting.discounts import verify as discounts
 from services.accounting.fees import verify as fees
@@ -173,15 +175,15 @@ def chain(tx: Session, sequence: int) -> Iterator[Finding]:
 
 
 def _charges(tx: Session) -> Iterator[Finding]:
-    """What each organization was charged in favour of each provider is the sum of the lines that it bears."""
+    """What each organization was charged in favour of each seller is the sum of the lines that it bears."""
     billed = (
-        select(LineRow.organization, LineRow.provider, func.sum(LineRow.amount))
+        select(LineRow.organization, LineRow.provider, LineRow.reseller, func.sum(LineRow.amount).label("total"))
         .where(LineRow.bearer == BearerKind.ORGANIZATION)
-        .group_by(LineRow.organization, LineRow.provider)
+        .group_by(LineRow.organization, LineRow.provider, LineRow.reseller)
     )
-    lines: dict[tuple[str | None, str], int] = {
-        (organization, payable(provider)): int(total) for organization, provider, total in tx.execute(billed)
-    }
+    lines: Counter[tuple[str | None, str]] = Counter()
+    for row in tx.execute(billed):
+        lines[row.organization, payable(seller_of(row))] += int(row.total)
     credited = (
         select(Entry.organization, EntryPosting.account, func.sum(-EntryPosting.amount))
         .join(Entry, Entry.id == EntryPosting.entry)
@@ -190,6 +192,6 @@ def _charges(tx: Session) -> Iterator[Finding]:
     )
     posted = {(organization, account): int(total) for organization, account, total in tx.execute(credited)}
     for key in sorted({*lines, *posted}, key=str):
-        if lines.get(key, 0) != posted.get(key, 0):
-            detail = f"lines give {Money(lines.get(key, 0))}, postings {Money(posted.get(key, 0))}"
+        if lines[key] != posted.get(key, 0):
+            detail = f"lines give {Money(lines[key])}, postings {Money(posted.get(key, 0))}"
             yield Finding(check="charge", subject=" ".join(map(str, key)), detail=detail)

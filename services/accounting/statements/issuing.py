@@ -11,19 +11,25 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import StatementParty
 from caravan.kernel import ids
+from services.accounting.charging.reading import seller_of
 from services.accounting.fees.taking import take
 from services.accounting.statements import lines, numbers, paper
 from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
 
-NUMBER_PREFIX: Final = {StatementParty.ORGANIZATION: "ORG", StatementParty.PROVIDER: "PRV"}
+NUMBER_PREFIX: Final = {
+    StatementParty.ORGANIZATION: "ORG",
+    StatementParty.PROVIDER: "PRV",
+    StatementParty.RESELLER: "RSL",
+}
 
 
 def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) -> int:
     """Write the statements of `period` (a row of `periods`) and return how many.
 
     `late`: site -> provider, of sites whose usage was not complete. An organization's statement names all of them, since its jobs may
-    have run on any; a provider's names its own. The lines have their tax already; the fees of providers are taken here.
+    have run on any, and a reseller's too; a provider's names its own. The lines have their tax already; the fees of providers are taken
+    here.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
     year = int(period.month[:4])
@@ -59,12 +65,12 @@ def _seal(
     party: StatementParty, party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]
 ) -> dict[str, Any]:
     """What the lines of one party come to, with the hash of their canonical CSV."""
-    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header(taxed=True)), {party_id}, set()
+    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header(taxed=True, sold=True)), {party_id}, set()
     for row in rows:
         tally.add(lines.counterparty(party, row), row)
-        digest.update(paper.line(row, names, taxed=True))
-        used |= {row.organization, row.provider, row.project, row.corrects}
-        sellers.add(row.provider)
+        digest.update(paper.line(row, names, taxed=True, sold=True))
+        used |= {row.organization, row.provider, row.reseller, row.project, row.corrects}
+        sellers.add(seller_of(row))
     totals = tally.totals()
     return {
         "party_id": party_id,
@@ -79,6 +85,7 @@ def _seal(
         "names": {identifier: names[identifier] for identifier in sorted(used - {""})},
         "rates": {seller: rates[seller] for seller in sorted(sellers)},
         "sections": [section.kept() for section in totals.sections],
+        "sold": True,
     }
 
 
@@ -90,6 +97,4 @@ def _fee(tx: Session, period: Row[Any], statement: Mapping[str, Any], at: dateti
 
 
 def _late_for(party: StatementParty, party_id: str, late: Mapping[str, str]) -> Sequence[str]:
-    return sorted(
-        site for site, provider in late.items() if party == StatementParty.ORGANIZATION or provider == party_id
-    )
+    return sorted(site for site, provider in late.items() if party != StatementParty.PROVIDER or provider == party_id)

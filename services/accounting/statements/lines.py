@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Row, Select, select, true, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from caravan.contracts.statements import BearerKind, StatementParty
 from caravan.contracts.tax import SupplyCategory
 from services.accounting.charging.models import LineRow
+from services.accounting.charging.reading import RESOLD, seller_of
 from services.accounting.periods.models import PeriodRow
 from services.accounting.tax.models import SupplyTax
 from services.accounting.usage.models import JobName, OrganizationCopy, ProjectCopy, ProviderCopy
@@ -18,7 +19,14 @@ BATCH: Final = 1000
 PARTY_COLUMN: Final[dict[str, InstrumentedAttribute[str]]] = {
     StatementParty.ORGANIZATION: LineRow.organization,
     StatementParty.PROVIDER: LineRow.provider,
+    StatementParty.RESELLER: LineRow.reseller,
 }
+"""Who is that party of a line."""
+_SOLD: Final = {
+    StatementParty.PROVIDER: LineRow.reseller == "",
+    StatementParty.RESELLER: RESOLD,
+}
+"""Which lines stand on sellers' statements: a provider has none of what was sold on."""
 
 
 def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[Any]]:
@@ -27,11 +35,11 @@ def by_party(tx: Session, period: str, party: StatementParty) -> Iterator[Row[An
     Batches by key, not by a server's cursor: SQLAlchemy doesn't wrap what asyncpg raises while it fetches from one, so that a
     serialization failure there would not be seen as one.
     """
-    return _in_batches(tx, _lines().where(LineRow.period == period), PARTY_COLUMN[party])
+    return _in_batches(tx, _lines().where(LineRow.period == period, _SOLD.get(party, true())), PARTY_COLUMN[party])
 
 
 _TAXED: Final = (
-    *("organization", "job", "id", "kind", "provider", "component", "accelerator", "price_list", "tariff"),
+    *("organization", "job", "id", "kind", "provider", "reseller", "component", "accelerator", "price_list", "tariff"),
     *("pricing_window", "attempt", "corrects", "amount", "tax", "tax_treatment", "tax_rate"),
 )
 
@@ -57,7 +65,8 @@ def _in_batches(tx: Session, query: Select[*tuple[Any, ...]], column: Instrument
 
 def of_statement(tx: Session, statement: Row[Any], after: tuple[Any, ...] | None, limit: int) -> Sequence[Row[Any]]:
     """Up to `limit` lines of a statement behind the key `after` (job, line)."""
-    query = _lines().where(LineRow.period == statement.period, PARTY_COLUMN[statement.party] == statement.party_id)
+    own = PARTY_COLUMN[statement.party] == statement.party_id
+    query = _lines().where(LineRow.period == statement.period, own, _SOLD.get(statement.party, true()))
     if after is not None:
         query = query.where(tuple_(LineRow.job, LineRow.id) > tuple_(*after))
     return tx.execute(query.order_by(LineRow.job, LineRow.id).limit(limit)).all()
@@ -65,7 +74,7 @@ def of_statement(tx: Session, statement: Row[Any], after: tuple[Any, ...] | None
 
 def counterparty(party: StatementParty, row: Row[Any]) -> str:
     """Who stands on the other side of a line, on a statement of this kind."""
-    return str(row.provider if party == StatementParty.ORGANIZATION else row.organization)
+    return seller_of(row) if party == StatementParty.ORGANIZATION else str(row.organization)
 
 
 def names_in(tx: Session, period: str) -> dict[str, str]:
@@ -74,6 +83,7 @@ def names_in(tx: Session, period: str) -> dict[str, str]:
     for column, table in (
         (LineRow.organization, OrganizationCopy),
         (LineRow.provider, ProviderCopy),
+        (LineRow.reseller, OrganizationCopy),
         (LineRow.project, ProjectCopy),
         (LineRow.corrects, PeriodRow),
     ):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -13,12 +13,13 @@ from services.accounting.models_base import Base
 class StatementRow(Base):
     """A sealed document; money in fen. `names` (of parties and projects) and `rates` (of sellers) are those of when it was issued.
 
-    `sections` is null on those that were issued before tax stood on lines; `fee` is a provider's where an agreement held.
+    `sections` is null on those that were issued before tax stood on lines; `fee` is a provider's where an agreement held. `sold`:
+    its CSV names sellers.
     """
 
     __tablename__ = "statements"
     __table_args__ = (
-        Index("ix_statements_period_party_id", "period", "party_id", unique=True),
+        Index("ix_statements_period_party_party_id", "period", "party", "party_id", unique=True),
         Index("ix_statements_party_id_id", "party_id", "id"),
         {"sqlite_with_rowid": False},
     )
@@ -42,6 +43,7 @@ class StatementRow(Base):
     rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")
     sections: Mapped[Any] = mapped_column(Json, nullable=True)
     fee: Mapped[Any] = mapped_column(Json, nullable=True)
+    sold: Mapped[bool] = mapped_column(Boolean, server_default=false())
     line_count: Mapped[int] = mapped_column(BigInteger)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     lines_sha256: Mapped[str] = mapped_column(String)

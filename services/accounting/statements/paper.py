@@ -5,7 +5,8 @@ what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows t
 `数量 Quantity / 除数 Divisor x 单价 Unit price = 金额 Amount`, rounded half away from zero; a volume discount has neither job nor unit
 price, and says in the place of the job's name what it is taken off. What the organization owes is the sum of
 `金额 Amount` where `承担方 Bearer` is `organization`; in these rows `不含税金额 Net + 税额 Tax = 金额 Amount`. Where it is `nobody`, the
-time was not billed. Statements that were issued before tax stood on lines have no columns of it: they are not `taxed`.
+time was not billed. Statements that were issued before tax stood on lines have no columns of it: they are not `taxed`; those that were
+issued before providers' time was sold on name no seller: they are not `sold`.
 """
 
 import csv
@@ -20,6 +21,7 @@ from caravan.contracts.statements import LineKind
 from caravan.contracts.tax import TaxTreatment
 from caravan.kernel.money import Money, percent
 from caravan.pricing import DIVISOR
+from services.accounting.charging.reading import seller_of
 
 UNITS: Final[Mapping[str, str]] = {
     Component.CPU_CORE_HOUR: "核秒 core-seconds",
@@ -69,14 +71,15 @@ HEADERS: Final = (
     "行号 Line",
 )
 TAX_HEADERS: Final = ("税务处理 Tax treatment", "税率 Tax rate", "税额(元) Tax (CNY)", "不含税金额(元) Net (CNY)")
+SELLER_HEADERS: Final = ("销售方 Seller", "销售方名称 Seller name")
 
 
-def header(*, taxed: bool) -> bytes:
+def header(*, taxed: bool, sold: bool) -> bytes:
     """The first bytes of the file."""
-    return b"\xef\xbb\xbf" + _encode(HEADERS + TAX_HEADERS if taxed else HEADERS)
+    return b"\xef\xbb\xbf" + _encode((*HEADERS, *(TAX_HEADERS if taxed else ()), *(SELLER_HEADERS if sold else ())))
 
 
-def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool) -> bytes:
+def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool, sold: bool) -> bytes:
     """A line (a row of `lines` with `job_name`). `names` has those of its parties, project and corrected period."""
     return _encode(
         (
@@ -105,6 +108,7 @@ def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool) -> bytes:
             names[row.corrects] if row.corrects else "",
             row.id,
             *(_tax(row) if taxed else ()),
+            *((seller_of(row), _typed(names[seller_of(row)])) if sold else ()),
         )
     )
 

@@ -50,11 +50,11 @@ class StatementService:
         return found.number, self._csv(found)
 
     async def _csv(self, statement: Row[Any]) -> AsyncIterator[bytes]:
-        taxed = statement.sections is not None
-        yield paper.header(taxed=taxed)
+        taxed, sold = statement.sections is not None, statement.sold
+        yield paper.header(taxed=taxed, sold=sold)
         after = None
         while rows := await self._db.read(lines.of_statement, statement, after, lines.BATCH):
-            yield b"".join(paper.line(row, statement.names, taxed=taxed) for row in rows)
+            yield b"".join(paper.line(row, statement.names, taxed=taxed, sold=sold) for row in rows)
             after = (rows[-1].job, rows[-1].id)
 
     async def _find(self, statement: str, caller: Caller) -> Row[Any]:
@@ -77,12 +77,12 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
                 yield name, "there is no such statement"
     for statement in tx.execute(select(*StatementRow.__table__.c).order_by(StatementRow.id)).all():
         taxed, party = statement.sections is not None, StatementParty(statement.party)
-        tally, digest, after = Tally(), hashlib.sha256(paper.header(taxed=taxed)), None
+        tally, digest, after = Tally(), hashlib.sha256(paper.header(taxed=taxed, sold=statement.sold)), None
         while rows := lines.of_statement(tx, statement, after, lines.BATCH):
             after = (rows[-1].job, rows[-1].id)
             for row in rows:
                 tally.add(lines.counterparty(party, row), row)
-                digest.update(paper.line(row, statement.names, taxed=taxed))
+                digest.update(paper.line(row, statement.names, taxed=taxed, sold=statement.sold))
         found = tally.totals()
         if not taxed:
             found = replace(found, tax=_tax_by_seller(statement, found))
@@ -126,7 +126,7 @@ def shown(row: Row[Any]) -> Statement:
         net=Money(row.gross - row.tax),
         sections=tuple(_section(row, section) for section in row.sections or ()),
         fee=fee,
-        payout=Money(row.gross) - (fee.amount if fee else ZERO) if row.party == StatementParty.PROVIDER else None,
+        payout=Money(row.gross) - (fee.amount if fee else ZERO) if row.party != StatementParty.ORGANIZATION else None,
         adjustments=Money(row.adjustments),
         borne_by_provider=Money(row.borne_by_provider),
         notional=Money(row.notional),

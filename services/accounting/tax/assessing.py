@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from caravan.kernel.bulk import ChangeMany
 from caravan.kernel.database import table_of
 from services.accounting.charging.models import LineRow
+from services.accounting.charging.reading import seller_of
 from services.accounting.statements import lines
 from services.accounting.tax.spreading import spread
 from services.accounting.tax.supplies import Supply, Tax, of_lines
@@ -58,8 +59,8 @@ def sections(tx: Session, period: str, supplies: Mapping[Supply, Tax]) -> Iterat
     for organization, rows in groupby(lines.billed(tx, period), key=lambda row: row.organization):
         found: dict[Section, list[Row[Any]]] = {}
         for row in rows:
-            tax = supplies[Supply(row.corrects or period, row.provider)]
-            found.setdefault(Section(organization, row.provider, tax), []).append(row)
+            tax = supplies[Supply(row.corrects or period, seller_of(row))]
+            found.setdefault(Section(organization, seller_of(row), tax), []).append(row)
         yield from ((section, sorted(of_section, key=_what)) for section, of_section in sorted(found.items()))
 
 

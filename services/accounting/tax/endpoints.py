@@ -24,7 +24,8 @@ SellerReader = Annotated[
 async def post_tax_rule(draft: TaxRuleDraft, caller: Finance, taxes: Taxes) -> TaxRule:
     """Say how what a seller sells is taxed from a second on.
 
-    A provider without a rule is taxed at the one rate that the catalog has of it. No rule may hold in the last second of a period that
+    A provider without a rule is taxed at the one rate that the catalog has of it; an organization that resells needs one, or the period
+    doesn't close. No rule may hold in the last second of a period that
     is closed already: what was supplied in it, and what corrects it later, stays taxed as it was.
     """
     return await taxes.post(draft, caller)

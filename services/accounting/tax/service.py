@@ -37,8 +37,8 @@ class TaxService:
 
 
 def post(tx: Session, draft: TaxRuleDraft, subject: str, at: datetime) -> TaxRule:
-    """Keep a rule. Raises UnknownReference for a provider that isn't known here, PeriodFrozen."""
-    if draft.seller != PLATFORM and not copies.is_provider(tx, draft.seller):
+    """Keep a rule. Raises UnknownReference for a seller that isn't known here, PeriodFrozen."""
+    if draft.seller != PLATFORM and not copies.is_party(tx, draft.seller):
         raise unknown("/seller")
     dated.check(tx, draft.starts_at, draft.ends_at)
     rule = TaxRule(id=ids.new("tax"), posted_at=at, posted_by=subject, **dict(draft))
@@ -53,7 +53,7 @@ def _check(draft: TaxRuleDraft) -> None:
         detail = "Give a rate in hundredths of a percent with treatment taxed, and none with the others"
         raise Invalid(errors=[FieldError(pointer="/rate", code="rate", detail=detail)])
     if (draft.seller == PLATFORM) != (draft.category is SupplyCategory.PLATFORM_SERVICE):
-        detail = "Give platform_service for the platform, and compute_service for a provider"
+        detail = "Give platform_service for the platform, and compute_service for all other sellers"
         raise Invalid(errors=[FieldError(pointer="/category", code="category", detail=detail)])
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.problems import TaxRuleMissing
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxTreatment
 from services.accounting.charging.models import LineRow
+from services.accounting.charging.reading import seller_of
 from services.accounting.periods import dated
 from services.accounting.periods import service as periods
 from services.accounting.tax.models import SupplyTax, TaxRuleRow
@@ -23,7 +24,7 @@ class Tax(NamedTuple):
 
 
 class Supply(NamedTuple):
-    """What one provider sold in one period."""
+    """What one seller sold in one period."""
 
     period: str
     seller: str
@@ -34,9 +35,10 @@ def of_lines(tx: Session, period: Row[Any]) -> dict[Supply, Tax]:
 
     Raises LookupError while a seller has neither a rule nor a rate.
     """
-    rows = tx.execute(select(LineRow.provider, LineRow.corrects).where(LineRow.period == period.id).distinct()).all()
-    supplies = {Supply(period.id, row.provider) for row in rows}
-    supplies |= {Supply(row.corrects, row.provider) for row in rows if row.corrects}
+    columns = (LineRow.provider, LineRow.reseller, LineRow.corrects)
+    rows = tx.execute(select(*columns).where(LineRow.period == period.id).distinct()).all()
+    supplies = {Supply(period.id, seller_of(row)) for row in rows}
+    supplies |= {Supply(row.corrects, seller_of(row)) for row in rows if row.corrects}
     ends = {supply.period: periods.find(tx, supply.period).ends_at for supply in supplies}
     compute = SupplyCategory.COMPUTE_SERVICE
     return {supply: settled(tx, supply, compute, ends[supply.period]) for supply in sorted(supplies)}

@@ -61,6 +61,7 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
     values = {
         "id": found.id,
         "offering": found.offering,
+        "reseller": found.reseller or "",
         "revision": found.revision,
         "document": found.model_dump_json(),
         "created_at": found.created_at,
@@ -102,6 +103,11 @@ def is_known(tx: Session, organization: str, project: str | None) -> bool:
 def is_provider(tx: Session, provider: str) -> bool:
     """Whether the provider is here."""
     return tx.execute(select(ProviderCopy.id).where(ProviderCopy.id == provider)).first() is not None
+
+
+def is_party(tx: Session, party: str) -> bool:
+    """Whether the provider or organization is here."""
+    return is_provider(tx, party) or is_known(tx, party, None)
 
 
 async def arrived(db: Database, organization: str, project: str | None = None) -> bool:

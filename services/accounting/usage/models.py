@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, false
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -45,12 +45,16 @@ class AcceleratorCopy(Base):
 
 
 class PriceListCopy(Base):
-    """An immutable revision, whole: the contract's JSON. Those that were copied before `created_at` was kept have no volume discounts."""
+    """An immutable revision, whole: the contract's JSON. `reseller` sells by it; '': the provider does.
+
+    Those that were copied before `created_at` was kept have no volume discounts.
+    """
 
     __tablename__ = "price_lists"
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     offering: Mapped[str] = mapped_column(String)
+    reseller: Mapped[str] = mapped_column(String, server_default=text("''"))
     revision: Mapped[int] = mapped_column(BigInteger)
     document: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Instant, server_default="0")
