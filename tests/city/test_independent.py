@@ -326,6 +326,11 @@ def test_lines_are_the_same_in_any_order_of_telling() -> None:
         assert charged(play(start, told)) == expected
 
 
+def test_the_same_revision_again_changes_nothing_whatever_it_says() -> None:
+    first, again = (used("2026-03-06 12:00", HOUR, cpus=cpus) for cpus in (1, 2))
+    assert fen_of(play(price_list(**flat("1.00")), placed(), first, again)) == 100
+
+
 def test_rounding_and_months() -> None:
     assert [halves_away(number, 2) for number in (-3, -1, 1, 3)] == [-2, -1, 1, 2]
     starts = [int(at(day).timestamp()) for day in ("2026-01-31 23:00", "2026-02-01 00:00", "2026-03-01 00:00")]
