@@ -31,16 +31,18 @@ def _utc(value: datetime) -> datetime:
 
 def _written(value: Any) -> Any:
     """A number is no time: whether it counts seconds or milliseconds would be a guess."""
-    number = isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip()))
-    if number:
+    if isinstance(value, int | float) or (
+        isinstance(value, str) and ":" not in value and _NUMBER.fullmatch(value.strip())
+    ):
         raise PydanticCustomError("datetime_type", "Give a time as RFC 3339, for example 2026-01-31T08:00:00Z")
     return value
 
 
-def _whole(value: datetime) -> datetime:
-    if value.microsecond:
+def _second(value: datetime) -> datetime:
+    second = _utc(value)
+    if second.microsecond:
         raise PydanticCustomError("whole_second", "Give a time on a whole second, without a fraction")
-    return value
+    return second
 
 
 def _whole_hour(value: datetime) -> datetime:
@@ -52,9 +54,15 @@ def _whole_hour(value: datetime) -> datetime:
 def _clean(value: str) -> str:
     if _CONTROL.search(value):
         raise PydanticCustomError("control_character", "Control characters are not allowed here")
-    if not any(unicodedata.category(one)[0] not in "CMZ" and one not in _BLANK for one in value):
+    if not _is_visible(value):
         raise PydanticCustomError("invisible", "Give a name that can be seen")
     return value
+
+
+def _is_visible(value: str) -> bool:
+    if value.isascii():  # and without control characters: but for the space, all of them show
+        return bool(value.strip())
+    return any(unicodedata.category(one)[0] not in "CMZ" and one not in _BLANK for one in value)
 
 
 def _no_nul(value: str) -> str:
@@ -65,7 +73,7 @@ def _no_nul(value: str) -> str:
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc)]
 """RFC 3339 with an offset; kept and shown in UTC."""
-Second = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc), AfterValidator(_whole)]
+Second = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_second)]
 """An instant on a whole second: spans, tariffs and periods have only these."""
 WholeHour = Annotated[Second, AfterValidator(_whole_hour)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]

@@ -34,7 +34,8 @@ HOUR_SECONDS = 3600
 
 def to_microseconds(instant: datetime) -> int:
     """Microseconds since the epoch, exact. `instant` must be aware."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_microseconds(value: int) -> datetime:
@@ -44,7 +45,8 @@ def from_microseconds(value: int) -> datetime:
 
 def to_seconds(instant: datetime) -> int:
     """Whole seconds since the epoch, floored."""
-    return (instant - EPOCH) // timedelta(seconds=1)
+    since = instant - EPOCH
+    return since.days * 86_400 + since.seconds
 
 
 def from_seconds(value: int) -> datetime:

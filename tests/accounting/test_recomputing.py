@@ -48,7 +48,7 @@ async def test_a_line_that_was_altered_is_named_with_what_its_usage_comes_to(wor
 
 LINES_GONE: dict[str, Callable[[str, str], Any]] = {
     "an hour that was stated differently": lambda job, run: (
-        update(UsageRow).where(UsageRow.run == run).values(spans=[span(0, 41, 2).model_dump(mode="json")])
+        update(UsageRow).where(UsageRow.run == run).values(spans=(span(0, 41, 2),))
     ),
     "an hour that is gone": lambda job, run: delete(UsageRow).where(UsageRow.run == run),
     "lines that are gone": lambda job, run: delete(LineRow).where(LineRow.job == job),

@@ -16,7 +16,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.anomalies.sifting import ANOMALIES, fingerprint
 from services.accounting.usage import storing
-from services.accounting.usage.records import RECORDS, NotHereYet, spans_of
+from services.accounting.usage.records import RECORDS, NotHereYet
 
 _DECIDED = {Decision.ACCEPT: AnomalyState.ACCEPTED, Decision.DISCARD: AnomalyState.DISCARDED}
 
@@ -73,10 +73,9 @@ def _keep_replaced(tx: Session, row: Row[Any], usage: UsageRecord, settled: dict
     stored = tx.execute(select(RECORDS.c.spans, RECORDS.c.run_started_at).where(here)).one_or_none()
     if stored is None:
         return
-    spans = spans_of(stored.spans)
     began = clock.from_seconds(stored.run_started_at)
-    replaced = usage.model_copy(update={"spans": spans, "run_started_at": began})
-    discarded = {"state": AnomalyState.DISCARDED.value, "fingerprint": fingerprint(spans)}
+    replaced = usage.model_copy(update={"spans": stored.spans, "run_started_at": began})
+    discarded = {"state": AnomalyState.DISCARDED.value, "fingerprint": fingerprint(stored.spans)}
     kept = row._asdict() | settled | discarded | {"id": ids.new("ano"), "usage": replaced.model_dump(mode="json")}
     tx.execute(insert(ANOMALIES).values(kept))
 

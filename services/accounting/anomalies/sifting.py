@@ -20,7 +20,7 @@ from caravan.kernel.database import table_of
 from services.accounting.anomalies.models import AnomalyRow
 from services.accounting.anomalies.odd import Known, odd
 from services.accounting.usage.many import Run, Stored
-from services.accounting.usage.records import ATTEMPTS, RUNS, spans_of
+from services.accounting.usage.records import ATTEMPTS, RUNS, plain, spans_of
 
 Place = tuple[str, int]
 """A run and its hour, in seconds since the epoch."""
@@ -106,9 +106,11 @@ def seen(tx: Session, places: Collection[Place]) -> Mapping[Place, Sequence[Any]
 def is_held_back(usage: UsageRecord, rows: Iterable[Any]) -> bool:
     """Whether just this was set aside before, and does more than wait for its attempt."""
     waits = AnomalyReason.NO_ATTEMPT, AnomalyState.OPEN
-    mark = fingerprint(usage.spans)
     return any(
-        (row.revision, row.fingerprint) == (usage.revision, mark) and (row.reason, row.state) != waits for row in rows
+        row.revision == usage.revision
+        and (row.reason, row.state) != waits
+        and row.fingerprint == fingerprint(usage.spans)
+        for row in rows
     )
 
 
@@ -145,7 +147,7 @@ def sift(
         others = [chosen.spans] if chosen is not None else []
         others += [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
         if place in stored and stored[place].revision == one.revision:
-            others.append(spans_of(stored[place].spans))
+            others.append(stored[place].spans)
         reason = odd(one, Known(at, others, one.run in taken))
         if reason is None:
             trusted[place] = one
@@ -197,7 +199,7 @@ def discarded(tx: Session, jobs: Collection[str]) -> dict[Place, int]:
 
 
 def fingerprint(spans: tuple[Span, ...]) -> str:
-    text = json.dumps([span.model_dump(mode="json") for span in spans], sort_keys=True)
+    text = json.dumps(plain(spans), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

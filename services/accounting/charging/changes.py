@@ -34,7 +34,7 @@ def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
     moved = {
         run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].charged_as)
     }
-    held = {place: spans_of(stored.spans) for place, stored in many.hours(tx, usage).items()}
+    held = {place: stored.spans for place, stored in many.hours(tx, usage).items()}
     was = {place: spans_of(one.before) for place, one in usage.items()}
     terms = records.terms(tx, {run.attempt for run in runs.values()})
     up = grants.renew(tx, list(runs.values()), {attempt: one.grant for attempt, one in terms.items()})
@@ -91,7 +91,7 @@ def _others(tx: Session, places: Sequence[tuple[str, Start]]) -> list[tuple[str,
     for job, start in places:
         run, place = runs[start.run], (start.run, start.hour)
         outcome = _outcome(waiting[run.id, END]) if (run.id, END) in waiting else run.charged_as
-        spans = spans_of(waiting[place] if place in waiting else stored[place].spans)
+        spans = spans_of(waiting[place]) if place in waiting else stored[place].spans
         found.append((job, Record(run.id, None, spans, terms[run.attempt], outcome, run.time_up)))
     return found
 

@@ -22,7 +22,6 @@ from services.accounting.imports.sums import Calendar
 from services.accounting.periods.models import SiteProgressRow
 from services.accounting.usage import copies
 from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
-from services.accounting.usage.records import spans_of
 
 HOUR_SECONDS = 3600
 
@@ -122,6 +121,7 @@ def _sums(tx: Session, asked: Asked, parties: frozenset[str] | None) -> UsageSum
 
 
 _Held = tuple[str, str | None, str | None, Shape, int, int]
+_Rows = Select[*tuple[Any, ...]]
 
 
 def _metered(tx: Session, calendar: Calendar, site: str | None, parties: frozenset[str] | None) -> Iterator[_Held]:
@@ -132,7 +132,7 @@ def _metered(tx: Session, calendar: Calendar, site: str | None, parties: frozens
         .where(UsageRow.hour > calendar.start - HOUR_SECONDS, UsageRow.hour < calendar.end)
     )
     for row in tx.execute(_of(query, AttemptCopy, site, parties)):
-        for span in spans_of(row.spans):
+        for span in row.spans:
             held = Shape(span.nodes, span.cpus, span.memory_mib, span.accelerators)
             yield row.site, row.organization, None, held, clock.to_seconds(span.start), clock.to_seconds(span.end)
 
@@ -150,7 +150,7 @@ def _imported(tx: Session, calendar: Calendar, site: str | None, parties: frozen
         yield run.site, run.organization, account, held, run.start, run.end
 
 
-def _of(query: Select[Any], table: Any, site: str | None, parties: frozenset[str] | None) -> Select[Any]:
+def _of(query: _Rows, table: Any, site: str | None, parties: frozenset[str] | None) -> _Rows:
     if site is not None:
         query = query.where(table.site == site)
     if parties is not None:

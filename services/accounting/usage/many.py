@@ -11,9 +11,8 @@ from caravan.contracts.usage import Span
 from caravan.kernel.bulk import ChangeMany, SelectMany
 from caravan.kernel.clock import to_seconds
 from services.accounting.charging.lines import Start
-from services.accounting.usage.records import RECORDS, RUNS, spans_of
+from services.accounting.usage.records import RECORDS, RUNS
 
-_EMPTY: Final[list[Any]] = []
 _RUN: Final = {"run": RUNS.c.id.type}
 _RUNS: Final = SelectMany(_RUN, lambda given: select(RUNS).join(given, RUNS.c.id == given.c.run))
 _AT: Final = SelectMany(
@@ -30,7 +29,7 @@ _OF: Final = SelectMany(
 
 def _held_first(given: FromClause, order: ColumnElement[int]) -> ScalarSelect[Any]:
     """The spans of the first hour, in that order, in which a run held anything."""
-    held = select(RECORDS.c.spans).where(RECORDS.c.run == given.c.run, RECORDS.c.spans != _EMPTY)
+    held = select(RECORDS.c.spans).where(RECORDS.c.run == given.c.run, RECORDS.c.spans != ())
     return held.order_by(order).limit(1).correlate(given).scalar_subquery()
 
 
@@ -92,10 +91,10 @@ class Run(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An hour as it is stored; `spans` as JSON."""
+    """An hour as it is stored."""
 
     revision: int
-    spans: Any
+    spans: tuple[Span, ...]
 
 
 def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
@@ -123,19 +122,19 @@ def hours(tx: Session, places: Collection[tuple[str, int]]) -> dict[tuple[str, i
 
 def all_hours(tx: Session, some: Collection[str]) -> dict[tuple[str, int], tuple[Span, ...]]:
     """What the runs held, by (run, hour)."""
-    return {(row.run, row.hour): spans_of(row.spans) for row in _OF.all(tx, [{"run": run} for run in some])}
+    return {(row.run, row.hour): row.spans for row in _OF.all(tx, [{"run": run} for run in some])}
 
 
 def first_held(tx: Session, some: Collection[str]) -> dict[str, int | None]:
     """The first second in which each of the runs held anything; None: as far as it was stated, it never did."""
     rows = _FIRST.all(tx, [{"run": run} for run in some])
-    return {row.run: to_seconds(spans_of(row.spans)[0].start) if row.spans else None for row in rows}
+    return {row.run: to_seconds(row.spans[0].start) if row.spans else None for row in rows}
 
 
 def lengths(tx: Session, some: Collection[str]) -> dict[str, int]:
     """The seconds from the first to the last in which each of the runs held anything, and between them; without those that never did."""
     rows = _BOTH.all(tx, [{"run": run} for run in some])
-    both = {row.run: (spans_of(row.first)[0].start, spans_of(row.last)[-1].end) for row in rows if row.first}
+    both = {row.run: (row.first[0].start, row.last[-1].end) for row in rows if row.first}
     return {run: to_seconds(end) - to_seconds(start) for run, (start, end) in both.items()}
 
 

@@ -1,13 +1,30 @@
 """Tables of usage: copies of others' entities, and the facts that lines are made of. Hours are seconds since the epoch."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, String, Text, false, text
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, Boolean, Dialect, ForeignKey, Index, String, Text, TypeDecorator, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.contracts.usage import Span
 from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
+
+_SPANS: Final = TypeAdapter(tuple[Span, ...])
+
+
+class Spans(TypeDecorator[tuple[Span, ...]]):
+    """What a run held, stored as the contract's JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Span, ...] | None, dialect: Dialect) -> str | None:
+        return None if value is None else _SPANS.dump_json(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Span, ...] | None:
+        return None if value is None else _SPANS.validate_json(value)
 
 
 class OrganizationCopy(Base):
@@ -132,7 +149,7 @@ class UsageRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     job: Mapped[str] = mapped_column(String)
     run_started_at: Mapped[int] = mapped_column(BigInteger)
-    spans: Mapped[Any] = mapped_column(Json)
+    spans: Mapped[tuple[Span, ...]] = mapped_column(Spans)
     applied_at: Mapped[datetime] = mapped_column(Instant)
 
 

@@ -154,9 +154,14 @@ def start_of(tx: Session, job: str) -> Start | None:
     return None if row is None else Start(row.billable_from, row.id)
 
 
-def spans_of(stored: Any) -> tuple[Span, ...]:
-    """A record's spans from their stored form."""
-    return tuple(Span.model_validate(span) for span in stored)
+def spans_of(plain: Any) -> tuple[Span, ...]:
+    """Spans of what JSON says of them, kept within something else."""
+    return tuple(Span.model_validate(span) for span in plain)
+
+
+def plain(spans: Iterable[Span]) -> list[dict[str, Any]]:
+    """The inverse of `spans_of`."""
+    return [span.model_dump(mode="json") for span in spans]
 
 
 def _stored() -> Select[Any]:
@@ -174,7 +179,7 @@ def _read(tx: Session, query: Select[Any], proposed: Correction | None = None) -
             Record(
                 run=row.run,
                 job_second=None,
-                spans=spans_of(row.spans),
+                spans=row.spans,
                 terms=of_attempt[row.attempt],
                 outcome=Outcome(row.outcome) if row.outcome and not row.upheld else None,
             ),

@@ -24,7 +24,7 @@ from services.accounting.periods import service as periods
 from services.accounting.usage import many, records
 from services.accounting.usage.many import Run, Stored
 from services.accounting.usage.models import UsageExtent
-from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet, spans_of
+from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet, plain
 
 _HOLDS: Final = table_of(HoldRow)
 _KNOWN: Final = SelectMany(
@@ -113,7 +113,7 @@ def _is_here(one: UsageRecord, stored: Stored | None) -> bool:
     """Whether it says nothing new: a later revision, or just this, is stored."""
     if stored is None or stored.revision < one.revision:
         return False
-    return stored.revision > one.revision or spans_of(stored.spans) == one.spans
+    return stored.revision > one.revision or stored.spans == one.spans
 
 
 def _apply(
@@ -138,7 +138,7 @@ def _apply(
                 "revision": one.revision,
                 "job": one.job,
                 "run_started_at": clock.to_seconds(one.run_started_at),
-                "spans": [span.model_dump(mode="json") for span in one.spans],
+                "spans": one.spans,
                 "applied_at": at,
             }
             for (_, hour), one in new.items()
@@ -147,7 +147,7 @@ def _apply(
     due.mark(
         tx,
         [
-            Due(one.job, run, hour, stored[run, hour].spans if (run, hour) in stored else [])
+            Due(one.job, run, hour, plain(stored[run, hour].spans) if (run, hour) in stored else [])
             for (run, hour), one in new.items()
         ],
     )
