@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from random import Random
 from typing import Any, Final
 
 import httpx
+from sqlalchemy import func, select
 
 from bench.charges.market import Event
 from bench.charges.playing import Feed
@@ -42,15 +45,16 @@ CLOSE_SECONDS: Final = 600
 
 @dataclass
 class Timed:
-    """What a step took: seconds, and those in which this process had a processor."""
+    """What a step took: seconds, and those in which this process (`cpu`) and those of the server (`server`) had a processor.
+
+    `again`: how many units of work could not be serialized, and ran again.
+    """
 
     records: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
-
-    def add(self, began: tuple[float, float]) -> None:
-        self.seconds += clock.monotonic() - began[0]
-        self.cpu += time.process_time() - began[1]
+    server: float = 0.0
+    again: int = 0
 
 
 @dataclass
@@ -64,6 +68,26 @@ class Figures:
 
     def step(self, name: str) -> Timed:
         return self.steps.setdefault(name, Timed())
+
+
+class Server:
+    """The processors' time of a PostgreSQL server on this machine: of its parent, of those that it has waited for, and of its children."""
+
+    def __init__(self, backend: int) -> None:
+        self._parent = int(_stat(backend)[1])
+
+    def seconds(self) -> float:
+        ticks = sum(int(one) for one in _stat(self._parent)[11:15])
+        children = Path(f"/proc/{self._parent}/task/{self._parent}/children").read_text().split()
+        for child in children:
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended: now its parent has its time
+                ticks += sum(int(one) for one in _stat(int(child))[11:13])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(process: int) -> list[str]:
+    """What stands behind the command's name in /proc/<pid>/stat: its third field is the first here."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 def peak_mib() -> int:
@@ -90,8 +114,10 @@ class Told:
         return "g:0", [], None
 
 
-def play(folder: Path, jobs: int, in_first: int, seed: int, url: str | None, say: Callable[[str], None]) -> Figures:
-    """Without a URL the database is a file in `folder`."""
+def play(
+    folder: Path, jobs: int, at_once: int, in_first: int, seed: int, url: str | None, say: Callable[[str], None]
+) -> Figures:
+    """`at_once` more jobs are ingested and charged at the same time. Without a URL the database is a file in `folder`."""
     settings = Settings(
         mode="development",
         data_dir=folder / "data",
@@ -101,10 +127,12 @@ def play(folder: Path, jobs: int, in_first: int, seed: int, url: str | None, say
     )
     settings.data_dir.mkdir(parents=True)
     migrate(settings.database_url("accounting"), "accounting")
-    return asyncio.run(_play(settings, jobs, in_first, Random(seed), say))
+    return asyncio.run(_play(settings, jobs, at_once, in_first, Random(seed), say))
 
 
-async def _play(settings: Settings, jobs: int, in_first: int, random: Random, say: Callable[[str], None]) -> Figures:
+async def _play(
+    settings: Settings, jobs: int, at_once: int, in_first: int, random: Random, say: Callable[[str], None]
+) -> Figures:
     app = create_app(settings)
     async with started(app):
         player = _Player(app, random)
@@ -113,6 +141,8 @@ async def _play(settings: Settings, jobs: int, in_first: int, random: Random, sa
             await player.ingest(group)
             if number % 20 == 0:
                 say(f"{player.figures.step('ingest').records:,} records")
+        for group in groups(random, player.market, at_once, 0):
+            await player.ingest_and_charge(group)
         await player.close_first()
         await player.aclose()
         player.figures.peak_mib = peak_mib()
@@ -131,6 +161,7 @@ class _Player:
         self._follow_catalog = Follower(self._db, "catalog", self._catalog, copies.HANDLERS)
         self._follow_broker = Follower(self._db, "broker", self._told, Facts(now).handlers())
         self._charger = Charger(self._db, runtime.owner.id, now)
+        self._server: Server | None = None
         self.figures = Figures()
 
     async def aclose(self) -> None:
@@ -139,6 +170,9 @@ class _Player:
 
     async def open(self) -> None:
         """Parties and prices are known, and everybody has money."""
+        if not self._db.sqlite:
+            backend = select(func.pg_backend_pid())
+            self._server = Server(await self._db.read(lambda tx: tx.execute(backend).scalar_one()))
         self._catalog.say(self._known)
         while self._catalog.has_more:
             await self._follow_catalog.iteration(0)
@@ -147,26 +181,59 @@ class _Player:
             await self._finance.record_deposit(draft, key=organization)
 
     async def ingest(self, group: Group) -> None:
-        outcomes = await self._asks.put_holds(HoldBatch(holds=tuple(group.holds)))
-        if not all(one.answer and one.answer.granted for one in outcomes.items):
-            raise RuntimeError("a hold was not granted")
-        await self._follow(iter(group.facts))
-        await self._charge()
+        """And then charge."""
+        await self._hold(group)
+        for page in pages(iter(group.facts), PAGE):
+            with self._timed("ingest"):
+                await self._follow(page)
+        with self._timed("charge"):
+            await self._charge()
         for step in ("ingest", "charge"):
             self.figures.step(step).records += group.records
 
-    async def _follow(self, facts: Iterator[str]) -> None:
-        for page in pages(facts, PAGE):
-            self._told.tell(page)
-            began = clock.monotonic(), time.process_time()
-            await self._follow_broker.iteration(0)
-            self.figures.step("ingest").add(began)
+    async def ingest_and_charge(self, group: Group) -> None:
+        """At the same time."""
+        await self._hold(group)
+        told = list(pages(iter(group.facts), PAGE))
+
+        async def follow() -> None:
+            for page in told:
+                await self._follow(page)
+
+        with self._timed("both"):
+            following = asyncio.create_task(follow())
+            while not following.done():
+                await self._charge()
+                await asyncio.sleep(0.001)
+            await following
+            await self._charge()
+        self.figures.step("both").records += group.records
+
+    async def _hold(self, group: Group) -> None:
+        outcomes = await self._asks.put_holds(HoldBatch(holds=tuple(group.holds)))
+        if not all(one.answer and one.answer.granted for one in outcomes.items):
+            raise RuntimeError("a hold was not granted")
+
+    async def _follow(self, page: str) -> None:
+        self._told.tell(page)
+        await self._follow_broker.iteration(0)
 
     async def _charge(self) -> None:
-        began = clock.monotonic(), time.process_time()
         while await self._charger.charge():
             pass
-        self.figures.step("charge").add(began)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        def read() -> tuple[float, float, float, int]:
+            server = self._server.seconds() if self._server else 0.0
+            return clock.monotonic(), time.process_time(), server, self._db.run_again
+
+        before = read()
+        yield
+        seconds, cpu, server, again = (now - was for now, was in zip(read(), before, strict=True))
+        step = self.figures.step(name)
+        step.seconds, step.cpu, step.server = step.seconds + seconds, step.cpu + cpu, step.server + server
+        step.again += int(again)
 
     async def close_first(self) -> None:
         """All sites are past it, and finance closes the first month."""
@@ -177,12 +244,11 @@ class _Player:
             progress.say([Event(events.SITE_PROGRESS, site, state)])
         await Follower(self._db, "progress", progress, Facts(clock.now).handlers()).iteration(0)
         (month,) = [one for one in (await self._finance.list_periods()).items if one.starts_at == FIRST]
-        began = clock.monotonic(), time.process_time()
-        closing = await self._finance.close_period(month.id)
-        async with asyncio.timeout(CLOSE_SECONDS):
-            while closing.state is not PeriodState.CLOSED:
-                await asyncio.sleep(0.05)
-                closing = await self._finance.get_period(month.id)
-        self.figures.step("close").add(began)
+        with self._timed("close"):
+            closing = await self._finance.close_period(month.id)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while closing.state is not PeriodState.CLOSED:
+                    await asyncio.sleep(0.05)
+                    closing = await self._finance.get_period(month.id)
         statements = [one async for one in each(self._finance.list_statements, period=month.id)]
         self.figures.lines = sum(one.line_count for one in statements if one.party == StatementParty.PROVIDER)

@@ -104,12 +104,16 @@ def signal(tx: Session, topic: str) -> None:
 
 
 class Database:
-    """One service's database on either engine. Open it with `start`, end with `stop`."""
+    """One service's database on either engine. Open it with `start`, end with `stop`.
+
+    `run_again`: how often a unit had to, because it could not be serialized. Of one unit that is at most ATTEMPTS times.
+    """
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.closing = False
+        self.run_again = 0
         self._read_only = read_only
         self._file: SqliteFile | None = None
         self._server: AsyncEngine | None = None
@@ -204,6 +208,7 @@ class Database:
                 if not _retryable(error, attempt):
                     pending.error = error
                     break
+                self.run_again += 1
             except BaseException as error:  # It is the caller's, and is raised there.
                 pending.error = error
                 break

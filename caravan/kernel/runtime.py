@@ -35,6 +35,8 @@ class Runtime:
         self.db = Database(settings.database_url(service))
         self.loops = Loops(metrics.registry)
         self.owner = idempotency.Owner(self.db, ids.new("own"))
+        again = metrics.gauge("units_run_again", "Units of work that could not be serialized, and so ran again.")
+        again.set_function(lambda: self.db.run_again)
         self._parked = metrics.gauge(
             "parked_events", "Events that could not be applied yet; anything but 0 wants a person."
         )

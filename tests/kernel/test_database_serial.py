@@ -47,6 +47,7 @@ async def test_two_units_that_would_each_be_right_alone_are_not_both_wrong(db: D
         await db.write(put, id, 1)
     await asyncio.gather(db.write(leave_if_another_stays, "a"), db.write(leave_if_another_stays, "b"))
     assert sum((await db.read(everything)).values()) == 1
+    assert db.run_again == (0 if db.sqlite else 1)
 
 
 async def test_of_two_that_look_before_they_insert_the_second_finds_the_row(db: Database) -> None:
