@@ -17,23 +17,14 @@ AT_ONCE: Final = 2
 SHORT: Final = "caravan/pricing/volume.py"
 TESTS: Final[Mapping[str, Sequence[str]]] = {
     "caravan/pricing/amounts.py": ("pricing/test_amounts.py",),
-    "caravan/pricing/buyers.py": (
-        "pricing/test_buyers.py::"
-        "test_an_organization_by_name_goes_before_its_class_that_before_all_and_options_before_none",
-        "pricing/test_buyers.py::test_a_tariff_that_is_cut_in_two_keeps_its_name",
-        "pricing/test_buyers.py::test_each_second_is_priced_by_the_tariff_that_goes_before_the_others",
-        "pricing/test_buyers.py::test_what_of_a_target_no_tariff_goes_by_makes_no_difference",
-        "pricing/test_buyers.py::test_who_is_not_named_is_priced_as_if_nobody_were",
-    ),
-    "caravan/pricing/modes.py": (
-        "pricing/test_worst_case.py::test_prices_of_whole_fen_need_no_allowance",
-        "pricing/test_worst_case.py::"
-        "test_nothing_is_set_aside_for_time_that_is_not_billed_and_a_price_that_is_billed_later_counts_now",
-        "pricing/test_charge.py",
-    ),
+    "caravan/pricing/buyers.py": ("pricing/test_buyers.py",),
+    "caravan/pricing/charge.py": ("pricing/test_charge.py",),
+    "caravan/pricing/modes.py": ("pricing/test_charge.py", "pricing/test_worst_case.py"),
     "caravan/pricing/volume.py": ("pricing/test_volume.py",),
+    "caravan/pricing/windows.py": ("pricing/test_windows.py", "pricing/test_charge.py"),
+    "caravan/pricing/worst_case.py": ("pricing/test_worst_case.py",),
 }
-"""What decides what is charged, and what under tests/ any change of it must fail, quick ones first. They need no fixtures."""
+"""What decides what is charged, and the files under tests/ that any change of it must fail. They need no fixtures."""
 
 
 @case(

@@ -77,8 +77,7 @@ def _tariffs(tariffs: Iterable[Tariff], start: int, end: int) -> Iterator[tuple[
         ends = end if tariff.ends_at is None else min(to_seconds(tariff.ends_at), end)
         if at < begins:
             yield None, at, begins
-        if begins < ends:
-            yield tariff, begins, ends
+        yield tariff, begins, ends
         at = ends
     if at < end:
         yield None, at, end

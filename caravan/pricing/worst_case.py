@@ -6,6 +6,7 @@ So `n` lines cost at most `floor(x + n/2)`: a sum of fen is whole. What that add
 rounding. A line whose price is whole fen at any quantity is never rounded and isn't counted; neither is a free one.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
@@ -148,15 +149,8 @@ def fit_walltime(
     `grant_for` gives the grant of a walltime; it never falls as the walltime grows.
     """
 
-    def fits(walltime: int) -> bool:
-        return worst_case(grant_for(walltime), tasks, price_list, from_second).amount <= money
+    def cost(walltime: int) -> Money:
+        return worst_case(grant_for(walltime), tasks, price_list, from_second).amount
 
-    # the worst case grows with the walltime: `fitting` fits, `too_long` doesn't
-    fitting, too_long = 0, max_walltime + 1
-    while too_long - fitting > 1:
-        middle = (fitting + too_long) // 2
-        if fits(middle):
-            fitting = middle
-        else:
-            too_long = middle
-    return fitting or None
+    # the worst case grows with the walltime: as many walltimes fit as the longest that does has seconds
+    return bisect_right(range(1, max_walltime + 1), money, key=cost) or None

@@ -16,6 +16,7 @@ from caravan.pricing import (
     DIVISOR,
     MAX_PERIOD_EDGES,
     LineKey,
+    WorstCase,
     amount,
     fit_walltime,
     period_edges,
@@ -243,6 +244,17 @@ def test_the_allowance_is_needed_and_no_larger_than_that() -> None:
     bound = worst_case(grant, 1, prices, START)
     assert [(c.component, c.amount.fen) for c in bound.components] == [("cpu_core_hour", 2), ("rounding", 2)]
     assert charged([(0, 4, grant)], prices, [1, 2, 3]) == bound.amount.fen == 4
+    longer = grant.model_copy(update={"max_seconds": 10})
+    assert worst_case(longer, 1, prices, START).amount == Money(5 + 2)
+
+
+def test_each_period_end_cuts_as_many_lines_as_a_tariff_has_windows() -> None:
+    """A minute at 1.5 fen a second, in two windows over three period ends: eight lines."""
+    both = tariff("a", 0, None, cpu_core_hour="54").model_copy(
+        update={"windows": (window("night", ("00:00", "07:00"), cpu_core_hour="18"),)}
+    )
+    bound = worst_case(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=60), 1, price_list(both), START)
+    assert [(c.component, c.amount.fen) for c in bound.components] == [("cpu_core_hour", 90), ("rounding", 4)]
 
 
 def test_there_are_no_more_lines_than_seconds_to_allow_for() -> None:
@@ -269,6 +281,12 @@ def test_where_no_tariff_can_apply_nothing_can_be_charged() -> None:
 def test_a_year_of_running_allows_for_its_month_ends() -> None:
     assert period_edges(1, 60) == MAX_PERIOD_EDGES
     assert period_edges(1, 366 * 86_400) >= MAX_PERIOD_EDGES + 12
+    february = 28 * 86_400
+    assert [period_edges(tasks, seconds) for tasks, seconds in ((1, february - 1), (1, february), (3, february))] == [
+        MAX_PERIOD_EDGES,
+        MAX_PERIOD_EDGES + 1,
+        MAX_PERIOD_EDGES + 3,
+    ]
 
 
 @given(price_lists(), grants(), st.integers(1, 4), instants, st.integers(1, 300), st.integers(0, 3000))
@@ -330,10 +348,43 @@ def test_a_worst_case_is_the_highest_minimum_ahead_at_least() -> None:
     )
     grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=40)
     bound = worst_case(grant, 1, prices, START)
-    assert [(c.component, c.tariff, str(c.amount)) for c in bound.components] == [
-        ("cpu_core_hour", "now", "0.40"), ("job", "now", "0.05"), ("minimum_charge", "now", "0.55"),
+    assert [(c.component, c.tariff, c.quantity, str(c.amount)) for c in bound.components] == [
+        ("cpu_core_hour", "now", 40, "0.40"), ("job", "now", 1, "0.05"), ("minimum_charge", "now", 55, "0.55"),
     ]  # fmt: skip
     assert bound.amount == Money(100)
     assert worst_case(grant, 1, prices, START + 10).amount == Money(60)
     assert worst_of_all([bound]) == Money(100)
     assert worst_of_all([bound, bound]) == Money(205)
+
+
+def test_what_an_attempt_may_cost_beside_others_leaves_out_the_price_per_job_and_counts_each_line_that_is_rounded() -> (
+    None
+):
+    """Four seconds, each on a line of its own at half a fen, and 0.05 for the job."""
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=4)
+
+    def bound(least: int | None, price: str = "18") -> WorstCase:
+        minimum = None if least is None else Money(least)
+        one = tariff("a", 0, None, cpu_core_hour=price, job="0.05").model_copy(update={"minimum_charge": minimum})
+        return worst_case(grant, 1, price_list(one), START)
+
+    assert [(bound(least).amount.fen, bound(least).apart) for least in (None, 0, 3, 9, 20)] == [
+        (9, 4),
+        (9, 4),
+        (9, 3 + 4),
+        (9, 9 + 4),
+        (20, 20 + 4),
+    ]
+    assert "minimum_charge" not in {c.component for c in bound(9).components}
+    dear = bound(3, "1800")
+    assert (dear.amount.fen, dear.apart, dear.once) == (205, 200, 5)
+
+
+def test_what_is_only_priced_has_no_minimum() -> None:
+    prices = price_list(
+        tariff("a", 0, None, cpu_core_hour="0.01").model_copy(update={"minimum_charge": Money(9)}),
+        modes=(mode("notional", 0),),
+    )
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=4)
+    notional = worst_case(grant, 1, prices, START, SiteMode.NOTIONAL)
+    assert (notional.amount.fen, notional.apart) == (2, 2), "four lines of nearly nothing"
