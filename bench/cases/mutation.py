@@ -23,6 +23,10 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "caravan/pricing/volume.py": ("pricing/test_volume.py",),
     "caravan/pricing/windows.py": ("pricing/test_windows.py", "pricing/test_charge.py"),
     "caravan/pricing/worst_case.py": ("pricing/test_worst_case.py",),
+    "services/accounting/charging/charged.py": ("accounting/test_line_edges.py", "accounting/test_charged.py"),
+    "services/accounting/charging/lines.py": ("accounting/test_line_edges.py", "accounting/test_lines.py"),
+    "services/accounting/charging/minimum.py": ("accounting/test_line_edges.py", "accounting/test_lines.py"),
+    "services/accounting/charging/pieces.py": ("accounting/test_line_edges.py", "accounting/test_charged.py"),
 }
 """What decides what is charged, and the files under tests/ that any change of it must fail. They need no fixtures."""
 

@@ -99,6 +99,15 @@ def test_words_tell_what_was_rounded_and_what_reaches_nothing() -> None:
     found = discounted(Component.JOB, tiers((1, "33.30")), 3, Money(100))
     assert found.zh.endswith("超过 1 个作业的 2 减免 33.3%；1.00 x (33.3 x 2) / (100 x 3) = 0.222，四舍五入为 0.22")
     assert found.en.endswith("2 above 1 jobs at 33.3% off; 1.00 x (33.3 x 2) / (100 x 3) = 0.222, rounded 0.22")
+    even = discounted(CORE, tiers((0, "12.50"), (1, "100")), 2 * 3600, Money(400))
+    assert even.zh.endswith(
+        "；超过 0 核时的 3600 减免 12.5%，超过 1 核时的 3600 减免 100%；"
+        "4.00 x (12.5 x 3600 + 100 x 3600) / (100 x 7200) = 2.25"
+    )
+    assert even.en.endswith(
+        "; 3600 above 0 core-hours at 12.5% off, 3600 above 1 core-hours at 100% off; "
+        "4.00 x (12.5 x 3600 + 100 x 3600) / (100 x 7200) = 2.25"
+    )
     assert discounted(CORE, tiers((1, "5")), 3600, Money(100)).en.endswith("which reaches no threshold")
 
 
