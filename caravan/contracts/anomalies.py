@@ -20,6 +20,8 @@ class AnomalyReason(StrEnum):
     """It ends after the time at which it was stated."""
     IDENTITY_TAKEN = "identity_taken"
     """At its site another run has the same identity of the backend's: one allocation would be billed twice."""
+    OVERLAPPING = "overlapping"
+    """Another run of the same array task holds some of the same seconds: a task has one run at a time."""
 
 
 class AnomalyState(StrEnum):

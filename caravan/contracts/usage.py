@@ -22,6 +22,7 @@ from caravan.contracts.ids import (
 )
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
+from caravan.contracts.spec import Index
 from caravan.kernel.money import Money
 
 
@@ -96,6 +97,9 @@ class UsageRecord(HourUsage):
     )
     backend_identity: Name | None = Field(
         default=None, description="The backend's own of the run. Null: stated by a broker that didn't tell it yet."
+    )
+    index: Index | None = Field(
+        default=None, description="Of its array task. Null: stated by a broker that didn't tell it yet."
     )
 
 

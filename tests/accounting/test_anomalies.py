@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, Decision
+from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.settings import Settings
@@ -174,6 +175,70 @@ async def test_an_identity_of_the_backend_that_two_runs_have_is_billed_once(worl
     assert await seconds(job) == 20
 
 
+@pytest.mark.parametrize("apart", [False, True])
+async def test_seconds_that_two_runs_of_one_array_task_hold_are_billed_once(world: World, apart: bool) -> None:
+    job, first, second, third = await held(world), *(ids.new("run") for _ in range(3))
+    job.place()
+    job.use(first, 0, 10, index=3)
+    if apart:
+        await world.deliver()
+    job.use(second, 9, 20, index=3)
+    job.use(third, 0, 10, index=4)
+    job.use(third, 3600, 3610, index=4)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], anomaly["usage"]["run"]) == ("overlapping", second)
+    assert await seconds(job) == 30
+    job.use(second, 10, 20, index=3, revision=2)
+    await world.deliver()
+    assert [one["state"] for one in await listed(world)] == ["superseded"]
+    assert await seconds(job) == 40
+    await world.consistent()
+
+
+async def test_an_hour_that_is_restated_over_that_of_another_run_of_the_task_is_set_aside(world: World) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, index=0)
+    job.use(second, 10, 20, index=0)
+    await world.deliver()
+    job.use(first, 0, 11, index=0, revision=2)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], anomaly["usage"]["run"]) == ("overlapping", first)
+    assert await seconds(job) == 20
+    await settle(world, anomaly, "accept")
+    await world.deliver()
+    assert await seconds(job) == 21
+
+
+@pytest.mark.parametrize("ended", ["the first", "the second"])
+@pytest.mark.parametrize("apart", [False, True])
+async def test_what_overlaps_with_a_run_that_the_provider_bears_is_billed_without_a_person(
+    world: World, ended: str, apart: bool
+) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, index=0)
+    job.use(second, 5, 20, index=0)
+    if apart:
+        await world.deliver()
+        assert [one["state"] for one in await listed(world)] == ["open"]
+    job.end(first, Outcome.SITE if ended == "the first" else Outcome.SUCCEEDED)
+    job.end(second, Outcome.SUCCEEDED if ended == "the first" else Outcome.DUPLICATE)
+    job.settle({first: {hour_of(0): 1}, second: {hour_of(0): 1}})
+    await world.deliver()
+    assert [one["state"] for one in await listed(world)] == ["superseded"]
+    cores = [line for line in await job.lines() if line["component"] == "cpu_core_hour"]
+    borne = {(line["bearer"], line["reason"]): line["quantity"] for line in cores}
+    if ended == "the first":
+        assert borne == {("provider", "site_fault"): 10, ("organization", None): 15}
+    else:
+        assert borne == {("organization", None): 10, ("provider", "duplicate"): 15}
+    assert (await job.read())["status"] == "settled"
+    await world.consistent()
+
+
 async def test_usage_whose_attempt_does_not_come_is_listed_after_ten_minutes_and_still_waits(
     world: World, hand: Hand
 ) -> None:
@@ -264,14 +329,29 @@ def test_the_page_names_each_reason_and_its_example_is_a_decision(page: str) -> 
     assert AnomalyDecision.model_validate_json(example).decision is Decision.DISCARD
 
 
+@given(st.integers(0, 4), st.integers(1, 3), st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=2))
+def test_it_overlaps_just_when_it_shares_a_second_with_another_run(
+    start: int, length: int, others: list[tuple[int, int]]
+) -> None:
+    found = odd(
+        usage_of(start, start + length), Known(at(60), [], False, [(span(begin, begin + n),) for begin, n in others])
+    )
+    shared = {second for begin, n in others for second in range(begin, begin + n)} & set(range(start, start + length))
+    assert found == (AnomalyReason.OVERLAPPING if shared else None)
+
+
+def usage_of(start: int, end: int) -> UsageRecord:
+    return UsageRecord(
+        hour=at(0), revision=1, spans=(span(start, end),), run=ids.new("run"), attempt=ids.new("att"),
+        job=ids.new("job"), run_started_at=at(0),
+    )  # fmt: skip
+
+
 @given(st.integers(-600, 600), st.lists(st.integers(1, 5)), st.booleans())
 def test_it_is_odd_just_when_something_speaks_against_it(ahead: int, others: list[int], taken: bool) -> None:
     """A contradiction comes first, as it is about this hour alone; the order in which others were stated says nothing."""
     spans = {seconds: (span(0, seconds),) for seconds in range(1, 6)}
-    usage = UsageRecord(
-        hour=at(0), revision=1, spans=spans[3], run=ids.new("run"), attempt=ids.new("att"), job=ids.new("job"),
-        run_started_at=at(0),
-    )  # fmt: skip
+    usage = usage_of(0, 3)
     found = odd(usage, Known(at(3 - ahead), [spans[other] for other in others], taken))
     assert found == odd(usage, Known(at(3 - ahead), [spans[other] for other in reversed(others)], taken))
     if set(others) - {3}:

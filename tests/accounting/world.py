@@ -118,6 +118,7 @@ class Job:
         revision: int = 1,
         began: int | None = None,
         identity: str | None = None,
+        index: int | None = None,
     ) -> None:
         """State that `run` had `cpus` from `start` to `end` seconds after T0; both in one hour. Empty where they are equal."""
         hour = clock.floor_hour(at(start))
@@ -130,6 +131,7 @@ class Job:
             job=self.id,
             run_started_at=at(start if began is None else began),
             backend_identity=identity,
+            index=index,
         )
         self.world.broker.say(events.USAGE_STATED, self.id, record)
 

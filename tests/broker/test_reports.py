@@ -113,7 +113,7 @@ async def test_an_attempt_takes_only_the_steps_of_the_table(platform: Platform, 
 
 
 async def test_usage_is_replaced_by_higher_revisions_only(platform: Platform) -> None:
-    def unit(tx: Session) -> tuple[list[bool], list[tuple[int, str]]]:
+    def unit(tx: Session) -> tuple[list[bool], list[tuple[int, str, int]]]:
         it = staged(tx)
         run = run_of(it, seconds=5, identity="one")
         it.apply(tx, run.running(1))
@@ -122,11 +122,11 @@ async def test_usage_is_replaced_by_higher_revisions_only(platform: Platform) ->
         )
         facts = select(outbox.c.data).where(outbox.c.subject == it.job, outbox.c.type == events.USAGE_STATED)
         stated = [json.loads(data) for data in tx.scalars(facts.order_by(outbox.c.sequence))]
-        return applied, [(one["revision"], one["backend_identity"]) for one in stated]
+        return applied, [(one["revision"], one["backend_identity"], one["index"]) for one in stated]
 
     applied, revisions = await tried(platform, unit)
     assert applied == [True, False, False, True, True, True, False]
-    assert revisions == [(2, "one"), (5, "one")]
+    assert revisions == [(2, "one", 0), (5, "one", 0)]
 
 
 @pytest.mark.parametrize("order", ["as it was", "the last one first"])

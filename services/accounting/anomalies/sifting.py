@@ -19,6 +19,7 @@ from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
 from services.accounting.anomalies.models import AnomalyRow
 from services.accounting.anomalies.odd import Known, odd
+from services.accounting.anomalies.tasks import Tasks
 from services.accounting.usage.many import Run, Stored
 from services.accounting.usage.records import ATTEMPTS, RUNS, plain, spans_of
 
@@ -75,6 +76,14 @@ _DISCARDED: Final = SelectMany(
         .join(given, ANOMALIES.c.job == given.c.job)
         .where(ANOMALIES.c.state == AnomalyState.DISCARDED)
         .group_by(ANOMALIES.c.run, ANOMALIES.c.hour)
+    ),
+)
+_OVERLAPPING: Final = SelectMany(
+    {"job": ANOMALIES.c.job.type},
+    lambda given: (
+        select(ANOMALIES.c.usage)
+        .join(given, ANOMALIES.c.job == given.c.job)
+        .where(ANOMALIES.c.state == AnomalyState.OPEN, ANOMALIES.c.reason == AnomalyReason.OVERLAPPING)
     ),
 )
 log = structlog.get_logger(__name__)
@@ -137,6 +146,7 @@ def sift(
     for run, claim in untold.items():
         if run not in taken and first.setdefault(claim, run) != run:
             taken.add(run)
+    tasks = Tasks(tx, stated, runs)
     trusted: dict[Place, UsageRecord] = {}
     aside = []
     for one in sorted(stated, key=lambda one: -one.revision):
@@ -148,9 +158,10 @@ def sift(
         others += [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
         if place in stored and stored[place].revision == one.revision:
             others.append(stored[place].spans)
-        reason = odd(one, Known(at, others, one.run in taken))
+        reason = odd(one, Known(at, others, one.run in taken, tasks.beside(one)))
         if reason is None:
             trusted[place] = one
+            tasks.trust(one)
         else:
             aside.append((one, reason))
     set_aside(tx, aside, placed, at)
@@ -196,6 +207,11 @@ def supersede(tx: Session, applied: Iterable[UsageRecord], at: datetime) -> None
 def discarded(tx: Session, jobs: Collection[str]) -> dict[Place, int]:
     """The highest revision that a person has discarded, of each hour that has one."""
     return {(row.run, row.hour): row.revision for row in _DISCARDED.all(tx, [{"job": job} for job in jobs])}
+
+
+def overlapping(tx: Session, jobs: Collection[str]) -> list[UsageRecord]:
+    """What waits for a person because it overlaps with another run of its task."""
+    return [UsageRecord.model_validate(row.usage) for row in _OVERLAPPING.all(tx, [{"job": job} for job in jobs])]
 
 
 def fingerprint(spans: tuple[Span, ...]) -> str:

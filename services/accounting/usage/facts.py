@@ -61,7 +61,7 @@ class Facts:
         _NAMED.run(tx, [named.model_dump() for named in of[events.JOB_NAMED]])
         at = self._now()
         storing.usage(tx, of[events.USAGE_STATED], at)
-        storing.ends(tx, of[events.RUN_FINAL])
+        storing.ends(tx, of[events.RUN_FINAL], at)
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])
         keep_progress(tx, of[events.SITE_PROGRESS])

@@ -83,6 +83,7 @@ class Run(NamedTuple):
     time_up: int | None
     upheld: bool = False
     """A contest of it was."""
+    task_index: int | None = None
 
     @property
     def charged_as(self) -> Outcome | None:
@@ -109,6 +110,7 @@ def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
             row.billable_from,
             row.time_up,
             row.upheld,
+            row.task_index,
         )
         for row in _RUNS.all(tx, [{"run": run} for run in some])
     }

@@ -116,6 +116,7 @@ class RunRow(Base):
     __table_args__ = (
         Index("ix_runs_job_billable_from_id", "job", "billable_from", "id"),
         Index("ix_runs_identity", "identity"),
+        Index("ix_runs_job_task_index", "job", "task_index"),
     )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
@@ -126,6 +127,7 @@ class RunRow(Base):
         Boolean, server_default=false(), comment="The organization bears it, however it ended: a contest was upheld."
     )
     identity: Mapped[str | None] = mapped_column(String, comment="The backend's own; null until usage tells it.")
+    task_index: Mapped[int | None] = mapped_column(BigInteger, comment="Of its array task; null until usage tells it.")
     billable_from: Mapped[int | None] = mapped_column(
         BigInteger, comment="The first second held; null: none, or the provider bears the run."
     )

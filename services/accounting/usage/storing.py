@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from services.accounting.anomalies import sifting
 from services.accounting.anomalies.sifting import Place, Placed, place_of
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
+from services.accounting.charging.lines import provider_bears
 from services.accounting.funds import settling
 from services.accounting.funds.models import HoldRow
 from services.accounting.funds.settling import END, Awaited, Requested
@@ -48,8 +49,8 @@ _KNOWN: Final = SelectMany(
 _NEW_RUNS: Final = InsertMany(RUNS)
 _RUN: Final = {"run": RUNS.c.id.type}
 _IDENTIFY: Final = ChangeMany(
-    {**_RUN, "identity": RUNS.c.identity.type},
-    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(identity=given.identity),
+    {**_RUN, "identity": RUNS.c.identity.type, "task": RUNS.c.task_index.type},
+    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(identity=given.identity, task_index=given.task),
 )
 _END: Final = ChangeMany(
     {**_RUN, "outcome": RUNS.c.outcome.type},
@@ -88,6 +89,16 @@ def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
         for one in stated
         if not _is_here(one, stored.get(place_of(one))) and not sifting.is_held_back(one, before.get(place_of(one), ()))
     ]
+    _judge(tx, news, stored, before, at)
+
+
+def _judge(
+    tx: Session,
+    news: Sequence[UsageRecord],
+    stored: Mapping[Place, Stored],
+    before: Mapping[Place, Sequence[Any]],
+    at: datetime,
+) -> None:
     placed = _check_known(tx, news, held=True)
     runs = many.runs(tx, {one.run for one in news})
     new = sifting.sift(tx, news, placed, runs, stored, before, at)
@@ -156,8 +167,8 @@ def _apply(
         _extend(tx, max(end for _, end in held[max(held)]))
 
 
-def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
-    """How a run ended decides who bears it. Raises NotHereYet."""
+def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
+    """How a run ended decides who bears it: what overlapped with one that the provider bears is billed. Raises NotHereYet."""
     _check_known(tx, finals, held=False)
     runs = _make_known(tx, finals, many.runs(tx, {one.run for one in finals}))
     changed = {one.run: one for one in finals}
@@ -166,6 +177,9 @@ def ends(tx: Session, finals: Sequence[RunFinal]) -> None:
     _END.run(tx, [{"run": one.run, "outcome": one.outcome.value} for one in changed.values()])
     due.mark(tx, [Due(one.job, one.run, END, runs[one.run].charged_as) for one in changed.values()])
     _arrived(tx, [(one.job, Awaited(one.run, END, 0)) for one in changed.values()])
+    again = sifting.overlapping(tx, {one.job for one in changed.values() if provider_bears(one.outcome) is not None})
+    places = {place_of(one) for one in again}
+    _judge(tx, again, many.hours(tx, places), sifting.seen(tx, places), at)
 
 
 def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
@@ -225,22 +239,41 @@ def _check_known(
 def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapping[str, Run]) -> dict[str, Run]:
     """The facts' runs, of which `runs` were stored; makes those that are new, and the backend's identity of others, known."""
     first: dict[str, UsageRecord | RunFinal] = {}
-    told: dict[str, str] = {}
+    told: dict[str, UsageRecord] = {}
     for one in facts:
         first.setdefault(one.run, one)
-        if isinstance(one, UsageRecord) and one.backend_identity is not None:
-            told.setdefault(one.run, one.backend_identity)
+        if isinstance(one, UsageRecord) and (one.backend_identity, one.index) != (None, None):
+            told.setdefault(one.run, one)
     new = {
-        run: Run(run, one.job, one.attempt, None, told.get(run), None, None)
+        run: _identified(Run(run, one.job, one.attempt, None, None, None, None), told.get(run))
         for run, one in first.items()
         if run not in runs
     }
     _NEW_RUNS.run(
-        tx, [{"id": one.id, "attempt": one.attempt, "job": one.job, "identity": one.identity} for one in new.values()]
+        tx,
+        [
+            {
+                "id": one.id,
+                "attempt": one.attempt,
+                "job": one.job,
+                "identity": one.identity,
+                "task_index": one.task_index,
+            }
+            for one in new.values()
+        ],
     )
-    untold = [run for run in told if run in runs and runs[run].identity is None]
-    _IDENTIFY.run(tx, [{"run": run, "identity": told[run]} for run in untold])
+    known = [(runs[run], _identified(runs[run], one)) for run, one in told.items() if run in runs]
+    changed = [after for before, after in known if after != before]
+    _IDENTIFY.run(tx, [{"run": one.id, "identity": one.identity, "task": one.task_index} for one in changed])
     return {**runs, **new}
+
+
+def _identified(run: Run, told: UsageRecord | None) -> Run:
+    """With the backend's identity and the array task as they were told, unless they are known."""
+    if told is None:
+        return run
+    identity = told.backend_identity if run.identity is None else run.identity
+    return run._replace(identity=identity, task_index=told.index if run.task_index is None else run.task_index)
 
 
 def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]]) -> None:

@@ -291,6 +291,7 @@ def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
             job=run.job,
             run_started_at=run.started_at,
             backend_identity=run.backend_identity,
+            index=run.index,
         ),
     )
     return True
