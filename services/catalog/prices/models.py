@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.modes import SiteModeFrom
@@ -21,7 +21,7 @@ class PriceListRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     offering: Mapped[str] = mapped_column(ForeignKey("offerings.id"))
-    reseller: Mapped[str] = mapped_column(server_default=PROVIDERS, comment="Empty: it is the provider's own.")
+    reseller: Mapped[str] = mapped_column(server_default=text("''"), comment="Empty: it is the provider's own.")
     revision: Mapped[int] = mapped_column(comment="1, 2, 3, ... for each offering and seller.")
     created_at: Mapped[datetime] = mapped_column(Instant)
     zone: Mapped[str] = mapped_column(

@@ -39,9 +39,14 @@ def upgrade() -> None:
     with op.batch_alter_table("price_lists", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
-                "reseller", sa.String(), server_default="", nullable=False, comment="Empty: it is the provider's own."
+                "reseller",
+                sa.String(),
+                server_default=sa.text("''"),
+                nullable=False,
+                comment="Empty: it is the provider's own.",
             )
         )
+        batch_op.alter_column("revision", comment="1, 2, 3, ... for each offering and seller.")
         batch_op.drop_constraint(batch_op.f("uq_price_lists_offering_revision"), type_="unique")
         batch_op.create_unique_constraint(
             batch_op.f("uq_price_lists_offering_reseller_revision"), ["offering", "reseller", "revision"]
