@@ -28,11 +28,12 @@ from tests.accounting.world import tariff
 PRICES = price_list(tariff("t", None, None, cpu_core_hour="36"))
 """A fen for each second of a core."""
 amounts = st.integers(0, 120)
+MOST_SECONDS = 30
 
 
 @dataclass
 class ModelJob:
-    """What a job has: its hold, the seconds of each run (a fen each), which runs are the provider's."""
+    """What a job has: its hold, the seconds of each run (a fen each, up to its grant), which runs are the provider's."""
 
     job: Job
     submitted: int
@@ -46,8 +47,13 @@ class ModelJob:
 
     @property
     def captured(self) -> int:
-        billed = sum(seconds for run, seconds in self.seconds.items() if run not in self.faults)
+        billed = sum(min(seconds, self.granted(run)) for run, seconds in self.seconds.items() if run not in self.faults)
         return min(billed, self.amount)
+
+    def granted(self, run: int) -> int:
+        """For how many seconds the run was granted what it holds."""
+        grant = dict(self.job.grants())[self.job.attempt(run)]
+        return grant.max_seconds if grant else MOST_SECONDS
 
     @property
     def held(self) -> int:
@@ -146,7 +152,7 @@ class Machine(RuleBasedStateMachine):
             assert answer.fits == Money(job.amount + max(room, 0))
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), run=st.integers(0, 2), seconds=st.integers(0, 30))
+    @rule(data=st.data(), run=st.integers(0, 2), seconds=st.integers(0, MOST_SECONDS))
     def use(self, data: st.DataObject, run: int, seconds: int) -> None:
         job = data.draw(st.sampled_from(self.jobs))
         job.stated += 1
