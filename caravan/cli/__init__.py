@@ -1,8 +1,8 @@
 """The `caravan` command: run the platform, keep it, and use it.
 
-`server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `sites.py`, `jobs.py`, `money.py`,
-`finance.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres and finance, which talks to the services through
-`caravan.client` alone. Decides nothing. Open `asking.py` first for the client, `server.py` for the rest.
+`server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `sites.py`, `resale.py`, `jobs.py`,
+`money.py`, `finance.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres and finance, which talks to the
+services through `caravan.client` alone. Decides nothing. Open `asking.py` first for the client, `server.py` for the rest.
 """
 
 import typer
@@ -17,6 +17,7 @@ from caravan.cli import (
     market,
     money,
     reconciling,
+    resale,
     server,
     sites,
     usage,
@@ -35,6 +36,7 @@ agents.add_to(app)
 keeping.add_to(app)
 market.add_to(app)
 sites.add_to(app)
+resale.add_to(app)
 jobs.add_to(app)
 money.add_to(app)
 finance.add_to(app)

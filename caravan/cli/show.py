@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -26,9 +27,10 @@ from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import OfferingPrice
-from caravan.contracts.prices import WHOLE_TARIFF, Component
+from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.reconciliations import BooksReconciliation
+from caravan.contracts.resale import ResaleAgreement
 from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
 from caravan.contracts.tax import TaxRule, TaxTreatment
 from caravan.kernel.clock import to_seconds
@@ -113,14 +115,23 @@ def prices(found: OfferingPrice, now: datetime) -> str:
     by_component = pricing.prices(price_list, window.tariff, window.name)
     if window.mode is SiteMode.TRACKED or not by_component:
         return window.mode.words or "no price now"
-    words = ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in by_component.items())
+    words = _prices(by_component)
     part = "" if window.name == WHOLE_TARIFF else f" ({window.name})"
     return f"{words}{part}" + (f"; {window.mode.words}" if window.mode.words else "")
+
+
+def _prices(by_component: Mapping[Component, Decimal]) -> str:
+    return ", ".join(f"{price} per {component.value.replace('_', '-')}" for component, price in by_component.items())
 
 
 def rate(tariff: str, window: str) -> str:
     """The part of a price list that a line is priced by."""
     return tariff if window == WHOLE_TARIFF else f"{tariff}, {window}"
+
+
+def seller(provider: str, reseller: str | None) -> str:
+    """Whose centre it is; who sells it stands before that, where that isn't the centre itself."""
+    return provider if reseller is None else f"{reseller} ({provider})"
 
 
 def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
@@ -133,7 +144,7 @@ def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
         rows.append(
             (
                 one.offering.name,
-                one.provider_name,
+                seller(one.provider_name, one.reseller_name),
                 one.region,
                 one.offering.tier.value,
                 most,
@@ -150,12 +161,39 @@ def modes(found: Iterable[SiteModeFrom]) -> Table:
     return table(("!from", "mode", ""), [(when(one.starts_at), one.mode.value, one.mode.words or "") for one in found])
 
 
+def resale_agreements(found: Iterable[ResaleAgreement]) -> Table:
+    rows = [
+        (one.id, one.reseller, one.project, "\n".join(one.members), when(one.starts_at), when(one.ends_at))
+        for one in found
+    ]
+    return table(("!id", "!reseller", "!buys as", "!members", "!from", "!until"), rows)
+
+
+def price_lists(found: Iterable[PriceList]) -> Table:
+    rows = [
+        (
+            str(one.revision),
+            one.reseller or "the provider",
+            "\n".join(
+                f"{tariff.name} from {when(tariff.starts_at)}"
+                + (f" until {when(tariff.ends_at)}" if tariff.ends_at else "")
+                + f": {_prices(tariff.prices)}"
+                for tariff in one.tariffs
+            ),
+            when(one.created_at),
+            one.id,
+        )
+        for one in found
+    ]
+    return table((">revision", "!sold by", "tariffs", "!published", "!id"), rows)
+
+
 def candidates(found: Sequence[Candidate]) -> Table:
     rows = [
         (
             str(place),
             one.offering_name,
-            one.provider_name,
+            seller(one.provider_name, one.reseller_name),
             "\n".join(
                 f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({rate(c.tariff, c.window)}) = {c.amount}"
                 for c in one.components
