@@ -68,6 +68,13 @@ class Facts:
 
 
 def _placed(tx: Session, attempts: Sequence[AttemptPlaced]) -> None:
-    _PLACED.run(tx, [one.model_dump(exclude={"attempt", "resale"}) | {"id": one.attempt} for one in attempts])
+    _PLACED.run(
+        tx,
+        [
+            one.model_dump(exclude={"attempt"})
+            | {"id": one.attempt, "wholesale_list": one.resale and one.resale.price_list}
+            for one in attempts
+        ],
+    )
     for site, provider in {one.site: one.provider for one in attempts}.items():
         expect_progress(tx, site, provider)

@@ -107,6 +107,10 @@ class AttemptCopy(Base):
         Boolean, server_default=false(), comment="The books of all its runs are closed."
     )
     grant: Mapped[Any] = mapped_column(Json, nullable=True, comment="Of each run; null: it isn't known.")
+    resale: Mapped[Any] = mapped_column(
+        Json, nullable=True, comment="How a reseller buys it; null: the provider sells."
+    )
+    wholesale_list: Mapped[str | None] = mapped_column(String, comment="The price list in `resale`.")
 
 
 class RunRow(Base):
