@@ -156,7 +156,7 @@ class Finance:
         async with asyncio.timeout(WAIT_SECONDS):
             found = await self._asking.look(path)
             while found["state"] != state:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
                 found = await self._asking.look(path)
 
 

@@ -36,7 +36,7 @@ RECORDS_PER_JOB: Final = 20
 """About so many come of a job."""
 SHORT: Final = 0.1
 """Jobs that too little is held for; half of these get more later."""
-CONTESTABLE: Final = (Outcome.SITE, Outcome.LOST, Outcome.PREEMPTED)
+CONTESTABLE: Final = (Outcome.LOST, Outcome.PREEMPTED)
 
 
 class Fact(NamedTuple):

@@ -13,7 +13,7 @@ from bench.city.claims import write_claims
 from bench.city.finance import Finance
 from bench.city.jobs import RECORDS_PER_JOB, Books, Fact, Told, draw_group
 from bench.city.telling import Asking, Record, envelope, fact_of
-from bench.city.town import Sold, Town, draw_town
+from bench.city.town import Sold, draw_town
 from bench.city.year import AFTER, MONTHS, TAIL, month, noon_after
 from bench.volume.making import pages
 from bench.volume.playing import PAGE, peak_mib
@@ -34,6 +34,8 @@ from services.accounting.usage.facts import Facts
 
 HOLDS: Final = 1000
 """How many are asked for at once."""
+ORGANIZATIONS: Final = 200
+"""At most; a small city has fewer."""
 DAYS: Final = 28
 """Of each month, those in which jobs start."""
 
@@ -75,8 +77,9 @@ async def _play(
         record = Record(folder / "facts")
         asking = Asking(app, record)
         try:
-            player = _Player(app, now, asking, record, random, say)
-            await player.tell_year(records)
+            jobs = records // RECORDS_PER_JOB
+            player = _Player(app, now, asking, record, random, jobs, say)
+            await player.tell_year(jobs)
             counts = await write_claims(asking, player.town, folder / "claims")
         finally:
             record.close()
@@ -99,10 +102,17 @@ class Now:
 
 class _Player:
     def __init__(
-        self, app: ServiceApp, now: Now, asking: Asking, record: Record, random: Random, say: Callable[[str], None]
+        self,
+        app: ServiceApp,
+        now: Now,
+        asking: Asking,
+        record: Record,
+        random: Random,
+        jobs: int,
+        say: Callable[[str], None],
     ) -> None:
         self._now, self._asking, self._record, self._random, self._say = now, asking, record, random, say
-        self.town: Town = draw_town(random)
+        self.town = draw_town(random, min(ORGANIZATIONS, 20 + jobs // 4))
         self.books = Books()
         self._finance = Finance(asking, self.town, random)
         runtime = app.provided[Runtime]
@@ -115,8 +125,7 @@ class _Player:
         self._known = 0
         """How much of what the catalog says was told."""
 
-    async def tell_year(self, records: int) -> None:
-        jobs = max(1, records // RECORDS_PER_JOB)
+    async def tell_year(self, jobs: int) -> None:
         await self._learn(month(0))
         await self._finance.open()
         for number in range(TAIL + 1):

@@ -15,7 +15,6 @@ from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingStat
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import PriceList
 
-ORGANIZATIONS: Final = 200
 CENTRES: Final = 6
 ZONES: Final = ("Asia/Shanghai", "Asia/Shanghai", "Asia/Shanghai", "Europe/Berlin", "Asia/Shanghai", "Asia/Shanghai")
 """Of the centres' price lists. One has summer time."""
@@ -83,10 +82,9 @@ class Town:
         return {one.site: one.provider for one in self.sold}
 
 
-def draw_town(random: Random) -> Town:
-    """The same of a seed, whatever is used in it."""
+def draw_town(random: Random, organizations: int) -> Town:
     buyers, known = [], []
-    for number in range(ORGANIZATIONS):
+    for number in range(organizations):
         buyer, said = _buyer(random, number)
         buyers.append(buyer)
         known += said
@@ -97,7 +95,7 @@ def draw_town(random: Random) -> Town:
             known += said
     mistakes = tuple(_mistakes(random, sold))
     known += [(one.created_at, Event(events.PRICE_LIST, one.id, one)) for each in sold for one in each.prices.revisions]
-    weights = accumulate(1 + 2000 // (number + 1) for number in range(ORGANIZATIONS))
+    weights = accumulate(1 + 2000 // (number + 1) for number in range(organizations))
     in_order = sorted(known, key=lambda one: one[0])
     return Town(tuple(buyers), tuple(weights), tuple(sold), tuple(in_order), mistakes)
 
