@@ -123,7 +123,7 @@ def _tariff(price_list: str, raw: dict[str, Any]) -> Tariff:
         frozenset((buyers or {}).get("classes") or []),
         buyers is None,
         raw.get("options") or {},
-        Rate(price_list, raw["name"], "flat", prices, minimum),
+        Rate(price_list, raw["name"], "flat" if windows else "all", prices, minimum),
         windows,
     )
 
