@@ -60,7 +60,7 @@ def test_three_days_from_a_holiday_into_workdays() -> None:
     ]
     terms = block("prices.md", "peak") | {"calendar": calendar}
     city = play(price_list(**terms), placed(), used("2026-10-06 20:00", 72 * HOUR, accelerators=8))
-    found = {key[1]: value for key, value in charged(city).items()}
+    found = {key[1]: value for key, value in charged(city, component="accelerator_hour").items()}
     assert found == {"flat": (1036800, 230400), "off-peak": (691200, 76800), "peak": (345600, 115200)}
 
 
@@ -107,16 +107,23 @@ def test_the_price_per_job_falls_in_the_first_second_that_counts() -> None:
         assert {key[1]: value for key, value in found.items()} == price
 
 
+def test_a_job_without_a_price_per_job_has_the_line_all_the_same() -> None:
+    city = play(price_list(**flat("1.00")), placed(), used("2026-03-06 12:00", 60, cpus=1))
+    assert charged(city, component="job") == {("job", "flat", "organization", None): (1, 0)}
+
+
 def test_each_end_has_its_bearer_as_the_page_says() -> None:
     page = (ROOT / "docs/prices.md").read_text(encoding="utf-8").partition("<!-- bearers:")[2].partition("\n\n")[0]
     table = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in page.splitlines() if line[:3] == "| `"]
     assert len(table) == 8
     for outcome, bearer, reason in table:
         facts = price_list(**flat("1.00")), placed(), used("2026-03-06 12:00", 60, cpus=1), final(outcome)
-        assert set(charged(play(*facts))) == {("cpu_core_hour", "flat", bearer, reason or None)}
+        assert set(charged(play(*facts), component="cpu_core_hour")) == {
+            ("cpu_core_hour", "flat", bearer, reason or None)
+        }
     contested = request("contest_run", {"run": "run_1", "reason": "x"}, "con_1")
     upheld = request("decide_contest", {"decision": "uphold", "words": "x"}, contest="con_1")
-    assert set(charged(play(*facts, contested, upheld))) == {("cpu_core_hour", "flat", "organization", None)}
+    assert {key[2] for key in charged(play(*facts, contested, upheld))} == {"organization"}
 
 
 GRANT = {"nodes": 1, "cpus": 2, "memory_mib": 0, "accelerators": 0, "accelerator": None, "max_seconds": 600}
@@ -125,7 +132,7 @@ GRANT = {"nodes": 1, "cpus": 2, "memory_mib": 0, "accelerators": 0, "accelerator
 def test_what_is_beyond_the_grant_is_the_provider_s() -> None:
     begins = used("2026-03-06 12:00", 500, cpus=3), used("2026-03-06 14:00", 200, cpus=2)
     city = play(price_list(**flat("1.00")), placed(grant=GRANT), *begins)
-    found = {key[2:]: quantity for key, (quantity, _) in charged(city).items()}
+    found = {key[2:]: quantity for key, (quantity, _) in charged(city, component="cpu_core_hour").items()}
     assert found == {("organization", None): 1200, ("provider", "overrun"): 700}
 
 
@@ -133,7 +140,7 @@ def test_what_would_pass_the_hold_is_the_provider_s_from_that_second_on() -> Non
     runs = [used("2026-03-06 12:00", 2 * HOUR, run=run, cpus=1) for run in ("run_2", "run_1")]
     city = play(price_list(**flat("1.00")), placed(hold="2.00"), *runs)
     # 7217 core-seconds are 200.47 fen, rounded 200; the next, of run_2 in the same second, makes them 200.50 and 201
-    found = {key[2:]: value for key, value in charged(city).items()}
+    found = {key[2:]: value for key, value in charged(city, component="cpu_core_hour").items()}
     assert found[("organization", None)] == (7217, 200)
     assert found[("provider", "overrun")] == (4 * HOUR - 7217, 200)
     [job] = city.closing.charges.values()
@@ -163,6 +170,19 @@ def _minimum(hold: str) -> dict[str, tuple[int, int]]:
 def test_a_minimum_charge_adds_what_an_attempt_lacks_and_the_hold_has() -> None:
     assert _minimum("5.00") == {"organization": (90, 90)}
     assert _minimum("1.60") == {"organization": (50, 50), "provider": (40, 40)}
+
+
+def test_the_hold_pays_minimums_in_the_order_of_last_billed_seconds() -> None:
+    facts = [price_list(**block("prices.md", "minimum")), *placed(hold="3.50"), *placed("att_2", hold="3.50")]
+    facts += used("2026-03-06 12:10", 360, run="run_1", accelerators=1)
+    facts += used("2026-03-06 12:00", 360, run="run_2", attempt="att_2", accelerators=1)
+    facts += [event("attempt.ended", attempt=attempt, job="job_1") for attempt in ("att_1", "att_2")]
+    found = {(row.key.attempt, row.key.bearer): row.amount for row in rows(play(facts)) if row.key.attempt}
+    assert found == {
+        ("att_1", "organization"): 70,
+        ("att_1", "provider"): 50,
+        ("att_2", "organization"): 90,
+    }
 
 
 def test_modes_come_before_all_else() -> None:
@@ -266,10 +286,10 @@ def test_a_correction_gives_back_in_the_open_period_what_was_sealed() -> None:
     city = play(facts, close("2026-03"), correction)
     assert fen_of(city, price_list="prl_1") == 0
     assert fen_of(city, price_list="prl_2") == 6_400
-    assert [row.amount for row in city.closing.rows] == [64_000]
-    assert sorted(row.amount for row in city.open_rows) == [-64_000, 6_400]
+    assert [row.amount for row in city.closing.rows] == [64_000, 0]
+    assert sorted(row.amount for row in city.open_rows) == [-64_000, 0, 0, 6_400]
     [share] = city.previews["cor_1"].shares.values()
-    assert (share.before, share.after, share.lines) == (64_000, 6_400, 2)
+    assert (share.before, share.after, share.lines) == (64_000, 6_400, 4)
     [job] = city.closing.charges.values()
     assert job.captured == 64_000  # by the prices of placement
 
@@ -278,7 +298,7 @@ def test_a_correction_back_to_the_list_of_placement_leaves_nothing() -> None:
     facts, correction = _corrected()
     back = correction[0] | {"body": correction[0]["body"] | {"price_list": "prl_1"}, "answer": {"id": "cor_2"}}
     city = play(facts, correction, back, request("approve_price_correction", correction="cor_2"), close("2026-03"))
-    assert [(row.key.price_list, row.amount) for row in rows(city)] == [("prl_1", 64_000)]
+    assert [(row.key.price_list, row.amount) for row in rows(city)] == [("prl_1", 64_000), ("prl_1", 0)]
 
 
 def test_what_a_district_resells_is_on_two_sets_of_lines() -> None:

@@ -43,7 +43,7 @@ def _statement(**more: Any) -> Fact:
     sums = {"gross": "10.00", "tax": "0.57", "net": "9.43"}
     more["sections"] = [{"counterparty": more.pop("of"), "treatment": "taxed", "rate": 600} | sums]
     return (
-        {"period": "2026-03", "adjustments": "0.00", "borne_by_provider": "0.00", "notional": "0.00", "line_count": 1}
+        {"period": "2026-03", "adjustments": "0.00", "borne_by_provider": "0.00", "notional": "0.00", "line_count": 2}
         | sums
         | more
     )
@@ -71,6 +71,7 @@ def _city() -> dict[str, list[Fact]]:
         "claims/periods": periods,
         "claims/lines": [
             _line("lin_1", 36_000, "10.00", **taxed),
+            _line("lin_3", 1, "0.00", component="job", unit_price="0.00", **taxed | {"tax": "0.00"}),
             _line("lin_2", -7_200, "-2.00", period="2026-04", corrects="2026-03"),
         ],
         "claims/statements": [
@@ -112,7 +113,7 @@ def test_equal_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert _run(tmp_path, _city(), monkeypatch) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["differences"] == []
-    assert found["compared"]["line"] == 2
+    assert found["compared"]["line"] == 3
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_equal_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         ("claims/lines", 0, "amount", "10.01", "line"),
         ("claims/lines", 0, "tax", "0.56", "line"),
         ("claims/lines", 0, "unit_price", "1.01", "unit price"),
-        ("claims/lines", 1, "corrects", None, "line"),
+        ("claims/lines", 2, "corrects", None, "line"),
         ("claims/statements", 1, "payout", "9.00", "statement"),
         ("claims/credit_notes", 0, "tax", "0.28", "credit note"),
         ("claims/funds", 0, "held", "0.00", "funds"),
@@ -150,7 +151,7 @@ def test_a_claim_that_differs_is_named(
 
 def test_a_line_that_is_claimed_twice_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     city = _city()
-    city["claims/lines"].append(city["claims/lines"][1] | {"id": "lin_3"})
+    city["claims/lines"].append(city["claims/lines"][1] | {"id": "lin_4"})
     assert _run(tmp_path, city, monkeypatch) == 1
 
 

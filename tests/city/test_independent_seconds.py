@@ -64,7 +64,7 @@ def _second_by_second(told: list[Any], limit: int, cpus: int, hold: int) -> dict
             if not start <= second < start + length:
                 continue
             name, window, held = f"run_{number}", _window(second), {"cpu_core_hour": cores, "node_hour": 1}
-            if (second, name) == first and _price(second, "job"):
+            if (second, name) == first:
                 held["job"] = 1
             if outcome in BLAMED:
                 own, rest = {}, {(component, BLAMED[outcome]): count for component, count in held.items()}

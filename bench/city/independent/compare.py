@@ -49,9 +49,8 @@ def _periods(claims: Path, report: Report) -> dict[str, int]:
 
 
 def _key(claim: Fact, months: dict[str, int]) -> tuple[int, Key]:
-    """In which period a claimed line stands, and its key; a discount has no accelerator here."""
+    """In which period a claimed line stands, and its key."""
     period = months[claim["period"]]
-    discount = claim.get("kind") == "volume_discount"
     return period, Key(
         months[claim["corrects"]] if claim.get("corrects") else period,
         claim["organization"],
@@ -60,7 +59,7 @@ def _key(claim: Fact, months: dict[str, int]) -> tuple[int, Key]:
         claim["project"],
         claim["job"],
         claim["component"],
-        None if discount else claim["accelerator"],
+        claim["accelerator"],
         claim["price_list"],
         claim["tariff"],
         claim["window"],

@@ -91,8 +91,6 @@ def _tally(
     for (party, period, rate, bearer, reason, units), length in seconds.items():
         organization, project, seller, provider = party
         for component, kind, count in units:
-            if component == "job" and "job" not in rate.prices:
-                continue
             key = Key(
                 period,
                 organization,
@@ -116,16 +114,18 @@ def _tally(
 def _minimums(job: Job, paid: list[Piece], left: int, quantities: dict[Key, int]) -> int:
     """Add what attempts lack to their minimum (docs/prices.md, "A minimum charge"); fen that the hold pays of it.
 
-    The provider bears what the hold has not left, by the prices of placement; of what a correction makes of it, as much.
+    The hold pays attempts in the order of their last billed seconds. The provider bears what it has not left, by the prices
+    of placement; of what a correction makes of it, as much.
     """
     of_attempts: dict[str, list[Piece]] = defaultdict(list)
     for piece in paid:
         of_attempts[piece.stretch.attempt].append(piece)
+    lasts = {attempt: max(mine, key=lambda piece: piece.end) for attempt, mine in of_attempts.items()}
     captured = 0
-    for attempt, mine in sorted(of_attempts.items()):
+    for attempt in sorted(lasts, key=lambda attempt: (lasts[attempt].end, attempt)):
         if not job.attempts[attempt].ended:
             continue
-        last = max(mine, key=lambda piece: piece.end)
+        last, mine = lasts[attempt], of_attempts[attempt]
         short = max(0, last.placed.minimum - cost(mine))
         own = min(short, left - captured)
         captured += own
