@@ -294,6 +294,14 @@ def test_a_correction_gives_back_in_the_open_period_what_was_sealed() -> None:
     assert job.captured == 64_000  # by the prices of placement
 
 
+def test_a_correction_leaves_the_modes_of_placement() -> None:
+    facts, correction = _corrected()
+    modes = [{"mode": "notional", "starts_at": utc(at("2026-03-06 14:00"))}]
+    facts[0] = price_list(modes=modes, **flat("1.00"))
+    city = play(facts, correction)
+    assert (fen_of(city), fen_of(city, "nobody")) == (2 * 640, 8 * 640)
+
+
 def test_a_correction_back_to_the_list_of_placement_leaves_nothing() -> None:
     facts, correction = _corrected()
     back = correction[0] | {"body": correction[0]["body"] | {"price_list": "prl_1"}, "answer": {"id": "cor_2"}}
@@ -330,6 +338,19 @@ def test_what_a_district_resells_is_on_two_sets_of_lines() -> None:
     # 72.50: 72.00 of cards, which is 36000 card-seconds; 2 more of the 8 a second still round to that
     assert city("72.50", "192.02") == {"org_d": 7_250, "prv_1": 6_000}
     assert city("230.92", "60.00") == {"org_d": 7_250, "prv_1": 6_000}
+
+
+def test_a_correction_of_all_lists_concerns_the_seller_of_the_right_one() -> None:
+    lists = [price_list("prl_w", **flat("6.00")), price_list("prl_r", reseller="org_d", **flat("7.00"))]
+    lists.append(price_list("prl_x", revision=2, **flat("5.00")))
+    resale = {"reseller": "org_d", "project": "prj_d", "price_list": "prl_w", "price_class": None, "options": {}}
+    told = placed(price_list="prl_r", resale=resale | {"hold": "90.00"}), used("2026-03-06 12:00", HOUR, cpus=1)
+    span = {"starts_at": utc(at("2026-03-01 00:00")), "ends_at": utc(at("2026-04-01 00:00"))}
+    body = span | {"offering": "off_1", "price_list": "prl_x", "replaces": "all", "reason": "x"}
+    proposed = request("propose_price_correction", body, "cor_1")
+    city = play(lists, *told, proposed, request("approve_price_correction", correction="cor_1"))
+    assert (fen_of(city, seller="org_d"), fen_of(city, seller="prv_1")) == (700, 500)
+    assert set(city.previews["cor_1"].shares) == {"org_d"}
 
 
 def test_lines_are_the_same_in_any_order_of_telling() -> None:
