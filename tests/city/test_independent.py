@@ -343,7 +343,7 @@ def test_what_a_district_resells_is_on_two_sets_of_lines() -> None:
 def test_a_correction_of_all_lists_concerns_the_seller_of_the_right_one() -> None:
     lists = [price_list("prl_w", **flat("6.00")), price_list("prl_r", reseller="org_d", **flat("7.00"))]
     lists.append(price_list("prl_x", revision=2, **flat("5.00")))
-    resale = {"reseller": "org_d", "project": "prj_d", "price_list": "prl_w", "price_class": None, "options": {}}
+    resale: Fact = {"reseller": "org_d", "project": "prj_d", "price_list": "prl_w", "price_class": None, "options": {}}
     told = placed(price_list="prl_r", resale=resale | {"hold": "90.00"}), used("2026-03-06 12:00", HOUR, cpus=1)
     span = {"starts_at": utc(at("2026-03-01 00:00")), "ends_at": utc(at("2026-04-01 00:00"))}
     body = span | {"offering": "off_1", "price_list": "prl_x", "replaces": "all", "reason": "x"}
