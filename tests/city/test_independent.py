@@ -109,7 +109,7 @@ def test_the_price_per_job_falls_in_the_first_second_that_counts() -> None:
 
 def test_a_job_without_a_price_per_job_has_the_line_all_the_same() -> None:
     city = play(price_list(**flat("1.00")), placed(), used("2026-03-06 12:00", 60, cpus=1))
-    assert charged(city, component="job") == {("job", "flat", "organization", None): (1, 0)}
+    assert charged(city, component="job") == {("job", "all", "organization", None): (1, 0)}
 
 
 def test_each_end_has_its_bearer_as_the_page_says() -> None:
@@ -119,7 +119,7 @@ def test_each_end_has_its_bearer_as_the_page_says() -> None:
     for outcome, bearer, reason in table:
         facts = price_list(**flat("1.00")), placed(), used("2026-03-06 12:00", 60, cpus=1), final(outcome)
         assert set(charged(play(*facts), component="cpu_core_hour")) == {
-            ("cpu_core_hour", "flat", bearer, reason or None)
+            ("cpu_core_hour", "all", bearer, reason or None)
         }
     contested = request("contest_run", {"run": "run_1", "reason": "x"}, "con_1")
     upheld = request("decide_contest", {"decision": "uphold", "words": "x"}, contest="con_1")

@@ -29,7 +29,7 @@ def _line(name: str, quantity: int, amount: str, **more: Any) -> Fact:
         "price_list": "prl_1",
         "price_list_revision": 1,
         "tariff": "t",
-        "window": "flat",
+        "window": "all",
         "bearer": "organization",
         "reason": None,
         "unit_price": "1.00",
