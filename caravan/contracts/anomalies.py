@@ -20,6 +20,12 @@ class AnomalyReason(StrEnum):
     """It ends after the time at which it was stated."""
     IDENTITY_TAKEN = "identity_taken"
     """At its site another run has the same identity of the backend's: one allocation would be billed twice."""
+    BEFORE_PLACEMENT = "before_placement"
+    """It starts before its attempt was placed."""
+    START_MOVED = "start_moved"
+    """A higher revision of an hour says that its run started at another time."""
+    TAKEN_BACK = "taken_back"
+    """Its job was settled, and a higher revision than was listed then takes seconds away."""
     OVERLAPPING = "overlapping"
     """Another run of the same array task holds some of the same seconds: a task has one run at a time."""
 

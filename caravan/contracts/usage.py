@@ -138,6 +138,10 @@ class AttemptPlaced(Model):
         description="Where a reseller sells it: how that buys the same seconds. `price_list`, `price_class` and `options` are "
         "what the organization pays by. Null: the provider sells.",
     )
+    placed_at: Second | None = Field(
+        default=None,
+        description="By the platform's clock: no run of it starts before. Null: placed by a broker that didn't tell it yet.",
+    )
 
 
 class JobNamed(Model):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, Decision
 from caravan.contracts.jobs import Outcome
-from caravan.contracts.usage import UsageRecord
+from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.settings import Settings
 from caravan.kernel.tables import feed_parked
@@ -237,6 +237,92 @@ async def test_what_overlaps_with_a_run_that_the_provider_bears_is_billed_withou
         assert borne == {("organization", None): 10, ("provider", "duplicate"): 15}
     assert (await job.read())["status"] == "settled"
     await world.consistent()
+
+
+@pytest.mark.parametrize(("decision", "charged"), [("accept", 32), ("discard", 22)])
+async def test_seconds_of_a_settled_job_are_not_taken_back_without_a_person(
+    world: World, decision: str, charged: int
+) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 20)
+    job.use(run, 3600, 3610)
+    job.end(run)
+    job.settle({run: {hour_of(0): 2, hour_of(3600): 1}})
+    await world.deliver()
+    job.use(run, 0, 10, revision=2)
+    await world.deliver()
+    assert (await listed(world), await seconds(job)) == ([], 20), "it was listed, and has less"
+    assert (await job.read())["status"] == "settled"
+    job.use(run, 0, 12, revision=3)
+    await world.deliver()
+    assert (await listed(world), await seconds(job)) == ([], 22), "it takes nothing away"
+    job.use(run, 1, 12, cpus=2, revision=4)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], await seconds(job)) == ("taken_back", 22)
+    await settle(world, anomaly, decision)
+    await world.deliver()
+    assert await seconds(job) == charged
+    await world.consistent()
+
+
+async def test_a_run_whose_start_moves_is_set_aside(world: World) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10, began=-10)
+    await world.deliver()
+    job.use(run, 0, 20, began=-10, revision=2)
+    await world.deliver()
+    assert (await listed(world), await seconds(job)) == ([], 20)
+    job.use(run, 0, 30, began=-70, revision=3)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], await seconds(job)) == ("start_moved", 20)
+    await settle(world, anomaly, "accept")
+    job.use(run, 0, 25, began=-70, revision=4)
+    await world.deliver()
+    assert await seconds(job) == 25
+
+
+async def test_usage_of_before_its_attempt_was_placed_is_set_aside(world: World) -> None:
+    job, run = await held(world), ids.new("run")
+    job.place(placed_at=at(600))
+    job.use(run, 300, 310)
+    await world.deliver()
+    assert (await listed(world), await seconds(job)) == ([], 10), "clocks may be five minutes apart"
+    job.use(run, 299, 310, revision=2)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], await seconds(job)) == ("before_placement", 10)
+    await settle(world, anomaly, "discard")
+    await world.deliver()
+    assert await seconds(job) == 10
+
+
+@given(*[st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3)), max_size=3)] * 2)
+def test_seconds_are_taken_back_just_when_one_is_missing(
+    before: list[tuple[int, int]], after: list[tuple[int, int]]
+) -> None:
+    was, now = apart(before), apart(after)
+    usage = usage_of(0, 1).model_copy(update={"spans": now})
+    found = odd(usage, Known(at(60), [], False, closed=was))
+    assert found == (AnomalyReason.TAKEN_BACK if covered(was) - covered(now) else None)
+
+
+def apart(some: list[tuple[int, int]]) -> tuple[Span, ...]:
+    """Those spans of (start, length) that stand behind the ones before, each of its own shape."""
+    out: list[Span] = []
+    for number, (start, length) in enumerate(sorted(some)):
+        if not out or at(start) >= out[-1].end:
+            out.append(span(start, start + length, number + 1))
+    return tuple(out)
+
+
+def covered(spans: tuple[Span, ...]) -> set[datetime]:
+    return {
+        one.start + timedelta(seconds=n) for one in spans for n in range((one.end - one.start) // timedelta(seconds=1))
+    }
 
 
 async def test_usage_whose_attempt_does_not_come_is_listed_after_ten_minutes_and_still_waits(

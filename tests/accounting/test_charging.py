@@ -403,7 +403,7 @@ async def test_usage_that_comes_after_settling_is_charged_and_holds_nothing(worl
     job.use(run, 0, 40)
     job.end(run)
     job.settle({run: {hour_of(0): 1}})
-    for revision, end in ((2, 60), (3, 20)):
+    for revision, end in ((2, 60), (3, 70)):
         job.use(run, 0, end, revision=revision)
         await world.deliver()
         hold, funds = await job.read(), await world.funds()

@@ -233,7 +233,7 @@ class Job:
             run=run,
             attempt=attempt,
             job=self.id,
-            run_started_at=second(fact.start),
+            run_started_at=second(0),
         )
 
     def spans(self, fact: Stated) -> tuple[Span, ...]:

@@ -87,6 +87,7 @@ class Job:
         self.attempt = ids.new("att")
         self.organization, self.project = organization, project
         self.revision = 0
+        self._began: dict[str, int] = {}
 
     async def hold(self, amount: str, *, revision: int | None = None, submitted_at: datetime = T0) -> Json:
         """Ask for `amount` in all; gives the answer."""
@@ -120,7 +121,11 @@ class Job:
         identity: str | None = None,
         index: int | None = None,
     ) -> None:
-        """State that `run` had `cpus` from `start` to `end` seconds after T0; both in one hour. Empty where they are equal."""
+        """State that `run` had `cpus` from `start` to `end` seconds after T0; both in one hour. Empty where they are equal.
+
+        It started at `began`: as was said before, or else at its first `start`.
+        """
+        self._began[run] = self._began.get(run, start) if began is None else began
         hour = clock.floor_hour(at(start))
         record = UsageRecord(
             hour=hour,
@@ -129,7 +134,7 @@ class Job:
             run=run,
             attempt=self.attempt,
             job=self.id,
-            run_started_at=at(start if began is None else began),
+            run_started_at=at(self._began[run]),
             backend_identity=identity,
             index=index,
         )

@@ -7,19 +7,23 @@ from typing import Final, NamedTuple
 from caravan.contracts.anomalies import AnomalyReason
 from caravan.contracts.usage import Span, UsageRecord
 
-AHEAD: Final = timedelta(minutes=5)
-"""How far a backend's clock may be ahead of accounting's."""
+LEEWAY: Final = timedelta(minutes=5)
+"""How far a backend's clock may be from the platform's."""
 
 
 class Known(NamedTuple):
     """`at`: when it is judged. `stated`: spans that were stated of the same run, hour and revision. `taken`: whether another run at
-    the site has the backend's identity. `beside`: what other runs of its array task hold in the hour.
+    the site has the backend's identity. `beside`: what other runs of its array task hold in the hour. `placed_at`: when its attempt
+    was. `started`: when its run started, by the hour's earlier revision. `closed`: what that held, where the job was settled with it.
     """
 
     at: datetime
     stated: Collection[tuple[Span, ...]]
     taken: bool
     beside: Collection[tuple[Span, ...]] = ()
+    placed_at: datetime | None = None
+    started: datetime | None = None
+    closed: tuple[Span, ...] = ()
 
 
 def odd(usage: UsageRecord, known: Known) -> AnomalyReason | None:
@@ -28,11 +32,26 @@ def odd(usage: UsageRecord, known: Known) -> AnomalyReason | None:
         return AnomalyReason.CONTRADICTORY
     if known.taken:
         return AnomalyReason.IDENTITY_TAKEN
-    if usage.spans and usage.spans[-1].end > known.at + AHEAD:
+    if usage.spans and usage.spans[-1].end > known.at + LEEWAY:
         return AnomalyReason.IN_THE_FUTURE
+    if usage.spans and known.placed_at is not None and usage.spans[0].start < known.placed_at - LEEWAY:
+        return AnomalyReason.BEFORE_PLACEMENT
+    if known.started not in (None, usage.run_started_at):
+        return AnomalyReason.START_MOVED
+    if not all(_covers(usage.spans, one) for one in known.closed):
+        return AnomalyReason.TAKEN_BACK
     if any(_share_a_second(usage.spans, other) for other in known.beside):
         return AnomalyReason.OVERLAPPING
     return None
+
+
+def _covers(spans: tuple[Span, ...], one: Span) -> bool:
+    """Whether each second of it is in some of the spans, which stand in order."""
+    at = one.start
+    for span in spans:
+        if span.start <= at < span.end:
+            at = span.end
+    return at >= one.end
 
 
 def _share_a_second(some: Iterable[Span], others: Collection[Span]) -> bool:

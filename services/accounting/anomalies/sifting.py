@@ -15,7 +15,7 @@ from caravan.contracts.anomalies import AnomalyReason, AnomalyState
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
-from caravan.kernel.clock import to_seconds
+from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.database import table_of
 from services.accounting.anomalies.models import AnomalyRow
 from services.accounting.anomalies.odd import Known, odd
@@ -90,14 +90,12 @@ log = structlog.get_logger(__name__)
 
 
 class Placed(NamedTuple):
-    """Whom an attempt's usage concerns."""
+    """Whom an attempt's usage concerns, and when it was placed, if that is known."""
 
     site: str
     provider: str
     organization: str
-
-
-NOWHERE: Final = dict.fromkeys(Placed._fields)
+    at: datetime | None
 
 
 def place_of(usage: UsageRecord) -> Place:
@@ -130,11 +128,13 @@ def sift(
     runs: Mapping[str, Run],
     stored: Mapping[Place, Stored],
     before: Mapping[Place, Sequence[Any]],
+    closed: Collection[Place],
     at: datetime,
 ) -> dict[Place, UsageRecord]:
     """Set aside what can't be trusted, and give the rest: of each hour the highest revision.
 
-    All of it is news, and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its runs and hours.
+    All of it is news, and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its runs and hours;
+    the jobs of `closed` were settled with what is stored there.
     """
     untold = {
         one.run: (placed[one.attempt].site, one.backend_identity)
@@ -158,7 +158,16 @@ def sift(
         others += [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
         if place in stored and stored[place].revision == one.revision:
             others.append(stored[place].spans)
-        reason = odd(one, Known(at, others, one.run in taken, tasks.beside(one)))
+        known = Known(
+            at,
+            others,
+            one.run in taken,
+            tasks.beside(one),
+            placed[one.attempt].at,
+            from_seconds(stored[place].started) if place in stored else None,
+            stored[place].spans if place in closed else (),
+        )
+        reason = odd(one, known)
         if reason is None:
             trusted[place] = one
             tasks.trust(one)
@@ -175,7 +184,7 @@ def set_aside(
     rows = {}
     for one, reason in odd_ones:
         run, hour = place_of(one)
-        mark = fingerprint(one.spans)
+        mark, whose = fingerprint(one.spans), placed.get(one.attempt)
         rows[run, hour, one.revision, mark] = {
             "id": ids.new("ano"),
             "reason": reason.value,
@@ -186,7 +195,9 @@ def set_aside(
             "fingerprint": mark,
             "job": one.job,
             "usage": one.model_dump(mode="json"),
-            **(placed[one.attempt]._asdict() if one.attempt in placed else NOWHERE),
+            "site": whose.site if whose else None,
+            "provider": whose.provider if whose else None,
+            "organization": whose.organization if whose else None,
             "found_at": at,
         }
         log.warning("usage_set_aside", reason=reason.value, run=run, hour=hour, revision=one.revision, job=one.job)

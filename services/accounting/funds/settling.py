@@ -57,6 +57,14 @@ _ARRIVED: Final = ChangeMany(
     ),
 )
 
+_AWAITED: Final = SelectMany(
+    {**_JOB, "run": OUTSTANDING.c.run.type, "hour": OUTSTANDING.c.hour.type},
+    lambda given: select(OUTSTANDING.c.run, OUTSTANDING.c.hour).join(
+        given,
+        (OUTSTANDING.c.job == given.c.job) & (OUTSTANDING.c.run == given.c.run) & (OUTSTANDING.c.hour == given.c.hour),
+    ),
+)
+
 END: Final = 0
 """The hour that stands for the run's end."""
 
@@ -79,6 +87,12 @@ class Requested(NamedTuple):
 def known(tx: Session, jobs: Collection[str]) -> dict[str, bool]:
     """Whether the settlement of each job, as far as one was requested, still waits."""
     return {row.job: row.settled_at is None for row in _REQUESTED.all(tx, [{"job": job} for job in jobs])}
+
+
+def awaited(tx: Session, hours: Iterable[tuple[str, str, int]]) -> set[tuple[str, int]]:
+    """Of the hours of runs, (job, run, hour), those of which the settlement still waits for a later revision."""
+    rows = _AWAITED.all(tx, [{"job": job, "run": run, "hour": hour} for job, run, hour in hours])
+    return {(row.run, row.hour) for row in rows}
 
 
 def request(tx: Session, requests: Mapping[str, Requested]) -> None:

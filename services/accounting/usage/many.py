@@ -17,9 +17,9 @@ _RUN: Final = {"run": RUNS.c.id.type}
 _RUNS: Final = SelectMany(_RUN, lambda given: select(RUNS).join(given, RUNS.c.id == given.c.run))
 _AT: Final = SelectMany(
     {**_RUN, "hour": RECORDS.c.hour.type},
-    lambda given: select(RECORDS.c.run, RECORDS.c.hour, RECORDS.c.revision, RECORDS.c.spans).join(
-        given, (RECORDS.c.run == given.c.run) & (RECORDS.c.hour == given.c.hour)
-    ),
+    lambda given: select(
+        RECORDS.c.run, RECORDS.c.hour, RECORDS.c.revision, RECORDS.c.spans, RECORDS.c.run_started_at
+    ).join(given, (RECORDS.c.run == given.c.run) & (RECORDS.c.hour == given.c.hour)),
 )
 _OF: Final = SelectMany(
     _RUN,
@@ -92,10 +92,11 @@ class Run(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An hour as it is stored."""
+    """An hour as it is stored; `started` (of its run) in seconds since the epoch."""
 
     revision: int
     spans: tuple[Span, ...]
+    started: int
 
 
 def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
@@ -119,7 +120,7 @@ def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
 def hours(tx: Session, places: Collection[tuple[str, int]]) -> dict[tuple[str, int], Stored]:
     """Those of the hours of runs, (run, hour), that were stated."""
     rows = _AT.all(tx, [{"run": run, "hour": hour} for run, hour in places])
-    return {(row.run, row.hour): Stored(row.revision, row.spans) for row in rows}
+    return {(row.run, row.hour): Stored(row.revision, row.spans, row.run_started_at) for row in rows}
 
 
 def all_hours(tx: Session, some: Collection[str]) -> dict[tuple[str, int], tuple[Span, ...]]:

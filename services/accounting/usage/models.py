@@ -111,6 +111,7 @@ class AttemptCopy(Base):
         Json, nullable=True, comment="How a reseller buys it; null: the provider sells."
     )
     wholesale_list: Mapped[str | None] = mapped_column(String, comment="The price list in `resale`.")
+    placed_at: Mapped[datetime | None] = mapped_column(Instant, comment="Null: it isn't known.")
 
 
 class RunRow(Base):

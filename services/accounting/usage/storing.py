@@ -37,6 +37,7 @@ _KNOWN: Final = SelectMany(
             ATTEMPTS.c.site,
             ATTEMPTS.c.provider,
             ATTEMPTS.c.organization,
+            ATTEMPTS.c.placed_at,
             ATTEMPTS.c.price_list,
             PRICE_LISTS.c.id.label("priced"),
             _HOLDS.c.job.label("held"),
@@ -101,8 +102,11 @@ def _judge(
 ) -> None:
     placed = _check_known(tx, news, held=True)
     runs = many.runs(tx, {one.run for one in news})
-    new = sifting.sift(tx, news, placed, runs, stored, before, at)
-    _apply(tx, new, stored, runs, at)
+    requested = settling.known(tx, {one.job for one in news})
+    late = [(one.job, *place_of(one)) for one in news if one.job in requested and place_of(one) in stored]
+    closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
+    new = sifting.sift(tx, news, placed, runs, stored, before, closed, at)
+    _apply(tx, new, stored, runs, at, requested)
     sifting.supersede(tx, [one for place, one in new.items() if place in before], at)
 
 
@@ -110,13 +114,13 @@ def accept(tx: Session, one: UsageRecord, at: datetime) -> None:
     """Replace its hour by what was set aside, whatever speaks against it. Raises NotHereYet."""
     place = place_of(one)
     _check_known(tx, [one], held=True)
-    _apply(tx, {place: one}, many.hours(tx, [place]), many.runs(tx, [one.run]), at)
+    _apply(tx, {place: one}, many.hours(tx, [place]), many.runs(tx, [one.run]), at, settling.known(tx, [one.job]))
     sifting.supersede(tx, [one], at)
 
 
 def discard(tx: Session, one: UsageRecord) -> None:
     """Nobody waits for it any more."""
-    _arrived(tx, [(one.job, Awaited(*place_of(one), one.revision))])
+    _arrived(tx, [(one.job, Awaited(*place_of(one), one.revision))], settling.known(tx, [one.job]))
     due.mark(tx, [due.a_look_at(one.job)])
 
 
@@ -133,6 +137,7 @@ def _apply(
     stored: Mapping[Place, Stored],
     runs: Mapping[str, Run],
     at: datetime,
+    requested: Mapping[str, bool],
 ) -> None:
     _make_known(tx, new.values(), runs)
     held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -162,7 +167,7 @@ def _apply(
             for (run, hour), one in new.items()
         ],
     )
-    _arrived(tx, [(one.job, Awaited(run, hour, one.revision)) for (run, hour), one in new.items()])
+    _arrived(tx, [(one.job, Awaited(run, hour, one.revision)) for (run, hour), one in new.items()], requested)
     if held:
         _extend(tx, max(end for _, end in held[max(held)]))
 
@@ -176,7 +181,8 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
         del changed[one.run]
     _END.run(tx, [{"run": one.run, "outcome": one.outcome.value} for one in changed.values()])
     due.mark(tx, [Due(one.job, one.run, END, runs[one.run].charged_as) for one in changed.values()])
-    _arrived(tx, [(one.job, Awaited(one.run, END, 0)) for one in changed.values()])
+    what = [(one.job, Awaited(one.run, END, 0)) for one in changed.values()]
+    _arrived(tx, what, settling.known(tx, {job for job, _ in what}))
     again = sifting.overlapping(tx, {one.job for one in changed.values() if provider_bears(one.outcome) is not None})
     places = {place_of(one) for one in again}
     _judge(tx, again, many.hours(tx, places), sifting.seen(tx, places), at)
@@ -233,7 +239,7 @@ def _check_known(
             raise NotHereYet(f"price list {row.price_list}")
         if held and row.held is None:
             raise NotHereYet(f"hold of {row.job}")
-    return {attempt: Placed(row.site, row.provider, row.organization) for attempt, row in known.items()}
+    return {attempt: Placed(row.site, row.provider, row.organization, row.placed_at) for attempt, row in known.items()}
 
 
 def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -276,9 +282,9 @@ def _identified(run: Run, told: UsageRecord | None) -> Run:
     return run._replace(identity=identity, task_index=told.index if run.task_index is None else run.task_index)
 
 
-def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]]) -> None:
-    waiting = {job for job, waits in settling.known(tx, {job for job, _ in what}).items() if waits}
-    settling.arrived(tx, [(job, one) for job, one in what if job in waiting])
+def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]], requested: Mapping[str, bool]) -> None:
+    """`requested`: as `settling.known` has their jobs."""
+    settling.arrived(tx, [(job, one) for job, one in what if requested.get(job)])
 
 
 def _extend(tx: Session, end: int) -> None:

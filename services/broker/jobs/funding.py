@@ -210,6 +210,7 @@ def _start(tx: Session, row: JobRow) -> None:
                 options=attempt.options,
                 grant=Grant.model_validate(attempt.grant),
                 resale=None if attempt.resale is None else Resale.model_validate(attempt.resale),
+                placed_at=clock.floor_second(attempt.created_at),
             ),
         )
         want_started(tx, attempt.id, attempt.site)
