@@ -8,6 +8,4 @@ down_revision = "0026"
 
 
 def upgrade() -> None:
-    op.add_column(
-        "attempts", sa.Column("placed_at", sa.BigInteger(), nullable=True, comment="Null: it isn't known.")
-    )
+    op.add_column("attempts", sa.Column("placed_at", sa.BigInteger(), nullable=True, comment="Null: it isn't known."))
