@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caravan import pricing
-from caravan.contracts.anomalies import Anomaly
+from caravan.contracts.anomalies import Anomaly, AnomalyReason
 from caravan.contracts.contests import Contest
 from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
@@ -469,9 +469,17 @@ def period(found: Period) -> Table:
         ("parked facts", str(found.parked_facts or "")),
         ("anomalies", str(found.anomalies or "")),
         ("late sites", ", ".join(found.late_sites)),
+        ("set aside", hours_by_reason(found.set_aside)),
         ("closed", when(found.closed_at)),
     )
     return pairs([*rows, *((name, value) for name, value in optional if value)])
+
+
+def hours_by_reason(found: Mapping[AnomalyReason, int]) -> str:
+    """`3 hours contradictory, 1 hour overlapping`."""
+    return ", ".join(
+        f"{hours} {'hour' if hours == 1 else 'hours'} {reason.replace('_', ' ')}" for reason, hours in found.items()
+    )
 
 
 def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
@@ -538,6 +546,8 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
     ]
     if found.late_sites:
         head.append(("late sites", ", ".join(found.late_sites)))
+    if found.set_aside:
+        head.append(("set aside", f"{hours_by_reason(found.set_aside)}; none of it is billed here"))
     rows = [
         (
             one.job_name or one.line.job or "(volume discount)",

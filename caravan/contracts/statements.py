@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from caravan.contracts.anomalies import AnomalyReason
 from caravan.contracts.base import Instant, Model, Name, Prose, Second
 from caravan.contracts.fees import StatementFee
 from caravan.contracts.ids import (
@@ -79,6 +80,11 @@ class Period(Model):
         default=0, description="While closing: hours of runs in it that are set aside; settle them, or the grace ends."
     )
     late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
+    set_aside: dict[AnomalyReason, int] = Field(
+        default_factory=dict,
+        description="Closed without them after the grace: hours of runs that were set aside and settled by nobody, by reason.",
+        examples=[{"identity_taken": 2}],
+    )
     closed_at: Instant | None = None
     version: int
 
@@ -198,6 +204,12 @@ class Statement(Model):
         description="Over the lines that nobody bears, no part of gross: what time that was not billed would have cost."
     )
     late_sites: tuple[SiteId, ...]
+    set_aside: dict[AnomalyReason, int] = Field(
+        default_factory=dict,
+        description="Hours of the party's runs that were set aside as the period closed, by reason (docs/anomalies.md): "
+        "they aren't billed here. What is accepted of them later is an adjustment.",
+        examples=[{"identity_taken": 2}],
+    )
     line_count: int
     issued_at: Instant
     lines_sha256: str = Field(description="Over the canonical CSV of the lines.")

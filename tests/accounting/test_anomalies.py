@@ -21,7 +21,7 @@ from caravan.kernel.tables import feed_parked
 from services.accounting.anomalies.odd import Known, odd
 from services.accounting.anomalies.watching import WAITED, Watch
 from services.accounting.app import create_app
-from tests.accounting.months import Finance, Hand
+from tests.accounting.months import GRACE, Finance, Hand, used
 from tests.accounting.world import Job, World, at, hour_of, span
 from tests.support import Json, Running, ok, refused, running
 
@@ -405,6 +405,50 @@ async def test_a_closing_period_waits_for_what_is_set_aside_in_it(world: World) 
     assert (closed["state"], closed["anomalies"]) == ("closed", 0)
     assert {line["period"] for line in await job.lines()} == {closed["id"]}
     assert await seconds(job) == 20
+
+
+async def test_a_period_that_closes_without_what_is_set_aside_names_it_on_the_statements_of_its_parties(
+    world: World, hand: Hand
+) -> None:
+    books, organization, project = Finance(world), ids.new("org"), ids.new("prj")
+    world.know_organization(organization, project)
+    await used(world, 0, 60)
+    job, run = await held(world), ids.new("run")
+    job.place()
+    job.use(run, 0, 10)
+    job.use(run, 0, 20)
+    job.use(run, 0, 30)
+    await world.deposit("100.00", organization)
+    other = world.job(organization, project)
+    await other.hold("50.00")
+    other.place()
+    first, second = ids.new("run"), ids.new("run")
+    other.use(first, 0, 10, identity="qin:1:1")
+    other.use(second, 0, 10, identity="qin:1:1")
+    other.use(second, 7200, 7210, identity="qin:1:1")
+    world.progress(3600, 1)
+    await world.deliver()
+    unknown = world.job()
+    unknown.use(ids.new("run"), 0, 10)
+    await world.follow()
+    hand.time = (await world.db.read(parked_at)) + WAITED
+    await world.service.app.provided[Watch].iteration()
+    hand.time = at(7200)
+    await books.cut(at(3600))
+    await books.close()
+    assert (await books.settle())["anomalies"] == 4
+    hand.time = at(7200) + GRACE
+    closed = await books.settle()
+    assert closed["set_aside"] == {"contradictory": 2, "identity_taken": 1, "no_attempt": 1}
+    statements = ok(await world.finance.get("/statements", period=closed["id"]))["items"]
+    assert {one["party_id"]: one["set_aside"] for one in statements} == {
+        world.organization: {"contradictory": 2},
+        organization: {"identity_taken": 1},
+        world.provider: {"contradictory": 2, "identity_taken": 1},
+    }
+    for anomaly in await listed(world, reason="contradictory"):
+        await settle(world, anomaly, "discard")
+    assert ok(await world.finance.get("/statements", period=closed["id"]))["items"] == statements
 
 
 @pytest.mark.parametrize("page", ["anomalies.md", "anomalies.zh.md"])

@@ -98,6 +98,9 @@ def test_a_period_is_shown_with_what_it_waits_for_or_was_closed_without() -> Non
     closed = {"state": PeriodState.CLOSED, "waiting_for": (), "parked_facts": 0, "late_sites": (SITE,)}
     text = shown(show.period(CLOSING.model_copy(update=closed)))
     assert re.search(f"late sites +{SITE}", text) and "waits for" not in text and "parked" not in text
+    closed["set_aside"] = {AnomalyReason.TAKEN_BACK: 1, AnomalyReason.CONTRADICTORY: 2}
+    text = shown(show.period(CLOSING.model_copy(update=closed)))
+    assert re.search("set aside +1 hour taken back, 2 hours contradictory", text)
 
 
 CORRECTION = CorrectionDetail(
@@ -234,6 +237,7 @@ def test_a_statement_shows_how_it_is_taxed_and_what_is_paid_out() -> None:
             "ends_at": END,
             "issued_at": END,
             "late_sites": (),
+            "set_aside": {"identity_taken": 3},
             "gross": "200.00",
             "tax": "5.66",
             "net": "194.34",
@@ -253,6 +257,7 @@ def test_a_statement_shows_how_it_is_taxed_and_what_is_paid_out() -> None:
     text = shown(show.statement(found, []))
     assert re.search(r"甲企业.*6\.00%.*100\.00.*94\.34.*5\.66", text)
     assert re.search(r"乙大学.*exempt.*100\.00.*100\.00.*0\.00", text)
+    assert re.search("set aside +3 hours identity taken; none of it is billed here", text)
     assert re.search(r"fee +10\.00, tax of 0\.57 in it", text) and re.search(r"payout +190\.00", text)
 
 

@@ -34,6 +34,7 @@ class AnomalyRow(Base):
     site: Mapped[str | None] = mapped_column(String)
     provider: Mapped[str | None] = mapped_column(String)
     organization: Mapped[str | None] = mapped_column(String)
+    reseller: Mapped[str | None] = mapped_column(String)
     found_at: Mapped[datetime] = mapped_column(Instant)
     settled_at: Mapped[datetime | None] = mapped_column(Instant)
     settled_by: Mapped[str | None] = mapped_column(String)

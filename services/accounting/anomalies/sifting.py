@@ -46,7 +46,7 @@ _SET_ASIDE: Final = InsertMany(
     ANOMALIES,
     lambda new: new.on_conflict_do_update(
         index_elements=["run", "hour", "revision", "fingerprint"],
-        set_={name: new.excluded[name] for name in ("reason", "site", "provider", "organization")},
+        set_={name: new.excluded[name] for name in ("reason", "site", "provider", "organization", "reseller")},
         where=ANOMALIES.c.state == AnomalyState.OPEN,
     ),
 )
@@ -95,6 +95,7 @@ class Placed(NamedTuple):
     site: str
     provider: str
     organization: str
+    reseller: str | None
     at: datetime | None
 
 
@@ -198,6 +199,7 @@ def set_aside(
             "site": whose.site if whose else None,
             "provider": whose.provider if whose else None,
             "organization": whose.organization if whose else None,
+            "reseller": whose.reseller if whose else None,
             "found_at": at,
         }
         log.warning("usage_set_aside", reason=reason.value, run=run, hour=hour, revision=one.revision, job=one.job)

@@ -22,7 +22,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
 from services.accounting.tax.assessing import assess
-from services.accounting.usage.service import latest_applied_second, parked_facts, set_aside
+from services.accounting.usage.service import by_reason, latest_applied_second, parked_facts, set_aside
 
 LOOP: Final = "closing"
 CLOSING_SECONDS: Final = 1.0
@@ -102,14 +102,20 @@ def finish(tx: Session, period: str, now: datetime) -> bool:
     row = periods.find(tx, period)
     if row.state != PeriodState.CLOSING or not _is_due(tx, row, now):
         return False
-    late = _behind(tx, row.ends_at)
+    late, aside = _behind(tx, row.ends_at), set_aside(tx, row.starts_at, row.ends_at)
     discounts.bring_up(tx, period, now)
     assess(tx, row)
-    issue(tx, row, late, now)
+    issue(tx, row, late, aside, now)
     tx.execute(
         update(PeriodRow)
         .where(PeriodRow.id == period)
-        .values(state=PeriodState.CLOSED.value, late_sites=sorted(late), closed_at=now, version=row.version + 1)
+        .values(
+            state=PeriodState.CLOSED.value,
+            late_sites=sorted(late),
+            set_aside=by_reason(aside),
+            closed_at=now,
+            version=row.version + 1,
+        )
     )
     return True
 
@@ -180,8 +186,9 @@ def _shown(tx: Session, row: Row[Any]) -> Period:
         state=PeriodState(row.state),
         waiting_for=tuple(sorted(_behind(tx, row.ends_at))) if closing else (),
         parked_facts=parked_facts(tx) if closing else 0,
-        anomalies=set_aside(tx, row.starts_at, row.ends_at) if closing else 0,
+        anomalies=sum(one.hours for one in set_aside(tx, row.starts_at, row.ends_at)) if closing else 0,
         late_sites=tuple(row.late_sites),
+        set_aside=row.set_aside,
         closed_at=row.closed_at,
         version=row.version,
     )

@@ -31,6 +31,7 @@ class PeriodRow(Base):
     state: Mapped[str] = mapped_column(String)
     grace_ends_at: Mapped[datetime | None] = mapped_column(Instant)
     late_sites: Mapped[Any] = mapped_column(Json)
+    set_aside: Mapped[Any] = mapped_column(Json, server_default="{}", comment="As it closed: hours by reason.")
     closed_at: Mapped[datetime | None] = mapped_column(Instant)
     version: Mapped[int] = mapped_column(BigInteger)
 

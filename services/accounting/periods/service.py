@@ -199,6 +199,7 @@ def _insert(tx: Session, month: str, part: int, start: int, end: int) -> None:
             ends_at=clock.from_seconds(end),
             state=PeriodState.OPEN.value,
             late_sites=[],
+            set_aside={},
             version=1,
         )
     )

@@ -16,6 +16,7 @@ from services.accounting.fees.taking import take
 from services.accounting.statements import lines, numbers, paper
 from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
+from services.accounting.usage.service import SetAside, by_reason
 
 NUMBER_PREFIX: Final = {
     StatementParty.ORGANIZATION: "ORG",
@@ -24,12 +25,12 @@ NUMBER_PREFIX: Final = {
 }
 
 
-def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) -> int:
+def issue(tx: Session, period: Row[Any], late: Mapping[str, str], aside: Sequence[SetAside], at: datetime) -> int:
     """Write the statements of `period` (a row of `periods`) and return how many.
 
     `late`: site -> provider, of sites whose usage was not complete. An organization's statement names all of them, since its jobs may
-    have run on any, and a reseller's too; a provider's names its own. The lines have their tax already; the fees of providers are taken
-    here.
+    have run on any, and a reseller's too; a provider's names its own. Of `aside`, each has what is its party's. The lines have their tax
+    already; the fees of providers are taken here.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
     year = int(period.month[:4])
@@ -50,6 +51,7 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], at: datetime) 
             for number, statement in enumerate(sealed, start=first):
                 statement |= common | {"id": ids.new("stm"), "number": number_of(party, year, number)}
                 statement["late_sites"] = _late_for(party, statement["party_id"], late)
+                statement["set_aside"] = by_reason(one for one in aside if one.concerns(party, statement["party_id"]))
                 statement["fee"] = _fee(tx, period, statement, at)
             tx.execute(insert(StatementRow), sealed)
         issued += len(sealed)

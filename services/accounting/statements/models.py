@@ -39,6 +39,7 @@ class StatementRow(Base):
     borne_by_provider: Mapped[int] = mapped_column(BigInteger)
     notional: Mapped[int] = mapped_column(BigInteger, server_default="0")
     late_sites: Mapped[Any] = mapped_column(Json)
+    set_aside: Mapped[Any] = mapped_column(Json, server_default="{}", comment="Hours by reason.")
     names: Mapped[Any] = mapped_column(Json)
     rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")
     sections: Mapped[Any] = mapped_column(Json, nullable=True)

@@ -131,6 +131,7 @@ def shown(row: Row[Any]) -> Statement:
         borne_by_provider=Money(row.borne_by_provider),
         notional=Money(row.notional),
         late_sites=tuple(row.late_sites),
+        set_aside=row.set_aside,
         line_count=row.line_count,
         issued_at=row.issued_at,
         lines_sha256=row.lines_sha256,

@@ -37,6 +37,7 @@ _KNOWN: Final = SelectMany(
             ATTEMPTS.c.site,
             ATTEMPTS.c.provider,
             ATTEMPTS.c.organization,
+            ATTEMPTS.c.resale,
             ATTEMPTS.c.placed_at,
             ATTEMPTS.c.price_list,
             PRICE_LISTS.c.id.label("priced"),
@@ -239,7 +240,10 @@ def _check_known(
             raise NotHereYet(f"price list {row.price_list}")
         if held and row.held is None:
             raise NotHereYet(f"hold of {row.job}")
-    return {attempt: Placed(row.site, row.provider, row.organization, row.placed_at) for attempt, row in known.items()}
+    return {
+        attempt: Placed(row.site, row.provider, row.organization, row.resale and row.resale["reseller"], row.placed_at)
+        for attempt, row in known.items()
+    }
 
 
 def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapping[str, Run]) -> dict[str, Run]:
