@@ -114,6 +114,7 @@ async def test_a_paused_offering_is_waited_for(market: Market) -> None:
     assert detail.endswith("at present: 1 cores: 算力中心已暂停出售 The centre has paused its sale")
     await hand.play(running)  # what was placed is still dispatched, and ends
     await market.seller.activate_offering(offering.id)
+    await sold(customer, offering.id)  # before the broker has heard of it, the job would go on waiting
     await market.platform.runtime.db.write(_wake, waiting.id)
     await until(lambda: customer.is_placed(waiting.id))
     assert (await customer.job(waiting.id)).detail == ""
