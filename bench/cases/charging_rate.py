@@ -3,13 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from bench.case import Trial, Verdict, case
+from bench.postgres import empty_postgresql
 from bench.volume.making import RECORDS_PER_JOB
-from tests.databases import Postgres, Server
 
 RECORDS, LINES = 1_000_000, 100_000
 LINES_PER_JOB: Final = 7
@@ -29,7 +27,7 @@ def charging_rate(trial: Trial) -> Verdict:
     at_once = jobs // 20 if trial.long else 4
     in_first = LINES // LINES_PER_JOB + 2000 if trial.long else 4
     figures = {}
-    with _postgresql() as url:
+    with empty_postgresql() as url:
         for engine, database in (("PostgreSQL", url), ("SQLite", None)):
             trial.say(f"{engine}: {jobs:,} jobs")
             figures[engine] = found = _played(trial, engine, jobs, at_once, in_first, database)
@@ -85,19 +83,3 @@ def _played(trial: Trial, engine: str, jobs: int, at_once: int, in_first: int, u
     said = subprocess.DEVNULL if trial.quiet else None
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, check=True)
     return json.loads(done.stdout)
-
-
-@contextmanager
-def _postgresql() -> Iterator[str]:
-    """An empty database of a server that ends with this."""
-    server = Server()
-    try:
-        engine = Postgres(server.dsn)
-        try:
-            url = engine.fresh()
-            yield url
-            engine.drop(url)
-        finally:
-            engine.close()
-    finally:
-        server.stop()
