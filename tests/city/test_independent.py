@@ -330,6 +330,7 @@ def test_what_a_district_resells_is_on_two_sets_of_lines() -> None:
             ("sells", "org_d"),
             ("sells", "prv_1"),
         }
+        assert found["sells", "org_d", period].party == "reseller"
         borne = {row.key.seller: row.quantity for row in rows(played) if row.owed and row.key.component != "job"}
         assert borne["org_d"] == borne["prv_1"]
         return {party: found["sells", party, period].gross for party in ("org_d", "prv_1")}

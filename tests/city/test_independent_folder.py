@@ -22,6 +22,7 @@ def _line(name: str, quantity: int, amount: str, **more: Any) -> Fact:
         "period": "2026-03",
         "organization": "org_1",
         "provider": "prv_1",
+        "seller": "prv_1",
         "project": "prj_1",
         "job": "job_1",
         "component": "cpu_core_hour",
@@ -78,7 +79,17 @@ def _city() -> dict[str, list[Fact]]:
             _statement(party="organization", party_id="org_1", of="prv_1", fee=None, payout=None),
             _statement(party="provider", party_id="prv_1", of="org_1", fee=None, payout="10.00"),
         ],
-        "claims/credit_notes": [note | {"id": "crn_1", "organization": "org_1", "period": "2026-03", "tax": "0.29"}],
+        "claims/credit_notes": [
+            note
+            | {
+                "id": "crn_1",
+                "provider": "prv_1",
+                "seller": "prv_1",
+                "organization": "org_1",
+                "period": "2026-03",
+                "tax": "0.29",
+            }
+        ],
         "claims/corrections": [],
         "claims/contests": [],
         "claims/funds": [
@@ -125,6 +136,8 @@ def test_equal_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         ("claims/lines", 0, "unit_price", "1.01", "unit price"),
         ("claims/lines", 2, "corrects", None, "line"),
         ("claims/statements", 1, "payout", "9.00", "statement"),
+        ("claims/statements", 1, "party", "reseller", "statement"),
+        ("claims/credit_notes", 0, "seller", "org_2", "credit note"),
         ("claims/credit_notes", 0, "tax", "0.28", "credit note"),
         ("claims/funds", 0, "held", "0.00", "funds"),
         ("facts/000", 5, "data", None, "line"),

@@ -12,6 +12,7 @@ from bench.city.independent.tax import Fee, Row, Taxed
 class Statement:
     """Of a party in a closed period, in fen. `sections` are by (counterparty, treatment and rate): gross and tax."""
 
+    party: str
     sections: dict[tuple[str, Taxed], tuple[int, int]] = field(default_factory=dict)
     gross: int = 0
     tax: int = 0
@@ -43,13 +44,15 @@ Place = tuple[str, str, int]
 
 def statements(closing: Closing) -> dict[Place, Statement]:
     """One for each party with lines in a closed period: of what it bought, and of what it sold."""
-    found: dict[Place, Statement] = defaultdict(Statement)
+    found: dict[Place, Statement] = {}
     for row in closing.rows:
-        found["buys", row.key.organization, row.period].add(row, row.key.seller)
-        found["sells", row.key.seller, row.period].add(row, row.key.organization)
+        buyer, seller = row.key.organization, row.key.seller
+        found.setdefault(("buys", buyer, row.period), Statement("organization")).add(row, seller)
+        party = "provider" if seller == row.key.provider else "reseller"
+        found.setdefault(("sells", seller, row.period), Statement(party)).add(row, buyer)
     for (seller, period), fee in closing.fees.items():
         found["sells", seller, period].fee = fee
-    return dict(found)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

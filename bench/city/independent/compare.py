@@ -149,6 +149,8 @@ def _credit_notes(claims: Path, city: City, report: Report, lines: dict[str, tup
             "line": body["line"],
             "amount": yuan(amount),
             "organization": key.organization,
+            "provider": key.provider,
+            "seller": key.seller,
             "period": line["period"],
             "tax": money(shares[1] - shares[0]) if shares else None,
         }

@@ -22,6 +22,7 @@ def _statement(found: Statement, sells: bool) -> dict[str, Any]:
     """As claims have it."""
     fee = found.fee
     return {
+        "party": found.party,
         "sections": sorted(
             _section(counterparty, *taxed, yuan(gross), yuan(gross - tax), yuan(tax))
             for (counterparty, taxed), (gross, tax) in found.sections.items()
