@@ -7,6 +7,7 @@ that need no fixture, with a fixed seed and without shrinking; the first that fa
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -22,9 +23,11 @@ from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 from bench.mutation.mutants import Mutant, mutants
 
 ROOT: Final = Path(__file__).parents[2]
-CPU_SECONDS: Final = 60
+CPU_SECONDS: Final = 120
 MEMORY_BYTES: Final = 4 * 2**30
 """What a mutant that never ends is stopped by."""
+OF_A_TEST: Final = {True: 20, False: 4}
+"""The CPU seconds of one test, with many examples or one, in which it passes where nothing is wrong."""
 OPTIONS: Final = (
     *("-x", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # plugins were imported before the fork
@@ -52,11 +55,19 @@ class Mutated(MetaPathFinder, InspectLoader):
 
 
 class QuickFirst:
-    """Runs tests of one example before those of many, which most mutants then never come to."""
+    """Runs tests of one example before those of many, which most mutants then never come to, and each for so long only."""
 
     @staticmethod
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
+        items.sort(key=_many_examples)
+
+    @staticmethod
+    def pytest_runtest_setup(item: pytest.Item) -> None:
+        signal.setitimer(signal.ITIMER_VIRTUAL, OF_A_TEST[_many_examples(item)])
+
+
+def _many_examples(item: pytest.Item) -> bool:
+    return is_hypothesis_test(getattr(item, "obj", None))
 
 
 def survives(mutant: Mutant, tests: Sequence[str]) -> bool:

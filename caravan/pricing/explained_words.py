@@ -244,20 +244,16 @@ def whole(
 
 def _why(some: Days) -> Words:
     """The weekday, or what else the days are; and why, where windows depend on it."""
-    if some.special is Day.HOLIDAY:
-        text = (f"{some.holiday}放假", f"holiday {some.holiday}")
-    elif some.special is Day.WORKING_WEEKEND:
-        text = (f"{some.holiday}调休上班", f"worked in return for {some.holiday}")
-    else:
-        text = ("", "")
     first, last = (WEEK[day.weekday()] for day in (some.first, some.last))
     zh, en = _DAYS[first]
     if some.days > 1:
         zh, en = f"{zh}至{_DAYS[last][0]}", f"{en} to {_DAYS[last][1]}"
         if some.days > len(WEEK):
             zh, en = f"{some.days} 天，{zh}", f"{some.days} days, {en}"
-    if text[0]:
-        zh, en = f"{zh}，{text[0]}", f"{en}, {text[1]}"
+    if some.special is Day.HOLIDAY:
+        zh, en = f"{zh}，{some.holiday}放假", f"{en}, holiday {some.holiday}"
+    elif some.special is Day.WORKING_WEEKEND:
+        zh, en = f"{zh}，{some.holiday}调休上班", f"{en}, worked in return for {some.holiday}"
     if some.reason is DayReason.UNPUBLISHED:
         year = some.first.year
         zh += f"；价目表发布时 {year} 年的节假日安排尚未公布，只按星期几计价"
@@ -295,13 +291,12 @@ def _date(instant: datetime, zone: str) -> str:
 
 
 def _length(seconds: int) -> str:
-    return " ".join(f"{count} {name}" for count, name in _parts(seconds, ("小时", "分", "秒")))
+    return _parts((seconds // 3600, "小时"), (seconds // 60 % 60, "分"), (seconds % 60, "秒"))
 
 
 def _length_en(seconds: int) -> str:
-    return " ".join(f"{count} {name}" for count, name in _parts(seconds, ("h", "min", "s")))
+    return _parts((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
 
 
-def _parts(seconds: int, names: tuple[str, str, str]) -> list[tuple[int, str]]:
-    counts = (seconds // 3600, seconds // 60 % 60, seconds % 60)
-    return [(count, name) for count, name in zip(counts, names, strict=True) if count]
+def _parts(*counted: tuple[int, str]) -> str:
+    return " ".join(f"{count} {name}" for count, name in counted if count)

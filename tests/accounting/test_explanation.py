@@ -14,7 +14,7 @@ from caravan.pricing import LineKey
 from caravan.pricing.explained import explained
 from caravan.pricing.explained_days import Stretch
 from caravan.pricing.explained_words import Unit
-from services.accounting.charging.explanation import adjusted, arithmetic, bearer, stretches
+from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
 from services.accounting.charging.lines import Portion, Record, assigned, mode_of, portions, quantities
 from tests.accounting.test_lines import CORE, WHOLE, Facts, every, facts, terms
 from tests.pricing.cases import START, at, price_list, tariff
@@ -53,6 +53,16 @@ def test_an_adjustment_says_what_was_billed_before() -> None:
         zh="现为 50 核秒；50 x 36.00 / 3600 = 0.50；此前已计 0.40；差额 0.10",
         en="now 50 core-seconds; 50 x 36.00 / 3600 = 0.50; 0.40 billed before; difference 0.10",
     )
+
+
+def test_a_correction_adds_what_a_closed_period_lacks_or_has_too_much() -> None:
+    more, less = (correction("per_" + "1" * 32, "2026-03", Money(40), Money(now)) for now in (50, 35))
+    assert (more.difference, less.difference) == (Money(10), Money(-5))
+    assert more.words == Words(
+        zh="更正账期 2026-03：现为 0.50，此前已计 0.40，差额 0.10",
+        en="corrects the period 2026-03: now 0.50, billed before 0.40, difference 0.10",
+    )
+    assert less.words.en.endswith("now 0.35, billed before 0.40, difference -0.05")
 
 
 def test_who_bears_a_line_and_why_has_words_for_all_that_there_is() -> None:
