@@ -23,6 +23,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "caravan/pricing/explained_days.py": ("pricing/test_explained_edges.py", "pricing/test_explained.py"),
     "caravan/pricing/explained_words.py": ("pricing/test_explained_words.py", "pricing/test_explained.py"),
     "caravan/pricing/modes.py": ("pricing/test_charge.py", "pricing/test_worst_case.py"),
+    "caravan/pricing/resale.py": ("pricing/test_resale.py",),
     "caravan/pricing/volume.py": ("pricing/test_volume.py",),
     "caravan/pricing/volume_words.py": ("pricing/test_volume.py",),
     "caravan/pricing/windows.py": ("pricing/test_windows.py", "pricing/test_charge.py"),

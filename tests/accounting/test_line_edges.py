@@ -120,6 +120,11 @@ def test_the_last_of_a_hold_pays_for_top_ups_in_their_order() -> None:
     assert {key.unit_price for key in lines([run(core(0, 9), of=parts[0][0])], WHOLE, 100)} >= {Decimal("0.01")}
 
 
+def test_who_sells_time_on_is_owed_for_it_and_else_the_provider() -> None:
+    key = portions(run(core(0, 1)), WHOLE)[0].key
+    assert (key.seller, key._replace(reseller="org_2").seller) == ("prv_1", "org_2")
+
+
 RIGHT, OTHER = (FEN_A_SECOND.model_copy(update={"id": f"prl_{digit * 32}"}) for digit in "89")
 
 
@@ -159,3 +164,15 @@ def test_a_correction_that_makes_half_a_job_dearer_adds_just_that() -> None:
     found = charged([record, run(core(10, 12), name="run_b")], WHOLE, 100)
     assert (found.captured, found.corrected, found.overrun_from) == (12, 5, None)
     assert charged([run(core(0, 10))], WHOLE, 100).corrected is None
+
+
+def test_a_top_up_that_a_correction_makes_less_than_the_hold_had_nothing_left_for_is_the_providers_alone() -> None:
+    """Ten seconds at 0.01 and a minimum of 1.00, of which the hold has 0.40 left: at 0.06 only 0.40 lack."""
+    placed, dear = (
+        price_list(least("t", 0, None, 100, cpu_core_hour=price)).model_copy(update={"id": f"prl_{digit * 32}"})
+        for price, digit in (("36", "1"), ("216", "8"))
+    )
+    of = Terms("org_1", "prj_1", "prv_1", placed, "att_1", ended=True, corrections=(Piece(START, START + 10, dear),))
+    found = charged([run(core(0, 10), of=of)], WHOLE, 50)
+    told = [(p.key.reason, p.units) for p in found.portions if p.key.component is Component.MINIMUM_CHARGE]
+    assert (told, found.captured, found.corrected) == ([("overrun", 40)], 50, 10)
