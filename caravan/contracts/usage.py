@@ -215,6 +215,8 @@ class ExportedUsage(Model):
         default=False, description="Whether the books of all its attempt's runs are closed: its minimum charge is due."
     )
     hold_amount: Money = Field(description="The job's last granted hold; what would pass it is the provider's to bear.")
+    resale: Resale | None = Field(default=None, description="How a reseller buys it. Null: the provider sells.")
+    resale_hold_amount: Money | None = Field(default=None, description="The job's last granted hold on the reseller.")
     applied_at: Second
 
 

@@ -141,7 +141,8 @@ class Correcting:
         records = self.job.records(history, self.prices)
         terms = [replace(record.terms, corrections=tuple(self.pieces)) for record in records]
         now = [replace(record, terms=term) for record, term in zip(records, terms, strict=True)]
-        return Calendar(self.tx, now).charged(now, self.hold)
+        buyer, nothing = self.job.books.organization, Charged([], 0, None, None)
+        return Calendar(self.tx, now).charged(now, {buyer: self.hold}).get(buyer, nothing)
 
     def check(self, history: list[Fact]) -> None:
         """Lines, hold and funds are those of the facts; what was sealed stays."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from caravan.contracts import events
-from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest
+from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest, ResaleHold
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
@@ -89,10 +89,17 @@ class Job:
         self.revision = 0
         self._began: dict[str, int] = {}
 
-    async def hold(self, amount: str, *, revision: int | None = None, submitted_at: datetime = T0) -> Json:
+    async def hold(
+        self,
+        amount: str,
+        *,
+        revision: int | None = None,
+        submitted_at: datetime = T0,
+        resale: ResaleHold | None = None,
+    ) -> Json:
         """Ask for `amount` in all; gives the answer."""
         self.revision = revision or self.revision + 1
-        return ok(await self.world.put_hold(self, self.revision, amount, submitted_at))
+        return ok(await self.world.put_hold(self, self.revision, amount, submitted_at, resale))
 
     def place(self, price_list: str | None = None, provider: str | None = None, **prices_go_by: Any) -> None:
         attempt = AttemptPlaced(
@@ -241,10 +248,12 @@ class World:
         created_at: datetime = T0,
         modes: tuple[SiteModeFrom, ...] = (),
         volume: dict[Component, tuple[VolumeTier, ...]] | None = None,
+        reseller: str | None = None,
     ) -> None:
         entity = PriceList(
             id=price_list,
             offering=self.offering,
+            reseller=reseller,
             revision=revision,
             created_at=created_at,
             tariffs=tuple(tariffs),
@@ -278,13 +287,16 @@ class World:
         )
         return ok(await self.finance.post("/deposits", draft, {"Idempotency-Key": draft.reference}), 201)
 
-    async def put_hold(self, job: Job, revision: int, amount: str, submitted_at: datetime = T0) -> Any:
+    async def put_hold(
+        self, job: Job, revision: int, amount: str, submitted_at: datetime = T0, resale: ResaleHold | None = None
+    ) -> Any:
         request = HoldRequest(
             revision=revision,
             organization=job.organization,
             project=job.project,
             amount=Money.parse(amount),
             submitted_at=submitted_at,
+            resale=resale,
         )
         return await self._broker_person.put(f"/holds/{job.id}", request)
 

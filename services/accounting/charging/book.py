@@ -86,8 +86,9 @@ class Book:
         stored = _Stored(row.id, row.period, row.quantity, row.amount)
         self._lines.setdefault(key_of(row), {})[row.period] = stored
 
-    def keys(self) -> Iterable[Key]:
-        return self._lines.keys()
+    def keys_of(self, organization: str) -> list[Key]:
+        """Those of what it buys."""
+        return [key for key in self._lines if key.organization == organization]
 
     def total(self, key: Key) -> int:
         """The quantity of the key's line and of what corrects it."""

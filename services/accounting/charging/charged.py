@@ -6,7 +6,7 @@ attempt's top-up to its minimum charge the provider goes on to bear as many fen 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,11 +14,14 @@ from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import from_seconds, to_seconds
 from services.accounting.charging.lines import (
+    Cut,
     PeriodSpan,
     Portion,
     Record,
+    by_buyer,
     cost,
     cut_off,
+    earliest,
     overrun_from,
     paid,
     parted_at,
@@ -43,10 +46,24 @@ class Charged(NamedTuple):
     overrun_from: int | None
 
 
-def charged(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold_amount: int) -> Charged:
-    """All records of a job, in any order."""
+def by_buyers(
+    records: Sequence[Record], calendar: Sequence[PeriodSpan], holds: Mapping[str, int]
+) -> dict[str, Charged]:
+    """What a job comes to for each who buys (`lines.by_buyer`), and has the amount of its hold in `holds`; who has none bears nothing."""
+    bought = by_buyer(records)
+    amounts = {buyer: holds.get(buyer, 0) for buyer in bought}
+    cut = None
+    if len(bought) > 1:
+        cut = earliest(used_up(every(own, calendar), amounts[buyer]) for buyer, own in bought.items())
+    return {buyer: charged(own, calendar, amounts[buyer], cut) for buyer, own in bought.items()}
+
+
+def charged(
+    records: Sequence[Record], calendar: Sequence[PeriodSpan], hold_amount: int, others: Cut | None = None
+) -> Charged:
+    """All records of a job that one buys, in any order. `others`: where the hold of another who pays for the same seconds is used up."""
     placed = every(records, calendar)
-    cut = used_up(placed, hold_amount)
+    cut = earliest((used_up(placed, hold_amount), others))
     within = cut_off(placed, cut)
     topped_up = paid(_top_ups(records, calendar), hold_amount - cost(quantities(within)))
     borne = [*within, *topped_up]

@@ -1,7 +1,7 @@
 """Explains stored lines: a job's, and one of them day by day. Their seconds are computed anew from the job's facts."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -20,6 +20,7 @@ from caravan.contracts.modes import SiteMode
 from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds
 from caravan.kernel.money import Money
+from caravan.kernel.prepared import Fetched
 from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.pricing.charge import LineKey
@@ -30,7 +31,7 @@ from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
 from services.accounting.charging.lines import Key, Portion, mode_of
 from services.accounting.charging.reading import shown_of_job
-from services.accounting.charging.service import Calendar
+from services.accounting.charging.service import Calendar, amounts
 from services.accounting.discounts import explaining as discounts
 from services.accounting.funds import holds
 from services.accounting.periods import service as periods
@@ -41,13 +42,16 @@ Sees = Callable[[str], bool]
 
 
 class ExplanationService:
-    """Explains to those whose lines they are: the organization that bears them, the provider that sold."""
+    """Explains to those whose lines they are: the organization that bears them, and who sold."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._db = runtime.db
 
     async def job(self, job: str, sees_organization: Sees, sees_provider: Sees) -> Explanation:
-        """A job's lines down to the second; to a seller its own lines only. NotFound for who may see none."""
+        """A job's lines down to the second; to a seller its own lines only. NotFound for who may see none.
+
+        Where a reseller sells it, what that buys of the provider is another set of lines: explained to who may not see the first.
+        """
         return await self._db.read(_job, job, sees_organization, sees_provider)
 
     async def line(
@@ -58,16 +62,25 @@ class ExplanationService:
 
 
 def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) -> Explanation:
-    hold = holds.find(tx, job)
-    if hold is None:
-        raise NotFound
     rows = tx.execute(select(LINES).where(LINES.c.job == job).order_by(LINES.c.id)).all()
-    if not sees_organization(hold.organization):
-        rows = [row for row in rows if sees_provider(row.provider)]
-        if not rows:
-            raise NotFound
+    held = holds.of_job(tx, job)
+    for hold in held:
+        own = [row for row in rows if row.organization == hold.organization]
+        if not sees_organization(hold.organization):
+            own = [row for row in own if _sells(row, sees_organization, sees_provider)]
+            if not own:
+                continue
+        return _explanation(tx, hold, own, amounts(held))
+    raise NotFound
+
+
+def _sells(row: Row[Any], sees_organization: Sees, sees_provider: Sees) -> bool:
+    return sees_organization(row.reseller) if row.reseller else sees_provider(row.provider)
+
+
+def _explanation(tx: Session, hold: Fetched, rows: Sequence[Row[Any]], held: Mapping[str, int]) -> Explanation:
     portions: dict[Key, list[Portion]] = defaultdict(list)
-    for portion in _portions(tx, job, hold.amount):
+    for portion in _portions(tx, hold.job, held):
         portions[portion.key].append(portion)
     by_key: dict[Key, list[Row[Any]]] = defaultdict(list)
     for row in rows:
@@ -75,7 +88,7 @@ def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) ->
     kinds = copies.kinds(tx, {key.accelerator for key in by_key})
     lines = [line for key, own in by_key.items() for line in _explained(key, own, portions[key], kinds)]
     return Explanation(
-        job=job,
+        job=hold.job,
         organization=hold.organization,
         project=hold.project,
         charged=_sum(one.line for one in lines if one.line.bearer is BearerKind.ORGANIZATION),
@@ -89,17 +102,16 @@ def _line(
     tx: Session, line: str, sees_organization: Sees, sees_provider: Sees
 ) -> LineExplanation | DiscountExplanation:
     row = tx.execute(select(LINES).where(LINES.c.id == line)).one_or_none()
-    if row is None or not (sees_organization(row.organization) or sees_provider(row.provider)):
+    if row is None or not (sees_organization(row.organization) or _sells(row, sees_organization, sees_provider)):
         raise NotFound
     if row.kind == LineKind.VOLUME_DISCOUNT:
         return discounts.explained(tx, row)
-    key, hold = key_of(row), holds.find(tx, row.job)
-    assert hold is not None  # nothing is charged without one
+    key, held = key_of(row), amounts(holds.of_job(tx, row.job))
     of_job = tx.execute(select(LINES).where(LINES.c.job == row.job)).all()
     in_order = _in_order(one for one in of_job if key_of(one) == key)
     earlier = in_order[: in_order.index(row)]
     newest = row.id == in_order[-1].id
-    own = [portion for portion in _portions(tx, row.job, hold.amount) if portion.key == key] if newest else []
+    own = [portion for portion in _portions(tx, row.job, held) if portion.key == key] if newest else []
     kind = copies.kinds(tx, {key.accelerator}).get(key.accelerator)
     price = explained(
         LineKey(key.component, key.accelerator or None, key.tariff, key.window, mode_of(key)),
@@ -127,9 +139,10 @@ def _line(
     )
 
 
-def _portions(tx: Session, job: str, hold_amount: int) -> list[Portion]:
+def _portions(tx: Session, job: str, held: Mapping[str, int]) -> list[Portion]:
+    """For all who buy of the job."""
     facts = records.of_job(tx, job)
-    return Calendar(tx, facts).charged(facts, hold_amount).portions
+    return [portion for one in Calendar(tx, facts).charged(facts, held).values() for portion in one.portions]
 
 
 def _in_order(rows: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -10,6 +10,9 @@ it, and whole seconds of a run behind the first `max_seconds` in which it held a
 organization's seconds in the order of (second, run id); the longest prefix whose lines sum to at most the hold is the organization's,
 the rest is not.
 
+What a reseller sells on has two sets of lines: what it buys of the provider, and what the organization buys of it. Each is made like
+this by its own prices, but a second that one hold doesn't cover is the provider's in both.
+
 The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
 that run's price list has it then. Where there is no such second it isn't charged.
 
@@ -64,10 +67,15 @@ class Terms:
     @property
     def lists(self) -> list[PriceList]:
         """All that price some of its seconds, or may."""
-        return [self.price_list, *(piece.price_list for piece in self.corrections)]
+        own = [self.price_list, *(piece.price_list for piece in self.corrections)]
+        return own if self.wholesale is None else own + self.wholesale.lists
 
     grant: Grant | None = None
     """Of each run; None: it isn't known, and has no end."""
+    reseller: str = ""
+    """Who sells to the organization; '': the provider."""
+    wholesale: "Terms | None" = None
+    """By what the reseller buys the same seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,16 @@ def provider_bears(outcome: Outcome | None) -> BearerReason | None:
     return PROVIDER_BEARS.get(outcome) if outcome else None
 
 
+def by_buyer(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """A job's records as each pays for them who buys: its organization all, and a reseller those that it sells on, by its own terms."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.terms.organization, []).append(record)
+        if (wholesale := record.terms.wholesale) is not None:
+            found.setdefault(wholesale.organization, []).append(replace(record, terms=wholesale))
+    return found
+
+
 def first_start(records: Iterable[Record]) -> Start | None:
     """Where the price of a job falls, from all of its records."""
     return min(
@@ -233,6 +251,7 @@ def _by_outcome(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]
                 ),
                 bearer=borne[piece.key.mode][0],
                 reason=borne[piece.key.mode][1],
+                reseller=terms.reseller,
             ),
             piece.start,
             piece.end,
@@ -296,6 +315,11 @@ def used_up(all_portions: Iterable[Portion], hold_amount: int) -> Cut | None:
     """Where the hold is used up, in the portions of a whole job; None: it covers them all."""
     billed = [portion for portion in all_portions if portion.key.billed]
     return None if cost(quantities(billed)) <= hold_amount else _longest_prefix(billed, hold_amount)
+
+
+def earliest(cuts: Iterable[Cut | None]) -> Cut | None:
+    """The first of them; None: there is none."""
+    return min((cut for cut in cuts if cut is not None), default=None)
 
 
 def cut_off(some: Iterable[Portion], cut: Cut | None) -> list[Portion]:

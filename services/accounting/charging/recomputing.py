@@ -11,8 +11,8 @@ from caravan.kernel.money import Money
 from services.accounting.charging import due
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.lines import Key, quantities
-from services.accounting.charging.service import Calendar
-from services.accounting.funds.many import find_many
+from services.accounting.charging.service import Calendar, amounts
+from services.accounting.funds.many import holds_of
 from services.accounting.usage import records
 from services.accounting.usage.records import RUNS
 
@@ -44,14 +44,15 @@ def wrong(tx: Session, jobs: Collection[str]) -> Iterator[tuple[str, str]]:
     """
     waiting = due.left(tx, jobs)
     charged = [job for job in jobs if job not in waiting]
-    facts, holds = records.of_jobs(tx, charged), find_many(tx, charged)
+    facts, held = records.of_jobs(tx, charged), holds_of(tx, charged)
     calendar = Calendar(tx, (record for own in facts.values() for record in own))
     stored: defaultdict[str, dict[Key, tuple[str, int]]] = defaultdict(dict)
     for row in tx.execute(select(LINES).where(LINES.c.job.in_(charged)).order_by(LINES.c.id)):
         key, of_job = key_of(row), stored[row.job]
         of_job[key] = (row.id, row.quantity + of_job.get(key, ("", 0))[1])
     for job, own in facts.items():
-        right = quantities(calendar.charged(own, holds[job].amount if job in holds else 0).portions)
+        comes_to = calendar.charged(own, amounts(held.get(job, ()))).values()
+        right = quantities(portion for one in comes_to for portion in one.portions)
         for key in sorted({*right, *stored[job]}):
             line, quantity = stored[job].get(key, ("no line", 0))
             if quantity != right[key]:

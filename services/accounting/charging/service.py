@@ -18,11 +18,11 @@ from caravan.kernel.prepared import Fetched
 from services.accounting.charging import changes, due
 from services.accounting.charging.book import Book, Books
 from services.accounting.charging.changes import Change
-from services.accounting.charging.charged import Charged, charged, corrected, every, is_corrected
+from services.accounting.charging.charged import Charged, by_buyers, corrected, every, is_corrected
 from services.accounting.charging.due import Due
-from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, parted, quantities
+from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, by_buyer, parted, quantities
 from services.accounting.funds import holds, settling
-from services.accounting.funds.many import Capture, capture_many, find_many
+from services.accounting.funds.many import Capture, capture_many, holds_of
 from services.accounting.ledger.charges import Charge, charge_many
 from services.accounting.periods import service as periods
 from services.accounting.usage import records
@@ -31,9 +31,9 @@ from services.accounting.usage import records
 def put_hold(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
     """Decide a hold revision; where the old amount was the limit of what was charged, charge by the new one. Raises HoldOutdated."""
     answer = holds.put(tx, job, request, at)
-    hold = holds.find(tx, job)
-    if hold is not None and hold.overrun_from is not None:
-        recharge(tx, hold, at)
+    held = holds.of_job(tx, job)
+    if held and held[0].overrun_from is not None:
+        recharge(tx, held, at)
     return answer
 
 
@@ -49,7 +49,7 @@ def charge(tx: Session, marks: Sequence[Due], at: datetime) -> None:
 
 
 class _Wanted(NamedTuple):
-    """What totals the lines of a job are to have."""
+    """What totals the lines of a job are to have, of those that a hold is for."""
 
     hold: Fetched
     book: Book
@@ -57,63 +57,85 @@ class _Wanted(NamedTuple):
 
 
 def change(tx: Session, changed: Mapping[str, Change], at: datetime) -> None:
-    """By job. Each has a hold where some of its records have changed."""
-    found = find_many(tx, changed)
-    anew = [hold for hold in found.values() if hold.minimum]
-    whole = {hold.job for hold in anew}
+    """By job. Each has its holds where some of its records have changed."""
+    found = holds_of(tx, changed)
+    anew = [held for held in found.values() if held[0].minimum]
+    whole = {held[0].job for held in anew}
     real = {job: one for job, one in changed.items() if one.after and job not in whole}
     calendar = Calendar(tx, (record for one in real.values() for record in (*one.before, *one.after)))
     books, wanted = Books(tx, real, calendar.closed), []
     for job, one in real.items():
-        hold, book = found[job], books[job]
-        differences = None if _is_corrected(hold, one) else _differences(hold, calendar, one)
-        if differences is None or hold.captured + book.cost_of(differences) > hold.amount:
-            anew.append(hold)
+        held, book = found[job], books[job]
+        differences = None if _is_corrected(held, one) else _differences(held, calendar, one)
+        if differences is None or any(
+            hold.captured + book.cost_of(more) > hold.amount for hold, more in zip(held, differences, strict=True)
+        ):
+            anew.append(held)
         else:
-            wanted.append(_Wanted(hold, book, book.totals(differences)))
+            wanted += [_Wanted(hold, book, book.totals(more)) for hold, more in zip(held, differences, strict=True)]
     capture_many(tx, _write(tx, books, wanted, at), at)
-    for hold in anew:
-        recharge(tx, hold, at)
+    for held in anew:
+        recharge(tx, held, at)
 
 
-def _is_corrected(hold: Fetched, change: Change) -> bool:
+def _is_corrected(held: Sequence[Fetched], change: Change) -> bool:
     """Whether a price correction concerns the job, as its lines are or as they are to be."""
-    return hold.corrected is not None or any(is_corrected(record) for record in (*change.before, *change.after))
+    records = (*change.before, *change.after)
+    return any(hold.corrected is not None for hold in held) or any(
+        is_corrected(record) for own in by_buyer(records).values() for record in own
+    )
 
 
-def _differences(hold: Fetched, calendar: "Calendar", change: Change) -> Counter[Key] | None:
-    """Of the quantities of lines. None: the second in which the hold is used up may move."""
-    was, now = calendar.portions(change.before), calendar.portions(change.after)
-    if hold.overrun_from is not None:
-        (within_was, was), (within_now, now) = parted(was, hold.overrun_from), parted(now, hold.overrun_from)
-        if Counter(within_was) != Counter(within_now):
-            return None
-    differences = quantities(now)
-    differences.subtract(quantities(was))
-    return differences
+def _differences(held: Sequence[Fetched], calendar: "Calendar", change: Change) -> list[Counter[Key]] | None:
+    """Of the quantities of lines, for each hold. None: the second in which one is used up may move."""
+    before, after = by_buyer(change.before), by_buyer(change.after)
+    used_up, found = held[0].overrun_from, []
+    for hold in held:
+        was, now = (calendar.portions(some.get(hold.organization, ())) for some in (before, after))
+        if used_up is not None:
+            (within_was, was), (within_now, now) = parted(was, used_up), parted(now, used_up)
+            if Counter(within_was) != Counter(within_now):
+                return None
+        differences = quantities(now)
+        differences.subtract(quantities(was))
+        found.append(differences)
+    return found
 
 
-def recharge(tx: Session, hold: Fetched, at: datetime, description: str = "") -> None:
-    """Compute a job's lines from all its facts, also those that are due: its hold is the limit, or was, or has changed; or it has a
-    minimum charge; or prices were corrected.
+def recharge(tx: Session, held: Sequence[Fetched], at: datetime, description: str = "") -> None:
+    """Compute a job's lines from all its facts, also those that are due: a hold is the limit, or was, or has changed; or it has a minimum
+    charge; or prices were corrected.
 
-    `description`: why, for the ledger.
+    `held`: all its holds (`holds.of_job`). `description`: why, for the ledger.
     """
-    marks = due.of_job(tx, hold.job)
+    own = held[0]
+    marks = due.of_job(tx, own.job)
     changes.of(tx, marks)
     due.done(tx, marks)
-    due.mark(tx, [due.a_look_at(hold.job)] if marks else [])
-    facts = records.of_job(tx, hold.job)
+    due.mark(tx, [due.a_look_at(own.job)] if marks else [])
+    facts = records.of_job(tx, own.job)
     calendar = Calendar(tx, facts)
-    comes_to = calendar.charged(facts, hold.amount)
-    wanted = quantities(comes_to.portions)
-    if comes_to.overrun_from != hold.overrun_from:
-        holds.mark_overrun(tx, hold.job, comes_to.overrun_from)
-    books = Books(tx, [hold.job], calendar.closed)
-    book = books[hold.job]
-    _write(tx, books, [_Wanted(hold, book, {key: wanted[key] for key in {*wanted, *book.keys()}})], at, description)
-    capture_many(tx, [Capture(hold, comes_to.captured - hold.captured)], at)
-    holds.correct(tx, hold.job, comes_to.corrected, at)
+    comes_to = calendar.charged(facts, amounts(held))
+    overrun_from = min((one.overrun_from for one in comes_to.values() if one.overrun_from is not None), default=None)
+    if overrun_from != own.overrun_from:
+        holds.mark_overrun(tx, own.job, overrun_from)
+    books = Books(tx, [own.job], calendar.closed)
+    book, wanted = books[own.job], []
+    nothing = Charged([], 0, None, None)
+    for hold in held:
+        totals = quantities(comes_to.get(hold.organization, nothing).portions)
+        keys = {*totals, *book.keys_of(hold.organization)}
+        wanted.append(_Wanted(hold, book, {key: totals[key] for key in keys}))
+    _write(tx, books, wanted, at, description)
+    bought = [(hold, comes_to.get(hold.organization, nothing)) for hold in held]
+    capture_many(tx, [Capture(hold, one.captured - hold.captured) for hold, one in bought], at)
+    for hold, one in bought:
+        holds.correct(tx, hold, one.corrected, at)
+
+
+def amounts(held: Iterable[Fetched]) -> dict[str, int]:
+    """Of a job's holds, by organization, in fen."""
+    return {hold.organization: hold.amount for hold in held}
 
 
 class Calendar:
@@ -131,9 +153,9 @@ class Calendar:
         """The portions of records by the prices that hold now, cut at the edges of periods."""
         return every(corrected(some), self._parts)
 
-    def charged(self, facts: Sequence[Record], hold_amount: int) -> Charged:
-        """What a job comes to, of which `facts` are all records."""
-        return charged(facts, self._parts, hold_amount)
+    def charged(self, facts: Sequence[Record], holds: Mapping[str, int]) -> dict[str, Charged]:
+        """What a job comes to, of which `facts` are all records, for each who buys (`charged.by_buyers`)."""
+        return by_buyers(facts, self._parts, holds)
 
 
 def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime, description: str = "") -> list[Capture]:

@@ -58,7 +58,9 @@ class ContestService:
 
 def contest(tx: Session, draft: ContestDraft, caller: Caller, at: datetime) -> Contest:
     run = tx.execute(
-        select(RUNS.c.job, RUNS.c.outcome, RUNS.c.upheld, ATTEMPTS.c.organization, ATTEMPTS.c.provider)
+        select(
+            RUNS.c.job, RUNS.c.outcome, RUNS.c.upheld, ATTEMPTS.c.organization, ATTEMPTS.c.provider, ATTEMPTS.c.resale
+        )
         .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
         .where(RUNS.c.id == draft.run, ATTEMPTS.c.provider.in_(caller.providers()))
     ).one_or_none()
@@ -74,7 +76,7 @@ def contest(tx: Session, draft: ContestDraft, caller: Caller, at: datetime) -> C
         **dict(draft),
         id=ids.new("cts"),
         job=run.job,
-        organization=run.organization,
+        organization=run.resale["reseller"] if run.resale else run.organization,
         provider=run.provider,
         outcome=outcome,
         state=ContestState.OPEN,

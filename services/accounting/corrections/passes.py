@@ -3,10 +3,12 @@
 A batch and how far it brought the pass stand in one transaction, so that who comes after a crash goes on behind the last one.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import Row, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.corrections import CorrectionState
@@ -17,11 +19,11 @@ from caravan.kernel.feed import upsert
 from caravan.kernel.prepared import Fetched
 from caravan.kernel.runtime import Runtime
 from services.accounting.charging import service as charging
-from services.accounting.charging.lines import cost, quantities
-from services.accounting.charging.service import Calendar
+from services.accounting.charging.lines import Key, cost, quantities
+from services.accounting.charging.service import Calendar, amounts
 from services.accounting.corrections.approved import CORRECTIONS, Correction, correction_of
 from services.accounting.corrections.models import ShareRow, WorkRow
-from services.accounting.funds.many import find_many
+from services.accounting.funds.many import holds_of
 from services.accounting.usage import records
 from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
 
@@ -61,7 +63,7 @@ def advance(tx: Session, at: datetime) -> None:
     row = tx.execute(select(CORRECTIONS).where(CORRECTIONS.c.id == work.correction)).one()
     correction = correction_of(row)
     jobs = _jobs(tx, correction, work.after_job)
-    found = find_many(tx, jobs)
+    found = holds_of(tx, jobs)
     for job in jobs:
         if state is CorrectionState.PREVIEWING:
             _preview(tx, row.id, correction, found[job])
@@ -92,20 +94,24 @@ def _jobs(tx: Session, correction: Correction, after: str) -> list[str]:
     )
     query = select(attempts.c.job).where(attempts.c.offering == correction.offering, attempts.c.job > after, used)
     if correction.replaces is not None:
-        query = query.where(attempts.c.price_list.in_(correction.replaces))
+        replaced = (attempts.c.price_list, attempts.c.wholesale_list)
+        query = query.where(or_(*(column.in_(correction.replaces) for column in replaced)))
     return list(tx.scalars(query.distinct().order_by(attempts.c.job).limit(BATCH)))
 
 
-def _preview(tx: Session, correction_id: str, correction: Correction, hold: Fetched) -> None:
-    """Add what the hold's job would come to; a job of which nothing would change isn't counted."""
-    facts = records.of_job(tx, hold.job)
+def _preview(tx: Session, correction_id: str, correction: Correction, held: Sequence[Fetched]) -> None:
+    """Add what the job of these holds would come to for each who buys; who would have no line changed isn't counted."""
+    job, amount = held[0].job, amounts(held)
+    facts = records.of_job(tx, job)
     calendar = Calendar(tx, facts)
-    before, after = (
-        quantities(calendar.charged(some, hold.amount).portions)
-        for some in (facts, records.of_job(tx, hold.job, correction))
-    )
-    if before == after:
-        return
+    was, now = (calendar.charged(some, amount) for some in (facts, records.of_job(tx, job, correction)))
+    for buyer in was:
+        before, after = (quantities(comes_to[buyer].portions) for comes_to in (was, now))
+        if before != after:
+            _share(tx, correction_id, buyer, before, after)
+
+
+def _share(tx: Session, correction_id: str, organization: str, before: Counter[Key], after: Counter[Key]) -> None:
     more = {
         "job_count": 1,
         "line_count": sum(before[key] != after[key] for key in {*before, *after}),
@@ -114,7 +120,7 @@ def _preview(tx: Session, correction_id: str, correction: Correction, hold: Fetc
     }
     tx.execute(
         upsert(tx, ShareRow)
-        .values(correction=correction_id, organization=hold.organization, **more)
+        .values(correction=correction_id, organization=organization, **more)
         .on_conflict_do_update(
             index_elements=["correction", "organization"],
             set_={name: getattr(ShareRow, name) + value for name, value in more.items()},

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Row, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from caravan.contracts.corrections import CorrectionTerms
 from caravan.contracts.jobs import Outcome
@@ -30,6 +30,7 @@ class ExportService:
 
 
 def _usage(tx: Session, period: str | None) -> UsageExport:
+    resale = aliased(HoldRow)
     query = (
         select(
             UsageRow.__table__,
@@ -47,11 +48,14 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
             AttemptCopy.options,
             AttemptCopy.grant,
             AttemptCopy.ended,
+            AttemptCopy.resale,
             HoldRow.amount.label("hold_amount"),
+            resale.amount.label("resale_hold_amount"),
         )
         .join(RunRow, RunRow.id == UsageRow.run)
         .join(AttemptCopy, AttemptCopy.id == RunRow.attempt)
-        .join(HoldRow, HoldRow.job == UsageRow.job)
+        .join(HoldRow, (HoldRow.job == UsageRow.job) & ~HoldRow.resale)
+        .outerjoin(resale, (resale.job == UsageRow.job) & resale.resale)
         .order_by(UsageRow.job, UsageRow.run, UsageRow.hour)
     )
     if period is not None:
@@ -61,6 +65,7 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
     offerings = {one.offering for one in usage}
     corrections = approved(tx, offerings)
     priced_by = {*(one.price_list for one in usage), *(one.price_list for one in corrections)}
+    priced_by |= {one.resale.price_list for one in usage if one.resale}
     discounted = select(PriceListCopy.offering).where(
         PriceListCopy.volume_discounts != {}, PriceListCopy.offering.in_(offerings)
     )
@@ -111,5 +116,7 @@ def _exported(row: Row[Any]) -> ExportedUsage:
         contest_upheld=row.upheld,
         attempt_ended=row.ended,
         hold_amount=Money(row.hold_amount),
+        resale=row.resale,
+        resale_hold_amount=Money(row.resale_hold_amount) if row.resale else None,
         applied_at=floor_second(row.applied_at),
     )

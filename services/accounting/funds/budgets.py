@@ -108,14 +108,14 @@ def create(tx: Session, draft: BudgetDraft, subject: str, at: datetime) -> Budge
 
 def _attach(tx: Session, budget: Budget) -> None:
     """Count the holds of jobs that were submitted in the budget's span."""
-    matching = select(HoldRow.job, literal(budget.id)).where(
+    matching = select(HoldRow.job, HoldRow.organization, literal(budget.id)).where(
         HoldRow.organization == budget.organization, HoldRow.submitted_at >= budget.starts_at
     )
     if budget.project is not None:
         matching = matching.where(HoldRow.project == budget.project)
     if budget.ends_at is not None:
         matching = matching.where(HoldRow.submitted_at < budget.ends_at)
-    tx.execute(insert(HoldBudget).from_select(["job", "budget"], matching))
+    tx.execute(insert(HoldBudget).from_select(["job", "organization", "budget"], matching))
     charged, held = sums(tx, budget.id)
     tx.execute(update(BudgetRow).where(BudgetRow.id == budget.id).values(charged=charged, held=held))
 
@@ -129,14 +129,16 @@ def _publish(tx: Session, budget: str) -> Budget:
 
 def sums(tx: Session, budget: str) -> tuple[int, int]:
     """What the holds attached to a budget have charged and hold now: what its totals must be."""
-    attached = select(HoldBudget.job).where(HoldBudget.budget == budget).scalar_subquery()
+    attached = (HoldBudget.job == HoldRow.job) & (HoldBudget.organization == HoldRow.organization)
     row = tx.execute(
         select(
             func.coalesce(func.sum(CHARGED), 0),
             func.coalesce(
                 func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value), 0
             ),
-        ).where(HoldRow.job.in_(attached))
+        )
+        .join(HoldBudget, attached)
+        .where(HoldBudget.budget == budget)
     ).one()
     return int(row[0]), int(row[1])
 

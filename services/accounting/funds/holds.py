@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ HOLDS, FUNDS, BUDGETS, ATTACHED = table_of(HoldRow), table_of(Fund), table_of(Bu
 MOVEMENTS, SETTLEMENTS = table_of(Movement), table_of(Settlement)
 
 # Statements of the path that every submission takes, built once.
-_FIND: Final = Prepared(select(HOLDS).where(HOLDS.c.job == bindparam("its_job")))
+_OF_JOB: Final = Prepared(select(HOLDS).where(HOLDS.c.job == bindparam("its_job")).order_by(HOLDS.c.resale))
 _SETTLED: Final = Prepared(select(SETTLEMENTS.c.hold_revision).where(SETTLEMENTS.c.job == bindparam("its_job")))
 _FUND: Final = Prepared(select(FUNDS).where(FUNDS.c.organization == bindparam("its_organization")))
 _MATCHING: Final = Prepared(
@@ -34,7 +34,11 @@ _MATCHING: Final = Prepared(
     )
     .order_by(BUDGETS.c.id)
 )
-_MINE: Final = select(ATTACHED.c.budget).where(ATTACHED.c.job == bindparam("its_job")).scalar_subquery()
+_MINE: Final = (
+    select(ATTACHED.c.budget)
+    .where(ATTACHED.c.job == bindparam("its_job"), ATTACHED.c.organization == bindparam("its_organization"))
+    .scalar_subquery()
+)
 _ATTACHED: Final = Prepared(select(BUDGETS).where(BUDGETS.c.id.in_(_MINE)).order_by(BUDGETS.c.id))
 _ADD_TO_FUND: Final = Prepared(
     update(FUNDS)
@@ -47,15 +51,19 @@ _ADD_TO_BUDGETS: Final = Prepared(
     .values(held=BUDGETS.c.held + bindparam("more_held"), charged=BUDGETS.c.charged + bindparam("more_charged"))
 )
 _CAPTURE: Final = Prepared(
-    update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(captured=bindparam("now_captured"))
+    update(HOLDS)
+    .where(HOLDS.c.job == bindparam("its_job"), HOLDS.c.organization == bindparam("its_organization"))
+    .values(captured=bindparam("now_captured"))
 )
 _CORRECT: Final = Prepared(
-    update(HOLDS).where(HOLDS.c.job == bindparam("its_job")).values(corrected=bindparam("now_corrected"))
+    update(HOLDS)
+    .where(HOLDS.c.job == bindparam("its_job"), HOLDS.c.organization == bindparam("its_organization"))
+    .values(corrected=bindparam("now_corrected"))
 )
 _RECORD: Final = Prepared(
     insert(MOVEMENTS).values(
         number=select(func.coalesce(func.max(MOVEMENTS.c.number), 0) + 1)
-        .where(MOVEMENTS.c.job == bindparam("its_job"))
+        .where(MOVEMENTS.c.job == bindparam("its_job"), MOVEMENTS.c.organization == bindparam("its_organization"))
         .scalar_subquery()
     )
 )
@@ -64,8 +72,13 @@ _ATTACH: Final = Prepared(insert(ATTACHED))
 
 
 def find(tx: Session, job: str) -> Fetched | None:
-    """The hold's row, or None if none was ever granted."""
-    return _FIND.first(tx, its_job=job)
+    """The row of the hold on the job's own organization, or None if none was ever granted."""
+    return next(iter(of_job(tx, job)), None)
+
+
+def of_job(tx: Session, job: str) -> Sequence[Fetched]:
+    """The rows of all holds for the job: that on its own organization first, then that on who resells to it."""
+    return _OF_JOB.all(tx, its_job=job)
 
 
 def held(hold: Fetched) -> int:
@@ -73,38 +86,70 @@ def held(hold: Fetched) -> int:
     return int(hold.amount - hold.captured) if hold.status == HoldStatus.OPEN else 0
 
 
+class _Asked(NamedTuple):
+    """A hold of `amount` fen in all that is asked for, beside what there is of it."""
+
+    organization: str
+    project: str
+    amount: int
+    current: Fetched | None
+    resale: bool
+
+
 def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
     """Decide a hold revision. A repeat of the revision in force is granted again; a refusal leaves no trace.
 
-    What is asked below what was captured already becomes what was captured. Raises HoldOutdated.
+    Where a reseller buys what it sells to the organization, its hold is granted with this one, or neither is. What is asked below what was
+    captured already becomes what was captured. Raises HoldOutdated.
     """
-    current = find(tx, job)
+    there = of_job(tx, job)
+    current = next(iter(there), None)
     _check_current(tx, job, current, request)
     granted = HoldAnswer(job=job, revision=request.revision, granted=True)
     if current is not None and current.revision == request.revision:
         return granted
-    fund = _FUND.first(tx, its_organization=request.organization)
-    if current is None:
+    all_asked = [_Asked(request.organization, request.project, request.amount.fen, current, resale=False)]
+    if (resale := request.resale) is not None:
+        own = next((hold for hold in there if hold.organization == resale.organization), None)
+        all_asked.append(_Asked(resale.organization, resale.project, resale.amount.fen, own, resale=True))
+    budgets = []
+    for asked in all_asked:
+        found, refused = _decide(tx, job, asked, request.submitted_at)
+        if refused is not None:
+            return _refusal(job, request, asked, refused)
+        budgets.append(found)
+    for asked, own_budgets in zip(all_asked, budgets, strict=True):
+        _grant(tx, job, asked, request, own_budgets, at)
+    return granted
+
+
+def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tuple[Sequence[Fetched], Refused | None]:
+    """With the budgets that the hold counts in."""
+    fund = _FUND.first(tx, its_organization=asked.organization)
+    if asked.current is None:
         budgets = _MATCHING.all(
-            tx, its_organization=request.organization, its_project=request.project, submitted_at=request.submitted_at
+            tx, its_organization=asked.organization, its_project=asked.project, submitted_at=submitted_at
         )
     else:
-        budgets = _ATTACHED.all(tx, its_job=job)
-    limits = _limits(fund, budgets, held(current) if current else 0)
-    refused = decide(limits, current.amount if current else None, request.amount.fen)
-    if refused is not None:
-        return _refusal(job, request, refused)
+        budgets = _ATTACHED.all(tx, its_job=job, its_organization=asked.organization)
+    limits = _limits(fund, budgets, held(asked.current) if asked.current else 0)
+    return budgets, decide(limits, asked.current.amount if asked.current else None, asked.amount)
+
+
+def _grant(
+    tx: Session, job: str, asked: _Asked, request: HoldRequest, budgets: Sequence[Fetched], at: datetime
+) -> None:
+    current = asked.current
     if current is None:
-        if fund is None:
-            ensure_fund(tx, request.organization)
-        _create(tx, job, request, budgets, at)
-    else:
-        amount = max(request.amount.fen, current.captured)
-        change = amount - current.amount
-        tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(revision=request.revision, amount=amount))
-        add_to_totals(tx, job, current.organization, held=change)
-        record(tx, job, HoldStep.REVISED, change, amount - current.captured, at)
-    return granted
+        ensure_fund(tx, asked.organization)
+        _create(tx, job, asked, request, budgets, at)
+        return
+    amount = max(asked.amount, current.captured)
+    change = amount - current.amount
+    mine = (HOLDS.c.job == job) & (HOLDS.c.organization == asked.organization)
+    tx.execute(update(HOLDS).where(mine).values(revision=request.revision, amount=amount))
+    add_to_totals(tx, job, asked.organization, held=change)
+    record(tx, current, HoldStep.REVISED, change, amount - current.captured, at)
 
 
 def capture(tx: Session, hold: Fetched, amount: int, at: datetime) -> None:
@@ -113,47 +158,47 @@ def capture(tx: Session, hold: Fetched, amount: int, at: datetime) -> None:
         return
     captured = hold.captured + amount
     open_ = hold.status == HoldStatus.OPEN
-    _CAPTURE.run(tx, its_job=hold.job, now_captured=captured)
+    _CAPTURE.run(tx, its_job=hold.job, its_organization=hold.organization, now_captured=captured)
     add_to_totals(tx, hold.job, hold.organization, charged=amount, held=-amount if open_ else 0)
-    record(tx, hold.job, HoldStep.CAPTURED, amount, hold.amount - captured if open_ else 0, at)
+    record(tx, hold, HoldStep.CAPTURED, amount, hold.amount - captured if open_ else 0, at)
 
 
-def correct(tx: Session, job: str, corrected: int | None, at: datetime) -> None:
-    """Charge what the job comes to more (negative: less) by price corrections than its hold has captured; None: none concern it.
+def correct(tx: Session, hold: Fetched, corrected: int | None, at: datetime) -> None:
+    """Charge what the job comes to more (negative: less) by price corrections than this hold has captured; None: none concern it.
 
-    Apart from the hold: what is held stays, and `available` may fall below zero.
+    Apart from the hold: what is held stays, and `available` may fall below zero. `hold` is as it is stored.
     """
-    hold = find(tx, job)
-    if hold is None or hold.corrected == corrected:
+    if hold.corrected == corrected:
         return
-    _CORRECT.run(tx, its_job=job, now_corrected=corrected)
+    _CORRECT.run(tx, its_job=hold.job, its_organization=hold.organization, now_corrected=corrected)
     if more := (corrected or 0) - (hold.corrected or 0):
-        add_to_totals(tx, job, hold.organization, charged=more)
-        record(tx, job, HoldStep.CORRECTED, more, held(hold), at)
+        add_to_totals(tx, hold.job, hold.organization, charged=more)
+        record(tx, hold, HoldStep.CORRECTED, more, held(hold), at)
 
 
 def free_rest(tx: Session, job: str, at: datetime) -> None:
     """Settle: what was not captured is free again. Nothing happens where there is no hold, or it is settled already."""
-    hold = find(tx, job)
-    if hold is None or hold.status != HoldStatus.OPEN:
-        return
-    rest = held(hold)
-    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(status=HoldStatus.SETTLED.value))
-    add_to_totals(tx, job, hold.organization, held=-rest)
-    if rest:
-        record(tx, job, HoldStep.RELEASED, -rest, 0, at)
-    record(tx, job, HoldStep.SETTLED, 0, 0, at)
+    for hold in of_job(tx, job):
+        if hold.status != HoldStatus.OPEN:
+            continue
+        rest = held(hold)
+        mine = (HOLDS.c.job == job) & (HOLDS.c.organization == hold.organization)
+        tx.execute(update(HOLDS).where(mine).values(status=HoldStatus.SETTLED.value))
+        add_to_totals(tx, job, hold.organization, held=-rest)
+        if rest:
+            record(tx, hold, HoldStep.RELEASED, -rest, 0, at)
+        record(tx, hold, HoldStep.SETTLED, 0, 0, at)
 
 
 def mark_overrun(tx: Session, job: str, second: int | None) -> None:
-    """Keep in which second the hold was used up; None: it covers all usage."""
-    tx.execute(update(HOLDS).where(HOLDS.c.job == job).values(overrun_from=second))
+    """Keep in which second a hold of the job was used up; None: they cover all usage."""
+    tx.execute(update(HOLDS).where(HOLDS.c.job == job, ~HOLDS.c.resale).values(overrun_from=second))
 
 
 def add_to_totals(tx: Session, job: str, organization: str, *, held: int = 0, charged: int = 0) -> None:
     """Change what the organization and the job's budgets have held and charged, in fen."""
     add_to_fund(tx, organization, held=held, charged=charged)
-    _ADD_TO_BUDGETS.run(tx, its_job=job, more_held=held, more_charged=charged)
+    _ADD_TO_BUDGETS.run(tx, its_job=job, its_organization=organization, more_held=held, more_charged=charged)
 
 
 def add_to_fund(tx: Session, organization: str, *, held: int = 0, charged: int = 0) -> None:
@@ -167,9 +212,14 @@ def ensure_fund(tx: Session, organization: str) -> None:
     tx.execute(upsert(tx, FUNDS).values(organization=organization, **empty).on_conflict_do_nothing())
 
 
-def record(tx: Session, job: str, step: HoldStep, amount: int, held: int, at: datetime) -> None:
+def record(tx: Session, hold: Fetched, step: HoldStep, amount: int, held: int, at: datetime) -> None:
     """Add a step to the hold's life; `held` is what is still held after it."""
-    _RECORD.run(tx, job=job, its_job=job, at=at, step=step.value, amount=amount, held=held)
+    _record(tx, hold.job, hold.organization, step, amount, held, at)
+
+
+def _record(tx: Session, job: str, organization: str, step: HoldStep, amount: int, held: int, at: datetime) -> None:
+    its = {"job": job, "its_job": job, "organization": organization, "its_organization": organization}
+    _RECORD.run(tx, **its, at=at, step=step.value, amount=amount, held=held)
 
 
 def _check_current(tx: Session, job: str, current: Fetched | None, request: HoldRequest) -> None:
@@ -186,15 +236,17 @@ def _check_current(tx: Session, job: str, current: Fetched | None, request: Hold
             raise Invalid(errors=[FieldError(pointer=f"/{name}", code="changed", detail=detail)])
 
 
-def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetched], at: datetime) -> None:
-    amount = request.amount.fen
+def _create(
+    tx: Session, job: str, asked: _Asked, request: HoldRequest, budgets: Sequence[Fetched], at: datetime
+) -> None:
     _INSERT_HOLD.run(
         tx,
         job=job,
-        organization=request.organization,
-        project=request.project,
+        organization=asked.organization,
+        resale=asked.resale,
+        project=asked.project,
         revision=request.revision,
-        amount=amount,
+        amount=asked.amount,
         captured=0,
         corrected=None,
         overrun_from=None,
@@ -203,9 +255,10 @@ def _create(tx: Session, job: str, request: HoldRequest, budgets: Sequence[Fetch
         submitted_at=request.submitted_at,
     )
     if budgets:
-        _ATTACH.run_each(tx, [{"job": job, "budget": budget.id} for budget in budgets])
-    add_to_totals(tx, job, request.organization, held=amount)
-    record(tx, job, HoldStep.GRANTED, amount, amount, at)
+        own = {"job": job, "organization": asked.organization}
+        _ATTACH.run_each(tx, [{**own, "budget": budget.id} for budget in budgets])
+    add_to_totals(tx, job, asked.organization, held=asked.amount)
+    _record(tx, job, asked.organization, HoldStep.GRANTED, asked.amount, asked.amount, at)
 
 
 def _limits(fund: Fetched | None, budgets: Sequence[Fetched], mine: int) -> list[Limit]:
@@ -228,17 +281,11 @@ def _limits(fund: Fetched | None, budgets: Sequence[Fetched], mine: int) -> list
     ]
 
 
-def _refusal(job: str, request: HoldRequest, refused: Refused) -> HoldAnswer:
+def _refusal(job: str, request: HoldRequest, asked: _Asked, refused: Refused) -> HoldAnswer:
+    """What a reseller has is not for its buyers to know: of that only that it is short."""
+    answer = HoldAnswer(job=job, revision=request.revision, granted=False, asked=request.amount)
+    if asked.resale:
+        return answer.model_copy(update={"short": FundsLimit.RESELLER})
     short = refused.short
-    return HoldAnswer(
-        job=job,
-        revision=request.revision,
-        granted=False,
-        short=short.kind,
-        budget=short.budget,
-        budget_name=short.name,
-        limit=Money(short.limit),
-        held=Money(short.held),
-        asked=request.amount,
-        fits=Money(refused.fits),
-    )
+    figures = {"limit": Money(short.limit), "held": Money(short.held), "fits": Money(refused.fits)}
+    return answer.model_copy(update={"short": short.kind, "budget": short.budget, "budget_name": short.name, **figures})

@@ -5,7 +5,7 @@ The totals of `Fund` and `BudgetRow` are what two requests contend for; `funds.v
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, String, false
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant
@@ -68,7 +68,9 @@ class BudgetRow(Base):
 
 
 class HoldRow(Base):
-    """A job's hold: the last granted revision. `overrun_from`: the second (since the epoch) in which usage passes `amount`, if it does.
+    """A hold for a job: the last granted revision. Besides that of the job's organization there is one on who resells to it (`resale`),
+    for what that buys of the job. `overrun_from`: the second (since the epoch) in which usage passes one of their amounts, if it does; with
+    `minimum` it is kept with the job's own.
 
     `captured` is what was charged by the prices that the job was placed by; `corrected` what price corrections add to it (or take from
     it), null where none concern the job. `minimum`: an ended attempt has a minimum charge.
@@ -81,7 +83,8 @@ class HoldRow(Base):
     )
 
     job: Mapped[str] = mapped_column(String, primary_key=True)
-    organization: Mapped[str] = mapped_column(String)
+    organization: Mapped[str] = mapped_column(String, primary_key=True)
+    resale: Mapped[bool] = mapped_column(Boolean, server_default=false())
     project: Mapped[str] = mapped_column(String)
     revision: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
@@ -93,13 +96,18 @@ class HoldRow(Base):
     submitted_at: Mapped[datetime] = mapped_column(Instant)
 
 
+def _of_hold() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["job", "organization"], ["holds.job", "holds.organization"])
+
+
 class HoldBudget(Base):
     """Which budgets a hold counts in."""
 
     __tablename__ = "hold_budgets"
-    __table_args__ = (Index("ix_hold_budgets_budget", "budget"),)
+    __table_args__ = (_of_hold(), Index("ix_hold_budgets_budget", "budget"))
 
-    job: Mapped[str] = mapped_column(ForeignKey("holds.job"), primary_key=True)
+    job: Mapped[str] = mapped_column(String, primary_key=True)
+    organization: Mapped[str] = mapped_column(String)
     budget: Mapped[str] = mapped_column(ForeignKey("budgets.id"), primary_key=True)
 
 
@@ -107,8 +115,10 @@ class Movement(Base):
     """One step in a hold's life."""
 
     __tablename__ = "hold_movements"
+    __table_args__ = (_of_hold(),)
 
-    job: Mapped[str] = mapped_column(ForeignKey("holds.job"), primary_key=True)
+    job: Mapped[str] = mapped_column(String, primary_key=True)
+    organization: Mapped[str] = mapped_column(String, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     at: Mapped[datetime] = mapped_column(Instant)
     step: Mapped[str] = mapped_column(String)

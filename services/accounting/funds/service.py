@@ -33,7 +33,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.funds import holds
-from services.accounting.funds.models import DepositRow, Fund, HoldRow, Movement
+from services.accounting.funds.models import DepositRow, Fund, Movement
 from services.accounting.ledger import service as ledger
 from services.accounting.usage import copies
 
@@ -130,13 +130,13 @@ class FundsService:
 
     async def put_hold(self, job: str, request: HoldRequest) -> HoldAnswer:
         """Decide a hold revision. Raises HoldOutdated."""
-        check_amount(request.amount, "/amount", 0)
+        _check_amounts(request)
         return await self._db.write(self._put, job, request, self._now())
 
     async def put_holds(self, batch: HoldBatch) -> HoldOutcomes:
         """Decide hold revisions of many jobs, one after another in one transaction."""
         for place, asked in enumerate(batch.holds):
-            check_amount(asked.amount, f"/holds/{place}/amount", 0)
+            _check_amounts(asked, f"/holds/{place}")
         return await self._db.write(self._put_each, batch, self._now())
 
     def _put_each(self, tx: Session, batch: HoldBatch, at: datetime) -> HoldOutcomes:
@@ -149,11 +149,18 @@ class FundsService:
         return HoldOutcomes(items=tuple(outcomes))
 
     async def get_hold(self, job: str, allowed: Callable[[str], bool]) -> Hold:
-        """A hold with its movements; NotFound unless `allowed` says that its organization may be seen."""
-        hold = await self._db.read(read_hold, job)
-        if hold is None or not allowed(hold.organization):
+        """A hold with its movements: the job's own, else what a reseller buys of it; NotFound unless `allowed` says that one's organization
+        may be seen."""
+        hold = await self._db.read(read_hold, job, allowed)
+        if hold is None:
             raise NotFound
         return hold
+
+
+def _check_amounts(request: HoldRequest, pointer: str = "") -> None:
+    check_amount(request.amount, f"{pointer}/amount", 0)
+    if request.resale is not None:
+        check_amount(request.resale.amount, f"{pointer}/resale/amount", 0)
 
 
 def _credit_limit(tx: Session, organization: str) -> CreditLimit:
@@ -177,12 +184,13 @@ def _set_credit_limit(
     return _credit_limit(tx, organization)
 
 
-def read_hold(tx: Session, job: str) -> Hold | None:
-    """A hold as it stands, with all its movements in order."""
-    row = tx.execute(select(HoldRow.__table__).where(HoldRow.job == job)).one_or_none()
+def read_hold(tx: Session, job: str, allowed: Callable[[str], bool]) -> Hold | None:
+    """The first hold for the job on an allowed organization, with all its movements in order."""
+    row = next((hold for hold in holds.of_job(tx, job) if allowed(hold.organization)), None)
     if row is None:
         return None
-    movements = tx.execute(select(Movement.__table__).where(Movement.job == job).order_by(Movement.number)).all()
+    its = (Movement.job == job) & (Movement.organization == row.organization)
+    movements = tx.execute(select(Movement.__table__).where(its).order_by(Movement.number)).all()
     return Hold(
         job=row.job,
         organization=row.organization,

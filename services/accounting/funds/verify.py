@@ -71,14 +71,14 @@ def of_jobs(tx: Session, jobs: Collection[str]) -> Iterator[Fault]:
 
 def _captures(tx: Session, holds: ColumnElement[bool], lines: ColumnElement[bool]) -> Iterator[Fault]:
     billed = (
-        select(LineRow.job, func.sum(LineRow.amount).label("amount"))
+        select(LineRow.job, LineRow.organization, func.sum(LineRow.amount).label("amount"))
         .where(LineRow.bearer == "organization", lines)
-        .group_by(LineRow.job)
+        .group_by(LineRow.job, LineRow.organization)
         .subquery()
     )
     wrong = (
         select(HoldRow.job, CHARGED.label("charged"), func.coalesce(billed.c.amount, 0).label("billed"))
-        .outerjoin(billed, billed.c.job == HoldRow.job)
+        .outerjoin(billed, (billed.c.job == HoldRow.job) & (billed.c.organization == HoldRow.organization))
         .where(holds, func.coalesce(billed.c.amount, 0) != CHARGED)
     )
     for row in tx.execute(wrong):

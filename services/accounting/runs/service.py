@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, exists, or_, select
@@ -17,7 +18,7 @@ from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.book import LINES
-from services.accounting.charging.lines import Key
+from services.accounting.charging.lines import Key, Record
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.periods.models import SiteProgressRow
@@ -59,8 +60,8 @@ def _rows(tx: Session, site: str, start: int, end: int, job: str | None, listing
     hour, run = listing.after or (0, "")
     first = max(hour, start - HOUR_SECONDS + 1)
     query = (
-        select(usage.hour, RunRow.id, RunRow.attempt, RunRow.job, RunRow.identity, RunRow.outcome)
-        .add_columns(AttemptCopy.organization, AttemptCopy.project)
+        select(usage.hour, RunRow.id)
+        .add_columns(RunRow.attempt, RunRow.job, RunRow.identity, RunRow.outcome)
         .join(RunRow, RunRow.id == usage.run)
         .join(AttemptCopy, AttemptCopy.id == RunRow.attempt)
         .where(AttemptCopy.site == site, usage.hour >= first, usage.hour < end)
@@ -75,7 +76,8 @@ def _rows(tx: Session, site: str, start: int, end: int, job: str | None, listing
 
 
 def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
-    facts = records.of_runs(tx, [row.id for row in rows])
+    facts = [_as_sold(fact) for fact in records.of_runs(tx, [row.id for row in rows])]
+    terms = {fact.run: fact.terms for fact in facts}
     spans: defaultdict[str, list[Span]] = defaultdict(list)
     for fact in sorted(facts, key=lambda fact: [to_seconds(span.start) for span in fact.spans]):
         spans[fact.run].extend(fact.spans)
@@ -87,8 +89,8 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
             run=row.id,
             attempt=row.attempt,
             job=row.job,
-            organization=row.organization,
-            project=row.project,
+            organization=terms[row.id].organization,
+            project=terms[row.id].project,
             identity=row.identity,
             outcome=Outcome(row.outcome) if row.outcome else None,
             spans=_joined(spans[row.id]),
@@ -96,6 +98,11 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
         )
         for row in rows
     ]
+
+
+def _as_sold(fact: Record) -> Record:
+    """By the terms of the provider, which may have sold it to a reseller."""
+    return fact if fact.terms.wholesale is None else replace(fact, terms=fact.terms.wholesale)
 
 
 def _lines(tx: Session, runs: Iterable[SiteRun]) -> tuple[UsageLine, ...]:

@@ -1,6 +1,7 @@
 """Usage records as charging needs them: with the terms they are charged by and the outcome of their run."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, PriceList
-from caravan.contracts.usage import Grant, Span
+from caravan.contracts.usage import Grant, Resale, Span
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Prepared
 from caravan.pricing import prices_for
@@ -45,36 +46,53 @@ def terms(tx: Session, attempts: Collection[str], proposed: Correction | None = 
     """By what the runs of each are charged, were `proposed` approved now. Runs are stored only when this is here."""
     placed = tx.execute(select(ATTEMPTS).where(ATTEMPTS.c.id.in_(attempts))).all()
     corrections = [*approved(tx, {row.offering for row in placed}), *([proposed] if proposed else [])]
-    wanted = {*(row.price_list for row in placed), *(one.price_list for one in corrections)}
+    wanted = {row.price_list for row in placed} | {row.wholesale_list for row in placed if row.wholesale_list}
+    wanted |= {one.price_list for one in corrections}
     documents = tx.execute(select(PRICE_LISTS.c.id, PRICE_LISTS.c.document).where(PRICE_LISTS.c.id.in_(wanted)))
     lists = {row.id: row.document for row in documents}
     return {row.id: _terms(row, lists, corrections) for row in placed}
 
 
 def _terms(placed: Any, documents: Mapping[str, str], corrections: Iterable[Correction]) -> Terms:
-    """Of the corrections those that concern the attempt; each list is what it is for its buyer."""
+    """What the organization pays by, and where a reseller sells, what that does."""
+    own = _bought(placed, placed, placed.organization, documents, corrections)
+    if placed.resale is None:
+        return own
+    resale = Resale.model_validate(placed.resale)
+    return replace(
+        own, reseller=resale.reseller, wholesale=_bought(placed, resale, resale.reseller, documents, corrections)
+    )
+
+
+def _bought(
+    placed: Any, by: Any, organization: str, documents: Mapping[str, str], corrections: Iterable[Correction]
+) -> Terms:
+    """`by`: what has the project and the prices. Of the corrections those that concern them, which are of the same seller's prices;
+    each list is what it is for its buyer."""
 
     def prices(price_list: str) -> PriceList:
         document = documents[price_list]
         named = _named(document)
         return _prices_for(
             document,
-            placed.organization if placed.organization in named.organizations else None,
-            placed.price_class if placed.price_class in named.classes else None,
-            tuple((field, value) for field, value in sorted(placed.options.items()) if field in named.options),
+            organization if organization in named.organizations else None,
+            by.price_class if by.price_class in named.classes else None,
+            tuple((field, value) for field, value in sorted(by.options.items()) if field in named.options),
         )
 
+    pinned = prices(by.price_list)
     return Terms(
-        placed.organization,
-        placed.project,
+        organization,
+        by.project,
         placed.provider,
-        prices(placed.price_list),
+        pinned,
         placed.id,
         placed.ended,
         tuple(
-            Piece(one.start, one.end, prices(one.price_list))
+            Piece(one.start, one.end, right)
             for one in corrections
-            if one.concerns(placed.offering, placed.price_list)
+            if one.concerns(placed.offering, by.price_list)
+            and (right := prices(one.price_list)).reseller == pinned.reseller
         ),
         None if placed.grant is None else Grant.model_validate(placed.grant),
     )

@@ -28,6 +28,7 @@ from services.accounting.usage.models import UsageExtent
 from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet, plain
 
 _HOLDS: Final = table_of(HoldRow)
+_WHOLESALE, _RESELLERS = PRICE_LISTS.alias(), _HOLDS.alias()
 _KNOWN: Final = SelectMany(
     {"attempt": ATTEMPTS.c.id.type},
     lambda given: (
@@ -42,10 +43,15 @@ _KNOWN: Final = SelectMany(
             ATTEMPTS.c.price_list,
             PRICE_LISTS.c.id.label("priced"),
             _HOLDS.c.job.label("held"),
+            ATTEMPTS.c.wholesale_list,
+            _WHOLESALE.c.id.label("wholesale_priced"),
+            _RESELLERS.c.job.label("wholesale_held"),
         )
         .join(given, ATTEMPTS.c.id == given.c.attempt)
         .outerjoin(PRICE_LISTS, PRICE_LISTS.c.id == ATTEMPTS.c.price_list)
-        .outerjoin(_HOLDS, _HOLDS.c.job == ATTEMPTS.c.job)
+        .outerjoin(_HOLDS, (_HOLDS.c.job == ATTEMPTS.c.job) & ~_HOLDS.c.resale)
+        .outerjoin(_WHOLESALE, _WHOLESALE.c.id == ATTEMPTS.c.wholesale_list)
+        .outerjoin(_RESELLERS, (_RESELLERS.c.job == ATTEMPTS.c.job) & _RESELLERS.c.resale)
     ),
 )
 _NEW_RUNS: Final = InsertMany(RUNS)
@@ -240,6 +246,11 @@ def _check_known(
             raise NotHereYet(f"price list {row.price_list}")
         if held and row.held is None:
             raise NotHereYet(f"hold of {row.job}")
+        if row.wholesale_list is not None:
+            if row.wholesale_priced is None:
+                raise NotHereYet(f"price list {row.wholesale_list}")
+            if held and row.wholesale_held is None:
+                raise NotHereYet(f"hold of {row.job} on its reseller")
     return {
         attempt: Placed(row.site, row.provider, row.organization, row.resale and row.resale["reseller"], row.placed_at)
         for attempt, row in known.items()

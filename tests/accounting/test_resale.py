@@ -1,0 +1,260 @@
+"""A job that a reseller sells on: its member pays the reseller, the reseller pays the centre, each by their own prices and holds."""
+
+from typing import Any
+
+import pytest
+
+from caravan.contracts.funds import BudgetDraft, ResaleHold
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.usage import Resale
+from caravan.kernel import ids
+from caravan.kernel.money import Money
+from services.accounting.ledger.verify import verify_ledger
+from tests.accounting.world import T0, Job, World, hour_of, tariff
+from tests.support import Json, Person, ok, refused
+
+
+class Sold:
+    """The world, with a reseller that buys a core-second at 0.01 and sells it to the world's organization at 0.02."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.reseller, self.project, self.retail = ids.new("org"), ids.new("prj"), ids.new("prl")
+        self.person = world.service.person("reseller", f"org/{self.reseller}:admin")
+
+    async def open(self) -> None:
+        self.world.know_organization(self.reseller, self.project)
+        prices = tariff("retail", None, None, cpu_core_hour="72.00")
+        self.world.know_prices(self.retail, 1, prices, reseller=self.reseller)
+        await self.world.deliver()
+        await self.world.deposit("100.00")
+        await self.world.deposit("100.00", self.reseller)
+
+    async def ask(self, job: Job, retail: str, wholesale: str) -> Json:
+        amount = Money.parse(wholesale)
+        return await job.hold(
+            retail, resale=ResaleHold(organization=self.reseller, project=self.project, amount=amount)
+        )
+
+    async def job(self, retail: str = "20.00", wholesale: str = "10.00") -> tuple[Job, str]:
+        job = self.world.job()
+        assert (await self.ask(job, retail, wholesale))["granted"]
+        job.place(
+            self.retail,
+            resale=Resale(reseller=self.reseller, project=self.project, price_list=self.world.price_list),
+        )
+        return job, ids.new("run")
+
+    async def money(self) -> dict[str, tuple[str, str]]:
+        """What the member and the reseller were charged, and hold."""
+        found = {}
+        for name, organization in (("member", self.world.organization), ("reseller", self.reseller)):
+            funds = ok(await self.world.finance.get(f"/funds/{organization}"))
+            found[name] = (funds["charged"], funds["held"])
+        return found
+
+    async def balances(self) -> dict[str, str]:
+        names = {
+            self.world.organization: "member", self.reseller: "reseller", self.world.provider: "centre",
+        }  # fmt: skip
+        accounts = ok(await self.world.finance.get("/ledger/trial-balance"))["accounts"]
+        split = [(one["account"].partition(":"), one["balance"]) for one in accounts]
+        return {f"{kind} {names[who]}": balance for (kind, _, who), balance in split if who in names}
+
+    async def sound(self) -> None:
+        await self.world.consistent()
+        assert (await verify_ledger(self.world.db)).findings == ()
+
+
+@pytest.fixture
+async def sold(world: World) -> Sold:
+    made = Sold(world)
+    await made.open()
+    return made
+
+
+async def lines(person: Person, job: Job, **filters: Any) -> set[tuple[str, str, str, int]]:
+    """(organization, seller, bearer and reason, core-seconds)."""
+    found = ok(await person.get("/lines", job=job.id, **filters))["items"]
+    cores = [one for one in found if one["component"] == "cpu_core_hour"]
+    return {
+        (one["organization"], one["seller"], f"{one['bearer']} {one['reason'] or ''}".strip(), one["quantity"])
+        for one in cores
+    }
+
+
+async def test_one_usage_is_charged_to_the_member_by_the_resellers_prices_and_to_the_reseller_by_the_centres(
+    sold: Sold,
+) -> None:
+    job, run = await sold.job()
+    assert await sold.money() == {"member": ("0.00", "20.00"), "reseller": ("0.00", "10.00")}
+    job.use(run, 0, 200, cpus=2)
+    await sold.world.deliver()
+    member, world = sold.world.organization, sold.world
+    retail = (member, sold.reseller, "organization", 400)
+    wholesale = (sold.reseller, world.provider, "organization", 400)
+    assert await lines(world.finance, job) == {retail, wholesale}
+    assert await lines(world.member, job) == {retail}
+    assert await lines(sold.person, job) == {retail, wholesale}
+    assert await lines(world.seller, job) == {wholesale}
+    assert await sold.money() == {"member": ("8.00", "12.00"), "reseller": ("4.00", "6.00")}
+    assert await sold.balances() == {
+        "prepaid member": "-92.00",
+        "prepaid reseller": "-96.00",
+        "payable reseller": "-8.00",
+        "payable centre": "-4.00",
+    }
+    await sold.sound()
+    job.end(run)
+    job.settle({run: {hour_of(0): 1}})
+    await world.deliver()
+    assert await sold.money() == {"member": ("8.00", "0.00"), "reseller": ("4.00", "0.00")}
+    await sold.sound()
+
+
+async def test_what_the_centre_bears_nobody_pays_in_either_set(sold: Sold) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 200)
+    await sold.world.deliver()
+    job.end(run, Outcome.SITE)
+    await sold.world.deliver()
+    assert {(bearer, seconds) for _, _, bearer, seconds in await lines(sold.world.finance, job)} == {
+        ("provider site_fault", 200)
+    }
+    assert await sold.money() == {"member": ("0.00", "20.00"), "reseller": ("0.00", "10.00")}
+    await sold.sound()
+
+
+@pytest.mark.parametrize(("retail", "wholesale"), [("2.00", "10.00"), ("20.00", "1.00")])
+async def test_what_passes_either_hold_is_the_centres_in_both_sets_until_that_hold_is_raised(
+    sold: Sold, retail: str, wholesale: str
+) -> None:
+    job, run = await sold.job(retail, wholesale)
+    for end in (80, 200):
+        job.use(run, 0, end, revision=end)
+        await sold.world.deliver()
+    job.use(run, 3600, 3650)
+    await sold.world.deliver()
+    found = await lines(sold.world.finance, job)
+    assert {(bearer, seconds) for _, _, bearer, seconds in found} == {
+        ("organization", 100),
+        ("provider overrun", 150),
+    }
+    assert len(found) == 4
+    assert {name: charged for name, (charged, _) in (await sold.money()).items()} == {
+        "member": "2.00", "reseller": "1.00",
+    }  # fmt: skip
+    await sold.sound()
+    assert (await sold.ask(job, "20.00", "10.00"))["granted"]
+    assert {(bearer, seconds) for _, _, bearer, seconds in await lines(sold.world.finance, job)} == {
+        ("organization", 250)
+    }
+    await sold.sound()
+
+
+async def test_both_holds_are_granted_or_neither_and_the_resellers_figures_are_its_own(sold: Sold) -> None:
+    job = sold.world.job()
+    short = await sold.ask(job, "20.00", "100.01")
+    figures = ("limit", "held", "fits", "budget", "budget_name")
+    assert (short["granted"], short["short"], short["asked"]) == (False, "reseller", "20.00")
+    assert [short[name] for name in figures] == [None] * len(figures)
+    own = await sold.ask(job, "100.01", "10.00")
+    assert (own["granted"], own["short"], own["fits"]) == (False, "funds", "100.00")
+    nothing = {"member": ("0.00", "0.00"), "reseller": ("0.00", "0.00")}
+    assert await sold.money() == nothing
+    refused(await sold.world.finance.get(f"/holds/{job.id}"), 404, "not_found")
+    assert (await sold.ask(job, "20.00", "100.00"))["granted"]
+    other = await sold.ask(sold.world.job(), "1.00", "0.01")
+    assert other["short"] == "reseller"
+    await sold.sound()
+
+
+async def test_a_budget_of_the_resellers_project_counts_what_it_buys(sold: Sold) -> None:
+    draft = BudgetDraft(
+        organization=sold.reseller, project=sold.project, name="resale", limit=Money.parse("10.00"), starts_at=T0
+    )
+    budget = ok(await sold.person.post("/budgets", draft), 201)
+    job, run = await sold.job()
+    assert (await sold.ask(sold.world.job(), "1.00", "0.01"))["short"] == "reseller"
+    job.use(run, 0, 200, cpus=2)
+    await sold.world.deliver()
+    found = ok(await sold.person.get(f"/budgets/{budget['id']}"))
+    assert (found["charged"], found["held"]) == ("4.00", "6.00")
+    await sold.sound()
+
+
+async def test_each_party_reads_its_own_hold(sold: Sold) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    await sold.world.deliver()
+    for person, organization, amount, captured in (
+        (sold.world.member, sold.world.organization, "20.00", "2.00"),
+        (sold.person, sold.reseller, "10.00", "1.00"),
+    ):
+        hold = ok(await person.get(f"/holds/{job.id}"))
+        assert (hold["organization"], hold["amount"], hold["captured"]) == (organization, amount, captured)
+        assert [step["step"] for step in hold["movements"]] == ["granted", "captured"]
+
+
+async def test_each_set_is_explained_to_its_parties(sold: Sold) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    await sold.world.deliver()
+    read = f"/jobs/{job.id}/explanation"
+    for person, organization, charged in (
+        (sold.world.member, sold.world.organization, "2.00"),
+        (sold.person, sold.world.organization, "2.00"),
+        (sold.world.seller, sold.reseller, "1.00"),
+    ):
+        found = ok(await person.get(read))
+        assert (found["organization"], found["charged"]) == (organization, charged)
+        assert {one["line"]["organization"] for one in found["lines"]} == {organization}
+    rows = {
+        one["seller"]: one
+        for one in ok(await sold.person.get("/lines", job=job.id))["items"]
+        if one["amount"] != "0.00"
+    }
+    of_retail, of_wholesale = (f"/lines/{rows[who]['id']}/explanation" for who in (sold.reseller, sold.world.provider))
+    bought = ok(await sold.person.get(of_wholesale))
+    assert bought["arithmetic"]["amount"] == "1.00"
+    assert bought["rate"]["tariff"] == "day" and bought["seconds"] == 100
+    assert ok(await sold.world.member.get(of_retail))["rate"]["tariff"] == "retail"
+    ok(await sold.world.seller.get(of_wholesale))
+    refused(await sold.world.member.get(of_wholesale), 404, "not_found")
+    refused(await sold.world.seller.get(of_retail), 404, "not_found")
+
+
+async def test_the_centre_reads_runs_as_it_sold_them(sold: Sold) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    await sold.world.deliver()
+    hours = {"from": "2026-03-10T08:00:00Z", "to": "2026-03-10T09:00:00Z"}
+    found = ok(await sold.world.seller.get(f"/sites/{sold.world.site}/runs", **hours))
+    (shown,) = found["items"]
+    assert (shown["organization"], shown["project"]) == (sold.reseller, sold.project)
+    assert {one["organization"] for one in found["lines"]} == {sold.reseller}
+
+
+async def test_usage_waits_for_the_hold_and_the_prices_of_the_reseller(sold: Sold) -> None:
+    job = sold.world.job()
+    await job.hold("20.00")
+    resale = Resale(reseller=sold.reseller, project=sold.project, price_list=sold.world.price_list)
+    job.place(sold.retail, resale=resale)
+    job.use(ids.new("run"), 0, 100)
+    await sold.world.deliver()
+    assert (await sold.world.parked(), await lines(sold.world.finance, job)) == (1, set())
+    assert (await sold.ask(job, "20.00", "10.00"))["granted"]
+    await sold.world.deliver()
+    assert len(await lines(sold.world.finance, job)) == 2
+    await sold.sound()
+
+
+async def test_what_an_outsider_charges_again_is_told_with_both_sets_of_prices(sold: Sold) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    await sold.world.deliver()
+    export = ok(await sold.world.finance.get("/exports/usage"))
+    (one,) = export["usage"]
+    assert (one["hold_amount"], one["resale_hold_amount"]) == ("20.00", "10.00")
+    assert (one["resale"]["reseller"], one["resale"]["price_list"]) == (sold.reseller, sold.world.price_list)
+    assert {found["id"] for found in export["price_lists"]} == {sold.retail, sold.world.price_list}
