@@ -1,4 +1,4 @@
-"""`caravan finance anomalies` and `settle`: usage that was set aside, and what becomes of it."""
+"""`caravan finance anomalies` and `settle`: usage that was set aside, and what becomes of it. `silences`: sites that state none."""
 
 from typing import Annotated
 
@@ -51,7 +51,30 @@ def settle(
         console().print(show.anomalies([found]))
 
 
+def list_silences(
+    ctx: typer.Context,
+    site: Annotated[str | None, typer.Option(help="Of one site.")] = None,
+    ended: Annotated[bool, typer.Option("--ended", help="Those that are over, instead of those that last.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List sites that state no more usage though something may run there, the last found first."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_silences(site=site, lasting=not ended, limit=limit, cursor=cursor),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(show.silences(page.items) if page.items else "No silent sites.")
+    show.more(out, page.next)
+
+
 def add_to(group: typer.Typer) -> None:
     """Under `caravan finance`."""
     group.command("anomalies")(list_anomalies)
     group.command("settle")(settle)
+    group.command("silences")(list_silences)

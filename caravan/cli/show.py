@@ -31,6 +31,7 @@ from caravan.contracts.prices import WHOLE_TARIFF, Component, PriceList
 from caravan.contracts.quotes import Candidate, Placement, Quote, Refusal
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.resale import ResaleAgreement
+from caravan.contracts.silences import Silence
 from caravan.contracts.statements import Line, Period, Statement, StatementLine, TrialBalance
 from caravan.contracts.tax import TaxRule, TaxTreatment
 from caravan.kernel.clock import to_seconds
@@ -436,6 +437,11 @@ def anomalies(found: Iterable[Anomaly]) -> Table:
         for one in found
     ]
     return table(("!id", "!reason", "state", "!hour", ">seconds", "!run", "job", "site", "!found", "words"), rows)
+
+
+def silences(found: Iterable[Silence]) -> Table:
+    rows = [(one.id, one.site, one.provider, when(one.since), when(one.until)) for one in found]
+    return table(("!id", "!site", "provider", "!since", "!until"), rows)
 
 
 def contests(found: Iterable[Contest]) -> Table:

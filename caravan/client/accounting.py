@@ -30,6 +30,7 @@ from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.runs import SiteRuns
+from caravan.contracts.silences import Silence
 from caravan.contracts.statements import (
     EntryKind,
     LedgerEntry,
@@ -181,6 +182,18 @@ class AccountingClient(Client):
     async def settle_anomaly(self, anomaly: str, decision: AnomalyDecision) -> Anomaly:
         """Raises WrongState for what was settled otherwise, AttemptMissing."""
         return await self._call("POST", f"/anomalies/{anomaly}/settle", Anomaly, body=decision)
+
+    async def list_silences(
+        self,
+        *,
+        site: str | None = None,
+        lasting: bool | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Silence]:
+        """When sites of the caller's providers (finance: all) went silent, the last found first."""
+        query = {"site": site, "lasting": lasting, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/silences", Page[Silence], query=query)
 
     async def contest_run(self, draft: ContestDraft) -> Contest:
         """Raises UnknownReference, NotContestable, ContestOpen."""

@@ -10,7 +10,7 @@ import uuid_utils
 Prefix = Literal[
     "org", "prj", "prv", "sit", "ten", "acc", "off", "prl", "rsl",  # catalog
     "quo", "job", "att", "run", "plc", "log",  # broker
-    "dep", "bud", "per", "stm", "ent", "lin", "tax", "fee", "crn", "cor", "cts", "rec", "ano",  # accounting
+    "dep", "bud", "per", "stm", "ent", "lin", "tax", "fee", "crn", "cor", "cts", "rec", "ano", "sil",  # accounting
     "evt", "req", "own", "aud",  # kernel
 ]  # fmt: skip
 

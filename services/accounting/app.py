@@ -50,6 +50,8 @@ from services.accounting.reconciliations.reading import ReconciliationService
 from services.accounting.runs import endpoints as runs
 from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
+from services.accounting.silences import endpoints as silences
+from services.accounting.silences.service import SilenceService
 from services.accounting.statements import endpoints as statements
 from services.accounting.statements.service import StatementService
 from services.accounting.tax import endpoints as tax
@@ -72,6 +74,7 @@ ROUTERS = (
     corrections.router,
     reconciliations.router,
     anomalies.router,
+    silences.router,
 )
 
 
@@ -84,6 +87,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
     period_service = PeriodService(runtime, timedelta(hours=own.closing_grace_hours))
 
     watch = Watch(runtime, metrics)
+    silence_service = SilenceService(runtime, metrics, timedelta(minutes=own.site_silence_minutes))
 
     @asynccontextmanager
     async def lifespan(app: ServiceApp) -> AsyncIterator[None]:
@@ -96,6 +100,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             nightly = Nightly(runtime.db, runtime.owner.id, now, metrics, own.reconciliation_hour)
             runtime.loops.start(RECONCILING, nightly.iteration)
             runtime.loops.start("anomalies", watch.iteration)
+            runtime.loops.start("silences", silence_service.iteration)
             if peers is not None:
                 Following(runtime, peers).start()
             yield
@@ -118,6 +123,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             CorrectionService(runtime),
             AnomalyService(runtime),
             watch,
+            silence_service,
             LedgerService(runtime.db),
             StatementService(runtime.db),
             CreditNoteService(runtime),

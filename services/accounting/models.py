@@ -11,6 +11,7 @@ import services.accounting.imports.models
 import services.accounting.ledger.models
 import services.accounting.periods.models
 import services.accounting.reconciliations.models
+import services.accounting.silences.models
 import services.accounting.statements.models
 import services.accounting.tax.models
 import services.accounting.usage.models  # noqa: F401

@@ -1,4 +1,4 @@
-"""Accounting's settings: those of every service, how long a close waits, and when the books are reconciled."""
+"""Accounting's settings: those of every service, how long a close waits and a site may be silent, and when the books are reconciled."""
 
 from pydantic import Field
 
@@ -12,6 +12,12 @@ class Settings(settings.Settings):
         default=72,
         ge=0,
         description="How long after its end a closing period waits for sites whose usage is not complete.",
+    )
+    site_silence_minutes: int = Field(
+        default=120,
+        ge=90,
+        description="How long a site that has something to state may not move how far its usage is complete. "
+        "It moves once an hour at least, some minutes behind the hour.",
     )
     reconciliation_hour: int = Field(
         default=3,

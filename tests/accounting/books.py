@@ -95,7 +95,7 @@ def job_name(tx: Session, number: int, name: str) -> None:
 def progress(tx: Session, site: str, through: datetime, version: int = 1, provider: str = PRV) -> None:
     """The broker says that the site's usage before `through` is complete."""
     told = SiteProgress(site=site, provider=provider, complete_through=through, version=version)
-    periods.keep_progress(tx, [told])
+    periods.keep_progress(tx, [told], through)
 
 
 def proof(tx: Session) -> list[Finding]:

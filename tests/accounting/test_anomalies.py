@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,11 +45,6 @@ async def listed(world: World, **filters: str) -> list[Json]:
 def parked_at(tx: Session) -> datetime:
     found: datetime = tx.execute(select(feed_parked.c.parked_at)).scalar_one()
     return found
-
-
-async def metrics(world: World) -> str:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.service.app), base_url="http://a") as client:
-        return (await client.get("/metrics")).text
 
 
 async def settle(world: World, anomaly: Json, decision: str) -> Json:
@@ -339,7 +333,7 @@ async def test_usage_whose_attempt_does_not_come_is_listed_after_ten_minutes_and
     await watch.iteration()
     (anomaly,) = await listed(world)
     assert (anomaly["reason"], anomaly["provider"]) == ("no_attempt", None)
-    assert 'caravan_anomalies_open{reason="no_attempt"} 1.0' in await metrics(world)
+    assert 'caravan_anomalies_open{reason="no_attempt"} 1.0' in await world.metrics()
     answer = await world.finance.post(f"/anomalies/{anomaly['id']}/settle", {"decision": "accept", "words": "x"})
     refused(answer, 409, "attempt_missing")
     job.place()

@@ -141,9 +141,9 @@ async def test_of_what_a_site_tells_at_once_the_latest_is_kept(world: World) -> 
     def told(second: int, version: int) -> SiteProgress:
         return SiteProgress(site=world.site, provider=world.provider, complete_through=at(second), version=version)
 
-    await world.db.write(periods.keep_progress, [told(50, 2), told(70, 3), told(60, 1)])
+    await world.db.write(periods.keep_progress, [told(50, 2), told(70, 3), told(60, 1)], at(0))
     assert await world.db.read(kept) == (at(70), 3)
-    await world.db.write(periods.keep_progress, [told(90, 2)])
+    await world.db.write(periods.keep_progress, [told(90, 2)], at(0))
     assert await world.db.read(kept) == (at(70), 3)
 
 

@@ -199,7 +199,7 @@ async def test_a_site_that_is_given_a_job_after_the_period_was_found_due_is_wait
     march = (await books.march())["id"]
     await world.db.write(closing._start, march, hand.time, GRACE)
     assert await world.db.read(closing._closings, hand.time) == (1, [march])
-    await world.db.write(service.expect_progress, OTHER_SITE, world.provider)
+    await world.db.write(service.expect_progress, OTHER_SITE, world.provider, at(0))
     assert not await world.db.write(closing.finish, march, hand.time)
     await world.db.write(progress, OTHER_SITE, at(3600))
     assert await world.db.write(closing.finish, march, hand.time)

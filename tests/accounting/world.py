@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import httpx
 from pydantic import BaseModel
 
 from caravan.contracts import events
@@ -182,12 +183,12 @@ def hour_of(second: int) -> str:
 class World:
     """One organization, one project, one seller, one offering at 36.00 a core-hour: 0.01 a core-second."""
 
-    def __init__(self, service: Running) -> None:
+    def __init__(self, service: Running, now: clock.Clock = clock.now) -> None:
         self.service = service
         runtime: Runtime = service.app.provided[Runtime]
         self.db: Database = runtime.db
         self.catalog, self.broker = Feed("catalog"), Feed("broker")
-        self.facts = Facts(clock.now)
+        self.facts = Facts(now)
         self._followers = (
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),
             Follower(self.db, "broker", self.broker, self.facts.handlers()),
@@ -320,6 +321,11 @@ class World:
 
     async def funds(self) -> Json:
         return ok(await self.finance.get(f"/funds/{self.organization}"))
+
+    async def metrics(self) -> str:
+        """In the Prometheus text format."""
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.service.app), base_url="http://a") as client:
+            return (await client.get("/metrics")).text
 
     async def consistent(self) -> None:
         """Every total equals what it sums up, and every line what its usage comes to."""

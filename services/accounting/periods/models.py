@@ -56,4 +56,7 @@ class SiteProgressRow(Base):
     site: Mapped[str] = mapped_column(String, primary_key=True)
     provider: Mapped[str] = mapped_column(String)
     complete_through: Mapped[datetime] = mapped_column(Instant)
+    moved_at: Mapped[datetime] = mapped_column(
+        Instant, server_default="0", comment="By accounting's clock; at first when it was given an attempt."
+    )
     version: Mapped[int] = mapped_column(BigInteger)

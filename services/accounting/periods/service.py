@@ -30,7 +30,7 @@ _TOLD: Final = InsertMany(
     _PROGRESS,
     lambda new: new.on_conflict_do_update(
         index_elements=["site"],
-        set_={name: new.excluded[name] for name in ("provider", "complete_through", "version")},
+        set_={name: new.excluded[name] for name in ("provider", "complete_through", "moved_at", "version")},
         where=_PROGRESS.c.version < new.excluded.version,
     ),
 )
@@ -135,15 +135,15 @@ def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> b
     return True
 
 
-def expect_progress(tx: Session, site: str, provider: str) -> None:
+def expect_progress(tx: Session, site: str, provider: str, at: datetime) -> None:
     """The site was given something to run: until it tells its progress, none of its usage is complete."""
-    _EXPECT.run(tx, site=site, provider=provider, complete_through=clock.EPOCH, version=0)
+    _EXPECT.run(tx, site=site, provider=provider, complete_through=clock.EPOCH, moved_at=at, version=0)
 
 
-def keep_progress(tx: Session, told: Sequence[SiteProgress]) -> None:
+def keep_progress(tx: Session, told: Sequence[SiteProgress], at: datetime) -> None:
     """Keep copies of how far sites' usage is complete; an older version changes nothing."""
     newest = {one.site: one for one in sorted(told, key=lambda one: one.version)}
-    _TOLD.run(tx, [one.model_dump() for one in newest.values()])
+    _TOLD.run(tx, [one.model_dump() | {"moved_at": at} for one in newest.values()])
 
 
 def _overlapping(tx: Session, start: int, end: int) -> Sequence[Row[str, datetime, datetime, str]]:

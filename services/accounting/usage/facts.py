@@ -6,6 +6,7 @@ is marked as due: `charging` brings it into the lines.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -56,18 +57,18 @@ class Facts:
         of: defaultdict[str, list[Any]] = defaultdict(list)
         for event in facts:
             of[event["type"]].append(_CONTRACTS[event["type"]].model_validate(event["data"]))
-        _placed(tx, of[events.ATTEMPT_PLACED])
+        at = self._now()
+        _placed(tx, of[events.ATTEMPT_PLACED], at)
         # the name is kept for good: it stands on sealed statements
         _NAMED.run(tx, [named.model_dump() for named in of[events.JOB_NAMED]])
-        at = self._now()
         storing.usage(tx, of[events.USAGE_STATED], at)
         storing.ends(tx, of[events.RUN_FINAL], at)
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])
-        keep_progress(tx, of[events.SITE_PROGRESS])
+        keep_progress(tx, of[events.SITE_PROGRESS], at)
 
 
-def _placed(tx: Session, attempts: Sequence[AttemptPlaced]) -> None:
+def _placed(tx: Session, attempts: Sequence[AttemptPlaced], at: datetime) -> None:
     _PLACED.run(
         tx,
         [
@@ -77,4 +78,4 @@ def _placed(tx: Session, attempts: Sequence[AttemptPlaced]) -> None:
         ],
     )
     for site, provider in {one.site: one.provider for one in attempts}.items():
-        expect_progress(tx, site, provider)
+        expect_progress(tx, site, provider, at)

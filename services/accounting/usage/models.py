@@ -89,7 +89,10 @@ class AttemptCopy(Base):
     """Who will owe whom for the runs of an attempt, by which prices."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index("ix_attempts_offering_job", "offering", "job"),)
+    __table_args__ = (
+        Index("ix_attempts_offering_job", "offering", "job"),
+        Index("ix_attempts_open", "site", sqlite_where=text("ended = 0"), postgresql_where=text("NOT ended")),
+    )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     job: Mapped[str] = mapped_column(String)
