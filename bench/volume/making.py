@@ -46,9 +46,11 @@ class Group:
     records: int = 0
 
 
-def market(random: Random) -> tuple[Market, tuple[Event, ...]]:
+def market(
+    random: Random, organizations: int = ORGANIZATIONS, providers: int = PROVIDERS
+) -> tuple[Market, tuple[Event, ...]]:
     """Whose jobs, by which price lists; and what the catalog says of them."""
-    drawn = draw_market(random, ORGANIZATIONS, PROVIDERS)
+    drawn = draw_market(random, organizations, providers)
     lists = {
         seller.offering: _price_list(random, seller, number % 3 > 0) for number, seller in enumerate(drawn.sellers)
     }
@@ -96,10 +98,11 @@ def groups(random: Random, sold: Market, jobs: int, in_first: int) -> Iterator[G
     for start, count in ((FIRST, in_first), (SECOND, jobs - in_first)):
         for first in range(0, count, AT_ONCE):
             begins = start + timedelta(seconds=random.randrange(DAYS * 86_400))
-            yield _group(random, sold, begins, min(AT_ONCE, count - first))
+            yield group_of(random, sold, begins, min(AT_ONCE, count - first))
 
 
-def _group(random: Random, sold: Market, begins: datetime, jobs: int) -> Group:
+def group_of(random: Random, sold: Market, begins: datetime, jobs: int) -> Group:
+    """Jobs that start within ten minutes from `begins`."""
     group, first, last = Group(), [], []
     hours: defaultdict[str, list[str]] = defaultdict(list)
     for _ in range(jobs):
@@ -126,18 +129,18 @@ def _group(random: Random, sold: Market, begins: datetime, jobs: int) -> Group:
             "provider": seller.provider,
             "price_list": seller.price_lists[0].id,
         }
-        first.append(_envelope(random, events.JOB_NAMED, job, {"job": job, "name": "算例"}))
-        first.append(_envelope(random, events.ATTEMPT_PLACED, job, placed))
+        first.append(envelope(random, events.JOB_NAMED, job, {"job": job, "name": "算例"}))
+        first.append(envelope(random, events.ATTEMPT_PLACED, job, placed))
         settled = []
         for records in _runs(random, job, attempt, begins, seller):
             run = records[0]["run"]
             for record in records:
-                hours[record["hour"]].append(_envelope(random, events.USAGE_STATED, job, record))
+                hours[record["hour"]].append(envelope(random, events.USAGE_STATED, job, record))
             final = {"run": run, "attempt": attempt, "job": job, "outcome": "succeeded"}
-            last.append(_envelope(random, events.RUN_FINAL, job, final))
+            last.append(envelope(random, events.RUN_FINAL, job, final))
             settled.append({"run": run, "hours": {record["hour"]: 1 for record in records}})
             group.records += len(records)
-        last.append(_envelope(random, events.JOB_SETTLED, job, {"job": job, "hold_revision": 1, "runs": settled}))
+        last.append(envelope(random, events.JOB_SETTLED, job, {"job": job, "hold_revision": 1, "runs": settled}))
     group.facts = [*first, *(fact for hour in sorted(hours) for fact in hours[hour]), *last]
     return group
 
@@ -173,7 +176,8 @@ def _hours(start: datetime, end: datetime, shape: dict[str, Any]) -> Iterator[tu
         start = until
 
 
-def _envelope(random: Random, kind: str, subject: str, data: dict[str, Any]) -> str:
+def envelope(random: Random, kind: str, subject: str, data: dict[str, Any]) -> str:
+    """An event, as JSON."""
     return json.dumps(
         {
             "specversion": "1.0",
