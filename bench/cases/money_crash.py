@@ -14,7 +14,7 @@ from bench.money.rounds import Phase
 from bench.postgres import empty_postgresql
 from caravan.kernel import clock
 
-LONG: Final = (10, 120)
+LONG: Final = (10, 60)
 SHORT: Final = (1, 40)
 """Rounds, each with all phases, and jobs of each."""
 DEATHS, OF_A_PHASE = 30, 5

@@ -1,6 +1,7 @@
 """Plays what was made into accounting, and times each step: ingest and charging, then the close of the first month."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -134,6 +135,7 @@ async def _play(
     settings: Settings, jobs: int, at_once: int, in_first: int, random: Random, say: Callable[[str], None]
 ) -> Figures:
     app = create_app(settings)
+    gc.freeze()  # as `caravan serve` does
     async with started(app):
         player = _Player(app, random)
         await player.open()

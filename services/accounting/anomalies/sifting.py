@@ -124,7 +124,7 @@ def is_held_back(usage: UsageRecord, rows: Iterable[Any]) -> bool:
 
 def sift(
     tx: Session,
-    stated: Sequence[UsageRecord],
+    stated: Sequence[tuple[Place, UsageRecord]],
     placed: Mapping[str, Placed],
     runs: Mapping[str, Run],
     stored: Mapping[Place, Stored],
@@ -139,7 +139,7 @@ def sift(
     """
     untold = {
         one.run: (placed[one.attempt].site, one.backend_identity)
-        for one in stated
+        for _, one in stated
         if one.backend_identity is not None and (one.run not in runs or runs[one.run].identity is None)
     }
     taken = {row.run for row in _TAKEN.all(tx, [_claim(run, *claim) for run, claim in untold.items()])}
@@ -147,11 +147,10 @@ def sift(
     for run, claim in untold.items():
         if run not in taken and first.setdefault(claim, run) != run:
             taken.add(run)
-    tasks = Tasks(tx, stated, runs)
+    tasks = Tasks(tx, [one for _, one in stated], runs)
     trusted: dict[Place, UsageRecord] = {}
     aside = []
-    for one in sorted(stated, key=lambda one: -one.revision):
-        place = place_of(one)
+    for place, one in sorted(stated, key=lambda placed: -placed[1].revision):
         chosen = trusted.get(place)
         if chosen is not None and (chosen.revision > one.revision or chosen.spans == one.spans):
             continue

@@ -90,27 +90,28 @@ _ENDED: Final = SelectMany(
 
 def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
     """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet."""
-    places = {place_of(one) for one in stated}
+    at_places = [(place_of(one), one) for one in stated]
+    places = dict.fromkeys(place for place, _ in at_places)
     stored, before = many.hours(tx, places), sifting.seen(tx, places)
     news = [
-        one
-        for one in stated
-        if not _is_here(one, stored.get(place_of(one))) and not sifting.is_held_back(one, before.get(place_of(one), ()))
+        (place, one)
+        for place, one in at_places
+        if not _is_here(one, stored.get(place)) and not sifting.is_held_back(one, before.get(place, ()))
     ]
     _judge(tx, news, stored, before, at)
 
 
 def _judge(
     tx: Session,
-    news: Sequence[UsageRecord],
+    news: Sequence[tuple[Place, UsageRecord]],
     stored: Mapping[Place, Stored],
     before: Mapping[Place, Sequence[Any]],
     at: datetime,
 ) -> None:
-    placed = _check_known(tx, news, held=True)
-    runs = many.runs(tx, {one.run for one in news})
-    requested = settling.known(tx, {one.job for one in news})
-    late = [(one.job, *place_of(one)) for one in news if one.job in requested and place_of(one) in stored]
+    placed = _check_known(tx, [one for _, one in news], held=True)
+    runs = many.runs(tx, {run for (run, _), _ in news})
+    requested = settling.known(tx, {one.job for _, one in news})
+    late = [(one.job, *place) for place, one in news if one.job in requested and place in stored]
     closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
     new = sifting.sift(tx, news, placed, runs, stored, before, closed, at)
     _apply(tx, new, stored, runs, at, requested)
@@ -191,8 +192,8 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     what = [(one.job, Awaited(one.run, END, 0)) for one in changed.values()]
     _arrived(tx, what, settling.known(tx, {job for job, _ in what}))
     again = sifting.overlapping(tx, {one.job for one in changed.values() if provider_bears(one.outcome) is not None})
-    places = {place_of(one) for one in again}
-    _judge(tx, again, many.hours(tx, places), sifting.seen(tx, places), at)
+    places = [place_of(one) for one in again]
+    _judge(tx, list(zip(places, again, strict=True)), many.hours(tx, places), sifting.seen(tx, places), at)
 
 
 def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
