@@ -502,11 +502,16 @@ def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
 def nights(found: Iterable[BooksReconciliation]) -> Table:
     """A row for each finding; one for a night without any."""
     rows = [
-        (day_and_time(one.at), one.scope, f"{one.checked:,}", *what)
+        (day_and_time(one.at), one.scope, f"{one.checked:,}", _compared(one), *what)
         for one in found
         for what in [(each.check, each.subject, each.detail) for each in one.findings] or [("found nothing", "", "")]
     ]
-    return table(("at", "scope", "jobs", "what does not hold", "!where", "how"), rows)
+    return table(("at", "scope", "jobs", "sites' books", "what does not hold", "!where", "how"), rows)
+
+
+def _compared(one: BooksReconciliation) -> str:
+    """`2 days, 1,204 runs`."""
+    return f"{len(one.sites):,} days, {sum(said.compared for said in one.sites):,} runs" if one.sites else ""
 
 
 def trial_balance(found: TrialBalance) -> RenderableType:

@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import update
 
+from caravan.contracts import events
+from caravan.contracts.books import BookedRun, BooksRead
+from caravan.contracts.jobs import Outcome
 from caravan.kernel import ids, leases
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
@@ -16,7 +19,7 @@ from services.accounting.ledger import sealing
 from services.accounting.reconciliations import nightly
 from services.accounting.reconciliations.nightly import Nightly
 from tests.accounting.test_charging import job_with_hold
-from tests.accounting.world import Job, World
+from tests.accounting.world import Job, World, at
 from tests.support import Json, ok, refused
 
 NIGHT = datetime(2026, 3, 11, 3, 30, tzinfo=ZoneInfo("Asia/Shanghai")).astimezone(UTC)
@@ -132,3 +135,106 @@ async def test_reconciliations_are_finances_alone(world: World, nights: Nights) 
     first = ok(await world.finance.get("/reconciliations", limit=1))
     second = ok(await world.finance.get("/reconciliations", limit=1, cursor=first["next"]))
     assert [one["scope"] for one in (*first["items"], *second["items"])] == ["changed", "all"]
+
+
+FIRST = datetime(2026, 3, 9, 16, tzinfo=UTC)
+"""Midnight of 10 March in Shanghai, the day of T0."""
+
+
+def booked(identity: str, start: int, end: int | None, cpus: int = 1) -> BookedRun:
+    """What the site's books have of a run: from `start` to `end` seconds after T0."""
+    until = None if end is None else at(end)
+    return BookedRun(identity=identity, start=at(start), end=until, nodes=1, cpus=cpus, memory_mib=0)
+
+
+def tell(world: World, *runs: BookedRun, page: int = 0, last: bool = True, keeps_all: bool = True) -> None:
+    told = BooksRead(
+        site=world.site,
+        start=FIRST,
+        end=FIRST + DAY,
+        page=page,
+        last=last,
+        as_of=FIRST + DAY,
+        keeps_all=keeps_all,
+        runs=runs,
+    )
+    world.broker.say(events.BOOKS_READ, f"books:{world.site}", told)
+
+
+async def ran(world: World, identity: str, start: int, end: int, cpus: int = 1) -> str:
+    """A run that is final; gives its id."""
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, start, end, cpus=cpus, identity=identity)
+    job.end(run, Outcome.SUCCEEDED)
+    return run
+
+
+async def test_a_days_books_of_a_site_are_held_against_what_was_stated_once(world: World, nights: Nights) -> None:
+    world.progress(20 * 3600, 1)
+    await ran(world, "alike", 0, 40)
+    longer, wider = await ran(world, "longer", 0, 40), await ran(world, "wider", 50, 90, cpus=2)
+    missing = await ran(world, "missing", 100, 140)
+    going = await job_with_hold(world)
+    going.use(ids.new("run"), 300, 340, identity="going")
+    tell(world, booked("half told before", 0, 10), last=False)
+    tell(world, booked("alike", 0, 40), booked("longer", 0, 41), booked("going", 300, None), last=False)
+    tell(world, booked("wider", 50, 90), booked("unknown", 10, 30, cpus=3), page=1)
+    await world.deliver()
+    await nights.pass_(NIGHT)
+    one = (await nights.all())[0]
+    assert [(found["check"], found["subject"], found["detail"]) for found in one["findings"]] == [
+        ("site", *expected)
+        for expected in sorted(
+            [
+                (
+                    longer,
+                    f"{world.site}, other seconds: 41 s, 1 cores, 1 nodes by the site's books, 40 s, 1 cores, 1 nodes stated",
+                ),
+                (
+                    wider,
+                    f"{world.site}, other cores: 40 s, 1 cores, 1 nodes by the site's books, 40 s, 2 cores, 1 nodes stated",
+                ),
+                (
+                    missing,
+                    f"{world.site}, not in the site's books: nothing by the site's books, 40 s, 1 cores, 1 nodes stated",
+                ),
+            ]
+        )
+    ] + [("site", "unknown", f"{world.site}, not stated: 20 s, 3 cores, 1 nodes by the site's books, nothing stated")]
+    assert one["sites"] == [
+        {"site": world.site, "start": "2026-03-09T16:00:00Z", "end": "2026-03-10T16:00:00Z"}
+        | {"compared": 6, "differing": 4, "open": 1, "newer": 0, "not_kept": 0}
+    ]
+    assert (await nights.last())[:2] == ("all", 5)
+    await nights.pass_(NIGHT + DAY)
+    assert await nights.last() == ("changed", 5, [])
+    assert (await nights.all())[0]["sites"] == []
+
+
+async def test_books_that_are_here_in_part_wait_and_those_that_forget_miss_nothing(
+    world: World, nights: Nights
+) -> None:
+    world.progress(20 * 3600, 1)
+    await ran(world, "forgotten", 0, 40)
+    await ran(world, "kept", 0, 40)
+    tell(world, booked("kept", 0, 40), last=False, keeps_all=False)
+    await world.deliver()
+    await nights.pass_(NIGHT)
+    assert (await nights.all())[0]["sites"] == []
+    tell(world, page=1, keeps_all=False)
+    await world.deliver()
+    await nights.pass_(NIGHT + DAY)
+    one = (await nights.all())[0]
+    assert [(said["compared"], said["differing"], said["not_kept"]) for said in one["sites"]] == [(1, 0, 1)]
+    assert one["found"] == 0
+
+
+async def test_a_run_of_another_site_on_the_same_cluster_is_not_missed(world: World, nights: Nights) -> None:
+    await ran(world, "cluster:7:1", 0, 40)
+    await world.deliver()
+    world.site = ids.new("sit")
+    world.progress(20 * 3600, 1)
+    tell(world, booked("cluster:7:1", 0, 99))
+    await world.deliver()
+    await nights.pass_(NIGHT)
+    assert [(said["compared"], said["differing"]) for said in (await nights.all())[0]["sites"]] == [(0, 0)]

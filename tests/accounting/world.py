@@ -36,6 +36,7 @@ from services.accounting.charging.charger import Charger
 from services.accounting.funds.verify import verify
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
+from services.accounting.usage.following import handlers
 from tests.support import Json, Running, ok
 
 T0 = datetime(2026, 3, 10, 8, tzinfo=UTC)
@@ -191,7 +192,7 @@ class World:
         self.facts = Facts(now)
         self._followers = (
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),
-            Follower(self.db, "broker", self.broker, self.facts.handlers()),
+            Follower(self.db, "broker", self.broker, handlers(clock.now)),
         )
         self._charger = Charger(self.db, runtime.owner.id, clock.now)
         self.finance = service.person("finance", "platform:finance")

@@ -10,10 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from caravan.cli import app
-from caravan.contracts.reconciliations import BooksReconciliation, Finding, ReconciliationScope
+from caravan.contracts.reconciliations import BooksReconciliation, Finding, ReconciliationScope, SiteReconciliation
 from caravan.kernel import ids
 from caravan.kernel.pages import Page
 
+SITE = SiteReconciliation(
+    site=ids.new("sit"),
+    start=datetime(2026, 3, 30, 16, tzinfo=UTC),
+    end=datetime(2026, 3, 31, 16, tzinfo=UTC),
+    compared=1204,
+    differing=0,
+    open=2,
+    newer=0,
+    not_kept=0,
+)
 GOOD = BooksReconciliation(
     id=ids.new("rec"),
     scope=ReconciliationScope.ALL,
@@ -21,6 +31,7 @@ GOOD = BooksReconciliation(
     checked=12,
     found=0,
     findings=(),
+    sites=(SITE,),
 )
 BAD = GOOD.model_copy(
     update={
@@ -68,6 +79,7 @@ def test_nights_are_listed_and_the_last_one_makes_the_exit_code(
         told = CliRunner().invoke(app, ["reconcile", "nights", "--json"], env=env)
     assert (shown.exit_code, told.exit_code) == (code, code)
     if nights:
+        assert "1 days, 1,204 runs" in shown.stdout
         assert "found nothing" in shown.stdout and "job_1" in shown.stdout and "41 and 40" in shown.stdout
     else:
         assert "No night" in shown.stdout

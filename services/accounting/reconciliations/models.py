@@ -1,9 +1,9 @@
-"""What was found each night."""
+"""What was found each night, and the sites' own books that wait for one."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, String
+from sqlalchemy import BigInteger, Boolean, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -22,3 +22,22 @@ class ReconciliationRow(Base):
     checked: Mapped[int] = mapped_column(BigInteger)
     found: Mapped[int] = mapped_column(BigInteger)
     findings: Mapped[Any] = mapped_column(Json)
+    differing: Mapped[int] = mapped_column(
+        BigInteger, server_default="0", comment="How many of what was found lies between the sites' books and these."
+    )
+    sites: Mapped[Any] = mapped_column(Json, server_default="[]")
+
+
+class SiteBooksRow(Base):
+    """A page of what a site's own books have of [starts_at, ends_at), a day."""
+
+    __tablename__ = "site_books"
+
+    site: Mapped[str] = mapped_column(String, primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(Instant, primary_key=True)
+    page: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    ends_at: Mapped[datetime] = mapped_column(Instant)
+    last: Mapped[bool] = mapped_column(Boolean)
+    as_of: Mapped[datetime] = mapped_column(Instant)
+    keeps_all: Mapped[bool] = mapped_column(Boolean)
+    runs: Mapped[Any] = mapped_column(Json)

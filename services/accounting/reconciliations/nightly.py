@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.reconciliations import Finding, ReconciliationScope
+from caravan.contracts.reconciliations import Finding, ReconciliationScope, SiteReconciliation
 from caravan.kernel import clock, ids, leases
 from caravan.kernel.database import Database
 from caravan.kernel.logs import get_logger
@@ -14,7 +14,8 @@ from caravan.kernel.metrics import Metrics
 from services.accounting.charging.recomputing import BATCH
 from services.accounting.ledger import verify
 from services.accounting.periods import service as periods
-from services.accounting.reconciliations import changed
+from services.accounting.reconciliations import booked, changed
+from services.accounting.reconciliations.booked import SiteDay
 from services.accounting.reconciliations.models import ReconciliationRow
 
 LOOP: Final = "reconciling"
@@ -32,7 +33,8 @@ class Begun(NamedTuple):
 
 
 class Nightly:
-    """One process reconciles, by a lease. A night in which none ran is made up for in the next."""
+    """One process reconciles, by a lease. A day of a site's own books is held against what was stated once: in the first night behind it
+    in which it is here. A night in which none ran is made up for in the next."""
 
     def __init__(self, db: Database, holder: str, now: clock.Clock, metrics: Metrics, hour: int) -> None:
         """`hour`: the quiet one, by the zone in which months are cut."""
@@ -65,7 +67,7 @@ class Nightly:
             return None
         good = tx.execute(
             select(ReconciliationRow.seal, ReconciliationRow.at)
-            .where(ReconciliationRow.found == 0)
+            .where(ReconciliationRow.found == ReconciliationRow.differing)
             .order_by(ReconciliationRow.id.desc())
             .limit(1)
         ).one_or_none()
@@ -86,12 +88,27 @@ class Nightly:
             for start in range(0, checked, BATCH):
                 await self._db.write(leases.acquire, LOOP, self._holder, LEASE_TTL)
                 findings += await self._db.read(changed.of_jobs, jobs[start : start + BATCH])
-        await self._db.write(_keep, begun, checked, findings, self._now())
+        compared: list[tuple[SiteDay, SiteReconciliation]] = []
+        for day in await self._db.read(booked.told):
+            await self._db.write(leases.acquire, LOOP, self._holder, LEASE_TTL)
+            said, differences = await self._db.read(booked.compared, day)
+            compared.append((day, said))
+            findings += differences
+        await self._db.write(_keep, begun, checked, findings, compared, self._now())
         if findings:
             log.error("reconciliation_findings", found=len(findings), first=findings[0].model_dump())
 
 
-def _keep(tx: Session, begun: Begun, checked: int, findings: list[Finding], at: datetime) -> None:
+def _keep(
+    tx: Session,
+    begun: Begun,
+    checked: int,
+    findings: list[Finding],
+    compared: list[tuple[SiteDay, SiteReconciliation]],
+    at: datetime,
+) -> None:
+    for day, _ in compared:
+        booked.forget(tx, day)
     scope = ReconciliationScope.ALL if begun.since is None else ReconciliationScope.CHANGED
     tx.execute(
         insert(ReconciliationRow).values(
@@ -101,6 +118,8 @@ def _keep(tx: Session, begun: Begun, checked: int, findings: list[Finding], at: 
             seal=begun.seal,
             checked=checked,
             found=len(findings),
+            differing=sum(said.differing for _, said in compared),
+            sites=[said.model_dump(mode="json") for _, said in compared],
             findings=[one.model_dump(mode="json") for one in findings[: verify.SHOWN]],
         )
     )

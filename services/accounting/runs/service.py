@@ -22,6 +22,7 @@ from services.accounting.charging.lines import Key, Record
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.periods.models import SiteProgressRow
+from services.accounting.runs.stated import joined
 from services.accounting.usage import records
 from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
 
@@ -93,7 +94,7 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
             project=terms[row.id].project,
             identity=row.identity,
             outcome=Outcome(row.outcome) if row.outcome else None,
-            spans=_joined(spans[row.id]),
+            spans=joined(spans[row.id]),
             priced=tuple(_priced(key, quantity) for key, quantity in sorted(priced[row.id].items())),
         )
         for row in rows
@@ -124,18 +125,6 @@ def _priced(key: Key, quantity: int) -> Priced:
         unit_price=key.unit_price,
         quantity=quantity,
     )
-
-
-def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Without the edges of hours."""
-    joined: list[Span] = []
-    for span in spans:
-        longer = joined[-1].model_copy(update={"end": span.end}) if joined else None
-        if longer and joined[-1].end == span.start and longer == span.model_copy(update={"start": longer.start}):
-            joined[-1] = longer
-        else:
-            joined.append(span)
-    return tuple(joined)
 
 
 def _within(span: Span, start: int, end: int) -> bool:

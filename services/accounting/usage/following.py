@@ -1,11 +1,19 @@
 """The followers of catalog and broker and what charges, as supervised loops."""
 
 from caravan.client import Peers
-from caravan.kernel.follow import Follower, parked_count
+from caravan.contracts import events
+from caravan.kernel import clock
+from caravan.kernel.follow import Follower, Together, parked_count
 from caravan.kernel.runtime import Runtime
 from services.accounting.charging.charger import Charger
+from services.accounting.reconciliations import booked
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
+
+
+def handlers(now: clock.Clock) -> dict[str, Together]:
+    """Of the broker's events."""
+    return Facts(now).handlers() | {events.BOOKS_READ: Together(booked.keep)}
 
 
 class Following:
@@ -14,7 +22,7 @@ class Following:
     def __init__(self, runtime: Runtime, peers: Peers) -> None:
         self._runtime = runtime
         self._catalog = Follower(runtime.db, "catalog", peers.catalog, copies.HANDLERS)
-        self._broker = Follower(runtime.db, "broker", peers.broker, Facts(runtime.now).handlers())
+        self._broker = Follower(runtime.db, "broker", peers.broker, handlers(runtime.now))
         self._charger = Charger(runtime.db, runtime.owner.id, runtime.now)
 
     def start(self) -> None:
