@@ -74,8 +74,10 @@ def _words(found: Any) -> str:
         for name, step in steps.items()
         if step["records"]
     )
-    return f"{rates}, {found['lines']:,} lines closed in {close['seconds']:.1f} s ({close['cpu']:.1f} s at work here, "
+    return (
+        f"{rates}, {found['lines']:,} lines closed in {close['seconds']:.1f} s ({close['cpu']:.1f} s at work here, "
         f"{close['server']:.1f} s at the server), {found['peak_mib']} MiB"
+    )
 
 
 def _played(trial: Trial, engine: str, jobs: int, at_once: int, in_first: int, url: str | None) -> Any:

@@ -223,15 +223,17 @@ def compare(given: Given) -> Report:
         payable[key.slot.provider] += amount if key.bearer == "organization" else 0
     for provider, amount in compare_discounts(given.lines, given.discounts, rules, report).items():
         payable[provider] += amount
-    due = Counter(payable)
+    due, fees = Counter(payable), None
     if given.statements is not None:
         report.checked.append("statements")
         billed = [*given.lines, *map(as_line, given.discounts)]
         compare_statements(given.statements, billed, rules, report)
-        due.subtract(compare_taxes(given.statements, billed, report))
+        taken = compare_taxes(given.statements, billed, report)
+        due.subtract(taken)
+        fees = sum(taken.values())
     if given.trial_balance is not None:
         report.checked.append("trial balance")
-        compare_trial_balance(given.trial_balance, due, report)
+        compare_trial_balance(given.trial_balance, due, fees, report)
     priced = _priced_jobs(in_force, rules)
     report.counts = {
         "usage_records": len(given.stated),

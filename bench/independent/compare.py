@@ -138,8 +138,8 @@ def compare_statements(statements: list[Any], lines: list[Line], rules: Rules, r
         report.money("statement", (period, "gross of organizations and of providers"), *sides)
 
 
-def compare_trial_balance(balance: Any, payable: Mapping[str, int], report: Report) -> None:
-    """`payable`: what the recomputed lines owe to each provider less the fees on its statements, in fen."""
+def compare_trial_balance(balance: Any, payable: Mapping[str, int], fees: int | None, report: Report) -> None:
+    """`payable`: what the recomputed lines owe to each provider less the fees on its statements, in fen; `fees`: all of these."""
     accounts = {a["account"]: fen_of(a["balance"]) for a in balance["accounts"]}
     report.expect("ledger", ("accounts named once",), len(balance["accounts"]), len(accounts))
     report.money("ledger", ("sum of balances",), 0, sum(accounts.values()))
@@ -149,3 +149,6 @@ def compare_trial_balance(balance: Any, payable: Mapping[str, int], report: Repo
     named = {name for name in accounts if name.startswith("payable:")}
     for name in sorted(named | {f"payable:{provider}" for provider in payable}):
         report.money("ledger", (name,), -payable.get(name.removeprefix("payable:"), 0), accounts.get(name, 0))
+    if fees is not None:
+        kept = (name for name in accounts if name in ("platform_fee", "output_tax") or name.startswith("fee_deferred:"))
+        report.money("ledger", ("fees, due and not due",), -fees, sum(accounts[name] for name in kept))

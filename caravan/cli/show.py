@@ -600,10 +600,18 @@ def tax_rules(found: Iterable[TaxRule]) -> Table:
 
 def fee_agreements(found: Iterable[FeeAgreement]) -> Table:
     rows = [
-        (one.provider, percent(one.rate), str(one.floor), when(one.starts_at), when(one.ends_at), one.id)
+        (
+            one.provider,
+            percent(one.rate),
+            str(one.floor),
+            one.due.value.replace("_", " "),
+            when(one.starts_at),
+            when(one.ends_at),
+            one.id,
+        )
         for one in found
     ]
-    return table(("!provider", ">of the gross", ">at least", "!from", "!to", "!id"), rows)
+    return table(("!provider", ">of the gross", ">at least", "due", "!from", "!to", "!id"), rows)
 
 
 def hours(component: Component, quantity: int) -> str:

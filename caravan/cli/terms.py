@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from caravan.cli import show
 from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, wrong_input
-from caravan.contracts.fees import FeeAgreementDraft
+from caravan.contracts.fees import FeeAgreementDraft, FeeDue
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxRuleDraft, TaxTreatment
 
 Seller = Annotated[str, typer.Option(help="A provider's id, prv_…, or platform: of its own fee.")]
@@ -75,11 +75,18 @@ def make_fee_agreement(
     percent: Annotated[str, typer.Option(help="Of the gross, tax included: 5 or 5.25.")],
     starts_at: StartsAt,
     floor: Annotated[str, typer.Option(help="The least fee of a period, with two places.")] = "0.00",
+    when_paid: Annotated[
+        bool,
+        typer.Option(
+            "--when-paid", help="Due as organizations pay what it is taken of. Without: as the period closes."
+        ),
+    ] = False,
     ends_at: EndsAt = None,
     as_json: AsJson = False,
 ) -> None:
     """Agree on the fee that the platform keeps of what a provider is owed."""
-    values = {"provider": provider, "floor": floor, "starts_at": starts_at, "ends_at": ends_at}
+    due = FeeDue.WHEN_PAID if when_paid else FeeDue.AT_CLOSE
+    values = {"provider": provider, "floor": floor, "due": due, "starts_at": starts_at, "ends_at": ends_at}
     try:
         draft = FeeAgreementDraft.model_validate(values | {"rate": hundredths(percent)})
     except ValidationError as error:

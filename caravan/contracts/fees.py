@@ -1,5 +1,6 @@
 """Fee agreements: what the platform keeps of what providers are owed."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -14,6 +15,12 @@ FeeRate = Annotated[int, Field(ge=0, le=10000, strict=True)]
 """In hundredths of a percent: 500 is 5 %."""
 
 
+class FeeDue(StrEnum):
+    AT_CLOSE = "at_close"
+    WHEN_PAID = "when_paid"
+    """As organizations pay the statements that have what it was taken of, the oldest first."""
+
+
 class FeeAgreementDraft(Model):
     """The fee of the periods whose last second lies in [starts_at, ends_at): `rate` of the provider's gross, and at least `floor`.
 
@@ -23,6 +30,7 @@ class FeeAgreementDraft(Model):
     provider: ProviderId
     rate: FeeRate = Field(examples=[500], description="Of the gross, in hundredths of a percent. Tax is included.")
     floor: Money = Field(default=ZERO, description="The least fee of a period with a gross above it.")
+    due: FeeDue = Field(default=FeeDue.AT_CLOSE, description="When the fee is the platform's own.")
     starts_at: Second
     ends_at: Second | None = None
 
@@ -44,3 +52,4 @@ class StatementFee(Model):
     tax: Money
     tax_treatment: TaxTreatment
     tax_rate: TaxRate
+    due: FeeDue = FeeDue.AT_CLOSE

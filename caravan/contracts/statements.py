@@ -221,6 +221,7 @@ class EntryKind(StrEnum):
     REVERSAL = "reversal"
     CREDIT_NOTE = "credit_note"
     FEE = "fee"
+    FEE_DUE = "fee_due"
     DISCOUNT = "discount"
 
 
@@ -228,7 +229,15 @@ class Posting(Model):
     """Debits positive, credits negative."""
 
     account: Name = Field(
-        examples=["bank", "prepaid:org_…", "receivable:org_…", "payable:prv_…", "platform_fee", "output_tax"]
+        examples=[
+            "bank",
+            "prepaid:org_…",
+            "receivable:org_…",
+            "payable:prv_…",
+            "fee_deferred:prv_…",
+            "platform_fee",
+            "output_tax",
+        ]
     )
     amount: Money
 

@@ -10,7 +10,7 @@ import pytest
 from caravan.contracts.fees import FeeAgreementDraft
 from caravan.contracts.tax import TaxRuleDraft
 from caravan.kernel.money import Money
-from services.accounting.fees.arithmetic import fee_of
+from services.accounting.fees.arithmetic import Share, due_of, fee_of
 from services.accounting.tax.service import _check
 from services.accounting.tax.spreading import spread, tax_of
 
@@ -44,3 +44,12 @@ def test_the_example_comes_to_what_the_page_says(page: str) -> None:
     part = Money(tax_of(fee.fen, 600))
     said = re.findall(r"\d+\.\d{2}(?!\d)", words[words.rindex(str(total[0])) :].splitlines()[0])
     assert said == [str(one) for one in (total[0], fee, fee - part, part, total[0] - fee)]
+
+
+@pytest.mark.parametrize("page", ["finance.md", "finance.zh.md"])
+def test_what_is_due_of_a_fee_in_the_example_is_what_the_page_says(page: str) -> None:
+    words = (DOCS / page).read_text()
+    (example,) = (part for part in words.split("\n\n") if "when_paid" in part and "8.75" in part)
+    said = [Money.parse(one).fen for one in re.findall(r"\d+\.\d{2}", example)]
+    fee, weight, gross, paid, due = said
+    assert due_of(fee, [Share(weight, paid, gross)]) == due

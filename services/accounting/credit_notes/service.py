@@ -19,6 +19,7 @@ from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.reading import parties_see, seller_of
 from services.accounting.credit_notes.left import Billed, left, tax_in
 from services.accounting.credit_notes.models import CreditNoteRow
+from services.accounting.fees import paying
 from services.accounting.funds import holds
 from services.accounting.funds.service import check_amount, unknown
 from services.accounting.ledger import service as ledger
@@ -111,6 +112,7 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         at=at,
     )
     holds.add_to_fund(tx, note.organization, charged=-note.amount.fen)
+    paying.bring_up(tx, note.organization, at)
     audit.record(tx, subject, "issue_credit_note", note.id, draft)
     return note
 

@@ -46,7 +46,7 @@ def make(tx: Session, draft: FeeAgreementDraft, subject: str, at: datetime) -> F
     dated.check(tx, draft.starts_at, draft.ends_at)
     check_platform_is_taxed(tx, draft.starts_at)
     agreement = FeeAgreement(id=ids.new("fee"), made_at=at, made_by=subject, **dict(draft))
-    tx.execute(insert(FeeAgreementRow).values(dict(agreement) | {"floor": draft.floor.fen}))
+    tx.execute(insert(FeeAgreementRow).values(dict(agreement) | {"floor": draft.floor.fen, "due": draft.due.value}))
     audit.record(tx, subject, "make_fee_agreement", agreement.id, draft)
     return agreement
 

@@ -32,6 +32,7 @@ from caravan.kernel.problems import FieldError, Invalid, NotFound, Stale
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
+from services.accounting.fees import paying
 from services.accounting.funds import holds
 from services.accounting.funds.models import DepositRow, Fund, Movement
 from services.accounting.ledger import service as ledger
@@ -85,16 +86,7 @@ class FundsService:
         existing = tx.scalars(select(DepositRow.id).where(DepositRow.reference == draft.reference)).one_or_none()
         if existing is not None:
             raise AlreadyExists("A deposit with this bank reference is recorded already.", existing=existing)
-        deposit = Deposit(id=ids.new("dep"), recorded_at=at, recorded_by=subject, **dict(draft))
-        tx.execute(insert(DepositRow).values(dict(deposit) | {"amount": deposit.amount.fen}))
-        holds.ensure_fund(tx, draft.organization)
-        tx.execute(
-            update(Fund)
-            .where(Fund.organization == draft.organization)
-            .values(deposited=Fund.deposited + draft.amount.fen)
-        )
-        ledger.deposit(tx, organization=draft.organization, amount_fen=draft.amount.fen, reference=deposit.id, at=at)
-        answer = answer_of(deposit)
+        answer = answer_of(record(tx, draft, subject, at))
         idempotency.answer(tx, key, answer)
         return answer
 
@@ -161,6 +153,18 @@ def _check_amounts(request: HoldRequest, pointer: str = "") -> None:
     check_amount(request.amount, f"{pointer}/amount", 0)
     if request.resale is not None:
         check_amount(request.resale.amount, f"{pointer}/resale/amount", 0)
+
+
+def record(tx: Session, draft: DepositDraft, subject: str, at: datetime) -> Deposit:
+    """Keep a deposit and post it, and the fees that become due by it."""
+    deposit = Deposit(id=ids.new("dep"), recorded_at=at, recorded_by=subject, **dict(draft))
+    tx.execute(insert(DepositRow).values(dict(deposit) | {"amount": deposit.amount.fen}))
+    holds.ensure_fund(tx, draft.organization)
+    own = Fund.organization == draft.organization
+    tx.execute(update(Fund).where(own).values(deposited=Fund.deposited + draft.amount.fen))
+    ledger.deposit(tx, organization=draft.organization, amount_fen=draft.amount.fen, reference=deposit.id, at=at)
+    paying.bring_up(tx, draft.organization, at)
+    return deposit
 
 
 def _credit_limit(tx: Session, organization: str) -> CreditLimit:

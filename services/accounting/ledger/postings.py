@@ -42,9 +42,26 @@ def deposit(organization: str, net: int, amount: int) -> tuple[Posting, ...]:
     return _entry(Posting(BANK, amount), *_move(organization, net, amount))
 
 
-def fee(provider: str, net: int, tax: int) -> tuple[Posting, ...]:
-    """The platform keeps `net + tax` fen of what the provider is owed (negative: gives it back), and owes the tax in it."""
-    return _entry(Posting(payable(provider), net + tax), Posting(PLATFORM_FEE, -net), Posting(OUTPUT_TAX, -tax))
+def deferred(provider: str) -> str:
+    return f"fee_deferred:{provider}"
+
+
+def fee(provider: str, net: int, tax: int, later: int = 0) -> tuple[Posting, ...]:
+    """The platform keeps `net + tax` fen of what the provider is owed (negative: gives it back), and owes the tax in it.
+
+    It keeps `later` fen more, which aren't due yet.
+    """
+    return _entry(
+        Posting(payable(provider), net + tax + later),
+        Posting(PLATFORM_FEE, -net),
+        Posting(OUTPUT_TAX, -tax),
+        Posting(deferred(provider), -later),
+    )
+
+
+def fee_due(provider: str, net: int, tax: int) -> tuple[Posting, ...]:
+    """Of what was kept `net + tax` fen have become due."""
+    return _entry(Posting(deferred(provider), net + tax), Posting(PLATFORM_FEE, -net), Posting(OUTPUT_TAX, -tax))
 
 
 def _move(organization: str, net: int, change: int) -> tuple[Posting, Posting]:

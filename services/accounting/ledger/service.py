@@ -1,7 +1,7 @@
 """Posting to the ledger and reading it.
 
-`charge`, `discount`, `credit_note`, `deposit` and `fee` are units within the caller's transaction: the entry stands or falls with
-the fact that made it.
+`charge`, `discount`, `credit_note`, `deposit`, `fee` and `fee_due` are units within the caller's transaction: the entry stands or
+falls with the fact that made it.
 """
 
 from collections.abc import Sequence
@@ -107,12 +107,23 @@ def credit_note(tx: Session, *, organization: str, seller: str, amount_fen: int,
     )
 
 
-def fee(tx: Session, *, provider: str, net_fen: int, tax_fen: int, reference: str, at: datetime) -> str | None:
-    """Book the platform's fee and the tax in it; `reference` is the provider's statement. Returns the entry's id, None without a fee."""
-    entry = postings.fee(provider, net_fen, tax_fen)
+def fee(
+    tx: Session, *, provider: str, net_fen: int, tax_fen: int, later_fen: int, reference: str, at: datetime
+) -> str | None:
+    """Book the platform's fee and the tax in it, and what of it is due later; `reference` is the provider's statement.
+
+    Returns the entry's id, None without a fee.
+    """
+    entry = postings.fee(provider, net_fen, tax_fen, later_fen)
     if not entry:
         return None
     return post(tx, kind=EntryKind.FEE, at=at, organization=None, reference=reference, entry=entry)
+
+
+def fee_due(tx: Session, *, provider: str, net_fen: int, tax_fen: int, reference: str, at: datetime) -> str:
+    """Book what has become due of the fee on a provider's statement (`reference`), not 0. Returns the entry's id."""
+    entry = postings.fee_due(provider, net_fen, tax_fen)
+    return post(tx, kind=EntryKind.FEE_DUE, at=at, organization=None, reference=reference, entry=entry)
 
 
 def net(tx: Session, organization: str) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.statements import StatementParty
 from caravan.kernel import ids
 from services.accounting.charging.reading import seller_of
+from services.accounting.fees import paying
 from services.accounting.fees.taking import take
 from services.accounting.statements import lines, numbers, paper
 from services.accounting.statements.models import StatementRow
@@ -54,6 +55,10 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], aside: Sequenc
                 statement["set_aside"] = by_reason(one for one in aside if one.concerns(party, statement["party_id"]))
                 statement["fee"] = _fee(tx, period, statement, at)
             tx.execute(insert(StatementRow), sealed)
+            # what one statement gives back pays for those before it
+            for statement in sealed:
+                if statement["party"] == StatementParty.ORGANIZATION and statement["gross"] < 0:
+                    paying.bring_up(tx, statement["party_id"], at)
         issued += len(sealed)
     return issued
 
@@ -94,7 +99,7 @@ def _seal(
 def _fee(tx: Session, period: Row[Any], statement: Mapping[str, Any], at: datetime) -> dict[str, Any] | None:
     if statement["party"] != StatementParty.PROVIDER:
         return None
-    fee = take(tx, period, statement["party_id"], statement["gross"], statement["id"], at)
+    fee = take(tx, period, statement, at)
     return None if fee is None else fee.model_dump(mode="json")
 
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:
