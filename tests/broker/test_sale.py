@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.offerings import Limits
-from caravan.contracts.prices import Buyer, Buyers, Component, PriceList
+from caravan.contracts.prices import Buyer, Buyers, Component, PriceList, Tariff
 from caravan.contracts.resale import ResaleAgreement
 from caravan.kernel import ids
 from caravan.pricing import covered, options_of, prices_for, worst_case
@@ -29,10 +29,19 @@ GRANT = Grant(nodes=1, cpus=2, memory_mib=1024, max_seconds=7)
 SOLD = World().add()
 
 
+def with_prices_for_all(some: PriceList) -> PriceList:
+    """Its tariffs for some, beside one that prices all others always."""
+    base = Tariff(name="base", starts_at=at(-90), prices={Component.CPU_CORE_HOUR: Decimal("36")})
+    return some.model_copy(update={"tariffs": (base, *(one for one in some.tariffs if not one.for_all))})
+
+
+lists = special_lists().map(with_prices_for_all)
+
+
 @given(
     st.data(),
-    special_lists(),
-    st.none() | special_lists(),
+    lists | special_lists(),
+    st.none() | lists | special_lists(),
     st.integers(-10, 70),
     st.integers(1, 9),
     st.permutations([ACME, BETA, OTHER]),
