@@ -24,7 +24,7 @@ class CorrectionTerms(Model):
         description="The right one: a revision of the offering, published as any other, with a tariff for the whole span."
     )
     replaces: Annotated[tuple[PriceListId, ...], Field(min_length=1, max_length=200)] | Literal["all"] = Field(
-        description="The wrong ones that jobs were placed by; or `all` of the offering."
+        description="The wrong ones that jobs were placed by; or `all` of the offering. All are of one seller, as the right one."
     )
 
     @model_validator(mode="after")
@@ -65,6 +65,7 @@ class Correction(CorrectionDraft):
 
     id: CorrectionId
     provider: ProviderId
+    reseller: OrganizationId | None = Field(default=None, description="Whose prices they are; null: the provider's.")
     state: CorrectionState
     progress: CorrectionProgress | None = Field(default=None, description="Not shown to organizations.")
     proposed_by: Name

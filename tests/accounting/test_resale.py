@@ -10,6 +10,7 @@ from caravan.contracts.usage import Resale
 from caravan.kernel import ids
 from caravan.kernel.money import Money
 from services.accounting.ledger.verify import verify_ledger
+from tests.accounting.test_corrections import Desk
 from tests.accounting.world import T0, Job, World, hour_of, tariff
 from tests.support import Json, Person, ok, refused
 
@@ -258,3 +259,65 @@ async def test_what_an_outsider_charges_again_is_told_with_both_sets_of_prices(s
     assert (one["hold_amount"], one["resale_hold_amount"]) == ("20.00", "10.00")
     assert (one["resale"]["reseller"], one["resale"]["price_list"]) == (sold.reseller, sold.world.price_list)
     assert {found["id"] for found in export["price_lists"]} == {sold.retail, sold.world.price_list}
+
+
+@pytest.mark.parametrize("retail", [True, False])
+async def test_a_correction_of_one_sellers_prices_moves_its_set_alone_and_is_its_buyers_to_see(
+    sold: Sold, retail: bool
+) -> None:
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    right = ids.new("prl")
+    prices = tariff("right", None, None, cpu_core_hour="18.00")
+    sold.world.know_prices(right, 2, prices, reseller=sold.reseller if retail else None)
+    await sold.world.deliver()
+    wrong = sold.retail if retail else sold.world.price_list
+    desk = Desk(sold.world)
+    other = desk.draft(0, 3600, right, replaces=[sold.world.price_list if retail else sold.retail])
+    problem = refused(await desk.first.post("/price-corrections", other, {"Idempotency-Key": "other"}), 422, "invalid")
+    assert (problem["errors"][0]["pointer"], problem["errors"][0]["code"]) == ("/replaces/0", "seller")
+    for number, replaces in enumerate(("all", [wrong])):
+        done = await desk.correct(0, 3600, right, replaces=replaces)
+        assert done["reseller"] == (sold.reseller if retail else None)
+        shares = {one["organization"]: one["difference"] for one in done["preview"]["organizations"]}
+        buyer, difference = (sold.world.organization, "-1.50") if retail else (sold.reseller, "-0.50")
+        assert shares == ({} if number else {buyer: difference})
+        sees = (
+            (sold.person, retail or not number),
+            (sold.world.member, retail and not number),
+            (sold.world.seller, not retail),
+        )
+        for person, may in sees:
+            assert (await person.get(f"/price-corrections/{done['id']}")).status_code == (200 if may else 404)
+    charged = {name: charged for name, (charged, _) in (await sold.money()).items()}
+    assert charged == ({"member": "0.50", "reseller": "1.00"} if retail else {"member": "2.00", "reseller": "0.50"})
+    await sold.sound()
+
+
+async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_of_a_job(sold: Sold) -> None:
+    """The first try is the centre's to sell, at 0.30 a job; the second a reseller's, who buys at 0.10."""
+    direct, wholesale = ids.new("prl"), ids.new("prl")
+    for number, (name, price) in enumerate(((direct, "0.30"), (wholesale, "0.10")), start=2):
+        sold.world.know_prices(name, number, tariff("day", None, None, cpu_core_hour="36.00", job=price))
+    job, first, second = sold.world.job(), ids.new("run"), ids.new("run")
+    assert (await sold.ask(job, "20.00", "10.00"))["granted"]
+    resale = Resale(reseller=sold.reseller, project=sold.project, price_list=wholesale)
+    tries = (job.attempt, ids.new("att"))
+    job.place(direct)
+    job.attempt = tries[1]
+    job.place(sold.retail, resale=resale)
+    job.use(second, 100, 150)
+    await sold.world.deliver()
+    assert {who: charged for who, (charged, _) in (await sold.money()).items()} == {
+        "member": "1.00",
+        "reseller": "0.60",
+    }
+    await sold.sound()
+    job.attempt = tries[0]
+    job.use(first, 0, 50)
+    await sold.world.deliver()
+    assert {who: charged for who, (charged, _) in (await sold.money()).items()} == {
+        "member": "1.80",
+        "reseller": "0.60",
+    }
+    await sold.sound()

@@ -1,5 +1,6 @@
 """What a reseller sells on stands in two sets of lines: the same seconds with the same bearers, each by its own prices."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +9,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Component, PriceList
 from caravan.kernel.clock import to_seconds
 from services.accounting.charging.charged import Charged, by_buyers, charged
 from services.accounting.charging.lines import PeriodSpan, Record, by_buyer, cost, quantities
@@ -57,6 +58,11 @@ def of_both(
     return found[BUYER], found[RESELLER]
 
 
+def of_resources(one: Charged) -> dict[tuple[str, str, int], Counter[str]]:
+    """All but the price per job, which falls once in each set."""
+    return by_seconds([portion for portion in one.portions if portion.key.component is not Component.JOB])
+
+
 @given(resold_facts(), HOLDS, HOLDS)
 def test_both_sets_have_the_same_seconds_and_bearers_and_keep_their_holds(
     given_facts: Facts, retail: int, wholesale: int
@@ -64,8 +70,8 @@ def test_both_sets_have_the_same_seconds_and_bearers_and_keep_their_holds(
     records, calendar = given_facts
     own, resellers = of_both(records, calendar, retail, wholesale)
     sold_on = {record.run for record in records if record.terms.wholesale}
-    seconds = by_seconds(own.portions)
-    assert by_seconds(resellers.portions) == {key: units for key, units in seconds.items() if key[0] in sold_on}
+    both = [of_resources(one) for one in (own, resellers)]
+    assert both[1] == {key: units for key, units in both[0].items() if key[0] in sold_on}
     for one, hold in ((own, retail), (resellers, wholesale)):
         assert one.captured == cost(quantities(one.portions)) <= hold
     assert {key.seller for key in lines(resellers)} <= {"prv_1"}
@@ -135,3 +141,18 @@ def test_what_one_hold_does_not_cover_is_the_providers_in_both_sets() -> None:
     assert bears(20, 10) == [(20, None), (10, None)]
     assert bears(8, 10) == [(8, 4), (4, 4)]
     assert bears(20, 3) == [(6, 3), (3, 3)]
+
+
+def test_the_price_per_job_falls_in_the_first_second_of_each_set() -> None:
+    """The provider sells the first run itself, and the second to a reseller."""
+    direct, retail, wholesale = (
+        price_list(tariff("t", 0, None, job=price)).model_copy(update={"id": f"prl_{price}"})
+        for price in ("0.30", "0.20", "0.10")
+    )
+    first = Record("run_a", START, (CORE,), terms(direct, "att_1"), None)
+    later = CORE.model_copy(update={"start": at(20), "end": at(30)})
+    second = resold(Record("run_b", None, (later,), terms(retail, "att_2"), None), wholesale)
+    own, resellers = of_both([first, second], WHOLE, 100, 100)
+    assert (own.captured, resellers.captured) == (30, 10)
+    (job,) = [portion for portion in resellers.portions if portion.key.component is Component.JOB]
+    assert (job.run, job.start) == ("run_b", START + 20)

@@ -22,11 +22,13 @@ from services.accounting.charging.lines import (
     cost,
     cut_off,
     earliest,
+    first_start,
     overrun_from,
     paid,
     parted_at,
     portions,
     quantities,
+    starting,
     used_up,
 )
 from services.accounting.charging.minimum import top_ups
@@ -50,12 +52,18 @@ def by_buyers(
     records: Sequence[Record], calendar: Sequence[PeriodSpan], holds: Mapping[str, int]
 ) -> dict[str, Charged]:
     """What a job comes to for each who buys (`lines.by_buyer`), and has the amount of its hold in `holds`; who has none bears nothing."""
-    bought = by_buyer(records)
+    bought = {buyer: _started(own) for buyer, own in by_buyer(records).items()}
     amounts = {buyer: holds.get(buyer, 0) for buyer in bought}
     cut = None
     if len(bought) > 1:
         cut = earliest(used_up(every(own, calendar), amounts[buyer]) for buyer, own in bought.items())
     return {buyer: charged(own, calendar, amounts[buyer], cut) for buyer, own in bought.items()}
+
+
+def _started(own: Sequence[Record]) -> list[Record]:
+    """With the price per job where it falls in what one buys."""
+    start = first_start(own)
+    return [starting(record, start) for record in own]
 
 
 def charged(

@@ -11,7 +11,8 @@ organization's seconds in the order of (second, run id); the longest prefix whos
 the rest is not.
 
 What a reseller sells on has two sets of lines: what it buys of the provider, and what the organization buys of it. Each is made like
-this by its own prices, but a second that one hold doesn't cover is the provider's in both.
+this by its own prices, also the price per job where it falls in that set, but a second that one hold doesn't cover is the provider's in
+both.
 
 The price per job is charged once, in the first of all the seconds, in that order, of runs whose end doesn't make them the provider's: as
 that run's price list has it then. Where there is no such second it isn't charged.

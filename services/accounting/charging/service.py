@@ -1,7 +1,8 @@
 """Brings jobs' stored lines up to their facts, and moves the money that differs.
 
 What is new costs what it changes: the lines of its own seconds. Only where it moves the second in which a hold is used up, where an
-ended attempt has a minimum charge, or where a price correction concerns the job, the whole job is computed anew.
+ended attempt has a minimum charge, where a price correction concerns the job, or where a reseller sells only a part of it, the whole
+job is computed anew.
 """
 
 from collections import Counter
@@ -59,7 +60,8 @@ class _Wanted(NamedTuple):
 def change(tx: Session, changed: Mapping[str, Change], at: datetime) -> None:
     """By job. Each has its holds where some of its records have changed."""
     found = holds_of(tx, changed)
-    anew = [held for held in found.values() if held[0].minimum]
+    parts = records.sold_in_part(tx, [job for job, held in found.items() if len(held) > 1])
+    anew = [held for job, held in found.items() if held[0].minimum or job in parts]
     whole = {held[0].job for held in anew}
     real = {job: one for job, one in changed.items() if one.after and job not in whole}
     calendar = Calendar(tx, (record for one in real.values() for record in (*one.before, *one.after)))
@@ -104,7 +106,7 @@ def _differences(held: Sequence[Fetched], calendar: "Calendar", change: Change) 
 
 def recharge(tx: Session, held: Sequence[Fetched], at: datetime, description: str = "") -> None:
     """Compute a job's lines from all its facts, also those that are due: a hold is the limit, or was, or has changed; or it has a minimum
-    charge; or prices were corrected.
+    charge; or prices were corrected; or a reseller sells only a part of it.
 
     `held`: all its holds (`holds.of_job`). `description`: why, for the ledger.
     """

@@ -20,11 +20,13 @@ class CorrectionRow(Base):
     __table_args__ = (
         Index("ix_price_corrections_offering_number", "offering", "number"),
         Index("ix_price_corrections_provider_id", "provider", "id"),
+        Index("ix_price_corrections_reseller_id", "reseller", "id"),
     )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     offering: Mapped[str] = mapped_column(String)
     provider: Mapped[str] = mapped_column(String)
+    reseller: Mapped[str | None] = mapped_column(String, comment="Whose prices they are; null: the provider's.")
     starts_at: Mapped[int] = mapped_column(BigInteger)
     ends_at: Mapped[int] = mapped_column(BigInteger)
     price_list: Mapped[str] = mapped_column(ForeignKey("price_lists.id"))

@@ -19,6 +19,7 @@ from caravan.contracts.corrections import (
 )
 from caravan.contracts.prices import Buyer, PriceList
 from caravan.contracts.problems import SecondPersonNeeded, WrongState
+from caravan.contracts.usage import Resale
 from caravan.kernel import audit, clock, idempotency, ids
 from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
@@ -89,12 +90,12 @@ def propose(tx: Session, draft: CorrectionDraft, subject: str, at: datetime) -> 
     values = draft.model_dump() | {
         "id": correction,
         "provider": _provider(tx, draft.offering),
+        "reseller": _check_lists(tx, draft),
         "starts_at": clock.to_seconds(draft.starts_at),
         "ends_at": clock.to_seconds(draft.ends_at),
         "proposed_by": subject,
         "proposed_at": at,
     }
-    _check_lists(tx, draft)
     tx.execute(insert(CORRECTIONS).values(values))
     nothing = {"after_job": "", "previewed_jobs": 0, "applied_jobs": 0}
     tx.execute(insert(WORK).values(correction=correction, state=CorrectionState.PREVIEWING.value, **nothing))
@@ -109,38 +110,51 @@ def _provider(tx: Session, offering: str) -> str:
     return found
 
 
-def _check_lists(tx: Session, draft: CorrectionDraft) -> None:
+def _check_lists(tx: Session, draft: CorrectionDraft) -> str | None:
+    """Gives the reseller whose lists they are; None: they are the provider's."""
     lists = PriceListCopy
     replaced: tuple[str, ...] = () if draft.replaces == ALL else tuple(draft.replaces)
-    known = set(tx.scalars(select(lists.id).where(lists.offering == draft.offering, lists.id.in_(replaced))))
+    named = select(lists.id, lists.reseller).where(lists.offering == draft.offering)
+    known = {row.id: row.reseller for row in tx.execute(named.where(lists.id.in_((*replaced, draft.price_list))))}
     for place, wrong in enumerate(replaced):
         if wrong not in known:
             raise unknown(f"/replaces/{place}")
-    right = select(lists.document).where(lists.offering == draft.offering, lists.id == draft.price_list)
-    document = tx.scalars(right).one_or_none()
-    if document is None:
+    if draft.price_list not in known:
         raise unknown("/price_list")
+    seller = known[draft.price_list]
+    for place, wrong in enumerate(replaced):
+        if known[wrong] != seller:
+            detail = "It is another seller's than the right one: correct each seller's price lists by themselves"
+            raise Invalid(errors=[FieldError(pointer=f"/replaces/{place}", code="seller", detail=detail)])
     start, end = clock.to_seconds(draft.starts_at), clock.to_seconds(draft.ends_at)
     if draft.price_list in replaced:  # who goes back to a list takes it as it is
-        return
+        return seller or None
+    document = tx.execute(select(lists.document).where(lists.id == draft.price_list)).scalar_one()
     prices = PriceList.model_validate_json(document)
-    for buyer in _buyers(tx, draft.offering, replaced):
+    for buyer in _buyers(tx, draft.offering, seller, replaced):
         if not pricing.covered(pricing.prices_for(prices, buyer), start, end):
             detail = (
                 f"It has no tariff for {buyer.organization} in some of the span: "
                 "publish a revision that has, or shorten the span"
             )
             raise Invalid(errors=[FieldError(pointer="/price_list", code="not_covered", detail=detail)])
+    return seller or None
 
 
-def _buyers(tx: Session, offering: str, replaced: Collection[str]) -> list[Buyer]:
-    """Whom attempts on the offering were placed for, as far as they were by one of `replaced` (none: by any)."""
-    attempts = table_of(AttemptCopy)
-    query = select(attempts.c.organization, attempts.c.price_class, attempts.c.options).distinct()
-    query = query.where(attempts.c.offering == offering)
+def _buyers(tx: Session, offering: str, reseller: str, replaced: Collection[str]) -> list[Buyer]:
+    """Whom attempts on the offering were placed for at the prices of `reseller` ('': the provider), as far as they were by one of
+    `replaced` (none: by any)."""
+    attempts, lists = table_of(AttemptCopy), table_of(PriceListCopy)
+    of_seller = select(lists.c.id).where(lists.c.offering == offering, lists.c.reseller == reseller)
     if replaced:
-        query = query.where(attempts.c.price_list.in_(replaced))
-    return [Buyer(**row._asdict()) for row in tx.execute(query)]
+        of_seller = of_seller.where(lists.c.id.in_(replaced))
+    here = attempts.c.offering == offering
+    retail = select(attempts.c.organization, attempts.c.price_class, attempts.c.options).distinct()
+    wholesale = select(attempts.c.resale).where(here, attempts.c.wholesale_list.in_(of_seller)).distinct()
+    found = [Buyer(**row._asdict()) for row in tx.execute(retail.where(here, attempts.c.price_list.in_(of_seller)))]
+    for one in map(Resale.model_validate, tx.scalars(wholesale)):
+        found.append(Buyer(organization=one.reseller, price_class=one.price_class, options=one.options))
+    return found
 
 
 def approve(tx: Session, correction: str, caller: Caller, at: datetime) -> CorrectionDetail:
@@ -194,7 +208,8 @@ def _rows(tx: Session, listing: Listing, caller: Caller, offering: str | None) -
     if not caller.is_finance:
         billed = select(SHARES.c.correction).where(SHARES.c.organization.in_(caller.organizations()))
         theirs = CORRECTIONS.c.id.in_(billed) & WORK.c.state.in_([state.value for state in APPROVED])
-        query = query.where(or_(CORRECTIONS.c.provider.in_(caller.providers()), theirs))
+        of_provider = CORRECTIONS.c.provider.in_(caller.providers()) & CORRECTIONS.c.reseller.is_(None)
+        query = query.where(or_(of_provider, CORRECTIONS.c.reseller.in_(caller.organizations()), theirs))
     if offering is not None:
         query = query.where(CORRECTIONS.c.offering == offering)
     if listing.after:
@@ -205,18 +220,21 @@ def _rows(tx: Session, listing: Listing, caller: Caller, offering: str | None) -
 def _get(tx: Session, correction: str, caller: Caller) -> CorrectionDetail:
     found = _detail(tx, _row(tx, correction), caller)
     concerns = found.state in APPROVED and found.preview.organizations
-    if not (_sees_all(caller, found.provider) or concerns):
+    if not (_sees_all(caller, found) or concerns):
         raise NotFound
     return found
 
 
-def _sees_all(caller: Caller, provider: str) -> bool:
-    return caller.is_finance or provider in caller.providers()
+def _sees_all(caller: Caller, one: Any) -> bool:
+    """Finance, and who sells at these prices."""
+    if one.reseller is not None:
+        return caller.is_finance or caller.is_org_member(one.reseller)
+    return caller.is_finance or one.provider in caller.providers()
 
 
 def _fields(row: Row[Any], caller: Caller) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in Correction.model_fields if name != "progress"}
-    if _sees_all(caller, row.provider):
+    if _sees_all(caller, row):
         values["progress"] = CorrectionProgress(previewed_jobs=row.previewed_jobs, applied_jobs=row.applied_jobs)
     times = {name: clock.from_seconds(values[name]) for name in ("starts_at", "ends_at")}
     return values | times
@@ -224,7 +242,7 @@ def _fields(row: Row[Any], caller: Caller) -> dict[str, Any]:
 
 def _detail(tx: Session, row: Row[Any], caller: Caller) -> CorrectionDetail:
     query = select(SHARES).where(SHARES.c.correction == row.id).order_by(SHARES.c.organization)
-    if not _sees_all(caller, row.provider):
+    if not _sees_all(caller, row):
         query = query.where(SHARES.c.organization.in_(caller.organizations()))
     return CorrectionDetail(**_fields(row, caller), preview=_preview(tx.execute(query).all()))
 

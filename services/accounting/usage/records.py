@@ -172,6 +172,16 @@ def start_of(tx: Session, job: str) -> Start | None:
     return None if row is None else Start(row.billable_from, row.id)
 
 
+def sold_in_part(tx: Session, jobs: Collection[str]) -> set[str]:
+    """Those of the jobs of which the provider itself sold some runs: in what a reseller sold the price per job may fall elsewhere."""
+    if not jobs:
+        return set()
+    direct = (
+        select(RUNS.c.job).join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt).where(ATTEMPTS.c.wholesale_list.is_(None))
+    )
+    return set(tx.scalars(direct.where(RUNS.c.job.in_(jobs)).distinct()))
+
+
 def spans_of(plain: Any) -> tuple[Span, ...]:
     """Spans of what JSON says of them, kept within something else."""
     return tuple(Span.model_validate(span) for span in plain)
