@@ -1,18 +1,23 @@
 """A job that a reseller sells on: its member pays the reseller, the reseller pays the centre, each by their own prices and holds."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from caravan.contracts.funds import BudgetDraft, ResaleHold
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.prices import Component
 from caravan.contracts.usage import Resale
 from caravan.kernel import ids
 from caravan.kernel.money import Money
+from caravan.kernel.settings import Settings
+from services.accounting.app import create_app
 from services.accounting.ledger.verify import verify_ledger
 from tests.accounting.test_corrections import Desk
+from tests.accounting.volume import LATER, close, given, tiers
 from tests.accounting.world import T0, Job, World, hour_of, tariff
-from tests.support import Json, Person, ok, refused
+from tests.support import Json, Person, ok, refused, running
 
 
 class Sold:
@@ -72,6 +77,15 @@ async def sold(world: World) -> Sold:
     made = Sold(world)
     await made.open()
     return made
+
+
+@pytest.fixture
+async def later(settings: Settings) -> AsyncIterator[World]:
+    """The world, in a year that is over."""
+    async with running(create_app(settings, now=lambda: LATER)) as service:
+        world = World(service)
+        await world.open()
+        yield world
 
 
 async def lines(person: Person, job: Job, **filters: Any) -> set[tuple[str, str, str, int]]:
@@ -320,4 +334,64 @@ async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_
         "member": "1.80",
         "reseller": "0.60",
     }
+    await sold.sound()
+
+
+async def test_a_closed_period_has_each_sellers_discount_tax_and_statement_and_the_fee_of_the_centre_alone(
+    later: World,
+) -> None:
+    """Ten core-hours are bought at 360.00 less 10 % above five, and sold at 720.00 less 20 %."""
+    sold = Sold(later)
+    await sold.open()
+    for name, number, price, percent, reseller in (
+        (later.price_list, 2, "36.00", "10", None),
+        (sold.retail, 2, "72.00", "20", sold.reseller),
+    ):
+        volume = {Component.CPU_CORE_HOUR: tiers((5, percent))}
+        later.know_prices(
+            ids.new("prl"), number, tariff(name[-5:], None, None, cpu_core_hour=price), volume=volume, reseller=reseller
+        )
+    for who in (later.organization, sold.reseller):
+        await later.deposit("1000.00", who)
+    rule = {"category": "compute_service", "treatment": "taxed", "rate": 300, "starts_at": "2025-12-31T16:00:00Z"}
+    ok(await later.finance.post("/tax-rules", rule | {"seller": sold.reseller}), 201)
+    platform = rule | {"seller": "platform", "category": "platform_service", "rate": 600}
+    ok(await later.finance.post("/tax-rules", platform), 201)
+    agreed = {"provider": later.provider, "rate": 1000, "starts_at": "2025-12-31T16:00:00Z"}
+    ok(await later.finance.post("/fee-agreements", agreed), 201)
+    job, run = await sold.job("1000.00", "500.00")
+    job.use(run, 0, 3600, cpus=10)
+    await later.deliver()
+    period = await close(later)
+    found = {
+        (one["party"], one["party_id"]): one
+        for one in ok(await later.finance.get("/statements", period=period))["items"]
+    }
+    member, reseller, centre = later.organization, sold.reseller, later.provider
+    assert {
+        key: [(s["counterparty"], s["gross"], s["rate"]) for s in one["sections"]] for key, one in found.items()
+    } == {
+        ("organization", member): [(reseller, "648.00", 300)],
+        ("organization", reseller): [(centre, "342.00", 600)],
+        ("provider", centre): [(reseller, "342.00", 600)],
+        ("reseller", reseller): [(member, "648.00", 300)],
+    }
+    assert (found["provider", centre]["payout"], found["reseller", reseller]["payout"]) == ("307.80", "648.00")
+    off = {(one["organization"], one["seller"]): one for one in await given(later)}
+    assert {parties: one["amount"] for parties, one in off.items()} == {
+        (member, reseller): "-72.00",
+        (reseller, centre): "-18.00",
+    }
+    explained = ok(await later.member.get(f"/lines/{off[member, reseller]['id']}/explanation"))
+    assert (explained["basis"], explained["discount"]) == ("720.00", "72.00")
+    refused(await later.member.get(f"/lines/{off[reseller, centre]['id']}/explanation"), 404, "not_found")
+    refused(await later.seller.get(f"/lines/{off[member, reseller]['id']}/explanation"), 404, "not_found")
+    job.use(run, 0, 3600, cpus=8, revision=2)
+    await later.deliver()
+    corrected = {
+        (one["organization"], one["amount"])
+        for one in ok(await later.finance.get("/lines", job=job.id))["items"]
+        if one["corrects"] and one["component"] == "cpu_core_hour"
+    }
+    assert corrected == {(member, "-144.00"), (reseller, "-72.00")}
     await sold.sound()
