@@ -445,6 +445,80 @@ async def test_a_period_that_closes_without_what_is_set_aside_names_it_on_the_st
     assert ok(await world.finance.get("/statements", period=closed["id"]))["items"] == statements
 
 
+def contradictory(job: Job, run: str) -> None:
+    job.use(run, 0, 25, identity="qin:1:1")
+
+
+def in_the_future(job: Job, run: str) -> None:
+    job.use(run, 30 * 365 * 86_400, 30 * 365 * 86_400 + 25, identity="qin:1:1")
+
+
+def identity_taken(job: Job, run: str) -> None:
+    job.use(ids.new("run"), 100, 125, identity="qin:1:1")
+
+
+def before_placement(job: Job, run: str) -> None:
+    job.use(run, -7200, -7175, began=-7200)
+
+
+def start_moved(job: Job, run: str) -> None:
+    job.use(run, 0, 25, began=-60, revision=2)
+
+
+def taken_back(job: Job, run: str) -> None:
+    job.use(run, 5, 25, revision=2)
+
+
+def overlapping(job: Job, run: str) -> None:
+    job.use(ids.new("run"), 5, 25, index=0)
+
+
+ODD = {
+    AnomalyReason.CONTRADICTORY: (contradictory, 25),
+    AnomalyReason.IN_THE_FUTURE: (in_the_future, 45),
+    AnomalyReason.IDENTITY_TAKEN: (identity_taken, 45),
+    AnomalyReason.BEFORE_PLACEMENT: (before_placement, 45),
+    AnomalyReason.START_MOVED: (start_moved, 25),
+    AnomalyReason.TAKEN_BACK: (taken_back, 20),
+    AnomalyReason.OVERLAPPING: (overlapping, 40),
+}
+"""What is said behind 20 seconds of a run, and how many are billed if it is accepted. NO_ATTEMPT has tests of its own: it waits."""
+
+
+def test_each_reason_is_tried() -> None:
+    assert set(ODD) | {AnomalyReason.NO_ATTEMPT} == set(AnomalyReason)
+
+
+@pytest.mark.parametrize("decision", ["accept", "discard"])
+@pytest.mark.parametrize("reason", list(ODD))
+async def test_nothing_odd_is_billed_silently_or_dropped(world: World, reason: AnomalyReason, decision: str) -> None:
+    job, run = await held(world), ids.new("run")
+    say, accepted = ODD[reason]
+    job.place(placed_at=at(0))
+    job.use(run, 0, 20, identity="qin:1:1", index=0)
+    if reason is AnomalyReason.TAKEN_BACK:
+        job.end(run)
+        job.settle({run: {hour_of(0): 1}})
+    await world.deliver()
+    said = len(world.broker.events)
+    say(job, run)
+    stated = world.broker.events[said:]
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    assert (anomaly["reason"], anomaly["state"], anomaly["provider"]) == (reason, "open", world.provider)
+    assert await seconds(job) == 20, "not billed"
+    assert anomaly["usage"] == stated[-1]["data"], "not dropped: kept as it was stated"
+    assert f'caravan_anomalies_open{{reason="{reason}"}}' in await world.metrics()
+    await settle(world, anomaly, decision)
+    await world.deliver()
+    billed = accepted if decision == "accept" else 20
+    assert await seconds(job) == billed
+    world.broker.events += [event | {"id": ids.new("evt")} for event in stated]
+    await world.deliver()
+    assert (await seconds(job), await listed(world, state="open")) == (billed, []), "what was decided stays so"
+    await world.consistent()
+
+
 @pytest.mark.parametrize("page", ["anomalies.md", "anomalies.zh.md"])
 def test_the_page_names_each_reason_and_its_example_is_a_decision(page: str) -> None:
     text = (DOCS / page).read_text()
