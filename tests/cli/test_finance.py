@@ -30,6 +30,7 @@ from caravan.contracts.explanations import (
     LineExplanation,
     Words,
 )
+from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, Statement, UsageLine
@@ -203,7 +204,13 @@ def test_a_fee_agreement_that_is_none_is_refused_by_the_name_of_what_is_wrong() 
     for wrong, named in ((("--floor", "7"), "floor: "), (("--percent", "5.001"), "percent: ")):
         done = caravan("fee-agreement", *right, *wrong)
         assert (done.exit_code, named in done.stderr) == (2, True)
-    assert caravan("fee-agreement", *right).exit_code == 1
+    assert caravan("fee-agreement", *right, "--when-paid").exit_code == 1
+
+
+def test_fee_agreements_are_listed_with_when_they_are_due() -> None:
+    agreement = {"provider": PROVIDER, "rate": 500, "due": "when_paid", "starts_at": "2027-01-01T00:00:00+08:00"}
+    made = {"id": "fee_" + "7" * 32, "made_at": "2026-12-01T00:00:00Z", "made_by": "finance"}
+    assert "when paid" in shown(show.fee_agreements([FeeAgreement.model_validate(agreement | made)]))
 
 
 @pytest.mark.parametrize(("text", "rate"), [("6", 600), ("6.5", 650), ("0.01%", 1), ("100", 10_000), ("0", 0)])
