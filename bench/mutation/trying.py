@@ -65,6 +65,10 @@ class QuickFirst:
     def pytest_runtest_setup(item: pytest.Item) -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, OF_A_TEST[_many_examples(item)])
 
+    @staticmethod
+    def pytest_runtest_teardown() -> None:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
 
 def _many_examples(item: pytest.Item) -> bool:
     return is_hypothesis_test(getattr(item, "obj", None))

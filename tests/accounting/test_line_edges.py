@@ -1,5 +1,6 @@
 """Where lines, holds, top-ups and corrections begin and end: to the second and to the fen, by hand."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -8,12 +9,13 @@ from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Grant, Span
-from services.accounting.charging.charged import charged, corrected, is_corrected
+from services.accounting.charging.charged import by_buyers, charged, corrected, is_corrected
 from services.accounting.charging.lines import (
     Portion,
     Record,
     Start,
     Terms,
+    by_buyer,
     first_start,
     mode_of,
     overrun_from,
@@ -176,3 +178,24 @@ def test_a_top_up_that_a_correction_makes_less_than_the_hold_had_nothing_left_fo
     found = charged([run(core(0, 10), of=of)], WHOLE, 50)
     told = [(p.key.reason, p.units) for p in found.portions if p.key.component is Component.MINIMUM_CHARGE]
     assert (told, found.captured, found.corrected) == ([("overrun", 40)], 50, 10)
+
+
+def test_what_is_sold_on_is_bought_twice_and_cut_where_the_first_of_both_holds_is_used_up() -> None:
+    """0.02 a second for the member, of which the reseller pays 0.01."""
+    retail = price_list(tariff("t", 0, None, cpu_core_hour="72")).model_copy(update={"id": "prl_" + "8" * 32})
+    bought = Terms("org_2", "prj_2", "prv_1", FEN_A_SECOND, corrections=(Piece(0, 1, OTHER),))
+    sold = Terms("org_1", "prj_1", "prv_1", retail, reseller="org_2", wholesale=bought)
+    record = run(core(0, 10), of=sold)
+    assert sold.lists == [retail, FEN_A_SECOND, OTHER]
+    assert by_buyer([record]) == {"org_1": [record], "org_2": [replace(record, terms=bought)]}
+    assert by_buyer([run(core(0, 10))]).keys() == {"org_1"}
+
+    def captured(of: Record, **holds: int) -> dict[str, int]:
+        return {buyer: one.captured for buyer, one in by_buyers([of], WHOLE, holds).items()}
+
+    assert captured(record, org_1=100, org_2=100) == {"org_1": 20, "org_2": 10}
+    assert captured(record, org_1=8, org_2=100) == {"org_1": 8, "org_2": 4}
+    assert captured(record, org_1=100, org_2=3) == {"org_1": 6, "org_2": 3}
+    assert captured(record, org_1=100) == {"org_1": 0, "org_2": 0}
+    assert captured(run(core(0, 10)), org_1=5) == {"org_1": 5}
+    assert captured(run(core(0, 10), outcome=Outcome.SITE)) == {"org_1": 0}
