@@ -142,6 +142,24 @@ def test_prices_for_the_reseller_are_not_its_members(world: World) -> None:
     assert (str(option.candidate.worst_case), str(option.wholesale.worst.amount)) == ("2.00", "0.52")
 
 
+def test_each_side_is_pinned_with_its_own_class_and_options(world: World) -> None:
+    sold = world.add(target={"qos": "high"})
+    assert sold.prices is not None
+    (for_all,) = sold.prices.tariffs
+    special = {"buyers": Buyers(classes=("district",)), "options": {"qos": ("high",)}}
+    prices = {Component.CPU_CORE_HOUR: Decimal("18.00")}
+    wholesale = for_all.model_copy(update={"name": "special", "prices": prices} | special)
+    sold = world.change(sold, prices=sold.prices.model_copy(update={"tariffs": (for_all, wholesale)}))
+    resell(world, sold, "72.00")
+    world.classes |= {DISTRICT.organization: "district", ORGANIZATION: "small"}
+    (option,) = world.decide(spec()).options
+    bought = option.wholesale
+    assert bought is not None
+    assert (option.buyer.price_class, option.buyer.options) == ("small", {})
+    assert (bought.resale.price_class, bought.resale.options) == ("district", {"qos": "high"})
+    assert (str(option.candidate.worst_case), str(bought.worst.amount)) == ("2.00", "0.52")
+
+
 @pytest.mark.parametrize(
     ("starts", "ends", "seller"),
     [
