@@ -44,6 +44,7 @@ def _statement(found: Statement, sells: bool) -> dict[str, Any]:
             "tax": yuan(fee.tax),
             "tax_treatment": fee.taxed[0],
             "tax_rate": fee.taxed[1],
+            "due": fee.due,
         },
         "payout": yuan(found.gross - (fee.amount if fee else 0)) if sells else None,
     }

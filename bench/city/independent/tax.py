@@ -106,6 +106,7 @@ class Fee:
     amount: int
     tax: int
     taxed: Taxed
+    due: str
 
 
 def fee(world: World, provider: str, period: int, gross: int) -> Fee | None:
@@ -120,4 +121,12 @@ def fee(world: World, provider: str, period: int, gross: int) -> Fee | None:
     if gross >= 0:
         amount = min(max(amount, floor), gross)
     taxed = treatment(world, {}, "platform", period)
-    return Fee(agreement["id"], agreement["rate"], floor, amount, included(amount, taxed[1]), taxed)
+    return Fee(
+        agreement["id"],
+        agreement["rate"],
+        floor,
+        amount,
+        included(amount, taxed[1]),
+        taxed,
+        agreement.get("due", "at_close"),
+    )
