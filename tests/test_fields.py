@@ -25,7 +25,7 @@ def refused(adapter: TypeAdapter[str] | TypeAdapter[datetime], value: object) ->
 
 @given(st.text(st.characters(max_codepoint=126), min_size=1, max_size=20))
 def test_a_name_in_ascii_is_taken_when_a_sign_of_it_can_be_seen_and_none_controls(text: str) -> None:
-    name = text.strip()
+    name = text.strip(" \t\n\v\f\r")  # what pydantic strips, unlike Python, leaves the separators x1c to x1f
     if name and all(sign >= " " for sign in name):
         assert set(name) & SEEN
         assert NAME.validate_python(text) == name
