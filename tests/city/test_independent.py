@@ -272,6 +272,11 @@ def test_fees_statements_funds_and_ledger() -> None:
     assert funds(city.closing, rows(city), [])["org_1"].held == 0
 
 
+def test_a_fee_that_is_due_when_paid_is_refused() -> None:
+    with pytest.raises(ValueError, match="due when paid"):
+        play(request("make_fee_agreement", AGREEMENT | {"due": "when_paid"}, "fee_1"))
+
+
 def _corrected() -> tuple[list[Fact], list[Fact]]:
     names = {"offering": "off_1", "price_list": "prl_2", "replaces": ["prl_1"], "reason": "x"}
     body = names | {"starts_at": utc(at("2026-03-01 00:00")), "ends_at": utc(at("2026-03-11 00:00"))}

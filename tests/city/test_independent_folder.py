@@ -14,6 +14,18 @@ from tests.city.told import Fact, close, event, flat, placed, price_list, reques
 HOUR = 3600
 MARCH, APRIL = "2026-02-28T16:00:00Z", "2026-03-31T16:00:00Z"
 
+FEE = {
+    "agreement": "fee_1",
+    "rate": 0,
+    "floor": "0.00",
+    "amount": "0.00",
+    "net": "0.00",
+    "tax": "0.00",
+    "tax_treatment": "taxed",
+    "tax_rate": 0,
+    "due": "at_close",
+}
+
 
 def _line(name: str, quantity: int, amount: str, **more: Any) -> Fact:
     known = {
@@ -58,6 +70,7 @@ def _city() -> dict[str, list[Fact]]:
         request("record_deposit", {"organization": "org_1", "amount": "100.00", "reference": "a"}, "dep_1"),
         *placed(hold="50.00"),
         *used("2026-03-31 23:00", HOUR, cpus=10),
+        request("make_fee_agreement", {"provider": "prv_1", "rate": 0, "starts_at": MARCH}, "fee_1"),
         close("2026-03"),
     ]
     late = [*used("2026-03-31 23:00", HOUR, cpus=8, revision=2), request("issue_credit_note", note, "crn_1")]
@@ -77,7 +90,7 @@ def _city() -> dict[str, list[Fact]]:
         ],
         "claims/statements": [
             _statement(party="organization", party_id="org_1", of="prv_1", fee=None, payout=None),
-            _statement(party="provider", party_id="prv_1", of="org_1", fee=None, payout="10.00"),
+            _statement(party="provider", party_id="prv_1", of="org_1", fee=FEE, payout="10.00"),
         ],
         "claims/credit_notes": [
             note
@@ -136,6 +149,7 @@ def test_equal_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         ("claims/lines", 0, "unit_price", "1.01", "unit price"),
         ("claims/lines", 2, "corrects", None, "line"),
         ("claims/statements", 1, "payout", "9.00", "statement"),
+        ("claims/statements", 1, "fee", FEE | {"due": "when_paid"}, "statement"),
         ("claims/statements", 1, "party", "reseller", "statement"),
         ("claims/credit_notes", 0, "seller", "org_2", "credit note"),
         ("claims/credit_notes", 0, "tax", "0.28", "credit note"),

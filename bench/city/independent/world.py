@@ -247,6 +247,8 @@ class World:
             case "post_tax_rule":
                 self.tax_rules.append(body)
             case "make_fee_agreement":
+                if body.get("due", "at_close") != "at_close":
+                    raise ValueError("fees that are due when paid aren't reckoned here")
                 self.fee_agreements.append(body | {"id": answer["id"]})
             case "put_hold":
                 self._hold(self.job(path["job"]), body)
