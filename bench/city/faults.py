@@ -10,6 +10,7 @@ from caravan.contracts.prices import Component, VolumeTier
 from caravan.contracts.statements import BearerReason
 from caravan.pricing import volume
 from services.accounting.charging import charged, lines
+from services.accounting.charging.charged import Charged
 from services.accounting.charging.lines import Portion, Terms
 from services.accounting.charging.pieces import Piece
 from services.accounting.tax import assessing
@@ -51,6 +52,11 @@ def _without_job(top_ups: Callable[[Parts], list[Portion]]) -> Callable[[Parts],
     return of
 
 
+def _own_hold_alone(charge: Callable[..., Charged]) -> Callable[..., Charged]:
+    """A reseller goes on to bear what is beyond its member's hold."""
+    return lambda records, calendar, hold_amount, _=None: charge(records, calendar, hold_amount)
+
+
 FAULTS: Final = {
     "half-even-rounding": OF_CHARGES["half-even-rounding"],
     "windows-by-utc": OF_CHARGES["windows-by-utc"],
@@ -60,4 +66,5 @@ FAULTS: Final = {
     "discount-of-all": Fault(volume, "tier_parts", _all_in_one_tier, "lines"),
     "last-tax-goes-up": Fault(assessing, "spread", _last_goes_up, "lines"),
     "minimum-without-job": Fault(charged, "top_ups", _without_job, "lines"),
+    "resold-beyond-the-hold": Fault(charged, "charged", _own_hold_alone, "lines"),
 }

@@ -31,6 +31,8 @@ RULES: Final = (
     (5, "taxed", 0, 1, None),
 )
 """(centre, treatment, rate, from which month, to which). One centre has none."""
+RESELLER_RULES: Final = ((0, "taxed", 600, 0, None), (0, "taxed", 0, 8, 10), (1, "exempt", None, 0, None))
+"""The same of resellers."""
 FEES: Final = (
     (0, 500, 1000, 0),
     (0, 750, 0, 7),
@@ -68,9 +70,12 @@ class Finance:
         }
         await self._asking.tell("post_tax_rule", PROPOSES, platform)
         providers = list(dict.fromkeys(self._town.sites.values()))
-        for centre, treatment, rate, first, end in RULES:
+        resellers = [one.agreement.reseller for one in self._town.resold]
+        rules = [(providers[centre], *terms) for centre, *terms in RULES]
+        rules += [(resellers[number], *terms) for number, *terms in RESELLER_RULES]
+        for seller, treatment, rate, first, end in rules:
             rule = {
-                "seller": providers[centre],
+                "seller": seller,
                 "category": "compute_service",
                 "treatment": treatment,
                 "rate": rate,

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from bench.charges.history import OUTCOMES, SUSPENDED, TRIED_AGAIN
 from bench.charges.market import identifier
 from bench.city.prices import HIGH, QOS
-from bench.city.town import Sold, Town
+from bench.city.town import Buying, Mistake, Sold, Town
 from bench.city.year import AFTER, HOUR, written
 from caravan import pricing
 from caravan.contracts import events
@@ -34,8 +34,10 @@ LENGTHS: Final = {range(1): 4, range(20, 3 * HOUR): 60, range(3 * HOUR, 9 * HOUR
 """How many seconds runs hold something, by weight."""
 RECORDS_PER_JOB: Final = 20
 """About so many come of a job."""
-SHORT: Final = 0.1
-"""Jobs that too little is held for; half of these get more later."""
+SUBMITTED: Final = 36 * HOUR
+"""How long before they start jobs are submitted. They are placed in between."""
+SHORT: Final = 10
+"""Of each group's jobs, the first and each tenth behind it have too little held for them; some of these get more later."""
 CONTESTABLE: Final = (Outcome.LOST, Outcome.PREEMPTED)
 
 
@@ -74,25 +76,33 @@ class _Stretch(NamedTuple):
 
 
 def draw_group(
-    random: Random, town: Town, books: Books, number: int, begins: datetime, jobs: int, sold: Sold | None = None
+    random: Random, town: Town, books: Books, number: int, begins: datetime, jobs: int, wrong: Mistake | None = None
 ) -> Told:
-    """Jobs that start within an hour and a half of `begins`, in a month; on any offerings, or all on `sold`."""
-    group = _Group(random, town, books, number, (sold,) if sold else town.sold)
-    for _ in range(jobs):
-        _Job(group, to_seconds(begins)).tell()
+    """Jobs that start within an hour and a half of `begins`, in a month; on any offerings, or all of them what is `wrong`."""
+    group = _Group(random, town, books, number, wrong)
+    for place in range(jobs):
+        _Job(group, to_seconds(begins), short=place % SHORT == 0).tell()
     return group.told()
 
 
 class _Group:
     """What is said of the jobs of a group: first of all placements, then usage by hours, then ends, then what was out of order."""
 
-    def __init__(self, random: Random, town: Town, books: Books, number: int, sold: Sequence[Sold]) -> None:
-        self.random, self.town, self.books, self.number, self.sold = random, town, books, number, sold
+    def __init__(self, random: Random, town: Town, books: Books, number: int, wrong: Mistake | None) -> None:
+        self.random, self.town, self.books, self.number = random, town, books, number
+        self.sold = (wrong.sold,) if wrong else town.sold
+        self._members = wrong.reselling.agreement.members if wrong and wrong.reselling else None
         self.holds: list[dict[str, Any]] = []
         self.first: list[Fact] = []
         self.hours: defaultdict[int, list[Fact]] = defaultdict(list)
         self.ends: list[Fact] = []
         self.last: list[Fact] = []
+
+    def buyer(self) -> Buying:
+        if self._members is not None:
+            member = self.random.choice(self._members)
+            return next(one for one in self.town.buyers if one.id == member)
+        return self.random.choices(self.town.buyers, cum_weights=self.town.weights)[0]
 
     def told(self) -> Told:
         by_hour = [fact for hour in sorted(self.hours) for fact in self.hours[hour]]
@@ -107,12 +117,14 @@ class _Group:
 
 
 class _Job:
-    def __init__(self, group: _Group, begins: int) -> None:
-        self._group, self._random, self._begins = group, group.random, begins
+    def __init__(self, group: _Group, begins: int, *, short: bool) -> None:
+        self._group, self._random, self._begins, self._short = group, group.random, begins, short
         self.id = identifier(self._random, "job")
-        (self._buyer,) = self._random.choices(group.town.buyers, cum_weights=group.town.weights)
+        self._buyer = group.buyer()
         self._project = self._random.choice(self._buyer.projects)
-        self._rough, self._enough = Decimal(0), Decimal(0)
+        self._rough, self._enough, self._wholesale = Decimal(0), Decimal(0), Decimal(0)
+        self._resale: dict[str, str] | None = None
+        """Who resells it, and the project that buys."""
         self._settled: list[dict[str, Any]] = []
         self._ended = 0
         """After how many months all its runs have ended; -1: they don't."""
@@ -134,8 +146,10 @@ class _Job:
         """Returns how many of its tasks are tried again."""
         random, group = self._random, self._group
         sold = random.choice(group.sold)
-        at = from_seconds(start - random.randrange(36 * HOUR))
-        price_list = sold.prices.at(at)
+        at = from_seconds(start - random.randrange(SUBMITTED))
+        retail = self._retail(sold, at)
+        price_list = retail or sold.prices.at(at)
+        qos = {QOS: HIGH} if random.random() < 0.3 else {}
         attempt = _Attempt(identifier(random, "att"), self.id, _shape(random, sold))
         longest = random.choices((30 * HOUR, 2 * HOUR, None), (75, 15, 10))[0]
         grant = None if longest is None else attempt.shape | {"max_seconds": longest}
@@ -153,8 +167,9 @@ class _Job:
                     "provider": sold.provider,
                     "price_list": price_list.id,
                     "price_class": self._buyer.price_class(at),
-                    "options": pricing.options_of(price_list, {QOS: HIGH} if random.random() < 0.3 else {}),
+                    "options": pricing.options_of(price_list, qos),
                     "grant": grant,
+                    "resale": self._bought(retail, sold.prices.at(at), at, qos),
                 },
             )
         )
@@ -181,31 +196,42 @@ class _Job:
             fact = _fact(events.ATTEMPT_ENDED, self.id, {"attempt": attempt.id, "job": self.id})
             (group.later(ended).facts if ended else group.ends).append(fact)
         self._ended = max(self._ended, ended) if self._ended >= 0 and ended >= 0 else -1
-        self._cost(price_list, attempt.shape, seconds)
+        rough, enough = _costs(price_list, attempt.shape, seconds)
+        self._rough += rough
+        self._enough += enough
+        if retail is not None:
+            self._wholesale += _costs(sold.prices.at(at), attempt.shape, seconds)[1]
         return again
 
-    def _cost(self, price_list: PriceList, shape: dict[str, Any], seconds: int) -> None:
-        """Add about what it costs, and what it can't pass; in fen."""
-        rates = _rates(price_list)
-        units = {
-            Component.CPU_CORE_HOUR: shape["cpus"] + 3,
-            Component.MEMORY_GIB_HOUR: Decimal(shape["memory_mib"]) / 1024,
-            Component.NODE_HOUR: shape["nodes"],
-            Component.ACCELERATOR_HOUR: shape["accelerators"],
+    def _retail(self, sold: Sold, placed: datetime) -> PriceList | None:
+        """By which list a reseller sells the offering; None: the centre does."""
+        submitted = from_seconds(self._begins - SUBMITTED)
+        found = (one.list_for(self._buyer.id, submitted, sold.id, placed) for one in self._group.town.resold)
+        return next((one for one in found if one is not None), None)
+
+    def _bought(
+        self, retail: PriceList | None, wholesale: PriceList, at: datetime, qos: dict[str, str]
+    ) -> dict[str, Any] | None:
+        if retail is None:
+            return None
+        town = self._group.town
+        (agreement,) = (one.agreement for one in town.resold if one.agreement.reseller == retail.reseller)
+        self._resale = {"organization": agreement.reseller, "project": agreement.project}
+        return {
+            "reseller": agreement.reseller,
+            "project": agreement.project,
+            "price_list": wholesale.id,
+            "price_class": town.price_class(agreement.reseller, at),
+            "options": pricing.options_of(wholesale, qos),
         }
-        for component, count in units.items():
-            plain, dearest = rates[component]
-            self._rough += 100 * plain * count * seconds / HOUR
-            self._enough += 100 * dearest * count * seconds / HOUR
-        self._enough += 100 * rates[Component.JOB][1] + 200_000
 
     def _hold(self) -> int:
         """Ask for it; returns in how many months more is asked for."""
         random, group = self._random, self._group
-        if random.random() >= SHORT:
+        if not self._short:
             group.holds.append(self._asked(1, int(self._enough)))
             return 0
-        amount = 1 + int(self._rough * random.randint(5, 90) / 100)
+        amount = 1 + int(self._rough * random.randint(5, 60) / 100)
         group.holds.append(self._asked(1, amount))
         months = random.choice((0, 1, 2, 3))
         if months:
@@ -219,7 +245,8 @@ class _Job:
             "organization": self._buyer.id,
             "project": self._project,
             "amount": str(Money(fen)),
-            "submitted_at": written(self._begins),
+            "submitted_at": written(self._begins - SUBMITTED),
+            "resale": self._resale and self._resale | {"amount": str(Money(int(self._wholesale)))},
         }
 
     def _usage(self, attempt: "_Attempt", run: str, started: int, stretches: Sequence[_Stretch]) -> dict[str, int]:
@@ -339,6 +366,20 @@ def _mistaken(random: Random, held: Sequence[_Stretch]) -> list[_Stretch]:
     if kind == 1:
         return [*held[:-1], last._replace(end=random.randint(last.start + 1, last.end))]
     return [*held[:-1], last._replace(cpus=last.cpus + random.randint(1, 3))]
+
+
+def _costs(price_list: PriceList, shape: dict[str, Any], seconds: int) -> tuple[Decimal, Decimal]:
+    """About what so many seconds cost, and what an attempt that holds them can't pass; in fen."""
+    rates = _rates(price_list)
+    units = {
+        Component.CPU_CORE_HOUR: shape["cpus"] + 3,
+        Component.MEMORY_GIB_HOUR: Decimal(shape["memory_mib"]) / 1024,
+        Component.NODE_HOUR: shape["nodes"],
+        Component.ACCELERATOR_HOUR: shape["accelerators"],
+    }
+    rough = sum(100 * rates[component][0] * count * seconds / HOUR for component, count in units.items())
+    enough = sum(100 * rates[component][1] * count * seconds / HOUR for component, count in units.items())
+    return Decimal(rough), enough + 100 * rates[Component.JOB][1] + 200_000
 
 
 def _rates(price_list: PriceList) -> dict[Component, tuple[Decimal, Decimal]]:

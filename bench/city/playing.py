@@ -13,7 +13,7 @@ from bench.city.claims import write_claims
 from bench.city.finance import Finance
 from bench.city.jobs import RECORDS_PER_JOB, Books, Fact, Told, draw_group
 from bench.city.telling import Asking, Record, envelope, fact_of
-from bench.city.town import Sold, draw_town
+from bench.city.town import Mistake, draw_town
 from bench.city.year import AFTER, MONTHS, TAIL, month, noon_after
 from bench.volume.making import pages
 from bench.volume.playing import PAGE, peak_mib
@@ -142,17 +142,17 @@ class _Player:
     async def _tell_month(self, number: int, jobs: int) -> None:
         at_once = max(10, min(200, jobs // 10))
         wrong = self.town.mistakes[number]
-        groups: list[tuple[datetime, int, Sold | None]] = [
+        groups: list[tuple[datetime, int, Mistake | None]] = [
             (month(number) + timedelta(seconds=self._random.randrange(DAYS * 86_400)), min(at_once, jobs - start), None)
             for start in range(0, jobs, at_once)
         ]
         if (middle := wrong.starts + (wrong.ends - wrong.starts) / 2) > month(number):
-            groups.append((floor_second(middle), 2, wrong.sold))
+            groups.append((floor_second(middle), 2, wrong))
         groups.sort(key=lambda group: group[0])
-        for place, (begins, count, sold) in enumerate(groups):
+        for place, (begins, count, only) in enumerate(groups):
             await self._learn(begins)
             self._now.pass_by(begins + timedelta(days=3))
-            await self._tell(draw_group(self._random, self.town, self.books, number, begins, count, sold))
+            await self._tell(draw_group(self._random, self.town, self.books, number, begins, count, only))
             await self._tell_later(number, len(groups) - place)
         await self._learn(month(number + 1))
 

@@ -54,6 +54,7 @@ class Priced:
     organizations: Sequence[str]
     minimal: bool
     """Whether its tariffs have minimum charges."""
+    reseller: str | None = None
     revisions: list[PriceList] = field(default_factory=list)
 
     def draw(self, random: Random, rights: Sequence[datetime]) -> None:
@@ -73,6 +74,7 @@ class Priced:
                 PriceList(
                     id=identifier(random, "prl"),
                     offering=self.offering,
+                    reseller=self.reseller,
                     revision=revision,
                     created_at=at,
                     zone=self.zone,
@@ -99,7 +101,7 @@ class Priced:
         if random.random() < 0.6:
             tariffs.append(_tariff(random, self.minimal, "high", BEGINS, None, options={QOS: (HIGH,)}))
         if random.random() < 0.5:
-            named = tuple(sorted(random.sample(self.organizations, 12)))
+            named = tuple(sorted(random.sample(self.organizations, min(12, len(self.organizations)))))
             starts = month(random.randrange(MONTHS)) + timedelta(seconds=random.randrange(10 * 86_400))
             ends = starts + timedelta(seconds=random.randrange(86_400, 60 * 86_400))
             tariffs.append(_tariff(random, self.minimal, "deal", starts, ends, buyers=Buyers(organizations=named)))

@@ -1,14 +1,15 @@
 """Who is in the city: organizations that buy, centres that sell, and what the catalog says of both, in the order of time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench.charges.market import ACCELERATORS, Event, identifier
 from bench.city.prices import BEGINS, CLASSES, Priced, modes
+from bench.city.resale import Reselling, draw_resale, said_of
 from bench.city.year import MONTHS, month
 from caravan.contracts import events
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
@@ -18,6 +19,8 @@ from caravan.contracts.prices import PriceList
 CENTRES: Final = 6
 ZONES: Final = ("Asia/Shanghai", "Asia/Shanghai", "Asia/Shanghai", "Europe/Berlin", "Asia/Shanghai", "Asia/Shanghai")
 """Of the centres' price lists. One has summer time."""
+RESOLD_WRONG: Final = (4, 8)
+"""Months in which a reseller's prices are corrected."""
 MINIMAL: Final = (0, 3)
 """Centres that have minimum charges."""
 TAX_RATES: Final = (600, 600, 600, 1300, 900, 300)
@@ -57,6 +60,8 @@ class Mistake:
     """What finance corrects once a month has closed, and `right` is published: a span of an offering's time."""
 
     sold: Sold
+    reselling: Reselling | None
+    """Whose list is wrong; None: the centre's."""
     starts: datetime
     ends: datetime
     right: PriceList
@@ -71,10 +76,14 @@ class Town:
     weights: tuple[int, ...]
     """Sums of how much each buys: some much, most little."""
     sold: tuple[Sold, ...]
+    resold: tuple[Reselling, ...]
     known: tuple[tuple[datetime, Event], ...]
     """What the catalog says, and when, in that order."""
     mistakes: tuple[Mistake, ...]
     """One for each of the year's months."""
+
+    def price_class(self, organization: str, at: datetime) -> str | None:
+        return next(one for one in self.buyers if one.id == organization).price_class(at)
 
     @property
     def sites(self) -> dict[str, str]:
@@ -93,11 +102,19 @@ def draw_town(random: Random, organizations: int) -> Town:
         for one, said in _centre(random, number, [buyer.id for buyer in buyers]):
             sold.append(one)
             known += said
-    mistakes = tuple(_mistakes(random, sold))
+    plans = _plans(random, sold)
+    for each in sold:
+        each.prices.draw(random, [one.published for one in plans if one.sold is each and one.reseller is None])
+    wrong = [(one.reseller, one.sold.prices, one.published) for one in plans if one.reseller is not None]
+    resold = tuple(
+        draw_resale(random, [(one.id, one.projects[0]) for one in buyers], [one.prices for one in sold], wrong)
+    )
     known += [(one.created_at, Event(events.PRICE_LIST, one.id, one)) for each in sold for one in each.prices.revisions]
-    weights = accumulate(1 + 2000 // (number + 1) for number in range(organizations))
+    known += [one for each in resold for one in said_of(each)]
+    weights = accumulate(20 + 200 // (number + 1) for number in range(organizations))
     in_order = sorted(known, key=lambda one: one[0])
-    return Town(tuple(buyers), tuple(weights), tuple(sold), tuple(in_order), mistakes)
+    mistakes = tuple(_mistakes(plans, resold))
+    return Town(tuple(buyers), tuple(weights), tuple(sold), resold, tuple(in_order), mistakes)
 
 
 def _buyer(random: Random, number: int) -> tuple[Buying, list[tuple[datetime, Event]]]:
@@ -165,22 +182,40 @@ def _centre(
         said = []
 
 
-def _mistakes(random: Random, sold: list[Sold]) -> Iterator[Mistake]:
-    """Each month another offering, for some days of it and some of those around it; each fourth one undoes the one before."""
+class _Plan(NamedTuple):
+    """What is to be corrected once a month has closed: of `sold`, by the prices of a reseller or of the centre."""
+
+    sold: Sold
+    reseller: int | None
+    starts: datetime
+    ends: datetime
+    published: datetime
+
+
+def _plans(random: Random, sold: Sequence[Sold]) -> list[_Plan]:
+    """Each month another offering, for some days of it and some of those around it; in some months what a reseller sells."""
     plans = []
     for number in range(MONTHS):
         one = sold[(5 * number) % len(sold)]
         starts = month(number) + timedelta(seconds=random.randrange(-86_400, 12 * 86_400))
         ends = starts + timedelta(seconds=random.randrange(2 * 86_400, 8 * 86_400))
         published = month(number + 1) + timedelta(days=3, seconds=random.randrange(3600))
-        plans.append((one, starts, ends, published))
-    for each in sold:
-        each.prices.draw(random, [published for one, *_, published in plans if one is each])
-    for number, (one, starts, ends, published) in enumerate(plans):
-        if number % 4 == 3:
-            was, starts, ends, _ = plans[number - 1]
-            placed_by = was.prices.at(starts)
-            yield Mistake(was, starts + timedelta(seconds=1800), ends, placed_by, None, published)
+        plans.append(_Plan(one, 0 if number in RESOLD_WRONG else None, starts, ends, published))
+    return plans
+
+
+def _mistakes(plans: Sequence[_Plan], resold: Sequence[Reselling]) -> Iterator[Mistake]:
+    """Each fourth one undoes the one before."""
+    for number, plan in enumerate(plans):
+        undoes = number % 4 == 3
+        was = plans[number - 1] if undoes else plan
+        reselling = None if was.reseller is None else resold[was.reseller]
+        prices = was.sold.prices if reselling is None else reselling.prices[was.sold.id]
+        if undoes:
+            starts = was.starts + timedelta(seconds=1800)
+            yield Mistake(was.sold, None, starts, was.ends, prices.at(was.starts), None, plan.published)
             continue
-        wrong = tuple(each.id for each in one.prices.revisions if each.created_at < ends)[-3:]
-        yield Mistake(one, starts, ends, one.prices.at(published), wrong if number % 2 else None, published)
+        wrong = tuple(each.id for each in prices.revisions if each.created_at < plan.ends)[-3:]
+        right = prices.at(plan.published)
+        replaces = wrong if number % 2 else None
+        yield Mistake(plan.sold, reselling, plan.starts, plan.ends, right, replaces, plan.published)
