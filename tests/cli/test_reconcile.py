@@ -100,6 +100,7 @@ def lines_of(one: SiteRun) -> tuple[UsageLine, ...]:
             id=ids.new("lin"),
             organization=one.organization,
             provider=AT.provider,
+            seller=AT.provider,
             project=one.project,
             job=one.job,
             price_list_revision=1,
