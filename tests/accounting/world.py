@@ -192,7 +192,7 @@ class World:
         self.facts = Facts(now)
         self._followers = (
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),
-            Follower(self.db, "broker", self.broker, handlers(clock.now)),
+            Follower(self.db, "broker", self.broker, handlers(now)),
         )
         self._charger = Charger(self.db, runtime.owner.id, clock.now)
         self.finance = service.person("finance", "platform:finance")
