@@ -44,7 +44,7 @@ def key(hour: datetime) -> str:
 class Run:
     """What one run of a task is to look like: [start, start + seconds), whole in `spans` by hour.
 
-    It is over, and began about when its attempt was placed: what is to come or was before is set aside.
+    It began when its attempt was placed, at the earliest: what was before is set aside.
     """
 
     attempt: str
@@ -52,7 +52,7 @@ class Run:
     seconds: int = 10
     outcome: Outcome = Outcome.SUCCEEDED
     cpus: int = 1
-    start: datetime = field(default_factory=lambda: clock.floor_second(clock.now()) - timedelta(minutes=4))
+    start: datetime = field(default_factory=lambda: clock.floor_second(clock.now()))
     identity: str = field(default_factory=lambda: ids.new("run"))
 
     @property

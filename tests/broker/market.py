@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,11 @@ async def until(holds: Callable[[], Awaitable[T | None]], seconds: float = 20) -
         return found
 
 
+def an_hour_on() -> datetime:
+    """Accounting's time: what an agent states of runs that begin now is over, up to an hour."""
+    return clock.now() + timedelta(hours=1)
+
+
 class Platform:
     """Three services that run, and clients of them. `to_accounting` is the broker's way there."""
 
@@ -105,7 +110,11 @@ class Platform:
             wires[caller, called] = Wire(call)
             return wires[caller, called]
 
-        create = {"catalog": create_catalog, "accounting": create_accounting, "broker": create_broker}
+        create: dict[str, Callable[..., ServiceApp]] = {
+            "catalog": create_catalog,
+            "accounting": partial(create_accounting, now=an_hour_on),
+            "broker": create_broker,
+        }
         for name in SERVICES:
             token = partial(self.signer.service_token, name)
             peers = Peers(
