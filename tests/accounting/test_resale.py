@@ -335,6 +335,16 @@ async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_
         "reseller": "0.60",
     }
     await sold.sound()
+    hours = {"from": "2026-03-10T08:00:00Z", "to": "2026-03-10T09:00:00Z"}
+    found = ok(await sold.world.seller.get(f"/sites/{sold.world.site}/runs", **hours))
+    priced = {
+        (run["run"], part["price_list"])
+        for run in found["items"]
+        for part in run["priced"]
+        if part["component"] == "job"
+    }
+    assert priced == {(first, direct), (second, wholesale)}
+    assert {line["price_list"] for line in found["lines"] if line["component"] == "job"} == {direct, wholesale}
 
 
 async def test_a_closed_period_has_each_sellers_discount_tax_and_statement_and_the_fee_of_the_centre_alone(

@@ -1,7 +1,7 @@
 """Reads runs with what they are priced at, and the lines of their jobs. A page costs what its own runs and their jobs' lines are."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.book import LINES
-from services.accounting.charging.lines import Key, Record
+from services.accounting.charging.lines import Key, Record, starting
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar
 from services.accounting.periods.models import SiteProgressRow
@@ -77,7 +77,7 @@ def _rows(tx: Session, site: str, start: int, end: int, job: str | None, listing
 
 
 def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
-    facts = [_as_sold(fact) for fact in records.of_runs(tx, [row.id for row in rows])]
+    facts = _as_sold(tx, records.of_runs(tx, [row.id for row in rows]), {row.id: row.job for row in rows})
     terms = {fact.run: fact.terms for fact in facts}
     spans: defaultdict[str, list[Span]] = defaultdict(list)
     for fact in sorted(facts, key=lambda fact: [to_seconds(span.start) for span in fact.spans]):
@@ -101,9 +101,16 @@ def _shown(tx: Session, rows: Sequence[Row[Any]]) -> list[SiteRun]:
     ]
 
 
-def _as_sold(fact: Record) -> Record:
-    """By the terms of the provider, which may have sold it to a reseller."""
-    return fact if fact.terms.wholesale is None else replace(fact, terms=fact.terms.wholesale)
+def _as_sold(tx: Session, facts: Sequence[Record], jobs: Mapping[str, str]) -> list[Record]:
+    """By the terms of the provider, which may have sold it to a reseller: then the price per job falls where it does in that's set."""
+    resold = {jobs[fact.run] for fact in facts if fact.terms.wholesale is not None}
+    starts = {job: records.resold_start_of(tx, job) for job in resold}
+    return [
+        fact
+        if fact.terms.wholesale is None
+        else starting(replace(fact, terms=fact.terms.wholesale), starts[jobs[fact.run]])
+        for fact in facts
+    ]
 
 
 def _lines(tx: Session, runs: Iterable[SiteRun]) -> tuple[UsageLine, ...]:

@@ -31,6 +31,13 @@ _START: Final = Prepared(
     .order_by(RUNS.c.billable_from, RUNS.c.id)
     .limit(1)
 )
+_RESOLD_START: Final = (
+    select(RUNS.c.billable_from, RUNS.c.id)
+    .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
+    .where(RUNS.c.billable_from.is_not(None), ATTEMPTS.c.wholesale_list.is_not(None))
+    .order_by(RUNS.c.billable_from, RUNS.c.id)
+    .limit(1)
+)
 
 
 class NotHereYet(LookupError):
@@ -169,6 +176,12 @@ def of_runs(tx: Session, runs: Collection[str]) -> list[Record]:
 def start_of(tx: Session, job: str) -> Start | None:
     """Where the price of the job falls, as it is kept with its runs: the least of them, without reading the others."""
     row = _START.first(tx, of_job=job)
+    return None if row is None else Start(row.billable_from, row.id)
+
+
+def resold_start_of(tx: Session, job: str) -> Start | None:
+    """Where the price of the job falls in what a reseller buys of it."""
+    row = tx.execute(_RESOLD_START.where(RUNS.c.job == job)).first()
     return None if row is None else Start(row.billable_from, row.id)
 
 
