@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, text_of, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
 from caravan.contracts.prices import PriceListDraft
 from caravan.contracts.resale import ResaleAgreement, ResaleAgreementDraft, ResaleEnd
 
@@ -82,6 +82,8 @@ def publish(
         draft = PriceListDraft.model_validate_json(text_of(file))
     except ValidationError as error:
         wrong_input(error)
+    if draft.reseller is None:  # it would be the centre's own, by who may publish both
+        misused("reseller: give the organization whose prices these are, org_…")
     found = ask(ctx, lambda peers: peers.catalog.publish_price_list(offering, draft), as_json=as_json)
     if as_json:
         answer(found)

@@ -52,6 +52,9 @@ def test_a_price_list_is_read_from_a_file(tmp_path: Path) -> None:
     file.write_text(json.dumps({"reseller": DISTRICT, "tariffs": [TARIFF.model_dump(mode="json")]}))
     assert caravan("publish", OFFERING, str(file)).exit_code == 1, "nobody answers"
     assert caravan("publish", OFFERING, str(tmp_path / "none.json")).exit_code == 2
+    file.write_text(json.dumps({"tariffs": [TARIFF.model_dump(mode="json")]}))
+    done = caravan("publish", OFFERING, str(file))
+    assert (done.exit_code, done.stderr.split(":")[0]) == (2, "reseller"), "it would be the centre's own list"
 
 
 def test_agreements_and_lists_are_shown() -> None:
