@@ -11,7 +11,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.runs import SiteRun
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import HOUR_SECONDS
-from services.accounting.usage.records import ATTEMPTS, RECORDS, RUNS, spans_of
+from services.accounting.usage.records import ATTEMPTS, RECORDS, RUNS
 
 _BATCH: Final = 500
 
@@ -60,7 +60,7 @@ def _spans(tx: Session, runs: Collection[str]) -> dict[str, list[Span]]:
     found: defaultdict[str, list[Span]] = defaultdict(list)
     query = select(RECORDS.c.run, RECORDS.c.spans).where(RECORDS.c.run.in_(runs)).order_by(RECORDS.c.hour)
     for row in tx.execute(query):
-        found[row.run].extend(spans_of(row.spans))
+        found[row.run].extend(row.spans)
     return found
 
 
