@@ -303,6 +303,20 @@ async def test_nobody_but_the_reseller_its_members_and_the_platform_sees_its_lis
     assert set(await market.seen(member)) == {since, own, centres, before}
 
 
+async def test_an_agreement_that_follows_on_another_shows_nothing_that_was_published_meanwhile(market: Market) -> None:
+    first = await market.agree()
+    own = (await market.resell(tariff("all", prices={"cpu_core_hour": "7"})))["id"]
+    meanwhile, before = (one["id"] for one in ok(await market.centre.admin.get(market.lists))["items"])
+    await made(market, own, 1)
+    await made(market, meanwhile, 1)
+    await made(market, before, 3)
+    await over(market, first["id"])
+    member = market.boss(market.members[0])
+    assert set(await market.seen(member)) == {own, meanwhile, before}
+    await market.agree()
+    assert set(await market.seen(member)) == {own, before}
+
+
 async def test_calendar_and_modes_come_into_a_resellers_lists_too(market: Market) -> None:
     await market.agree()
     peak = {"name": "peak", "times": [{"starts": "08:00", "ends": "09:00"}], "prices": {"cpu_core_hour": "8"}}

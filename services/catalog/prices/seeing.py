@@ -13,7 +13,7 @@ from services.catalog.parties.models import OrganizationRow
 from services.catalog.prices.lists import newest
 from services.catalog.prices.models import PROVIDERS, PriceListRow
 from services.catalog.reading import sees_all, unknown
-from services.catalog.resale.memberships import memberships
+from services.catalog.resale.memberships import Membership, memberships
 
 
 def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str) -> Buyer:
@@ -34,7 +34,7 @@ def shown_to(tx: Session, caller: Caller, offering: str, provider: str, at: date
     """Which lists of an offering the caller may see at `at`.
 
     A reseller's: the platform, the reseller, and who was or is its member, of those made before he ceased to be. The provider's: everybody;
-    of those made since all organizations of the caller's buy the offering from resellers, the provider and the platform.
+    of those made since all organizations of the caller's buy from resellers, where these sell the offering, the provider and the platform.
     """
     if sees_all(caller):
         return true()
@@ -44,13 +44,22 @@ def shown_to(tx: Session, caller: Caller, offering: str, provider: str, at: date
     shown: list[ColumnElement[bool]] = [reseller.in_(sorted(mine))]
     shown += [(reseller == one.reseller) & (true() if one.ends_at is None else made < one.ends_at) for one in begun]
     resold = {
-        one.organization: one.starts_at
+        one.organization: _since(one, begun)
         for one in begun
         if holds(one, at) and sells(newest(tx, offering, one.reseller), at)
     }
     hidden = mine and resold.keys() == mine and not caller.is_provider_admin(provider)
     shown.append((reseller == PROVIDERS) & (made < max(resold.values()) if hidden else true()))
     return or_(*shown)
+
+
+def _since(now: Membership, begun: Collection[Membership]) -> datetime:
+    """From when on, without a break, the organization has bought from resellers: an agreement may follow on another."""
+    ended = {one.ends_at: one.starts_at for one in begun if one.organization == now.organization}
+    since = now.starts_at
+    while since in ended:
+        since = ended[since]
+    return since
 
 
 def seen_by(caller: Caller, price_list: PriceList, provider: str) -> PriceList:
