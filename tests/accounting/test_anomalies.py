@@ -206,6 +206,21 @@ async def test_an_hour_that_is_restated_over_that_of_another_run_of_the_task_is_
     assert await seconds(job) == 21
 
 
+@pytest.mark.parametrize("apart", [False, True])
+async def test_of_what_overlaps_the_first_is_billed_whichever_was_restated_more(world: World, apart: bool) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, index=0)
+    for revision in (1, 2):
+        if apart:
+            await world.deliver()
+        job.use(second, 5, 20 + revision, index=0, revision=revision)
+    await world.deliver()
+    assert {one["usage"]["run"] for one in await listed(world)} == {second}
+    assert await seconds(job) == 10
+    await world.consistent()
+
+
 @pytest.mark.parametrize("ended", ["the first", "the second"])
 @pytest.mark.parametrize("apart", [False, True])
 async def test_what_overlaps_with_a_run_that_the_provider_bears_is_billed_without_a_person(

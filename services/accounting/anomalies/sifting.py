@@ -150,7 +150,9 @@ def sift(
     tasks = Tasks(tx, [one for _, one in stated], runs)
     trusted: dict[Place, UsageRecord] = {}
     aside = []
-    for place, one in sorted(stated, key=lambda placed: -placed[1].revision):
+    # an hour that was stated first stands before one that overlaps with it, whatever their revisions
+    order = {place: number for number, place in enumerate(dict.fromkeys(place for place, _ in stated))}
+    for place, one in sorted(stated, key=lambda told: (order[told[0]], -told[1].revision)):
         chosen = trusted.get(place)
         if chosen is not None and (chosen.revision > one.revision or chosen.spans == one.spans):
             continue
