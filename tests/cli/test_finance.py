@@ -33,6 +33,7 @@ from caravan.contracts.explanations import (
 from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
+from caravan.contracts.silences import Silence
 from caravan.contracts.statements import BearerKind, Line, LineKind, Period, PeriodState, Statement, UsageLine
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel.money import Money, percent
@@ -384,6 +385,14 @@ def test_an_anomaly_shows_why_it_is_set_aside_and_how_much_it_is() -> None:
     )  # fmt: skip
     text = shown(show.anomalies([found]))
     assert [word in text for word in (one("ano"), "contradictory", "open", "75", one("run")[:12], "待查")] == [True] * 6
+
+
+def test_a_silence_shows_which_site_and_since_when() -> None:
+    silence = Silence(id=one("sil"), site=SITE, provider=one("prv"), since=END, found_at=END, until=None)
+    over = silence.model_copy(update={"until": END + timedelta(days=9)})
+    text = shown(show.silences([silence]))
+    assert [word in text for word in (one("sil"), SITE, one("prv"), show.when(END))] == [True] * 4
+    assert [show.when(over.until) in shown(show.silences([each])) for each in (silence, over)] == [False, True]
 
 
 def test_an_anomaly_is_not_settled_without_words() -> None:
