@@ -351,6 +351,17 @@ async def test_the_hold_captures_by_the_prices_of_placement_also_what_comes_late
     await world.consistent()
 
 
+async def test_a_holds_steps_say_what_is_left_also_where_usage_is_captured_and_corrected_at_once(
+    world: World, desk: Desk
+) -> None:
+    job = await job_of(world, 0, 100)
+    await desk.correct(0, 7200)
+    job.use(ids.new("run"), 3600, 3700)
+    await world.deliver()
+    steps = [(one["step"], one["amount"], one["held"]) for one in (await job.read())["movements"]]
+    assert steps[-2:] == [("captured", "1.00", "48.00"), ("corrected", "-0.90", "48.00")]
+
+
 async def test_in_a_closed_month_it_becomes_adjustments_and_its_reverse_leaves_nothing(
     world: World, desk: Desk, hand: Hand
 ) -> None:

@@ -129,10 +129,10 @@ def recharge(tx: Session, held: Sequence[Fetched], at: datetime, description: st
         keys = {*totals, *book.keys_of(hold.organization)}
         wanted.append(_Wanted(hold, book, {key: totals[key] for key in keys}))
     _write(tx, books, wanted, at, description)
-    bought = [(hold, comes_to.get(hold.organization, nothing)) for hold in held]
-    capture_many(tx, [Capture(hold, one.captured - hold.captured) for hold, one in bought], at)
-    for hold, one in bought:
-        holds.correct(tx, hold, one.corrected, at)
+    bought = {hold.organization: comes_to.get(hold.organization, nothing) for hold in held}
+    capture_many(tx, [Capture(hold, bought[hold.organization].captured - hold.captured) for hold in held], at)
+    for hold in holds.of_job(tx, own.job):
+        holds.correct(tx, hold, bought[hold.organization].corrected, at)
 
 
 def amounts(held: Iterable[Fetched]) -> dict[str, int]:
