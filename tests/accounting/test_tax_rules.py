@@ -125,6 +125,23 @@ async def test_a_correction_is_taxed_as_what_it_corrects_was(db: Database) -> No
     assert await db.read(proof) == []
 
 
+async def test_what_late_usage_first_bills_of_a_reseller_goes_by_the_rule_of_where_it_stands(db: Database) -> None:
+    """No rule can hold in a closed period any more: without this the next would never close."""
+
+    def write(tx: Session) -> str:
+        party_copies(tx)
+        november, december = period_at(tx, AT), period_at(tx, DECEMBER)
+        close(tx, november)
+        rule(tx, "taxed", 300, DECEMBER, seller=OTHER_ORG)
+        line(tx, 1, december, 3600 * 100, reseller=OTHER_ORG, corrects=november)
+        close(tx, december)
+        return december
+
+    december = await db.write(write)
+    assert await db.read(sections, december, ORG) == [(OTHER_ORG, "taxed", 300, "35.00", "33.98", "1.02")]
+    assert await db.read(proof) == []
+
+
 async def test_periods_that_close_at_once_settle_what_both_correct_alike(db: Database) -> None:
     def write(tx: Session) -> list[str]:
         party_copies(tx)

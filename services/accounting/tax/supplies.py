@@ -1,4 +1,8 @@
-"""How what a seller supplied in a period is taxed: by the rule of the period's last second, and for good once a statement has it."""
+"""How what a seller supplied in a period is taxed: by the rule of the period's last second, and for good once a statement has it.
+
+What late usage first bills of a seller in a closed period that no rule of it holds in, and none can any more, goes by the rule of the
+period that it stands in.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -41,17 +45,28 @@ def of_lines(tx: Session, period: Row[Any]) -> dict[Supply, Tax]:
     supplies |= {Supply(row.corrects, seller_of(row)) for row in rows if row.corrects}
     ends = {supply.period: periods.find(tx, supply.period).ends_at for supply in supplies}
     compute = SupplyCategory.COMPUTE_SERVICE
-    return {supply: settled(tx, supply, compute, ends[supply.period]) for supply in sorted(supplies)}
+    return {
+        supply: settled(tx, supply, compute, ends[supply.period], stands_until=period.ends_at)
+        for supply in sorted(supplies)
+    }
 
 
-def settled(tx: Session, supply: Supply, category: SupplyCategory, ends_at: datetime) -> Tax:
-    """The tax of a supply of the period that ends at `ends_at`, kept from now on. Raises LookupError while there is none."""
+def settled(
+    tx: Session, supply: Supply, category: SupplyCategory, ends_at: datetime, stands_until: datetime | None = None
+) -> Tax:
+    """The tax of a supply of the period that ends at `ends_at`, kept from now on. Raises LookupError while there is none.
+
+    `stands_until`: where the period ends in which the supply's lines stand.
+    """
     key = {"period": supply.period, "seller": supply.seller, "category": category.value}
     kept = tx.execute(select(SupplyTax.treatment, SupplyTax.rate).filter_by(**key)).one_or_none()
     if kept is not None:
         return Tax(*kept)
-    rule = dated.of_period(tx, TaxRuleRow, ends_at, seller=supply.seller, category=category.value)
-    tax = _of_catalog(tx, supply.seller) if rule is None else Tax(rule.treatment, rule.rate or 0)
+    tax = _by_rule(tx, supply.seller, category, ends_at) or _of_catalog(tx, supply.seller)
+    if tax is None and stands_until is not None:
+        tax = _by_rule(tx, supply.seller, category, stands_until)
+    if tax is None:
+        raise LookupError(f"how {supply.seller} is taxed is not known here yet: post a tax rule of it")
     tx.execute(insert(SupplyTax).values(**key, **tax._asdict()))
     return tax
 
@@ -63,8 +78,11 @@ def check_platform_is_taxed(tx: Session, at: datetime) -> None:
         raise TaxRuleMissing
 
 
-def _of_catalog(tx: Session, seller: str) -> Tax:
+def _by_rule(tx: Session, seller: str, category: SupplyCategory, ends_at: datetime) -> Tax | None:
+    rule = dated.of_period(tx, TaxRuleRow, ends_at, seller=seller, category=category.value)
+    return None if rule is None else Tax(rule.treatment, rule.rate or 0)
+
+
+def _of_catalog(tx: Session, seller: str) -> Tax | None:
     rate = tx.scalars(select(ProviderCopy.tax_rate).where(ProviderCopy.id == seller)).one_or_none()
-    if rate is None:
-        raise LookupError(f"the tax rate of {seller} is not known here yet")
-    return Tax(TaxTreatment.TAXED.value, rate)
+    return None if rate is None else Tax(TaxTreatment.TAXED.value, rate)
