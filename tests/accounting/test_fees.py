@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import Engine, event, select, text
 from sqlalchemy.orm import Session
 
 from caravan.contracts.credit_notes import CreditNoteDraft
@@ -293,6 +293,24 @@ async def test_a_fee_is_due_as_organizations_pay_the_oldest_statement_first(db: 
     assert await due(db) == ("-1030.75", "-0.01", "-51.17", "-3.07")
     await db.write(pay, 100_000)
     assert await due(db) == ("-1030.75", "0.00", "-51.18", "-3.07")
+
+
+async def test_who_has_paid_is_not_asked_again_for_a_fee_that_waits_for_others(db: Database) -> None:
+    await waiting(db)
+    await db.write(pay, 3_500, OTHER_ORG)
+    asked: list[str] = []
+
+    def keep(connection: object, cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", keep)
+    try:
+        await db.write(pay, 3_500, OTHER_ORG)
+        assert not any("FROM statements" in statement for statement in asked)
+        await db.write(pay, 1)
+        assert any("FROM statements" in statement for statement in asked)
+    finally:
+        event.remove(Engine, "before_cursor_execute", keep)
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -85,8 +85,9 @@ def begin(tx: Session, statement: Mapping[str, Any], fee: StatementFee) -> int:
 
 
 def bring_up(tx: Session, organization: str, at: datetime) -> None:
-    """Post what has become due, now that the organization has paid more. Costs as much as there are fees of its that aren't due whole."""
-    mine = select(FeeShareRow.statement).where(FeeShareRow.organization == organization)
+    """Post what has become due, now that the organization has paid more. Costs as much as there are fees that wait for it to pay."""
+    owes = FeeShareRow.paid < FeeShareRow.gross
+    mine = select(FeeShareRow.statement).where(FeeShareRow.organization == organization, owes)
     waiting = select(*FeeDueRow.__table__.c).where(FeeDueRow.statement.in_(mine), FeeDueRow.due < FeeDueRow.amount)
     fees = tx.execute(waiting.order_by(FeeDueRow.statement)).all()
     covered = coverage(tx, organization) if fees else {}
