@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import delete, update
+from sqlalchemy import Engine, delete, event, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import BudgetChange, BudgetDraft, CreditLimitDraft, DepositDraft
@@ -151,6 +151,23 @@ async def test_a_hold_is_idempotent_by_revision(world: World) -> None:
         ("revised", "-30.00", "20.00"),
     ]
     await world.consistent()
+
+
+async def test_the_first_hold_makes_an_organizations_fund_and_later_ones_do_not_try(world: World) -> None:
+    made: list[str] = []
+
+    def keep(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO funds"):
+            made.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", keep)
+    try:
+        for _ in range(2):
+            assert (await world.job().hold("0.00"))["granted"]
+    finally:
+        event.remove(Engine, "before_cursor_execute", keep)
+    assert len(made) == 1
+    assert (await world.funds())["held"] == "0.00"
 
 
 async def test_a_refused_revision_leaves_the_last_granted_and_does_not_stand_in_the_way(world: World) -> None:

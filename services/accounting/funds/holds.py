@@ -96,6 +96,13 @@ class _Asked(NamedTuple):
     resale: bool
 
 
+class _Totals(NamedTuple):
+    """Where a hold counts, as it was before; an organization may have no fund yet."""
+
+    fund: Fetched | None
+    budgets: Sequence[Fetched]
+
+
 def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer:
     """Decide a hold revision. A repeat of the revision in force is granted again; a refusal leaves no trace.
 
@@ -112,19 +119,19 @@ def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer
     if (resale := request.resale) is not None:
         own = next((hold for hold in there if hold.organization == resale.organization), None)
         all_asked.append(_Asked(resale.organization, resale.project, resale.amount.fen, own, resale=True))
-    budgets = []
+    totals = []
     for asked in all_asked:
         found, refused = _decide(tx, job, asked, request.submitted_at)
         if refused is not None:
             return _refusal(job, request, asked, refused)
-        budgets.append(found)
-    for asked, own_budgets in zip(all_asked, budgets, strict=True):
-        _grant(tx, job, asked, request, own_budgets, at)
+        totals.append(found)
+    for asked, found in zip(all_asked, totals, strict=True):
+        _grant(tx, job, asked, request, found, at)
     return granted
 
 
-def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tuple[Sequence[Fetched], Refused | None]:
-    """With the budgets that the hold counts in."""
+def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tuple[_Totals, Refused | None]:
+    """With what the hold counts in."""
     fund = _FUND.first(tx, its_organization=asked.organization)
     if asked.current is None:
         budgets = _MATCHING.all(
@@ -133,16 +140,15 @@ def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tup
     else:
         budgets = _ATTACHED.all(tx, its_job=job, its_organization=asked.organization)
     limits = _limits(fund, budgets, held(asked.current) if asked.current else 0)
-    return budgets, decide(limits, asked.current.amount if asked.current else None, asked.amount)
+    return _Totals(fund, budgets), decide(limits, asked.current.amount if asked.current else None, asked.amount)
 
 
-def _grant(
-    tx: Session, job: str, asked: _Asked, request: HoldRequest, budgets: Sequence[Fetched], at: datetime
-) -> None:
+def _grant(tx: Session, job: str, asked: _Asked, request: HoldRequest, totals: _Totals, at: datetime) -> None:
     current = asked.current
     if current is None:
-        ensure_fund(tx, asked.organization)
-        _create(tx, job, asked, request, budgets, at)
+        if totals.fund is None:
+            ensure_fund(tx, asked.organization)
+        _create(tx, job, asked, request, totals.budgets, at)
         return
     amount = max(asked.amount, current.captured)
     change = amount - current.amount
