@@ -14,6 +14,7 @@ from caravan.kernel.money import Money
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.ledger.verify import verify_ledger
+from services.accounting.usage import records
 from tests.accounting.test_corrections import Desk
 from tests.accounting.volume import LATER, close, given, tiers
 from tests.accounting.world import T0, Job, World, hour_of, tariff
@@ -330,6 +331,7 @@ async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_
     job.attempt = tries[0]
     job.use(first, 0, 50)
     await sold.world.deliver()
+    assert await sold.world.db.read(records.sold_in_part, [job.id]) == {job.id}
     assert {who: charged for who, (charged, _) in (await sold.money()).items()} == {
         "member": "1.80",
         "reseller": "0.60",
@@ -345,6 +347,21 @@ async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_
     }
     assert priced == {(first, direct), (second, wholesale)}
     assert {line["price_list"] for line in found["lines"] if line["component"] == "job"} == {direct, wholesale}
+
+
+async def test_a_job_that_a_reseller_might_have_sold_is_charged_as_the_centres_where_that_sold_it(sold: Sold) -> None:
+    """It isn't computed anew with each hour, as one is that both sold."""
+    job = sold.world.job()
+    assert (await sold.ask(job, "20.00", "10.00"))["granted"]
+    job.place()
+    job.use(ids.new("run"), 0, 50)
+    await sold.world.deliver()
+    assert await sold.world.db.read(records.sold_in_part, [job.id]) == set()
+    assert {who: charged for who, (charged, _) in (await sold.money()).items()} == {
+        "member": "0.50",
+        "reseller": "0.00",
+    }
+    await sold.sound()
 
 
 async def test_a_closed_period_has_each_sellers_discount_tax_and_statement_and_the_fee_of_the_centre_alone(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
@@ -186,13 +186,12 @@ def resold_start_of(tx: Session, job: str) -> Start | None:
 
 
 def sold_in_part(tx: Session, jobs: Collection[str]) -> set[str]:
-    """Those of the jobs of which the provider itself sold some runs: in what a reseller sold the price per job may fall elsewhere."""
+    """Those of the jobs of which a reseller sold some runs and the provider itself others: the price per job may fall apart in the sets."""
     if not jobs:
         return set()
-    direct = (
-        select(RUNS.c.job).join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt).where(ATTEMPTS.c.wholesale_list.is_(None))
-    )
-    return set(tx.scalars(direct.where(RUNS.c.job.in_(jobs)).distinct()))
+    resold = func.count(ATTEMPTS.c.wholesale_list)
+    both = select(RUNS.c.job).join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt).where(RUNS.c.job.in_(jobs))
+    return set(tx.scalars(both.group_by(RUNS.c.job).having(resold > 0, resold < func.count())))
 
 
 def spans_of(plain: Any) -> tuple[Span, ...]:
