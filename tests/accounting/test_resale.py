@@ -15,6 +15,7 @@ from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.ledger.verify import verify_ledger
 from services.accounting.usage import records
+from tests.accounting.test_contests import contested, decided
 from tests.accounting.test_corrections import Desk
 from tests.accounting.volume import LATER, close, given, tiers
 from tests.accounting.world import T0, Job, World, hour_of, tariff
@@ -138,6 +139,27 @@ async def test_what_the_centre_bears_nobody_pays_in_either_set(sold: Sold) -> No
         ("provider site_fault", 200)
     }
     assert await sold.money() == {"member": ("0.00", "20.00"), "reseller": ("0.00", "10.00")}
+    await sold.sound()
+
+
+async def test_an_upheld_contest_of_a_resold_run_moves_both_sets_and_all_who_pay_read_it(sold: Sold) -> None:
+    """The centre contests it against the reseller, and isn't told who bought it there."""
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    job.end(run, Outcome.LOST)
+    await sold.world.deliver()
+    opened = await contested(sold.world, run)
+    assert opened["organization"] == sold.reseller
+    found = await decided(sold.world, opened, "uphold")
+    assert await lines(sold.world.finance, job) == {
+        (sold.world.organization, sold.reseller, "organization", 100),
+        (sold.reseller, sold.world.provider, "organization", 100),
+    }
+    assert await sold.money() == {"member": ("2.00", "18.00"), "reseller": ("1.00", "9.00")}
+    for person in (sold.world.member, sold.person, sold.world.seller):
+        assert ok(await person.get("/contests"))["items"] == [found]
+    stranger = sold.world.service.person("stranger", f"org/{ids.new('org')}:admin")
+    assert ok(await stranger.get("/contests"))["items"] == []
     await sold.sound()
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, or_, select, update
+from sqlalchemy import Row, Select, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, ContestState, Decision
@@ -113,12 +113,16 @@ def decide(tx: Session, id: str, decision: ContestDecision, subject: str, at: da
 
 
 def _contests(caller: Caller) -> Select[*tuple[Any, ...]]:
+    """What the caller may read: a run that a reseller sold on is contested against that, and who bought it there pays for it, too."""
     query = select(*ContestRow.__table__.c)
     if caller.is_finance:
         return query
-    return query.where(
-        or_(ContestRow.organization.in_(caller.organizations()), ContestRow.provider.in_(caller.providers()))
+    organizations = caller.organizations()
+    used = exists().where(
+        RUNS.c.id == ContestRow.run, ATTEMPTS.c.id == RUNS.c.attempt, ATTEMPTS.c.organization.in_(organizations)
     )
+    mine = ContestRow.organization.in_(organizations), ContestRow.provider.in_(caller.providers())
+    return query.where(or_(*mine, used))
 
 
 def _shown(row: Row[Any]) -> Contest:
