@@ -148,8 +148,7 @@ class Correcting:
         """Lines, hold and funds are those of the facts; what was sealed stays."""
         wanted = self.comes_to(history)
         assert stored(self.tx, self.job.id) == billed(dict(quantities(wanted.portions)))
-        row = holds.find(self.tx, self.job.id)
-        assert row is not None
+        (row,) = holds.of_job(self.tx, self.job.id)
         assert (row.captured, row.corrected, row.overrun_from) == wanted[1:]
         assert self.charged() == wanted.captured + (wanted.corrected or 0)
         assert verify(self.tx) == []

@@ -342,8 +342,7 @@ def test_any_order_doubling_and_revision_of_facts_gives_equal_lines(migrated: Ca
                 books.charge(tx)
                 expected = job.expected(tx, history, prices, hold)
                 assert stored(tx, job.id) == billed(expected)
-                row = holds.find(tx, job.id)
-                assert row is not None
+                (row,) = holds.of_job(tx, job.id)
                 assert row.captured == cost(expected) <= hold
                 ends = {fact.run for fact in history if isinstance(fact, Ended)}
                 assert (row.status == "settled") == (ends == {0, 1, 2} and settled_at < len(history))
@@ -391,8 +390,7 @@ def test_any_interleaving_of_the_feeds_gives_equal_sums(migrated: Callable[[str]
             def unit(tx: Session) -> None:
                 expected = job.expected(tx, history, prices, hold)
                 assert stored(tx, job.id) == billed(expected)
-                row = holds.find(tx, job.id)
-                assert row is not None
+                (row,) = holds.of_job(tx, job.id)
                 assert row.captured == cost(expected)
                 ended = {fact.run for fact in history if isinstance(fact, Ended)}
                 assert (row.status == "settled") == (ended == {0, 1, 2})

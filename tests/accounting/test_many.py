@@ -14,7 +14,7 @@ from caravan.contracts.funds import BudgetDraft
 from caravan.kernel.money import Money
 from services.accounting.funds import holds
 from services.accounting.funds.budgets import create
-from services.accounting.funds.many import Capture, capture_many, find_many, free_many
+from services.accounting.funds.many import Capture, capture_many, free_many, holds_of
 from services.accounting.funds.models import BudgetRow, Fund, HoldRow, Movement
 from services.accounting.ledger import service as ledger
 from services.accounting.ledger.charges import Charge, charge_many
@@ -112,11 +112,11 @@ def test_what_holds_capture_and_free_at_once_is_what_one_after_another_does(migr
                     job = books.place_job(tx, PRICES)
                     request = job.request(1, HELD).model_copy(update={"submitted_at": second(submitted)})
                     assert holds.put(tx, job.id, request, AT).granted
-                    holds.capture(tx, holds.find(tx, job.id), at_first, AT)
+                    holds.capture(tx, holds.of_job(tx, job.id)[0], at_first, AT)
                     if settled:
                         holds.free_rest(tx, job.id, AT)
                     made.append(job.id)
-                found = find_many(tx, made)
+                found = {job: own for job, (own,) in holds_of(tx, made).items()}
                 captures = [
                     Capture(found[job], last - found[job].captured) for job, last in zip(made, finally_, strict=False)
                 ]

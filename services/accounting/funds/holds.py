@@ -71,11 +71,6 @@ _INSERT_HOLD: Final = Prepared(insert(HOLDS))
 _ATTACH: Final = Prepared(insert(ATTACHED))
 
 
-def find(tx: Session, job: str) -> Fetched | None:
-    """The row of the hold on the job's own organization, or None if none was ever granted."""
-    return next(iter(of_job(tx, job)), None)
-
-
 def of_job(tx: Session, job: str) -> Sequence[Fetched]:
     """The rows of all holds for the job: that on its own organization first, then that on who resells to it."""
     return _OF_JOB.all(tx, its_job=job)

@@ -71,11 +71,6 @@ class _More(NamedTuple):
     charged: int
 
 
-def find_many(tx: Session, jobs: Collection[str]) -> dict[str, Fetched]:
-    """The holds on the organizations of those of the jobs that have one, by job."""
-    return {job: own for job, (own, *_) in holds_of(tx, jobs).items()}
-
-
 def holds_of(tx: Session, jobs: Collection[str]) -> dict[str, Sequence[Fetched]]:
     """All holds for those of the jobs that have any, by job, in the order of `holds.of_job`."""
     found: dict[str, list[Fetched]] = {}
