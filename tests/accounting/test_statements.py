@@ -249,7 +249,7 @@ async def test_a_close_that_fails_takes_no_number(db: Database) -> None:
         return period
 
     period = await db.write(write)
-    with pytest.raises(LookupError, match="tax rate"):
+    with pytest.raises(LookupError, match="is taxed is not known"):
         await db.write(close, period)
     assert await db.read(rows) == []
     await db.write(

@@ -30,7 +30,7 @@ FROM, TO = 1_000_000, 1_100_000
 SITE = ids.new("sit")
 ASKED = Asked(SITE, FROM, TO, complete_through=TO + 1000, as_of=TO + 2000)
 GRES = slurm.gres(["gres/gpu:h100"])
-JOB, ORGANIZATION, PROJECT = ids.new("job"), ids.new("org"), ids.new("prj")
+JOB, ORGANIZATION, PROJECT, PROVIDER = ids.new("job"), ids.new("org"), ids.new("prj"), ids.new("prv")
 PERIOD, PRICE_LIST = ids.new("per"), ids.new("prl")
 PRICES = {
     Component.CPU_CORE_HOUR: Decimal(36),
@@ -103,7 +103,8 @@ def lines_of(runs: Iterable[SiteRun]) -> list[UsageLine]:
         UsageLine(
             id=ids.new("lin"),
             organization=ORGANIZATION,
-            provider=ids.new("prv"),
+            provider=PROVIDER,
+            seller=PROVIDER,
             project=PROJECT,
             job=job,
             price_list_revision=1,
