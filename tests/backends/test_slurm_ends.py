@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -200,8 +200,15 @@ async def test_each_run_ends_as_the_books_have_it_and_a_job_by_its_last_one(clus
         return waits.detail == "被算力中心管理员挂起 held by the centre's administrator (JobHeldAdmin)"
 
     await eventually(says_why_it_waits, "it says who holds it")
-    if "down" in cluster.run("sinfo", "-hn", "n1", "-p", "failing", "-o", "%T"):  # it may have come back by itself
-        operator("update", "nodename=n1", "state=resume")
+
+    async def is_back() -> bool:
+        if "down" not in cluster.run("sinfo", "-hn", "n1", "-p", "failing", "-o", "%T"):
+            return True
+        with suppress(subprocess.CalledProcessError):  # it may come back by itself at any time
+            operator("update", "nodename=n1", "state=resume")
+        return False
+
+    await eventually(is_back, "its node is back")
     operator("update", "partitionname=later", "state=up")
     operator("release", job(held))
 
