@@ -1,5 +1,6 @@
 """Kueue at a Kubernetes site: what is its own of a Job, what it says of one that waits, and what it took back."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from tests.broker.kubernetes_answers import (
     submission,
     workload,
 )
-from tests.broker.kubernetes_double import ApiServer, opened
+from tests.broker.kubernetes_double import ApiServer, opened, status
 from tests.support import until
 
 REFERENCE = str(OURS)
@@ -127,6 +128,29 @@ def test_who_is_preempted_ends_as_that_and_its_next_pod_is_another_run() -> None
     )
     assert again.runs[0] == first
     assert [(run.identity, run.outcome) for run in again.runs] == [("pod-1", Outcome.PREEMPTED), ("pod-2", None)]
+
+
+async def test_a_new_agent_says_nothing_of_who_was_preempted_before_it_knows_what_kueue_did() -> None:
+    server = ApiServer()
+    server.put("jobs", queued())
+    server.put("pods", killed())
+    another = pod(running(), uid="pod-2", created=ENDED + 1)
+    another["metadata"]["name"] += "-again"
+    server.put("pods", another)
+    server.put("workloads", workload(quota=("True", ""), admitted=True, past=("Preempted",)))
+    server.answers["GET workloads"] = status(503, "starting")
+
+    async def refused() -> bool:
+        return "GET workloads" in server.asked
+
+    async with opened(server, queue="here") as backend:
+        asked = asyncio.create_task(backend.observe([REFERENCE]))
+        await until(refused)
+        await asyncio.wait({asked}, timeout=0.1)
+        del server.answers["GET workloads"]
+        seen = (await asked)[REFERENCE]
+    assert isinstance(seen, Seen)
+    assert [run.outcome for run in seen.runs] == [Outcome.PREEMPTED, None]
 
 
 def test_what_was_taken_back_stands_for_no_pod_that_a_finished_job_speaks_of() -> None:

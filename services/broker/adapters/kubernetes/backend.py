@@ -194,7 +194,9 @@ class KubernetesBackend:
     async def observe(self, references: Sequence[str]) -> Mapping[str, Seen | NotSeen]:
         if self._watching is None or self._watching.done():
             raise Unavailable("the cluster isn't watched any more: this is a fault of the adapter")
-        await asyncio.gather(self._jobs.ready(), self._pods.ready())
+        # without the last, a run that was preempted would end by the site's doing
+        told_by = [self._jobs, self._pods, *([self._workloads] if self._workloads is not None else [])]
+        await asyncio.gather(*(one.ready() for one in told_by))
         asked = {reference: Reference.parse(reference) for reference in references}
         await self._objects.read_pods_of(ours for ours in asked.values() if ours is not None)
         told: dict[str, Seen | NotSeen | Unavailable | None] = {
