@@ -11,6 +11,7 @@ from rich.text import Text
 
 from caravan import pricing
 from caravan.contracts.anomalies import Anomaly, AnomalyReason
+from caravan.contracts.base import Words
 from caravan.contracts.contests import Contest
 from caravan.contracts.credit_notes import CreditNote
 from caravan.contracts.explanations import (
@@ -19,7 +20,6 @@ from caravan.contracts.explanations import (
     Explanation,
     LineExplanation,
     PriceExplanation,
-    Words,
 )
 from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.funds import Budget, Deposit, Funds

@@ -22,6 +22,13 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
 
 
+class Words(Model):
+    """The same in both languages, each to be read by itself."""
+
+    zh: str
+    en: str
+
+
 def _utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)

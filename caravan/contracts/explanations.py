@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue, text
+from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue, Words, text
 from caravan.contracts.ids import (
     AcceleratorId,
     JobId,
@@ -28,13 +28,6 @@ ClockTime = Annotated[
     str, text(r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]|24:00:00)$"), Field(examples=["08:30:00"])
 ]
 YEAR_SECONDS = 366 * 86_400
-
-
-class Words(Model):
-    """The same in both languages, each to be read by itself."""
-
-    zh: str
-    en: str
 
 
 class ClockSpan(Model):

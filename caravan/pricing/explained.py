@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from caravan.contracts.explanations import Arithmetic, ClockSpan, ExplainedPrice, MoreDays, PricedDays, Rate, Words
+from caravan.contracts.base import Words
+from caravan.contracts.explanations import Arithmetic, ClockSpan, ExplainedPrice, MoreDays, PricedDays, Rate
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import to_seconds

@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from caravan.contracts.explanations import Arithmetic, DayReason, Words
+from caravan.contracts.base import Words
+from caravan.contracts.explanations import Arithmetic, DayReason
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import FLAT, WEEK, WHOLE_TARIFF, Component, Day, PriceList, PriceWindow, Tariff

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from caravan.contracts.explanations import Words
+from caravan.contracts.base import Words
 from caravan.contracts.prices import Component, VolumeTier
 from caravan.kernel.money import Money
 from caravan.pricing.explained_words import COMPONENTS, Unit, decimal

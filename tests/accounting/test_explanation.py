@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.contracts.explanations import Words
+from caravan.contracts.base import Words
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.kernel.money import Money

@@ -12,6 +12,7 @@ from caravan.cli import app, corrections, show
 from caravan.cli.asking import console
 from caravan.cli.terms import hundredths
 from caravan.contracts.anomalies import Anomaly, AnomalyReason, AnomalyState
+from caravan.contracts.base import Words
 from caravan.contracts.contests import Contest, ContestState
 from caravan.contracts.corrections import (
     CorrectionDetail,
@@ -28,7 +29,6 @@ from caravan.contracts.explanations import (
     Explanation,
     Factor,
     LineExplanation,
-    Words,
 )
 from caravan.contracts.fees import FeeAgreement
 from caravan.contracts.jobs import Outcome

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caravan.contracts.base import Words
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.explanations import DayReason, ExplainedPrice, Words
+from caravan.contracts.explanations import DayReason, ExplainedPrice
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import AcceleratorUnit
 from caravan.contracts.prices import FLAT, WEEK, Buyer, Buyers, CalendarYear, Component, Day, PriceList, Tariff

@@ -8,14 +8,8 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from caravan import pricing
-from caravan.contracts.explanations import (
-    DiscountExplanation,
-    ExplainedLine,
-    Explanation,
-    Factor,
-    LineExplanation,
-    Words,
-)
+from caravan.contracts.base import Words
+from caravan.contracts.explanations import DiscountExplanation, ExplainedLine, Explanation, Factor, LineExplanation
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
-from caravan.contracts.explanations import Correction, ExplainedBearer, Words
+from caravan.contracts.base import Words
+from caravan.contracts.explanations import Correction, ExplainedBearer
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.kernel.money import Money
 from caravan.pricing.explained_days import Stretch, joined

@@ -6,7 +6,8 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from caravan import pricing
-from caravan.contracts.explanations import DiscountExplanation, TierShare, Words
+from caravan.contracts.base import Words
+from caravan.contracts.explanations import DiscountExplanation, TierShare
 from caravan.kernel.money import Money
 from caravan.pricing.volume_words import discounted
 from services.accounting.charging.explanation import correction
