@@ -6,7 +6,7 @@ from caravan.contracts.dispatch import Submission
 from caravan.contracts.spec import Resources
 from caravan.kernel import ids
 
-TAG = "01a210da6c876c0b26f20b1a0491542a"
+TAG = "01a210da6c877c0ba6f20b1a0491542a"
 SUBMITTED, STARTED, ENDED = 1_795_556_700, 1_795_556_705, 1_795_556_765
 
 

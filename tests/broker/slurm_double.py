@@ -11,7 +11,18 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from caravan.kernel import clock
-from tests.broker.slurm_answers import NODES, PARTITIONS, PING, TAG, in_books, job_2205, job_2411, number
+from tests.broker.slurm_answers import (
+    ENDED,
+    NODES,
+    PARTITIONS,
+    PING,
+    STARTED,
+    TAG,
+    in_books,
+    job_2205,
+    job_2411,
+    number,
+)
 
 FIRST: Final = 100_000
 GONE: Final = {"error_number": 2017, "error": "Invalid job id specified", "description": ""}
@@ -34,6 +45,8 @@ class SlurmDouble:
     arrays: set[int] = field(default_factory=set)
     books: set[int] = field(default_factory=set)
     """Jobs of which slurmdbd has the end."""
+    ran: int = ENDED - STARTED
+    """Seconds that these ran, by slurmdbd."""
     reason: str = "JobHeldUser"
     """Why those that wait do."""
     controller: bool = True
@@ -90,9 +103,13 @@ class SlurmDouble:
                 found = list(self._records(task))
                 return {"jobs": found, "errors": [] if found else [GONE]}
             case ["books", job]:
-                held = [in_books(["COMPLETED"], 0, job_id=int(job))] if int(job) in self.books else []
-                return {"jobs": held, "errors": []}
+                return {"jobs": [self._booked(int(job))] if int(job) in self.books else [], "errors": []}
+            case ["jobs"]:
+                return {"jobs": [*map(self._booked, sorted(self.books))], "errors": []}
         raise LookupError(path)
+
+    def _booked(self, job: int) -> dict[str, Any]:
+        return in_books(["COMPLETED"], 0, elapsed=self.ran, job_id=job)
 
     def _listed(self, job: int) -> Iterator[dict[str, Any]]:
         """A task that has started stands under its own id."""

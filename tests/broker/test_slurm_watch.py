@@ -16,6 +16,7 @@ from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
 from services.broker.adapters.slurm.reads import AT_ONCE, Reads
 from services.broker.adapters.slurm.rest import Rest
 from services.broker.adapters.slurm.watch import READS_PER_SECOND
+from tests.broker.slurm_answers import ENDED, STARTED
 from tests.broker.slurm_double import SlurmDouble
 from tests.broker.test_slurm_sick import opened
 
@@ -154,6 +155,20 @@ async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_g
         await until(ended)
         await asked_again(backend, double)
         assert double.reads("jobs/state")[-1] == f"jobs/state?job_id={other}"
+
+
+@pytest.mark.parametrize(("away", "suspended"), [(0, 0), (20, 20), (-7, 0)])
+async def test_a_clock_that_was_set_back_while_a_run_lasted_spoils_no_day_of_the_books(
+    tmp_path: Path, away: int, suspended: int
+) -> None:
+    double = SlurmDouble(LISTS, books={1}, ran=ENDED - STARTED - away)
+    async with at(double, tmp_path) as backend:
+        (run,) = (await backend.books(clock.from_seconds(STARTED), clock.from_seconds(ENDED))).runs
+    assert (clock.to_seconds(run.start), run.end, run.suspended_seconds) == (
+        STARTED,
+        clock.from_seconds(ENDED),
+        suspended,
+    )
 
 
 @pytest.mark.parametrize("version", [LISTS, ALONE])

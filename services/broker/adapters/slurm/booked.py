@@ -55,11 +55,13 @@ class Booked:
 
     def _run(self, record: Record, identity: str, ended: int | None) -> BookedRun:
         elapsed = record.elapsed
+        # a clock that was set back meanwhile leaves an end too early for what elapsed
+        suspended = 0 if ended is None or elapsed is None else max(0, ended - record.started - elapsed)
         return BookedRun(
             identity=identity,
             start=clock.from_seconds(record.started),
             end=None if ended is None else clock.from_seconds(ended),
-            suspended_seconds=0 if ended is None or elapsed is None else ended - record.started - elapsed,
+            suspended_seconds=suspended,
             nodes=record.tres.get("node", 1),
             cpus=record.tres.get("cpu", 0),
             memory_mib=record.tres.get("mem", 0),
