@@ -257,6 +257,24 @@ async def test_members_buy_at_the_resellers_prices_and_others_at_the_centres(mar
     assert ok(await member.post("/price-explanations", question))["total"] == "9.00"
 
 
+async def test_who_is_in_several_organizations_that_buy_from_resellers_names_one(market: Market) -> None:
+    await market.agree()
+    await market.resell(tariff("all", prices={"cpu_core_hour": "7"}))
+    one, two = market.members
+    both, either = (market.catalog.person("x", *(f"org/{org}:member" for org in orgs)) for orgs in ((one, two), (one, market.other)))
+    question = {"offering": market.offering["id"], "shape": {"cpus": 1}, "start": hour(0), "seconds": 3600}
+    for answer, pointer in (
+        (await both.get("/offerings"), "query/organization"),
+        (await both.get("/offerings", cpus=1), "query/organization"),
+        (await both.post("/price-explanations", question), "/organization"),
+    ):
+        problem = refused(answer, 422, "invalid")
+        assert pointers(problem) == [pointer] and "name the one" in problem["errors"][0]["detail"]
+    assert await market.price(both, organization=two) == ("7.00", "航天基地")
+    assert ok(await both.post("/price-explanations", question | {"organization": one}))["total"] == "7.00"
+    assert await market.price(either) == ("9.00", None), "one of theirs buys at the provider's prices"
+
+
 async def test_a_list_for_another_member_sells_all_the_same(market: Market) -> None:
     await market.agree()
     one, other = market.members

@@ -92,25 +92,27 @@ class SearchService:
         self._price_lists: dict[str, PriceList] = {}  # they never change
 
     async def search(self, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
-        """A page: by price and id when there is a reference, else by id. Raises Invalid when too many would have to be priced, and
-        UnknownReference for the prices of an organization that the caller isn't in."""
+        """A page: by price and id when there is a reference, else by id. Raises Invalid when too many would have to be priced,
+        and as `buyer_of`."""
         return await self._db.read(self._priced if search.reference else self._plain, search, caller, listing)
 
     def _plain(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
-        buyer = buyer_of(tx, search.organization, caller, "query/organization")
+        now = database_now(tx)
+        buyer = buyer_of(tx, search.organization, caller, "query/organization", now)
         query = _matching(search, caller, OfferingRow.id).order_by(OfferingRow.id).limit(listing.fetch)
         if listing.after is not None:
             query = query.where(OfferingRow.id > listing.after[0])
         page = listing.page(tx.scalars(query).all(), key=lambda id: (id,))
-        items = self._shown(tx, page.items, None, buyer, caller, database_now(tx))
+        items = self._shown(tx, page.items, None, buyer, caller, now)
         return Page[OfferingPrice](items=items, next=page.next)
 
     def _priced(self, tx: Session, search: Search, caller: Caller, listing: Listing) -> Page[OfferingPrice]:
         reference = search.reference
         assert reference is not None
-        at, after, buyer = database_now(tx), None, buyer_of(tx, search.organization, caller, "query/organization")
+        at, after = database_now(tx), None
         if listing.after is not None:
             at, after = from_microseconds(int(listing.after[0])), listing.after[1:]
+        buyer = buyer_of(tx, search.organization, caller, "query/organization", at)
         columns = (OfferingRow.id, OfferingRow.limits, OfferingRow.target)
         query = _matching(search, caller, *columns).limit(MOST_PRICED + 1)
         rows = tx.execute(query).all()

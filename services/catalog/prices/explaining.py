@@ -33,7 +33,7 @@ class PriceExplanationService:
 
     async def explain(self, question: PriceQuestion, caller: Caller) -> PriceExplanation:
         """Raises UnknownReference for an offering that the caller may not see or an organization that he isn't in, Invalid for
-        accelerators or options that the offering doesn't have, NotPriced.
+        accelerators or options that the offering doesn't have or where he must name one, NotPriced.
         """
         return await self._db.read(self._explain, question, caller)
 
@@ -51,8 +51,9 @@ class PriceExplanationService:
             **shape.model_dump(),
         )
         start, end = to_seconds(span.start), to_seconds(span.end)
-        buyer = buyer_of(tx, question.organization, caller, "/organization")
-        price_list = selling(tx, offering.id, buyer.organization, database_now(tx))
+        now = database_now(tx)
+        buyer = buyer_of(tx, question.organization, caller, "/organization", now)
+        price_list = selling(tx, offering.id, buyer.organization, now)
         if price_list is not None:
             target = {**offering.target, **_chosen(question, offering)}
             buyer = buyer.model_copy(update={"options": options_of(price_list, target)})

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, or_, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Buyer, PriceList, Tariff
+from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.tokens import Caller
 from caravan.pricing.resale import holds, sells
 from services.catalog.parties.models import OrganizationRow
@@ -16,14 +17,19 @@ from services.catalog.reading import sees_all, unknown
 from services.catalog.resale.memberships import Membership, memberships
 
 
-def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str) -> Buyer:
+def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str, at: datetime) -> Buyer:
     """The organization that was asked for at `pointer`, or the caller's only one; nobody where that is open.
 
-    Raises UnknownReference for one that the caller isn't in.
+    Raises UnknownReference for one that the caller isn't in, and Invalid where it is open and all of his buy from resellers at `at`:
+    none of them is who the providers' own prices are for.
     """
     mine, organization = caller.organizations(), asked
     if organization is None and len(mine) == 1:
         (organization,) = mine
+    if organization is None and mine and not sees_all(caller):
+        if mine == {one.organization for one in memberships(tx, mine, at) if holds(one, at)}:
+            detail = "Your organizations buy from resellers: name the one whose prices you want."
+            raise Invalid(errors=[FieldError(pointer=pointer, code="missing", detail=detail)])
     row = tx.get(OrganizationRow, organization) if organization is not None else None
     if asked is not None and (row is None or not (row.id in mine or sees_all(caller))):
         raise unknown(pointer)
