@@ -261,7 +261,9 @@ async def test_who_is_in_several_organizations_that_buy_from_resellers_names_one
     await market.agree()
     await market.resell(tariff("all", prices={"cpu_core_hour": "7"}))
     one, two = market.members
-    both, either = (market.catalog.person("x", *(f"org/{org}:member" for org in orgs)) for orgs in ((one, two), (one, market.other)))
+    both, either = (
+        market.catalog.person("x", *(f"org/{org}:member" for org in orgs)) for orgs in ((one, two), (one, market.other))
+    )
     question = {"offering": market.offering["id"], "shape": {"cpus": 1}, "start": hour(0), "seconds": 3600}
     for answer, pointer in (
         (await both.get("/offerings"), "query/organization"),

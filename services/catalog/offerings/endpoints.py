@@ -59,7 +59,10 @@ async def search_offerings(
     site: SiteId | None = None,
     state: OfferingState | None = None,
     organization: Annotated[
-        OrganizationId | None, Query(description="Whose prices: one of yours. If you are in one only, it is that; if all of yours buy from resellers, name one.")
+        OrganizationId | None,
+        Query(
+            description="Whose prices: one of yours. If you are in one only, it is that; if all of yours buy from resellers, name one."
+        ),
     ] = None,
     cpus: Annotated[int | None, Query(ge=1, le=100_000, description="Of the reference shape; 1 if not given.")] = None,
     memory_mib: Annotated[

@@ -26,14 +26,18 @@ def buyer_of(tx: Session, asked: str | None, caller: Caller, pointer: str, at: d
     mine, organization = caller.organizations(), asked
     if organization is None and len(mine) == 1:
         (organization,) = mine
-    if organization is None and mine and not sees_all(caller):
-        if mine == {one.organization for one in memberships(tx, mine, at) if holds(one, at)}:
-            detail = "Your organizations buy from resellers: name the one whose prices you want."
-            raise Invalid(errors=[FieldError(pointer=pointer, code="missing", detail=detail)])
+    if organization is None and mine and not sees_all(caller) and mine == _members(tx, mine, at):
+        detail = "Your organizations buy from resellers: name the one whose prices you want."
+        raise Invalid(errors=[FieldError(pointer=pointer, code="missing", detail=detail)])
     row = tx.get(OrganizationRow, organization) if organization is not None else None
     if asked is not None and (row is None or not (row.id in mine or sees_all(caller))):
         raise unknown(pointer)
     return Buyer(organization=row.id, price_class=row.price_class) if row else Buyer()
+
+
+def _members(tx: Session, organizations: Collection[str], at: datetime) -> set[str]:
+    """Those of them that buy from a reseller."""
+    return {one.organization for one in memberships(tx, organizations, at) if holds(one, at)}
 
 
 def shown_to(tx: Session, caller: Caller, offering: str, provider: str, at: datetime) -> ColumnElement[bool]:
