@@ -474,6 +474,7 @@ def period(found: Period) -> Table:
         ("waits for", ", ".join(found.waiting_for)),
         ("parked facts", str(found.parked_facts or "")),
         ("anomalies", str(found.anomalies or "")),
+        ("without tax rule", ", ".join(found.untaxed)),
         ("late sites", ", ".join(found.late_sites)),
         ("set aside", hours_by_reason(found.set_aside)),
         ("closed", when(found.closed_at)),
@@ -496,6 +497,7 @@ def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
         reasons.append(f"{found.parked_facts} facts that can't be applied yet; accounting's log says why")
     if found.anomalies:
         reasons.append(f"{found.anomalies} anomalies that nobody has settled: caravan finance anomalies")
+    reasons += [f"a tax rule of {seller}: caravan finance tax-rule" for seller in found.untaxed]
     return f"{found.name} waits for {', '.join(reasons)}" if reasons else ""
 
 

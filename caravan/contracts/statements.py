@@ -24,7 +24,7 @@ from caravan.contracts.ids import (
 )
 from caravan.contracts.parties import TaxRate
 from caravan.contracts.prices import Component
-from caravan.contracts.tax import TaxTreatment
+from caravan.contracts.tax import Seller, TaxTreatment
 from caravan.kernel.money import Money, UnitPrice
 
 PartyId = Annotated[str, Field(pattern="^(org|prv)_[0-9a-f]{32}$")]
@@ -78,6 +78,11 @@ class Period(Model):
     )
     anomalies: int = Field(
         default=0, description="While closing: hours of runs in it that are set aside; settle them, or the grace ends."
+    )
+    untaxed: tuple[Seller, ...] = Field(
+        default=(),
+        description="While closing, told to finance and the platform's administrators: sellers of what is in it of whose tax no rule is"
+        " known. It can't close before each has one: `POST /v1/tax-rules`.",
     )
     late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
     set_aside: dict[AnomalyReason, int] = Field(

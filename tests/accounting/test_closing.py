@@ -10,6 +10,7 @@ from caravan.kernel import ids
 from caravan.kernel.database import Database
 from caravan.kernel.pages import Listing
 from caravan.kernel.settings import Settings
+from caravan.kernel.tokens import Caller
 from services.accounting.app import create_app
 from services.accounting.periods import closing, service
 from tests.accounting.books import DECEMBER, NOVEMBER, OTHER_SITE, period_at, progress
@@ -231,7 +232,9 @@ async def test_only_finance_cuts_and_closes_and_everybody_reads(
 async def test_a_cursor_from_beyond_all_time_is_a_place_in_the_list_too(db: Database) -> None:
     period = await db.write(period_at, NOVEMBER)
     for key, found in ((2**63 - 1, [period]), (-(2**63), [])):
-        page = await db.read(closing._periods, Listing(limit=1, after=(key,), _binding=b""))
+        page = await db.read(
+            closing._periods, Caller("anyone", frozenset()), Listing(limit=1, after=(key,), _binding=b"")
+        )
         assert [one.id for one in page] == found
 
 

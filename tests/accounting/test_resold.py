@@ -1,14 +1,19 @@
 """Lines that a reseller sells: which statements they stand on, whose tax they have, and who sees them."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.orm import Session
 
+from caravan.contracts.tax import PLATFORM
 from caravan.kernel.database import Database
 from caravan.kernel.runtime import Runtime
 from services.accounting.ledger import service as ledger
 from services.accounting.ledger.reading import trial_balance
+from services.accounting.periods import closing
 from tests.accounting.books import (
     AT,
+    NOVEMBER,
     ORG,
     OTHER_ORG,
     OTHER_PRV,
@@ -19,7 +24,9 @@ from tests.accounting.books import (
     period_at,
     proof,
 )
-from tests.accounting.test_statements import close, paper, table
+from tests.accounting.test_fees import agreed, platform_is_taxed
+from tests.accounting.test_statements import LATER, close, paper, table
+from tests.accounting.test_tax_rules import rule
 from tests.support import Json, Person, Running, ok, refused
 
 RESELLER, MEMBER = ORG, OTHER_ORG
@@ -156,6 +163,35 @@ async def test_a_reseller_without_a_tax_rule_keeps_the_period_from_closing(books
     period = await books.write(write)
     with pytest.raises(LookupError, match=RESELLER):
         await books.write(close, period)
+
+
+async def test_a_closing_period_names_the_sellers_whose_tax_it_waits_for(
+    accounting: Running, books: Database, finance: Person
+) -> None:
+    def write(tx: Session) -> str:
+        party_copies(tx)
+        rule(tx, "exempt", None, NOVEMBER, seller=PLATFORM, category="platform_service", ends_at=AT)
+        agreed(tx, 500)
+        period = period_at(tx, AT)
+        resold(tx, 1, period, 360_000, "0.50")
+        return period
+
+    async def untaxed(person: Person) -> list[str]:
+        found = ok(await person.get(f"/periods/{period}"))
+        assert [one["untaxed"] for one in ok(await person.get("/periods"))["items"] if one["id"] == period] == [
+            found["untaxed"]
+        ]
+        return [*found["untaxed"]]
+
+    period = await books.write(write)
+    assert await untaxed(finance) == []
+    await books.write(closing._start, period, LATER, timedelta())
+    assert await untaxed(finance) == [RESELLER, PLATFORM]
+    assert await untaxed(accounting.person("m", f"org/{MEMBER}:admin")) == [], "nobody learns here who resells"
+    ok(await finance.post("/tax-rules", RULE), 201)
+    assert await untaxed(finance) == [PLATFORM]
+    await books.write(platform_is_taxed)
+    assert await untaxed(finance) == []
 
 
 async def test_a_credit_note_of_a_resold_line_is_the_resellers(

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.fees import FeeDue, StatementFee
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxTreatment
 from caravan.kernel.money import ZERO, Money
+from services.accounting.charging.models import LineRow
 from services.accounting.fees import paying
 from services.accounting.fees.arithmetic import fee_of
 from services.accounting.fees.models import FeeAgreementRow
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import dated
-from services.accounting.tax.supplies import Supply, Tax, settled
+from services.accounting.tax.supplies import Supply, Tax, known, settled
 
 
 def take(tx: Session, period: Row[Any], statement: Mapping[str, Any], at: datetime) -> StatementFee | None:
@@ -34,6 +35,14 @@ def take(tx: Session, period: Row[Any], statement: Mapping[str, Any], at: dateti
     later = fee.amount.fen - due
     ledger.fee(tx, provider=provider, net_fen=net, tax_fen=part, later_fen=later, reference=statement["id"], at=at)
     return fee
+
+
+def is_untaxed(tx: Session, period: Row[Any]) -> bool:
+    """Whether `take` would raise for a provider with lines in `period`."""
+    providers = tx.scalars(select(LineRow.provider).where(LineRow.period == period.id).distinct()).all()
+    takes = any(dated.of_period(tx, FeeAgreementRow, period.ends_at, provider=one) for one in providers)
+    supply = Supply(period.id, PLATFORM)
+    return takes and known(tx, supply, SupplyCategory.PLATFORM_SERVICE, period.ends_at) is None
 
 
 def waits(fee: StatementFee) -> bool:

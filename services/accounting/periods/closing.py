@@ -12,15 +12,18 @@ from sqlalchemy import BigInteger, Row, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
+from caravan.contracts.tax import PLATFORM
 from caravan.kernel import audit, clock, idempotency, steps
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.discounts import service as discounts
+from services.accounting.fees import taking
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.statements.issuing import issue
+from services.accounting.tax import supplies
 from services.accounting.tax.assessing import assess
 from services.accounting.usage.service import by_reason, latest_applied_second, parked_facts, set_aside
 
@@ -38,14 +41,14 @@ class PeriodService:
         self._now = runtime.now
         self._grace = grace
 
-    async def list(self, listing: Listing) -> Page[Period]:
+    async def list(self, caller: Caller, listing: Listing) -> Page[Period]:
         """Periods, the latest first."""
-        found = await self._db.read(_periods, listing)
+        found = await self._db.read(_periods, caller, listing)
         return listing.page(found, key=lambda period: (clock.to_microseconds(period.starts_at),))
 
-    async def get(self, period: str) -> Period:
+    async def get(self, period: str, caller: Caller) -> Period:
         """Raises NotFound."""
-        return await self._db.read(_get, period)
+        return await self._db.read(_get, period, caller)
 
     async def cut(self, period: str, at: PeriodCut, caller: Caller, key: idempotency.Key | None) -> idempotency.Answer:
         """End the open period at a second. Raises NotFound, WrongState, PeriodCutRefused."""
@@ -54,7 +57,7 @@ class PeriodService:
             if periods.cut(tx, period, at.at, latest_applied_second(tx)):
                 audit.record(tx, caller.subject, "cut_period", period, at)
 
-        return await self._db.write(self._answered, period, key, cut)
+        return await self._db.write(self._answered, period, caller, key, cut)
 
     async def close(self, period: str, caller: Caller, key: idempotency.Key | None) -> idempotency.Answer:
         """Start closing; the loop finishes it. A repeat changes nothing. Raises NotFound."""
@@ -64,12 +67,17 @@ class PeriodService:
             if _start(tx, period, now, self._grace):
                 audit.record(tx, caller.subject, "close_period", period)
 
-        answer = await self._db.write(self._answered, period, key, close)
+        answer = await self._db.write(self._answered, period, caller, key, close)
         self._runtime.loops.kick(LOOP)
         return answer
 
     def _answered(
-        self, tx: Session, period: str, key: idempotency.Key | None, change: Callable[[Session], None]
+        self,
+        tx: Session,
+        period: str,
+        caller: Caller,
+        key: idempotency.Key | None,
+        change: Callable[[Session], None],
     ) -> idempotency.Answer:
         """Make the change in this transaction, unless the key's first request has made it."""
         if key is not None:
@@ -77,7 +85,7 @@ class PeriodService:
             if isinstance(claimed, idempotency.Answer):
                 return claimed
         change(tx)
-        found = _get(tx, period)
+        found = _get(tx, period, caller)
         answer = answer_of(found, status=200, headers={"ETag": f'"{found.version}"'})
         if key is not None:
             idempotency.answer(tx, key, answer)
@@ -165,18 +173,23 @@ def _make_period(tx: Session, now: datetime) -> None:
     periods.locate(tx, second, second + 1)
 
 
-def _get(tx: Session, period: str) -> Period:
-    return _shown(tx, periods.find(tx, period))
+def _untaxed(tx: Session, row: Row[Any]) -> set[str]:
+    """Sellers for whose tax `finish` would raise."""
+    return supplies.untaxed(tx, row) | ({PLATFORM} if taking.is_untaxed(tx, row) else set())
 
 
-def _periods(tx: Session, listing: Listing) -> list[Period]:
+def _get(tx: Session, period: str, caller: Caller) -> Period:
+    return _shown(tx, periods.find(tx, period), caller)
+
+
+def _periods(tx: Session, caller: Caller, listing: Listing) -> list[Period]:
     query = select(*PeriodRow.__table__.c).order_by(PeriodRow.starts_at.desc()).limit(listing.fetch)
     if listing.after:
         query = query.where(type_coerce(PeriodRow.starts_at, BigInteger) < listing.after[0])
-    return [_shown(tx, row) for row in tx.execute(query).all()]
+    return [_shown(tx, row, caller) for row in tx.execute(query).all()]
 
 
-def _shown(tx: Session, row: Row[Any]) -> Period:
+def _shown(tx: Session, row: Row[Any], caller: Caller) -> Period:
     closing = row.state == PeriodState.CLOSING
     return Period(
         id=row.id,
@@ -187,6 +200,7 @@ def _shown(tx: Session, row: Row[Any]) -> Period:
         waiting_for=tuple(sorted(_behind(tx, row.ends_at))) if closing else (),
         parked_facts=parked_facts(tx) if closing else 0,
         anomalies=sum(one.hours for one in set_aside(tx, row.starts_at, row.ends_at)) if closing else 0,
+        untaxed=tuple(sorted(_untaxed(tx, row))) if closing and caller.is_platform_reader else (),
         late_sites=tuple(row.late_sites),
         set_aside=row.set_aside,
         closed_at=row.closed_at,

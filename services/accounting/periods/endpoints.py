@@ -26,13 +26,13 @@ Periods = Annotated[PeriodService, provided(PeriodService)]
 @router.get("/periods")
 async def list_periods(page: PageParams, caller: Anyone, periods: Periods) -> Page[Period]:
     """List billing periods, the latest first."""
-    return await periods.list(page.listing("periods", caller, (int,)))
+    return await periods.list(caller, page.listing("periods", caller, (int,)))
 
 
 @router.get("/periods/{period}")
 async def get_period(period: PeriodId, caller: Anyone, periods: Periods, response: Response) -> Period:
-    """Read a period; while it is closing, with the sites that it waits for."""
-    found = await periods.get(period)
+    """Read a period; while it is closing, with what it waits for."""
+    found = await periods.get(period, caller)
     response.headers["ETag"] = etag(found.version)
     return found
 
