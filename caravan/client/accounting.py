@@ -57,8 +57,8 @@ class AccountingClient(Client):
         """One outcome for each, in the order of the batch."""
         return await self._call("POST", "/holds:batch", HoldOutcomes, body=batch)
 
-    async def get_hold(self, job: str) -> Hold:
-        return await self._call("GET", f"/holds/{job}", Hold)
+    async def get_hold(self, job: str, *, organization: str | None = None) -> Hold:
+        return await self._call("GET", f"/holds/{job}", Hold, query={"organization": organization})
 
     async def record_deposit(self, draft: DepositDraft, key: str | None = None) -> Deposit:
         return await self._call("POST", "/deposits", Deposit, body=draft, key=key or new_key())

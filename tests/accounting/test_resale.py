@@ -232,6 +232,11 @@ async def test_each_party_reads_its_own_hold(sold: Sold) -> None:
         hold = ok(await person.get(f"/holds/{job.id}"))
         assert (hold["organization"], hold["amount"], hold["captured"]) == (organization, amount, captured)
         assert [step["step"] for step in hold["movements"]] == ["granted", "captured"]
+        for reader in (person, sold.world.finance):
+            assert ok(await reader.get(f"/holds/{job.id}", organization=organization)) == hold
+    assert ok(await sold.world.finance.get(f"/holds/{job.id}"))["organization"] == sold.world.organization
+    for person, organization in ((sold.world.member, sold.reseller), (sold.person, sold.world.organization)):
+        refused(await person.get(f"/holds/{job.id}", organization=organization), 404, "not_found")
 
 
 async def test_each_set_is_explained_to_its_parties(sold: Sold) -> None:

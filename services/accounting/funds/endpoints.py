@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from caravan.contracts.funds import (
     Budget,
@@ -175,7 +175,19 @@ async def put_holds(batch: HoldBatch, caller: Broker, service: Service) -> HoldO
 
 
 @router.get("/holds/{job}")
-async def get_hold(job: JobId, caller: HoldReader, service: Service) -> Hold:
-    """Read a job's hold with every step of its life."""
+async def get_hold(
+    job: JobId,
+    caller: HoldReader,
+    service: Service,
+    organization: Annotated[
+        OrganizationId | None,
+        Query(description="Whose money; null: the job's own organization's, else the reseller's, whichever you may see."),
+    ] = None,
+) -> Hold:
+    """Read a job's hold with every step of its life, or what a reseller holds for what it buys of the job."""
     sees_all = caller.is_service() or caller.is_platform_reader
-    return await service.get_hold(job, lambda organization: sees_all or caller.is_org_member(organization))
+
+    def allowed(whose: str) -> bool:
+        return organization in (None, whose) and (sees_all or caller.is_org_member(whose))
+
+    return await service.get_hold(job, allowed)
