@@ -43,6 +43,12 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     ),
 }
 """What decides what is charged, and the tests under tests/ that any change of it must fail. They need no fixtures."""
+STORED: Final[Mapping[str, Sequence[str]]] = {
+    "services/accounting/charging/due.py": ("accounting/test_due.py",),
+    "services/accounting/charging/endpoints.py": ("accounting/test_reading.py",),
+    "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
+}
+"""What does that with a database: its tests have SQLite."""
 
 
 @case(
@@ -51,7 +57,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     goal="no survivor that isn't listed with its reason, and none listed that doesn't survive",
 )
 def mutation(trial: Trial) -> Verdict:
-    modules = list(TESTS) if trial.long else [SHORT]
+    modules = [*STORED, *TESTS] if trial.long else [SHORT]
     tried: dict[Mutation, bool] = {}
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for of_module in threads.map(_tried, modules):
@@ -72,7 +78,8 @@ def mutation(trial: Trial) -> Verdict:
 
 def _tried(module: str) -> dict[Mutation, bool]:
     """Whether each mutation of the module survives, in any of the places where its lines stand."""
-    command = [sys.executable, "-m", "bench.mutation.trying", module, *(f"tests/{test}" for test in TESTS[module])]
+    fixtures, tests = (["--fixtures"], STORED[module]) if module in STORED else ([], TESTS[module])
+    command = [sys.executable, "-m", "bench.mutation.trying", module, *fixtures, *(f"tests/{test}" for test in tests)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

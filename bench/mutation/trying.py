@@ -1,7 +1,8 @@
-"""Runs a module's tests on each of its mutants: `python -m bench.mutation.trying MODULE TEST…` prints a line of JSON for each.
+"""Runs a module's tests on each of its mutants: `python -m bench.mutation.trying MODULE [--fixtures] TEST…` prints a line of JSON for each.
 
-Each mutant has a fork of a process in which the tests have run once without any: only our own code is imported anew. Tests are those
-that need no fixture, with a fixed seed and without shrinking; the first that fails ends them.
+Each mutant has a fork of a process in which the tests have run once without any: only our own code is imported anew. Tests run with a
+fixed seed and without shrinking; the first that fails ends them. Without `--fixtures` they are those that need none, and come to their
+end sooner; with it they have SQLite for a database.
 """
 
 import json
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
 from bench.mutation.mutants import Mutant, mutants
+from bench.mutation.survivors import Mutation
 
 ROOT: Final = Path(__file__).parents[2]
 CPU_SECONDS: Final = 120
@@ -28,10 +30,14 @@ MEMORY_BYTES: Final = 4 * 2**30
 """What a mutant that never ends is stopped by."""
 OF_A_TEST: Final = {True: 20, False: 4}
 """The CPU seconds of one test, with many examples or one, in which it passes where nothing is wrong."""
+WAITS: Final = 60
+"""The seconds in which one test is over, also where all it does is wait for what never comes."""
 OPTIONS: Final = (
-    *("-x", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist"),
+    *("-x", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:xdist", "-p", "no:tests.sharing"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # plugins were imported before the fork
 )
+FIXTURES: Final = "--fixtures"
+WHICH: Final = {False: ("--noconftest",), True: ("-k", "not postgresql")}
 ANEW: Final = ("caravan.", "services.", "tests.")
 KEPT: Final = ("caravan.contracts", "caravan.kernel")
 """What a mutant's fork imports anew, since it may hold the code under test, and what of it can't."""
@@ -64,10 +70,12 @@ class QuickFirst:
     @staticmethod
     def pytest_runtest_setup(item: pytest.Item) -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, OF_A_TEST[_many_examples(item)])
+        signal.setitimer(signal.ITIMER_REAL, WAITS)
 
     @staticmethod
     def pytest_runtest_teardown() -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _many_examples(item: pytest.Item) -> bool:
@@ -106,7 +114,8 @@ def _tested(mutant: Mutant, tests: Sequence[str]) -> int:
 
 
 def _run(tests: Sequence[str]) -> int:
-    return int(pytest.main([*OPTIONS, *tests], plugins=[QuickFirst()]))
+    which = WHICH[FIXTURES in tests]
+    return int(pytest.main([*OPTIONS, *which, *(test for test in tests if test != FIXTURES)], plugins=[QuickFirst()]))
 
 
 def main(module: str, *tests: str) -> None:
@@ -120,7 +129,8 @@ def main(module: str, *tests: str) -> None:
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutants")
-    if _run(tests) != PASSED:
+    same = Mutant(Mutation(module, "", ""), (ROOT / module).read_text())
+    if _run(tests) != PASSED or not survives(same, tests):
         raise RuntimeError(f"the tests of {module} fail without any mutant")
     for mutant in mutants(ROOT, module):
         print(json.dumps([*mutant.mutation, survives(mutant, tests)]), flush=True)
