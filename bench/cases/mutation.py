@@ -44,8 +44,12 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
 }
 """What decides what is charged, and the tests under tests/ that any change of it must fail. They need no fixtures."""
 STORED: Final[Mapping[str, Sequence[str]]] = {
+    "services/accounting/charging/book.py": ("accounting/test_book.py",),
     "services/accounting/charging/due.py": ("accounting/test_due.py",),
-    "services/accounting/charging/endpoints.py": ("accounting/test_reading.py",),
+    "services/accounting/charging/endpoints.py": (
+        "accounting/test_reading.py",
+        "accounting/test_explaining.py::test_a_lines_explanation_is_for_who_may_read_the_line",
+    ),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
 }
 """What does that with a database: its tests have SQLite."""

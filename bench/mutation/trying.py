@@ -41,7 +41,8 @@ WHICH: Final = {False: ("--noconftest",), True: ("-k", "not postgresql")}
 ANEW: Final = ("caravan.", "services.", "tests.")
 KEPT: Final = ("caravan.contracts", "caravan.kernel")
 """What a mutant's fork imports anew, since it may hold the code under test, and what of it can't."""
-PASSED, FAILED, NOT_EVEN_READ = 0, 1, 2
+PASSED, FAILED, NOT_EVEN_READ, NOR_THE_FIXTURES = 0, 1, 2, 4
+"""What pytest ends with: the last two where the mutant can't be imported."""
 
 
 class Mutated(MetaPathFinder, InspectLoader):
@@ -99,7 +100,7 @@ def survives(mutant: Mutant, tests: Sequence[str]) -> bool:
     if os.WIFSIGNALED(status):
         return False
     code = os.WEXITSTATUS(status)
-    if code not in (PASSED, FAILED, NOT_EVEN_READ):
+    if code not in (PASSED, FAILED, NOT_EVEN_READ, NOR_THE_FIXTURES):
         raise RuntimeError(f"pytest ended with {code} on {mutant.mutation}")
     return code == PASSED
 
