@@ -1,5 +1,6 @@
 """The loop that charges: what can't be charged waits alone, and is told and tried again."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from caravan.contracts import events
 from caravan.contracts.usage import SiteProgress
 from caravan.kernel import clock, ids, leases
 from caravan.kernel.metrics import Metrics
+from services.accounting.charging import due
 from services.accounting.charging.charger import LEASE, LEASE_TTL, Charger, FailedCharges
 from services.accounting.charging.models import ChargeFailed
 from services.accounting.periods import service as periods
@@ -78,6 +80,54 @@ async def test_a_job_that_cannot_be_charged_waits_alone_is_told_and_tried_again(
     assert await charged(jobs) == ["0.10", "0.10", "0.10"]
     assert await shown() == 0
     await world.consistent()
+
+
+async def test_of_two_jobs_the_one_that_cannot_be_charged_is_told_whichever_comes_first(world: World) -> None:
+    for broken in (0, 1):
+        jobs = sorted(await used(world, 2), key=lambda job: job.id)
+        await world.db.write(spans, jobs[broken].id, '[{"nodes": 1}]')
+        with capture_logs():
+            assert await Charger(world.db, "charger", lambda: at(0)).charge()
+        assert await charged(jobs) == [("0.00" if place == broken else "0.10") for place in (0, 1)]
+        assert jobs[broken].id in await world.db.read(failed)
+        await world.db.write(due.done, await world.db.read(due.of_job, jobs[broken].id))
+
+
+async def test_the_lease_is_asked_for_when_something_is_due_and_again_when_half_of_it_is_over(world: World) -> None:
+    (job,) = await used(world, 1)
+    ticks = iter([0.0, 4.9, 5.0])
+    charger = Charger(world.db, "charger", clock.now, lambda: next(ticks))
+
+    async def until() -> datetime | None:
+        lease = await world.db.read(leases.peek, LEASE)
+        return lease.expires_at if lease else None
+
+    async def charge() -> datetime | None:
+        await world.db.write(due.mark, [due.a_look_at(job.id)])
+        assert await charger.charge()
+        return await until()
+
+    first = await charge()
+    assert first is not None
+    assert not await charger.charge(), "nothing is due"
+    assert await charge() == first
+    renewed = await charge()
+    assert renewed is not None and renewed > first
+
+
+async def test_nobody_leads_who_has_nothing_to_charge(world: World) -> None:
+    assert not await Charger(world.db, "charger", clock.now).charge()
+    assert await world.db.read(leases.peek, LEASE) is None
+
+
+async def test_an_iteration_charges_what_is_due_or_waits_and_is_followed_by_the_next_at_once(world: World) -> None:
+    jobs = await used(world, 1)
+    charger = Charger(world.db, "charger", clock.now)
+    async with asyncio.timeout(30):
+        assert await charger.iteration() == 0
+    assert await charged(jobs) == ["0.10"]
+    world.db.close_waits()
+    assert await charger.iteration() == 0
 
 
 async def test_what_a_raised_hold_has_charged_is_not_charged_again(world: World) -> None:

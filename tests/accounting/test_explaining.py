@@ -8,8 +8,8 @@ from caravan.contracts.offerings import Accelerator, AcceleratorUnit
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.migrations import migrate, on_connection
-from tests.accounting.test_charging import close, job_with_hold
-from tests.accounting.world import Job, World, at, span, tariff
+from tests.accounting.test_charging import close, finish_now, job_with_hold
+from tests.accounting.world import Job, World, at, mode, span, tariff
 from tests.support import Json, ok, refused
 
 DIE = "acc_ascend-910c-die-64g"
@@ -112,6 +112,55 @@ async def test_an_adjustment_says_what_was_billed_before_and_the_sealed_line_who
     old = await explained(world, sealed)
     assert (old["steps"], old["seconds"], old["restated_in"], old["correction"]) == ([], 0, late["id"], None)
     assert old["arithmetic"]["words"]["en"] == "40 core-seconds; 40 x 36.00 / 3600 = 0.40"
+
+
+async def test_of_lines_that_were_sealed_one_after_another_the_last_tells_the_days_and_what_is_billed_now(
+    world: World,
+) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    sealed: list[str] = []
+    for revision, end in enumerate((10, 30, 60), start=1):
+        job.use(run, 0, end, revision=revision)
+        await world.deliver()
+        if revision < 3:
+            (line,) = [one for one in await job.lines() if one["period"] not in sealed and one["amount"] != "0.00"]
+            await world.db.write(finish_now, line["period"])
+            sealed.append(line["period"])
+    lines = [line for line in await job.lines() if line["component"] == "cpu_core_hour"]
+    last = lines[-1]["id"]
+    found = [await explained(world, line) for line in lines]
+    assert [one["restated_in"] for one in found] == [last, last, None]
+    assert [(one["seconds"], one["arithmetic"]["quantity"]) for one in found] == [(0, 10), (0, 30), (60, 60)]
+    told = [(one["period"], one["billed_before"], one["now"]) for one in (one["correction"] for one in found[1:])]
+    assert told == [(sealed[0], "0.10", "0.30"), (sealed[0], "0.30", "0.60")]
+    assert found[0]["correction"] is None
+    of_job = ok(await world.member.get(f"/jobs/{job.id}/explanation"))["lines"]
+    cores = [one for one in of_job if one["line"]["component"] == "cpu_core_hour"]
+    assert [one["arithmetic"]["en"] for one in cores] == [
+        "10 core-seconds; 10 x 36.00 / 3600 = 0.10",
+        "now 30 core-seconds; 30 x 36.00 / 3600 = 0.30; 0.10 billed before; difference 0.20",
+        "now 60 core-seconds; 60 x 36.00 / 3600 = 0.60; 0.30 billed before; difference 0.30",
+    ]
+    factors = [[(factor["seconds"], factor["quantity"]) for factor in one["factors"]] for one in cores]
+    assert factors == [[], [], [(60, 60)]]
+
+
+async def test_a_jobs_lines_are_summed_by_who_bears_them(world: World) -> None:
+    world.know_prices(
+        tried := ids.new("prl"), 2, tariff("day", None, None, cpu_core_hour="36"),
+        modes=(mode("notional", -3600), mode("billed", 20)),
+    )  # fmt: skip
+    job, run, faulty = await job_with_hold(world, price_list=tried), ids.new("run"), ids.new("run")
+    job.use(run, 0, 60)
+    job.use(faulty, 20, 30)
+    job.end(faulty, Outcome.SITE)
+    await world.deliver()
+    found = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
+    assert (found["charged"], found["borne_by_provider"], found["notional"]) == ("0.40", "0.10", "0.20")
+    shown = [one["line"]["id"] for one in found["lines"]]
+    assert sorted(shown) == [line["id"] for line in await job.lines()]
+    words = (await explained(world, await line_of(job, reason="notional")))["words"]["en"]
+    assert words == "core-hours, tariff day, priced and not billed: 20 x 36.00 / 3600 = 0.20"
 
 
 async def test_who_bears_a_line_is_said_with_the_reason(world: World) -> None:

@@ -69,6 +69,17 @@ async def test_facts_that_were_altered_behind_charging_are_seen(world: World, wh
     assert {who for who, _ in await found(world)} == {job.id}
 
 
+async def test_a_line_that_is_missing_is_told_as_none_of_nothing(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 1)
+    await world.deliver()
+    await change(world, delete(LineRow).where(LineRow.job == job.id))
+    words = {one.partition(":")[0]: one for _, one in await found(world)}
+    core = "no line of cpu_core_hour day all organization"
+    assert words[core] == f"{core}: 0 (0.00), and its usage comes to 1 (0.01)"
+    assert len(words) == 3
+
+
 async def test_lines_and_what_corrects_them_are_held_against_the_usage_together(world: World) -> None:
     job, run = await charged(world)
     await close(world, 0)

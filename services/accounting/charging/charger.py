@@ -1,6 +1,6 @@
 """The loop that charges what is due, at once where nothing waits, and in batches where much does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -36,10 +36,13 @@ class Charger:
     The lease is taken in transactions of its own: a batch that took it would, on PostgreSQL, collide with every other loop's.
     """
 
-    def __init__(self, db: Database, holder: str, now: clock.Clock) -> None:
+    def __init__(
+        self, db: Database, holder: str, now: clock.Clock, monotonic: Callable[[], float] = clock.monotonic
+    ) -> None:
         self._db = db
         self._holder = holder
         self._now = now
+        self._monotonic = monotonic
         self._leads_until = 0.0
 
     async def iteration(self) -> float:
@@ -58,8 +61,8 @@ class Charger:
 
     async def _leads(self) -> bool:
         """Whether this one is to charge; the lease is renewed when half of it is over."""
-        if clock.monotonic() >= self._leads_until:
-            asked = clock.monotonic()
+        asked = self._monotonic()
+        if asked >= self._leads_until:
             lease = await self._db.write(leases.acquire, LEASE, self._holder, LEASE_TTL)
             if lease.holder != self._holder:
                 return False
