@@ -45,12 +45,19 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
 """What decides what is charged, and the tests under tests/ that any change of it must fail. They need no fixtures."""
 STORED: Final[Mapping[str, Sequence[str]]] = {
     "services/accounting/charging/book.py": ("accounting/test_book.py",),
+    "services/accounting/charging/changes.py": (
+        "accounting/test_charging.py::test_the_price_per_job_falls_in_the_first_second_that_the_job_holds_anything",
+        "accounting/test_charging.py::test_a_site_fault_after_hours_moves_all_of_the_run_also_out_of_closed_periods",
+        "accounting/test_charging.py::"
+        "test_what_is_held_beyond_the_grant_is_the_providers_and_money_moves_as_hours_come_and_are_corrected",
+    ),
     "services/accounting/charging/due.py": ("accounting/test_due.py",),
     "services/accounting/charging/endpoints.py": (
         "accounting/test_reading.py",
         "accounting/test_explaining.py::test_a_lines_explanation_is_for_who_may_read_the_line",
     ),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
+    "services/accounting/charging/verify.py": ("accounting/test_verify.py",),
 }
 """What does that with a database: its tests have SQLite."""
 

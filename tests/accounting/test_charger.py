@@ -1,9 +1,12 @@
 """The loop that charges: what can't be charged waits alone, and is told and tried again."""
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
+from select import select as readable
 
 import pytest
 from sqlalchemy import Connection, event, select, text
@@ -13,7 +16,7 @@ from structlog.testing import capture_logs
 
 from caravan.contracts import events
 from caravan.contracts.usage import SiteProgress
-from caravan.kernel import clock, ids, leases
+from caravan.kernel import clock, ids, leases, steps
 from caravan.kernel.metrics import Metrics
 from services.accounting.charging import due
 from services.accounting.charging.charger import LEASE, LEASE_TTL, Charger, FailedCharges
@@ -22,6 +25,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import SiteProgressRow
 from services.accounting.usage import records
 from tests.accounting.world import Job, World, at
+from tests.support import until
 
 
 async def used(world: World, count: int) -> list[Job]:
@@ -128,6 +132,33 @@ async def test_an_iteration_charges_what_is_due_or_waits_and_is_followed_by_the_
     assert await charged(jobs) == ["0.10"]
     world.db.close_waits()
     assert await charger.iteration() == 0
+
+
+@pytest.mark.parametrize("database_engine", ["sqlite"])
+async def test_a_step_is_reached_for_each_record_before_it_is_charged(
+    world: World, tmp_path: Path, database_engine: str
+) -> None:
+    """PostgreSQL's units run in the loop, which would be held, too."""
+    jobs = await used(world, 3)
+    pipes = out, into = str(tmp_path / "out"), str(tmp_path / "into")
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def reached() -> bool:
+        return bool(readable([reader], [], [], 0)[0]) and os.read(reader, 99) == b"reached\n"
+
+    steps.arm(development=True, environment={"CARAVAN_HOLD_STEP": "charge:3", "CARAVAN_HOLD_PIPES": f"{out},{into}"})
+    try:
+        charging = asyncio.create_task(world.deliver())
+        await until(reached)
+        assert await charged(jobs) == ["0.00"] * 3
+        await asyncio.to_thread(Path(into).write_text, "g")
+        await charging
+    finally:
+        steps.arm(development=True, environment={})
+        os.close(reader)
+    assert await charged(jobs) == ["0.10"] * 3
 
 
 async def test_what_a_raised_hold_has_charged_is_not_charged_again(world: World) -> None:

@@ -391,6 +391,49 @@ async def test_a_job_that_a_reseller_might_have_sold_is_charged_as_the_centres_w
     await sold.sound()
 
 
+async def test_what_is_taken_back_behind_the_second_in_which_a_hold_was_used_up_was_not_paid_for(sold: Sold) -> None:
+    """Also of a job that a reseller sells, whose second is kept with the member's hold."""
+    job, run = await sold.job(retail="2.00")
+    for revision, end in enumerate((200, 150, 120), start=1):
+        job.use(run, 0, end, revision=revision)
+        await sold.world.deliver()
+        assert await sold.money() == {"member": ("2.00", "0.00"), "reseller": ("1.00", "9.00")}
+        await sold.sound()
+    assert (await sold.ask(job, "20.00", "10.00"))["granted"]
+    job.use(ids.new("run"), 3600, 3650)
+    await sold.world.deliver()
+    assert await sold.money() == {"member": ("3.40", "16.60"), "reseller": ("1.70", "8.30")}
+    await sold.sound()
+
+
+async def test_a_minimum_charge_of_what_is_resold_changes_with_late_usage(sold: Sold) -> None:
+    least = ids.new("prl")
+    prices = tariff("least", None, None, cpu_core_hour="72.00").model_copy(update={"minimum_charge": Money(300)})
+    sold.world.know_prices(least, 2, prices, reseller=sold.reseller)
+    sold.retail = least
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    job.end_attempt()
+    await sold.world.deliver()
+    assert await sold.money() == {"member": ("3.00", "17.00"), "reseller": ("1.00", "9.00")}
+    job.use(run, 0, 120, revision=2)
+    await sold.world.deliver()
+    assert await sold.money() == {"member": ("3.00", "17.00"), "reseller": ("1.20", "8.80")}
+    await sold.sound()
+
+
+async def test_a_job_that_a_reseller_might_have_sold_leaves_its_hold_alone_where_the_members_is_used_up(
+    sold: Sold,
+) -> None:
+    job = sold.world.job()
+    assert (await sold.ask(job, "0.30", "10.00"))["granted"]
+    job.place()
+    job.use(ids.new("run"), 0, 50)
+    await sold.world.deliver()
+    assert await sold.money() == {"member": ("0.30", "0.00"), "reseller": ("0.00", "10.00")}
+    await sold.sound()
+
+
 async def test_a_closed_period_has_each_sellers_discount_tax_and_statement_and_the_fee_of_the_centre_alone(
     later: World,
 ) -> None:

@@ -144,10 +144,8 @@ class Calendar:
     """The periods that some records lie in; usage is stored with those that it needs."""
 
     def __init__(self, tx: Session, some: Iterable[Record]) -> None:
-        spans = [span for record in some for span in record.spans]
-        first = min((to_seconds(span.start) for span in spans), default=0)
-        last = max((to_seconds(span.end) for span in spans), default=0)
-        located = periods.known(tx, first, last) if spans else []
+        edges = [to_seconds(edge) for record in some for span in record.spans for edge in (span.start, span.end)]
+        located = periods.known(tx, min(edges), max(edges)) if edges else []
         self.closed = {part.period: part.closed for part in located}
         self._parts = [PeriodSpan(part.period, part.start, part.end) for part in located]
 
