@@ -16,6 +16,7 @@ from caravan.contracts.corrections import CorrectionDraft
 from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
+from caravan.contracts.programmes import Issuer, IssuerLevel, Pool, ProgrammeDraft, Rate
 from caravan.contracts.resale import ResaleAgreementDraft
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
@@ -38,9 +39,11 @@ PUBLIC: Final = frozenset(
         "list_site_modes",
         "list_periods",
         "get_period",
+        "list_programmes",
+        "get_programme",
     }
 )
-"""What every valid token may read: the shop window, and when periods end."""
+"""What every valid token may read: the shop window, programmes that are published, and when periods end."""
 OWN: Final = frozenset({"apply_provider", "add_accelerator", "explain_price"})
 """What changes nothing of anybody else's."""
 QUERIES: Final = {
@@ -151,7 +154,7 @@ async def blind_spots(
     market = victim.market
     permissions = (
         f"org/{market.organization}:admin", f"provider/{market.provider}:admin", f"site/{market.site}:agent",
-        "platform:finance", "platform:admin", *(f"service:{service}" for service in SERVICES),
+        "platform:finance", "platform:admin", "platform:programmes", *(f"service:{service}" for service in SERVICES),
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {platform.token(*permissions)}"}
     spots, shown = [], ""
@@ -230,6 +233,17 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             starts_at=clock.floor_hour(clock.now()),
         )
     )
+    office = await platform.accounting("platform:programmes")
+    programme = await office.create_programme(
+        ProgrammeDraft(
+            name=f"{MARK}-programme",
+            issuer=Issuer(name="A city", level=IssuerLevel.CITY),
+            starts_at=period.starts_at,
+            ends_at=period.ends_at,
+            pools=(Pool(year=period.ends_at.year, amount=Money(1_000_000)),),
+            rates=(Rate(rate=3000),),
+        )
+    )
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -251,6 +265,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "crn": note.id,
         "cor": correction.id,
         "cts": "cts_" + "0" * 32,
+        "prg": programme.id,
         "rsl": agreement.id,
     }
     kinds = ("org", "prj", "rsl", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
@@ -300,6 +315,7 @@ KINDS: Final = {
     "correction": "cor",
     "contest": "cts",
     "agreement": "rsl",
+    "programme": "prg",
 }
 
 

@@ -33,6 +33,7 @@ def audiences(market: Market) -> dict[str, list[str]]:
         "enterprise": [f"org/{market.organization}:admin"],
         "centre": [f"provider/{market.provider}:admin", f"site/{market.site}:agent"],
         "finance": ["platform:finance"],
+        "office": ["platform:programmes"],
         "operator": ["platform:admin"],
         "service": ["service:broker"],
         "nobody": [],

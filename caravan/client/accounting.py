@@ -1,4 +1,4 @@
-"""Accounting's API: funds, budgets and holds; periods, lines and statements; the ledger."""
+"""Accounting's API: funds, budgets and holds; periods, lines and statements; the ledger; programmes."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -28,6 +28,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
+from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.silences import Silence
@@ -323,3 +324,24 @@ class AccountingClient(Client):
         """The runs that were metered at a site in [start, end). A page may have fewer than `limit`, and a next one all the same."""
         query = {"from": start, "to": end, "job": job, "limit": limit, "cursor": cursor}
         return await self._call("GET", f"/sites/{site}/runs", SiteRuns, query=query)
+
+    async def create_programme(self, draft: ProgrammeDraft) -> Programme:
+        return await self._call("POST", "/programmes", Programme, body=draft)
+
+    async def update_programme(self, programme: str, draft: ProgrammeDraft, version: int) -> Programme:
+        """Raises WrongState once it is published."""
+        return await self._call("PUT", f"/programmes/{programme}", Programme, body=draft, version=version)
+
+    async def publish_programme(self, programme: str, version: int) -> Programme:
+        """For good. Raises WrongState when it is published."""
+        return await self._call("POST", f"/programmes/{programme}/publish", Programme, version=version)
+
+    async def set_programme_pools(self, programme: str, pools: PoolsDraft, version: int) -> Programme:
+        return await self._call("PUT", f"/programmes/{programme}/pools", Programme, body=pools, version=version)
+
+    async def list_programmes(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Programme]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", "/programmes", Page[Programme], query=query)
+
+    async def get_programme(self, programme: str) -> Programme:
+        return await self._call("GET", f"/programmes/{programme}", Programme)

@@ -4,11 +4,11 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Model, Name, Positive, Second, Words
-from caravan.contracts.ids import ProviderId
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words
+from caravan.contracts.ids import ProgrammeId, ProviderId
 from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
 from caravan.kernel.money import Money
@@ -71,8 +71,29 @@ class Settles(StrEnum):
 class Pool(Model):
     """What may be issued in a calendar year."""
 
-    year: int = Field(ge=2000, le=2200)
+    year: int = Field(ge=2000, le=2200, examples=[2026])
     amount: Money
+
+
+def _one_a_year(pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+    if len({pool.year for pool in pools}) < len(pools):
+        raise PydanticCustomError("pools", "Give each year one pool")
+    return pools
+
+
+Pools = Annotated[tuple[Pool, ...], Field(min_length=1), AfterValidator(_one_a_year)]
+
+
+class PoolsDraft(Model):
+    """All pools of a programme anew."""
+
+    pools: Pools
+
+
+class PoolStanding(Pool):
+    """What of it is committed: to vouchers as they were issued, of those revoked or expired what was redeemed."""
+
+    committed: Money
 
 
 class Rate(Model):
@@ -161,9 +182,9 @@ class ProgrammeDraft(Model):
 
     name: Name = Field(examples=["西安市算力券"])
     issuer: Issuer
-    starts_at: Second
-    ends_at: Second
-    pools: Annotated[tuple[Pool, ...], Field(min_length=1)]
+    starts_at: Second = Field(examples=["2025-12-31T16:00:00Z"])
+    ends_at: Second = Field(examples=["2028-12-31T16:00:00Z"])
+    pools: Pools
     eligibility: Eligibility = Eligibility()
     components: tuple[Component, ...] = Field(default=(), description="What is supported; empty: all.")
     tiers: tuple[Tier, ...] = Field(default=(), description="As components.")
@@ -186,11 +207,25 @@ class ProgrammeDraft(Model):
     def _consistent(self) -> Self:
         if self.ends_at <= self.starts_at:
             raise PydanticCustomError("span", "ends_at must be after starts_at")
-        if len({pool.year for pool in self.pools}) < len(self.pools):
-            raise PydanticCustomError("pools", "Give each year one pool")
         if self.funders and sum(funder.share for funder in self.funders) != WHOLE:
             raise PydanticCustomError("funders", "The funders' shares must sum to 10000")
         return self
+
+
+class ProgrammeState(StrEnum):
+    DRAFT = "draft"
+    PUBLISHED = "published"
+
+
+class Programme(ProgrammeDraft):
+    """As it stands. Once it is published only its pools change."""
+
+    id: ProgrammeId
+    state: ProgrammeState
+    pools: tuple[PoolStanding, ...]
+    version: int
+    created_at: Instant
+    published_at: Instant | None
 
 
 WHOLE = 10_000

@@ -13,7 +13,7 @@ The type lets a caller in whose token has the role; which organization, provider
 | `OrgAdmin`      | an admin of some organization                                                     |
 | `OrgReader`     | as OrgMember; platform admin and finance too                                      |
 | `ProviderAdmin` | an admin of some provider                                                         |
-| `PlatformAdmin`, `Finance` | who has exactly this; neither implies the other                        |
+| `PlatformAdmin`, `Finance`, `Office` | who has exactly this; none implies another                |
 | `Service`       | another service of the platform                                                   |
 
 For other mixes: `Annotated[Caller, allow("words", predicate, "scope", ...)]`.
@@ -81,6 +81,7 @@ Public = Annotated[None, Depends(_Public())]
 Anyone = Annotated[Caller, allow("any valid token", lambda caller: True)]
 PlatformAdmin = Annotated[Caller, allow("platform admin", lambda caller: caller.is_admin, "platform:admin")]
 Finance = Annotated[Caller, allow("finance", lambda caller: caller.is_finance, "platform:finance")]
+Office = Annotated[Caller, allow("programmes office", lambda caller: caller.is_office, "platform:programmes")]
 OrgMember = Annotated[
     Caller,
     allow("organization member", lambda caller: bool(caller.organizations()), "org/<id>:admin", "org/<id>:member"),

@@ -35,9 +35,9 @@ SERVICE_TOKEN_LIFE: Final = timedelta(minutes=5)
 class Caller:
     """Who calls, by the token: a subject and its permissions.
 
-    `platform:admin` and `platform:finance` are apart, neither implies the other; `is_platform_reader` is either, for routes
-    where reading is sensible for both. An organization's admin is a member of it too. Authority comes from permissions only,
-    never from how a subject is spelled.
+    `platform:admin`, `platform:finance` and `platform:programmes` (the office that runs programmes) are apart, none implies another;
+    `is_platform_reader` is either of the first two, for routes where reading is sensible for both. An
+    organization's admin is a member of it too. Authority comes from permissions only, never from how a subject is spelled.
     """
 
     subject: str
@@ -50,6 +50,10 @@ class Caller:
     @property
     def is_finance(self) -> bool:
         return "platform:finance" in self.permissions
+
+    @property
+    def is_office(self) -> bool:
+        return "platform:programmes" in self.permissions
 
     @property
     def is_platform_reader(self) -> bool:

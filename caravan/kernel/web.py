@@ -46,6 +46,7 @@ from caravan.kernel import access, docs, openapi
 from caravan.kernel.access import (
     Anyone,
     Finance,
+    Office,
     OrgAdmin,
     OrgMember,
     OrgReader,
@@ -85,6 +86,7 @@ __all__ = [
     "Finance",
     "IdempotencyKey",
     "IfMatch",
+    "Office",
     "OptionalIdempotencyKey",
     "OrgAdmin",
     "OrgMember",

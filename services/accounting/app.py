@@ -43,6 +43,8 @@ from services.accounting.ledger.sealing import Sealer
 from services.accounting.periods import closing, service
 from services.accounting.periods import endpoints as periods
 from services.accounting.periods.closing import PeriodService
+from services.accounting.programmes import endpoints as programmes
+from services.accounting.programmes.service import ProgrammeService
 from services.accounting.reconciliations import endpoints as reconciliations
 from services.accounting.reconciliations.nightly import LOOP as RECONCILING
 from services.accounting.reconciliations.nightly import Nightly
@@ -75,6 +77,7 @@ ROUTERS = (
     reconciliations.router,
     anomalies.router,
     silences.router,
+    programmes.router,
 )
 
 
@@ -130,6 +133,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ContestService(runtime),
             TaxService(runtime),
             FeeService(runtime),
+            ProgrammeService(runtime),
             ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,

@@ -10,6 +10,7 @@ import services.accounting.funds.models
 import services.accounting.imports.models
 import services.accounting.ledger.models
 import services.accounting.periods.models
+import services.accounting.programmes.models
 import services.accounting.reconciliations.models
 import services.accounting.silences.models
 import services.accounting.statements.models

@@ -45,5 +45,12 @@ def test_admin_and_finance_are_apart_but_both_read() -> None:
     assert finance.is_platform_reader
 
 
+def test_the_office_of_programmes_is_neither_admin_nor_finance_nor_they_it() -> None:
+    office = Caller("o", frozenset({"platform:programmes"}))
+    assert office.is_office
+    assert not (office.is_admin or office.is_finance or office.is_platform_reader)
+    assert not Caller("p", frozenset({"platform:admin", "platform:finance"})).is_office
+
+
 def test_a_subject_named_like_a_service_is_none() -> None:
     assert not Caller("service:broker", frozenset()).is_service("broker")
