@@ -149,7 +149,7 @@ def offerings(found: Iterable[OfferingPrice], now: datetime) -> Table:
                 one.region,
                 one.offering.tier.value,
                 most,
-                prices(one, now),
+                _with(prices(one, now), one.offering.preempted_borne_by.words),
                 str(one.price) if one.price is not None else "",
                 one.site_health.state if one.site_health else "unknown",
                 one.offering.id,
@@ -189,17 +189,25 @@ def price_lists(found: Iterable[PriceList]) -> Table:
     return table((">revision", "!sold by", "tariffs", "!published", "!id"), rows)
 
 
+def _worst_case(one: Candidate) -> str:
+    return "\n".join(
+        f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({rate(c.tariff, c.window)}) = {c.amount}"
+        for c in one.components
+    ) or (f"not billed 未计费: {one.notional} at most" if one.notional.fen else "")
+
+
+def _with(price: str, condition: str | None) -> str:
+    """What it costs, and below it on what condition."""
+    return "\n".join(filter(None, (price, condition)))
+
+
 def candidates(found: Sequence[Candidate]) -> Table:
     rows = [
         (
             str(place),
             one.offering_name,
             seller(one.provider_name, one.reseller_name),
-            "\n".join(
-                f"{c.quantity:,} {UNIT.get(c.component, '')} at {c.unit_price} ({rate(c.tariff, c.window)}) = {c.amount}"
-                for c in one.components
-            )
-            or (f"not billed 未计费: {one.notional} at most" if one.notional.fen else ""),
+            _with(_worst_case(one), one.preempted_borne_by.words),
             str(one.worst_case),
             "now" if one.has_room else f"waits: {one.unavailable}" if one.unavailable else "waits",
             one.offering,

@@ -209,6 +209,18 @@ class Limits(Model):
     array_tasks: Positive = 1000
 
 
+class PreemptedBearer(StrEnum):
+    """Who bears a run that its site ended to make room for another job."""
+
+    PROVIDER = "provider"
+    ORGANIZATION = "organization"
+
+    @property
+    def words(self) -> str | None:
+        """What those are told who look for an offering, where it isn't what they'd expect."""
+        return "被抢占的运行照常收费 preempted runs are charged" if self is PreemptedBearer.ORGANIZATION else None
+
+
 class OfferingDraft(Model):
     site: SiteId
     name: Name = Field(examples=["通用计算"])
@@ -226,6 +238,11 @@ class OfferingDraft(Model):
     )
     capacity: Capacity
     queue_ahead: Count = Field(default=0, description="How many attempts may wait at the backend beyond the capacity.")
+    preempted_borne_by: PreemptedBearer = Field(
+        default=PreemptedBearer.PROVIDER,
+        description="Who bears runs that end `preempted`: the provider, or the organization, as far as its hold goes. Of each attempt "
+        "as it was when that was placed.",
+    )
 
     @model_validator(mode="after")
     def _accelerators_agree(self) -> Self:

@@ -14,7 +14,7 @@ from caravan.contracts.ids import (
     QuoteId,
     SiteId,
 )
-from caravan.contracts.offerings import Capacity, Tier
+from caravan.contracts.offerings import Capacity, PreemptedBearer, Tier
 from caravan.contracts.prices import WHOLE_TARIFF
 from caravan.kernel.money import Money
 
@@ -64,6 +64,10 @@ class Candidate(Model):
     notional: Money = Field(
         default=Money(0),
         description="What it might cost at most if its site billed the time ahead that it only prices. Nothing of it is set aside.",
+    )
+    preempted_borne_by: PreemptedBearer = Field(
+        default=PreemptedBearer.PROVIDER,
+        description="Who bears runs of it that end `preempted`. The next try of what the organization bears needs a hold of its own.",
     )
     capacity: Capacity = Field(description="What it would occupy there at once.")
     has_room: bool

@@ -185,6 +185,23 @@ async def test_an_offering_on_sale_keeps_what_jobs_were_placed_by(catalog: Runni
     refused(await centre.admin.put(path, draft, version=2), 412, "stale")
 
 
+async def test_an_offering_says_who_bears_what_was_preempted(
+    catalog: Running, operator: Person, stranger: Person, broker: Person
+) -> None:
+    centre = await a_centre(catalog, operator)
+    offering = await centre.on_sale((await centre.site())["id"])
+    path, draft = f"/offerings/{offering['id']}", draft_of(offering)
+    assert offering["preempted_borne_by"] == "provider"
+    wrong = await centre.admin.put(path, draft | {"preempted_borne_by": "nobody"}, version=2)
+    assert pointers(refused(wrong, 422, "invalid")) == ["/preempted_borne_by"]
+    changed = ok(await centre.admin.put(path, draft | {"preempted_borne_by": "organization"}, version=2))
+    assert changed == offering | {"preempted_borne_by": "organization", "version": 3}
+    (hit,) = ok(await stranger.get("/offerings"))["items"]
+    assert hit["offering"] == changed
+    *_, told = await events_of(broker, offering["id"], 3)
+    assert told["data"] == changed
+
+
 async def test_a_draft_may_change_all_but_its_site_and_an_archived_offering_nothing(
     catalog: Running, operator: Person
 ) -> None:

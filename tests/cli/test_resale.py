@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
-from caravan.contracts.offerings import Capacity, Tier
+from caravan.contracts.offerings import Capacity, PreemptedBearer, Tier
 from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.quotes import Candidate
 from caravan.contracts.resale import ResaleAgreement
@@ -69,7 +69,7 @@ def test_agreements_and_lists_are_shown() -> None:
     assert "the provider" in text and DISTRICT in text
 
 
-def test_a_candidate_names_who_sells_it() -> None:
+def test_a_candidate_names_who_sells_it_and_says_when_what_is_preempted_is_charged() -> None:
     direct = Candidate(
         offering=OFFERING, offering_name="通用计算", provider="prv_" + "1" * 32, provider_name="中心", site="sit_" + "1" * 32,
         tier=Tier.HPC, price_list="prl_" + "1" * 32, price_list_revision=1, worst_case=Money(1), components=(),
@@ -78,3 +78,5 @@ def test_a_candidate_names_who_sells_it() -> None:
     resold = direct.model_copy(update={"reseller": DISTRICT, "reseller_name": "航天基地"})
     assert "航天基地" not in shown(show.candidates([direct]))
     assert "航天基地 (中心)" in shown(show.candidates([direct, resold]))
+    charged = direct.model_copy(update={"preempted_borne_by": PreemptedBearer.ORGANIZATION})
+    assert "preempted" in shown(show.candidates([charged])) and "preempted" not in shown(show.candidates([direct]))

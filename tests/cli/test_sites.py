@@ -8,7 +8,15 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app, show
 from caravan.contracts.modes import SiteMode, SiteModeFrom
-from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingPrice, OfferingState, Tier
+from caravan.contracts.offerings import (
+    Capacity,
+    Limits,
+    Offering,
+    OfferingPrice,
+    OfferingState,
+    PreemptedBearer,
+    Tier,
+)
 from caravan.contracts.prices import Buyer, Component, PriceList, Tariff
 from tests.cli.test_finance import shown
 
@@ -56,3 +64,6 @@ def test_a_price_that_is_not_billed_says_so(mode: SiteMode, words: str) -> None:
         offering=offering, provider_name="中心", region="西安", site_health=None, price_list=prices, buyer=Buyer(), price=None
     )  # fmt: skip
     assert show.prices(found, NOW + timedelta(hours=1)) == words
+    assert "preempted" not in shown(show.offerings([found], NOW))
+    charged = offering.model_copy(update={"preempted_borne_by": PreemptedBearer.ORGANIZATION})
+    assert "preempted" in shown(show.offerings([found.model_copy(update={"offering": charged})], NOW))

@@ -107,6 +107,7 @@ class _Fit:
                 worst_case=self.worst.amount,
                 components=self.worst.components,
                 notional=self.notional,
+                preempted_borne_by=sold.offering.preempted_borne_by,
                 capacity=self.need,
                 has_room=not unavailable and has_room(self.need, sold, room),
                 unavailable=SiteState.UNAVAILABLE.words if unavailable else None,

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, PreemptedBearer, Tier
 from caravan.kernel.database import Json
 from services.catalog.models_base import Base, Entity
 
@@ -24,6 +24,7 @@ class OfferingRow(Entity, Base):
     choices: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
     capacity: Mapped[dict[str, Any]] = mapped_column(Json)
     queue_ahead: Mapped[int] = mapped_column(BigInteger)
+    preempted_borne_by: Mapped[str] = mapped_column(server_default=PreemptedBearer.PROVIDER.value)
     state: Mapped[str] = mapped_column(index=True)
     search_text: Mapped[str]
 
@@ -41,6 +42,7 @@ class OfferingRow(Entity, Base):
             choices=self.choices,
             capacity=Capacity.model_validate(self.capacity),
             queue_ahead=self.queue_ahead,
+            preempted_borne_by=PreemptedBearer(self.preempted_borne_by),
             state=OfferingState(self.state),
             version=self.version,
             created_at=self.created_at,

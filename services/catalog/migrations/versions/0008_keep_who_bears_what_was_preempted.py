@@ -1,0 +1,12 @@
+"""Keep who bears what was preempted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("offerings", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("preempted_borne_by", sa.String(), server_default="provider", nullable=False))
