@@ -181,7 +181,9 @@ async def get_hold(
     service: Service,
     organization: Annotated[
         OrganizationId | None,
-        Query(description="Whose money; null: the job's own organization's, else the reseller's, whichever you may see."),
+        Query(
+            description="Whose money; null: the job's own organization's, else the reseller's, whichever you may see."
+        ),
     ] = None,
 ) -> Hold:
     """Read a job's hold with every step of its life, or what a reseller holds for what it buys of the job."""

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.offerings import Accelerator, AcceleratorUnit
+from caravan.contracts.offerings import Accelerator, AcceleratorUnit, Offering
 from caravan.contracts.parties import Organization, Project, Provider
 from caravan.contracts.prices import PriceList
 from caravan.kernel import clock
@@ -18,6 +18,7 @@ from caravan.kernel.follow import Handler
 from caravan.pricing.explained_words import Kind
 from services.accounting.usage.models import (
     AcceleratorCopy,
+    OfferingCopy,
     OrganizationCopy,
     PriceListCopy,
     ProjectCopy,
@@ -72,8 +73,14 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
 
 def accelerator(tx: Session, event: dict[str, Any]) -> None:
     kind = Accelerator.model_validate(event["data"])
-    values = {"id": kind.id, "name": kind.name, "unit": kind.unit}
-    tx.execute(upsert(tx, AcceleratorCopy).values(values).on_conflict_do_nothing())
+    values = {"id": kind.id, "name": kind.name, "unit": kind.unit, "domestic": kind.domestic}
+    tx.execute(
+        upsert(tx, AcceleratorCopy).values(values).on_conflict_do_update(index_elements=["id"], set_=values)
+    )
+
+
+def offering(tx: Session, event: dict[str, Any]) -> None:
+    _keep(tx, OfferingCopy, Offering.model_validate(event["data"]), "tier")
 
 
 HANDLERS: Final[dict[str, Handler]] = {
@@ -82,6 +89,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     events.PROVIDER: provider,
     events.PRICE_LIST: price_list,
     events.ACCELERATOR: accelerator,
+    events.OFFERING: offering,
 }
 
 

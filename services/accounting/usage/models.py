@@ -59,6 +59,15 @@ class AcceleratorCopy(Base):
     id: Mapped[str] = mapped_column(String, primary_key=True)
     name: Mapped[str] = mapped_column(String)
     unit: Mapped[str] = mapped_column(String)
+    domestic: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
+
+class OfferingCopy(Base):
+    __tablename__ = "offerings"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    tier: Mapped[str] = mapped_column(String)
+    version: Mapped[int] = mapped_column(BigInteger)
 
 
 class PriceListCopy(Base):
