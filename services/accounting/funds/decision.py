@@ -26,16 +26,22 @@ class Refused:
     fits: int
 
 
-def decide(limits: Sequence[Limit], current: int | None, asked: int) -> Refused | None:
+def decide(limits: Sequence[Limit], current: int | None, asked: int, granted_more: int = 0) -> Refused | None:
     """None when a hold of `asked` in all is granted; `current` is what was granted before (None: a new hold).
 
-    Asking for no more than was granted is always granted. A new hold needs `available >= asked` of every limit, so none is given, not
-    even of nothing, where a correction has left less than nothing.
+    `granted_more`: what vouchers pay of it, less what they paid of it before; only the organization's own money is taken for the rest,
+    while a budget is for all of it. Asking for no more than was granted is always granted, unless vouchers pay less. A new hold needs
+    `available >= asked` of every limit, so none is given, not even of nothing, where a correction has left less than nothing.
     """
-    if current is not None and asked <= current:
+    held = current or 0
+
+    def pays(limit: Limit) -> int:
+        return granted_more if limit.kind is FundsLimit.FUNDS else 0
+
+    if current is not None and asked - current - min(granted_more, 0) <= 0:
         return None
-    granted = current or 0
-    shortest = min(limits, key=lambda limit: limit.available)
-    if shortest.available >= asked - granted:
+    shortest = min(limits, key=lambda limit: limit.available + pays(limit))
+    if shortest.available + pays(shortest) >= asked - held:
         return None
-    return Refused(shortest, granted + max(shortest.available, 0))
+    room = min(limit.available + min(pays(limit), 0) for limit in limits)
+    return Refused(shortest, held + max(room, 0 if granted_more >= 0 else -held))

@@ -74,9 +74,7 @@ def price_list(tx: Session, event: dict[str, Any]) -> None:
 def accelerator(tx: Session, event: dict[str, Any]) -> None:
     kind = Accelerator.model_validate(event["data"])
     values = {"id": kind.id, "name": kind.name, "unit": kind.unit, "domestic": kind.domestic}
-    tx.execute(
-        upsert(tx, AcceleratorCopy).values(values).on_conflict_do_update(index_elements=["id"], set_=values)
-    )
+    tx.execute(upsert(tx, AcceleratorCopy).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 def offering(tx: Session, event: dict[str, Any]) -> None:
