@@ -21,6 +21,7 @@ from caravan.contracts.ids import (
     SiteId,
 )
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import PriceList
 from caravan.contracts.spec import Index
 from caravan.kernel.money import Money
@@ -138,6 +139,9 @@ class AttemptPlaced(Model):
         description="Where a reseller sells it: how that buys the same seconds. `price_list`, `price_class` and `options` are "
         "what the organization pays by. Null: the provider sells.",
     )
+    preempted_borne_by: PreemptedBearer = Field(
+        default=PreemptedBearer.PROVIDER, description="Of its runs those that end `preempted`, as its offering said."
+    )
     placed_at: Second | None = Field(
         default=None,
         description="By the platform's clock: no run of it starts before. Null: placed by a broker that didn't tell it yet.",
@@ -208,6 +212,9 @@ class ExportedUsage(Model):
     )
     grant: Grant | None = Field(description="What is beyond it is the provider's to bear. Null: it isn't known.")
     outcome: Outcome | None
+    preempted_borne_by: PreemptedBearer = Field(
+        description="Who bears it if its outcome is `preempted`: as its offering said when its attempt was placed."
+    )
     contest_upheld: bool = Field(
         description="Its provider contested with success that it bears the run: the organization does, however it ended."
     )

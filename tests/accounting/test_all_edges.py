@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeFrom
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Buyer, CalendarYear, Component, Day, DaySpan, PriceList, PriceWindow
 from caravan.contracts.statements import BearerReason
 from caravan.kernel.clock import HOUR_SECONDS, from_seconds, to_seconds
@@ -52,11 +53,12 @@ TIMES: Final = ("00:00", "01:00", "01:30", "02:00", "02:15", "03:00", "05:30", "
 
 @dataclass(frozen=True)
 class Sale:
-    """Price list as it was published, who buys each attempt, and the spans of each run with its end."""
+    """Price list as it was published, who buys each attempt and bears what is preempted, and the spans of each run with its end."""
 
     prices: PriceList
     around: int
     buyers: Sequence[Buyer]
+    preempted: Sequence[PreemptedBearer]
     runs: Sequence[tuple[str, int, Grant, Sequence[tuple[int, int]], Outcome | None]]
     calendar: tuple[PeriodSpan, ...]
 
@@ -134,13 +136,16 @@ def sales(draw: st.DrawFn) -> Sale:
     inner = sorted(draw(st.sets(st.integers(-20, 40), max_size=2)))
     cuts = [around - 10**7, *(around + quarter * QUARTER for quarter in inner), around + 10**7]
     periods = tuple(PeriodSpan(f"per_{number}", *edge) for number, edge in enumerate(pairwise(cuts)))
-    return Sale(sold, around, draw(st.lists(buyers, min_size=2, max_size=2)), runs, periods)
+    preempted = st.sampled_from(PreemptedBearer)
+    attempts = draw(st.lists(st.tuples(buyers, preempted), min_size=2, max_size=2))
+    return Sale(sold, around, [one for one, _ in attempts], [one for _, one in attempts], runs, periods)
 
 
 def in_hours(sale: Sale) -> Iterator[Record]:
     """As agents state usage: a record for each UTC hour of a run, its spans cut at it."""
     for name, attempt, grant, spans, outcome in sale.runs:
-        terms = Terms("", "", "", prices_for(sale.prices, sale.buyers[attempt]), f"att_{attempt}")
+        prices, preempted = prices_for(sale.prices, sale.buyers[attempt]), sale.preempted[attempt]
+        terms = Terms("", "", "", prices, f"att_{attempt}", preempted_borne_by=preempted)
         hours: dict[int, list[tuple[int, int]]] = {}
         for start, end in spans:
             at = sale.around + start
@@ -177,6 +182,8 @@ def by_quarters(sale: Sale) -> Counter[tuple[str, ...]]:
     begins = []
     for name, attempt, grant, spans, outcome in sale.runs:
         reason = PROVIDER_BEARS[outcome].value if outcome in PROVIDER_BEARS else ""
+        if reason == "preempted" and sale.preempted[attempt] is PreemptedBearer.ORGANIZATION:
+            reason = ""
 
         def key(second: int, component: Component, of: int = attempt, borne: str = reason) -> tuple[str, ...]:
             period, tariff, window, mode = told(sale, of, second)

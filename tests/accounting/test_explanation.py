@@ -69,6 +69,10 @@ def test_who_bears_a_line_and_why_has_words_for_all_that_there_is() -> None:
     assert len({bearer(kind, None).words.zh for kind in BearerKind}) == len(BearerKind)
     said = {bearer(BearerKind.PROVIDER, reason).words.en for reason in BearerReason}
     assert len(said) == len(BearerReason) and all(words.startswith("the centre bears it: ") for words in said)
+    charged = bearer(BearerKind.ORGANIZATION, None, preempted=True).words
+    assert charged.en.startswith("the organization bears it: ") and "offering" in charged.en
+    kept = bearer(BearerKind.PROVIDER, BearerReason.OVERRUN, preempted=True)
+    assert kept == bearer(BearerKind.PROVIDER, BearerReason.OVERRUN)
 
 
 def test_hours_of_a_run_are_one_stretch_and_a_gap_makes_two() -> None:

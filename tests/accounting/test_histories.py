@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts import events
 from caravan.contracts.funds import HoldRequest
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import PriceList, Tariff
 from caravan.contracts.usage import (
     AttemptEnded,
@@ -176,7 +177,7 @@ class Books:
 
 @dataclass
 class Job:
-    """Its last run is of a second attempt."""
+    """Its last run is of a second attempt, whose offering has the organization bear what is preempted."""
 
     books: Books
     id: str
@@ -212,6 +213,7 @@ class Job:
                 provider=books.provider,
                 price_list=self.prices,
                 grant=grant,
+                preempted_borne_by=self.preempted(attempt),
             )
             for attempt, grant in self.grants()
         ]
@@ -219,6 +221,9 @@ class Job:
     def grants(self) -> list[tuple[str, Grant | None]]:
         """Of the second attempt it isn't known."""
         return list(zip(self.attempts, (Grant(nodes=1, cpus=2, memory_mib=1, max_seconds=20), None), strict=True))
+
+    def preempted(self, attempt: str) -> PreemptedBearer:
+        return PreemptedBearer.PROVIDER if attempt == self.attempts[0] else PreemptedBearer.ORGANIZATION
 
     def event(self, fact: Fact) -> tuple[str, Any]:
         if isinstance(fact, Over):
@@ -258,7 +263,10 @@ class Job:
         books = self.books
         parties = (books.organization, books.project, books.provider, prices)
         over = {self.attempts[fact.attempt] for fact in history if isinstance(fact, Over)}
-        terms = {attempt: Terms(*parties, attempt, attempt in over, grant=grant) for attempt, grant in self.grants()}
+        terms = {
+            attempt: Terms(*parties, attempt, attempt in over, grant=grant, preempted_borne_by=self.preempted(attempt))
+            for attempt, grant in self.grants()
+        }
         ends = {fact.run: fact.outcome for fact in history if isinstance(fact, Ended)}
         held = [fact for fact in newest(history) if fact.start < fact.end]
         records = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from random import Random
 
 from hypothesis import given
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Component, PriceList, Tariff
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Grant, Span
@@ -42,11 +43,18 @@ from tests.pricing.cases import START, at, grants, in_mode, mode, price_list, pr
 RUNS = ["run_a", "run_b", "run_c"]
 WHOLE = (PeriodSpan("per_all", START - 1000, START + 10_000),)
 CORE = Span(start=at(0), end=at(10), nodes=1, cpus=1, memory_mib=0)
+PREEMPTED_AND_CHARGED = Outcome.PREEMPTED, PreemptedBearer.ORGANIZATION
 Facts = tuple[list[Record], tuple[PeriodSpan, ...]]
 
 
-def terms(prices: PriceList, attempt: str = "att_1", ended: bool = False, grant: Grant | None = None) -> Terms:
-    return Terms("org_1", "prj_1", "prv_1", prices, attempt, ended, grant=grant)
+def terms(
+    prices: PriceList,
+    attempt: str = "att_1",
+    ended: bool = False,
+    grant: Grant | None = None,
+    preempted: PreemptedBearer = PreemptedBearer.PROVIDER,
+) -> Terms:
+    return Terms("org_1", "prj_1", "prv_1", prices, attempt, ended, grant=grant, preempted_borne_by=preempted)
 
 
 @st.composite
@@ -65,7 +73,12 @@ def facts(draw: st.DrawFn, minima: bool = False) -> Facts:
     lists = [one, other.model_copy(update={"id": "prl_" + "9" * 32, "revision": 2})]
     ended = st.booleans() if minima else st.just(False)
     granted = st.none() | grants(60)
-    attempts = [terms(draw(st.sampled_from(lists)), f"att_{number}", draw(ended), draw(granted)) for number in range(3)]
+    sold = st.sampled_from(lists), ended, granted, st.sampled_from(PreemptedBearer)
+    attempts = [
+        terms(prices, f"att_{number}", over, most, preempted)
+        for number in range(3)
+        for prices, over, most, preempted in [draw(st.tuples(*sold))]
+    ]
     records = []
     for run in draw(st.lists(st.sampled_from(RUNS), min_size=1, unique=True)):
         own, grant = draw(st.sampled_from(attempts)), draw(grants())
@@ -119,7 +132,7 @@ def by_seconds(records: Sequence[Record], calendar: Sequence[PeriodSpan], hold: 
             "site": "site_fault",
             "lost": "site_fault",
             "duplicate": "duplicate",
-            "preempted": "preempted",
+            "preempted": "preempted" if record.terms.preempted_borne_by == "provider" else "",
         }.get(record.outcome or "", "")
         units = {
             Component.CPU_CORE_HOUR: one.cpus,
@@ -294,10 +307,11 @@ def test_a_run_has_its_own_time_and_each_of_an_attempt_the_whole_of_it() -> None
 
 
 def test_how_a_run_ended_decides_who_bears_it() -> None:
-    prices = terms(price_list(tariff("t", 0, None, cpu_core_hour="36")))
-    for outcome in (None, *Outcome):
-        (portion,) = cpu([Record("run_a", None, (CORE,), prices, outcome)], 1000)
-        provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE, Outcome.PREEMPTED)
+    prices = price_list(tariff("t", 0, None, cpu_core_hour="36"))
+    for outcome, preempted in product((None, *Outcome), PreemptedBearer):
+        (portion,) = cpu([Record("run_a", None, (CORE,), terms(prices, preempted=preempted), outcome)], 1000)
+        provider = outcome in (Outcome.SITE, Outcome.LOST, Outcome.DUPLICATE)
+        provider |= outcome is Outcome.PREEMPTED and preempted is PreemptedBearer.PROVIDER
         assert portion.key.bearer is (BearerKind.PROVIDER if provider else BearerKind.ORGANIZATION)
         own = outcome in (Outcome.DUPLICATE, Outcome.PREEMPTED)
         assert portion.key.reason == ("" if not provider else outcome if own else "site_fault")
@@ -326,7 +340,12 @@ def test_a_job_has_its_price_once_if_anything_billable_ran_and_no_provider_bears
 ) -> None:
     found = lines(*given_facts, hold)
     jobs = {key: quantity for key, quantity in found.items() if key.component is Component.JOB}
-    assert sum(jobs.values()) == any(r.outcome not in PROVIDER_BEARS for r in given_facts[0])
+    charged = [
+        record.outcome not in PROVIDER_BEARS
+        or (record.outcome, record.terms.preempted_borne_by) == PREEMPTED_AND_CHARGED
+        for record in given_facts[0]
+    ]
+    assert sum(jobs.values()) == any(charged)
     assert {key.reason for key in jobs} <= {"", "overrun", "notional", "tracked"}
 
 

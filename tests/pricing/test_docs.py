@@ -13,7 +13,7 @@ from caravan.cli import show
 from caravan.contracts.dispatch import Grant
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeDraft, SiteModeFrom
-from caravan.contracts.offerings import AcceleratorUnit
+from caravan.contracts.offerings import AcceleratorUnit, PreemptedBearer
 from caravan.contracts.prices import Buyer, Component, PriceListDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
@@ -189,17 +189,17 @@ def test_an_attempt_is_topped_up_as_the_page_says() -> None:
 
 @pytest.mark.parametrize("page", [PAGE, CHINESE])
 def test_how_a_run_ended_decides_who_bears_it_as_the_pages_say(page: Path) -> None:
-    """The first word of a cell is the code's."""
+    """The first word of a cell is the code's; what is `preempted` has a row for each way in which an offering may be sold."""
     said = {}
     for row in re.findall(
         r"^\| (`[a-z_]+`[^|]*) \| (`(?:organization|provider)`[^|]*) \|([^|]*)\|$", page.read_text(), re.MULTILINE
     ):
-        outcome, bearer, reason = (cell.strip().partition(" ")[0].strip("`") for cell in row)
-        said[outcome] = (bearer, reason)
-    code = {outcome: provider_bears(outcome) for outcome in Outcome}
-    assert said == {
-        outcome: ("provider", reason) if reason else ("organization", "") for outcome, reason in code.items()
-    }
+        outcome, bearer, reason = (cell.strip().partition(" ")[0].strip("`,") for cell in row)
+        only = re.search("`preempted_borne_by`[^|]*`([a-z]+)`", row[0])
+        for by in PreemptedBearer if only is None else [PreemptedBearer(only[1])]:
+            said[outcome, by] = (bearer, reason)
+    code = {(outcome, by): provider_bears(outcome, by) for outcome in Outcome for by in PreemptedBearer}
+    assert said == {case: ("provider", reason) if reason else ("organization", "") for case, reason in code.items()}
 
 
 def test_what_is_beyond_the_grant_is_overrun_as_the_pages_say() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.anomalies import AnomalyReason, AnomalyState
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
@@ -90,12 +91,13 @@ log = structlog.get_logger(__name__)
 
 
 class Placed(NamedTuple):
-    """Whom an attempt's usage concerns, and when it was placed, if that is known."""
+    """Whom an attempt's usage concerns, who bears of its runs what is preempted, and when it was placed, if that is known."""
 
     site: str
     provider: str
     organization: str
     reseller: str | None
+    preempted_borne_by: PreemptedBearer
     at: datetime | None
 
 

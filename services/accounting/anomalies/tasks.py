@@ -11,21 +11,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel.bulk import SelectMany
 from caravan.kernel.clock import to_seconds
 from services.accounting.charging.lines import provider_bears
 from services.accounting.usage.many import Run
-from services.accounting.usage.records import RECORDS, RUNS
+from services.accounting.usage.records import ATTEMPTS, RECORDS, RUNS
 
 _HELD: Final = SelectMany(
     {"job": RUNS.c.job.type, "task": RUNS.c.task_index.type, "hour": RECORDS.c.hour.type},
     lambda given: (
         select(
             *(given.c.job, given.c.task, given.c.hour, RUNS.c.id.label("run")),
-            *(RUNS.c.outcome, RUNS.c.upheld, RECORDS.c.spans),
+            *(RUNS.c.outcome, RUNS.c.upheld, RECORDS.c.spans, ATTEMPTS.c.preempted_borne_by),
         )
         .join(RUNS, (RUNS.c.job == given.c.job) & (RUNS.c.task_index == given.c.task))
+        .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
         .join(RECORDS, (RECORDS.c.run == RUNS.c.id) & (RECORDS.c.hour == given.c.hour))
     ),
 )
@@ -42,7 +44,7 @@ class Tasks:
         hours = {hour for one in stated if (hour := _hour_of(one)) is not None}
         for row in _HELD.all(tx, [{"job": job, "task": task, "hour": hour} for job, task, hour in hours]):
             outcome = Outcome(row.outcome) if row.outcome and not row.upheld else None
-            if provider_bears(outcome) is None:
+            if provider_bears(outcome, PreemptedBearer(row.preempted_borne_by)) is None:
                 self._held[row.job, row.task, row.hour][row.run] = row.spans
 
     def beside(self, usage: UsageRecord) -> list[tuple[Span, ...]]:
@@ -60,7 +62,7 @@ class Tasks:
 
     def _counts(self, usage: UsageRecord) -> bool:
         known = self._runs.get(usage.run)
-        return known is None or provider_bears(known.charged_as) is None
+        return known is None or known.provider_bears(known.charged_as) is None
 
 
 def _hour_of(usage: UsageRecord) -> _Hour | None:

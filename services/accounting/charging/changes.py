@@ -11,7 +11,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import Span
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
-from services.accounting.charging.lines import Record, Start, provider_bears, starting
+from services.accounting.charging.lines import Record, Start, starting
 from services.accounting.funds.settling import END
 from services.accounting.usage import grants, many, records, starts
 from services.accounting.usage.many import Run
@@ -31,9 +31,8 @@ def of(tx: Session, marks: Sequence[Due]) -> dict[str, Change]:
     usage = {(one.run, one.hour): one for one in marks if one.run and one.hour != END}
     ended = {one.run: _outcome(one.before) for one in marks if one.run and one.hour == END}
     runs = many.runs(tx, {one.run for one in marks if one.run})
-    moved = {
-        run for run, outcome in ended.items() if provider_bears(outcome) is not provider_bears(runs[run].charged_as)
-    }
+    bears = {run: one.provider_bears for run, one in runs.items()}
+    moved = {run for run, outcome in ended.items() if bears[run](outcome) is not bears[run](runs[run].charged_as)}
     held = {place: stored.spans for place, stored in many.hours(tx, usage).items()}
     was = {place: spans_of(one.before) for place, one in usage.items()}
     terms = records.terms(tx, {run.attempt for run in runs.values()})

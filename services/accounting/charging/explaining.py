@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from caravan import pricing
 from caravan.contracts.base import Words
 from caravan.contracts.explanations import DiscountExplanation, ExplainedLine, Explanation, Factor, LineExplanation
+from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.statements import BearerKind, Line, LineKind
 from caravan.kernel.clock import from_seconds
@@ -23,7 +24,7 @@ from caravan.pricing.explained_days import Stretch
 from caravan.pricing.explained_words import Kind, Unit
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
-from services.accounting.charging.lines import Key, Portion, mode_of
+from services.accounting.charging.lines import Key, Portion, Record, mode_of
 from services.accounting.charging.reading import shown_of_job
 from services.accounting.charging.service import Calendar, amounts
 from services.accounting.discounts import explaining as discounts
@@ -74,7 +75,7 @@ def _sells(row: Row[Any], sees_organization: Sees, sees_provider: Sees) -> bool:
 
 def _explanation(tx: Session, hold: Fetched, rows: Sequence[Row[Any]], held: Mapping[str, int]) -> Explanation:
     portions: dict[Key, list[Portion]] = defaultdict(list)
-    for portion in _portions(tx, hold.job, held):
+    for portion in _portions(tx, records.of_job(tx, hold.job), held):
         portions[portion.key].append(portion)
     by_key: dict[Key, list[Row[Any]]] = defaultdict(list)
     for row in rows:
@@ -100,12 +101,12 @@ def _line(
         raise NotFound
     if row.kind == LineKind.VOLUME_DISCOUNT:
         return discounts.explained(tx, row)
-    key, held = key_of(row), amounts(holds.of_job(tx, row.job))
+    key, held, facts = key_of(row), amounts(holds.of_job(tx, row.job)), records.of_job(tx, row.job)
     of_job = tx.execute(select(LINES).where(LINES.c.job == row.job)).all()
     in_order = _in_order(one for one in of_job if key_of(one) == key)
     earlier = in_order[: in_order.index(row)]
     newest = row.id == in_order[-1].id
-    own = [portion for portion in _portions(tx, row.job, held) if portion.key == key] if newest else []
+    own = [portion for portion in _portions(tx, facts, held) if portion.key == key] if newest else []
     kind = copies.kinds(tx, {key.accelerator}).get(key.accelerator)
     price = explained(
         LineKey(key.component, key.accelerator or None, key.tariff, key.window, mode_of(key)),
@@ -115,7 +116,8 @@ def _line(
         kind,
         quantity=row.quantity + sum(one.quantity for one in earlier),
     )
-    who = bearer(BearerKind(row.bearer), shown_of_job(row).reason)
+    preempted = {record.run for record in facts if record.outcome is Outcome.PREEMPTED}
+    who = bearer(BearerKind(row.bearer), shown_of_job(row).reason, any(portion.run in preempted for portion in own))
     corrected, words = None, [price.words]
     if row.corrects:
         before = Money(sum(one.amount for one in earlier))
@@ -133,9 +135,8 @@ def _line(
     )
 
 
-def _portions(tx: Session, job: str, held: Mapping[str, int]) -> list[Portion]:
-    """For all who buy of the job."""
-    facts = records.of_job(tx, job)
+def _portions(tx: Session, facts: Sequence[Record], held: Mapping[str, int]) -> list[Portion]:
+    """For all who buy of the job, whose `facts` these are."""
     return [portion for one in Calendar(tx, facts).charged(facts, held).values() for portion in one.portions]
 
 

@@ -44,6 +44,11 @@ REASONS: Final = {
     ),
 }
 
+PREEMPTED: Final = Words(
+    zh="其中有被抢占的运行（为其他作业让出资源），按安排时该产品的规定也由企业承担",
+    en="runs that made room for another job, too, as their offering said when they were placed",
+)
+
 
 def stretches(portions: Iterable[Portion]) -> list[Stretch]:
     """The seconds of one line: its portions by run and time, joined where they meet."""
@@ -55,11 +60,13 @@ def arithmetic(unit: Unit, factors: Sequence[Stretch], quantity: int, unit_price
     return summed(unit, [factor(unit, one.units, one.end - one.start) for one in factors], 0, quantity, unit_price)
 
 
-def bearer(kind: BearerKind, reason: BearerReason | None) -> ExplainedBearer:
-    """Who bears a line, and why not the organization."""
+def bearer(kind: BearerKind, reason: BearerReason | None, preempted: bool = False) -> ExplainedBearer:
+    """Who bears a line, and why not the organization; or why that also bears what was `preempted`, if something of the line was."""
     who = BEARERS[kind]
+    why = PREEMPTED if preempted and kind is BearerKind.ORGANIZATION else None
     if reason is not None:
         why = REASONS[reason]
+    if why is not None:
         who = Words(zh=f"{who.zh}：{why.zh}", en=f"{who.en}: {why.en}")
     return ExplainedBearer(bearer=kind, reason=reason, words=who)
 

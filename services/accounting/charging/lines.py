@@ -4,11 +4,11 @@ Facts are a set: nothing here depends on the order they came in, how often, or i
 amounts are fen.
 
 Who bears a second: nobody, where the site's mode at that second doesn't bill, however its run ended (`notional`, `tracked`). Else
-the organization, unless its run ended by the site's fault or is lost (`site_fault`), made room for another (`preempted`) or should
-never have run (`duplicate`). What of that is beyond the attempt's grant is the provider's (`overrun`): in each second the units above
-it, and whole seconds of a run behind the first `max_seconds` in which it held anything. So is what would then pass the hold: take the
-organization's seconds in the order of (second, run id); the longest prefix whose lines sum to at most the hold is the organization's,
-the rest is not.
+the organization, unless its run ended by the site's fault or is lost (`site_fault`), made room for another (`preempted`, unless its
+offering said at the attempt's placement that the organization bears that) or should never have run (`duplicate`). What of that is
+beyond the attempt's grant is the provider's (`overrun`): in each second the units above it, and whole seconds of a run behind the first
+`max_seconds` in which it held anything. So is what would then pass the hold: take the organization's seconds in the order of (second,
+run id); the longest prefix whose lines sum to at most the hold is the organization's, the rest is not.
 
 What a reseller sells on has two sets of lines: what it buys of the provider, and what the organization buys of it. Each is made like
 this by its own prices, also the price per job where it falls in that set, but a second that one hold doesn't cover is the provider's in
@@ -31,6 +31,7 @@ from typing import Final, NamedTuple
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Component, PriceList
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.contracts.usage import Grant, Span
@@ -77,6 +78,7 @@ class Terms:
     """Who sells to the organization; '': the provider."""
     wholesale: "Terms | None" = None
     """By what the reseller buys the same seconds."""
+    preempted_borne_by: PreemptedBearer = PreemptedBearer.PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +166,11 @@ class Portion:
         return self.units * (self.end - self.start)
 
 
-def provider_bears(outcome: Outcome | None) -> BearerReason | None:
-    """Why the provider bears a run that ended so; None: it doesn't."""
-    return PROVIDER_BEARS.get(outcome) if outcome else None
+def provider_bears(outcome: Outcome | None, preempted: PreemptedBearer) -> BearerReason | None:
+    """Why the provider bears a run that ended so, where that is who bears what is `preempted`; None: it doesn't."""
+    if outcome is None or (outcome is Outcome.PREEMPTED and preempted is PreemptedBearer.ORGANIZATION):
+        return None
+    return PROVIDER_BEARS.get(outcome)
 
 
 def by_buyer(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -185,7 +189,7 @@ def first_start(records: Iterable[Record]) -> Start | None:
         (
             Start(to_seconds(record.spans[0].start), record.run)
             for record in records
-            if record.spans and provider_bears(record.outcome) is None
+            if record.spans and provider_bears(record.outcome, record.terms.preempted_borne_by) is None
         ),
         default=None,
     )
@@ -232,7 +236,7 @@ def _by_outcome(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]
     terms, edges = record.terms, [period.start for period in calendar]
     if record.time_up is not None:
         edges.append(record.time_up)
-    borne = _bearers(record.outcome)
+    borne = _bearers(record.outcome, terms.preempted_borne_by)
     return [
         Portion(
             record.run,
@@ -263,8 +267,8 @@ def _by_outcome(record: Record, calendar: Sequence[PeriodSpan]) -> list[Portion]
 
 
 @cache
-def _bearers(outcome: Outcome | None) -> Mapping[SiteMode, tuple[BearerKind, str]]:
-    return {mode: _bearer(mode, outcome) for mode in SiteMode}
+def _bearers(outcome: Outcome | None, preempted: PreemptedBearer) -> Mapping[SiteMode, tuple[BearerKind, str]]:
+    return {mode: _bearer(mode, outcome, preempted) for mode in SiteMode}
 
 
 def _by_grant(portion: Portion, grant: Grant, up: int | None) -> list[Portion]:
@@ -280,11 +284,11 @@ def _by_grant(portion: Portion, grant: Grant, up: int | None) -> list[Portion]:
     return [replace(portion, units=within), beyond] if within else [beyond]
 
 
-def _bearer(mode: SiteMode, outcome: Outcome | None) -> tuple[BearerKind, str]:
+def _bearer(mode: SiteMode, outcome: Outcome | None, preempted: PreemptedBearer) -> tuple[BearerKind, str]:
     """Who bears a second in that mode of a run that ended so, and why; up to its hold."""
     if mode in NOBODY_BEARS:
         return BearerKind.NOBODY, NOBODY_BEARS[mode].value
-    if reason := provider_bears(outcome):
+    if reason := provider_bears(outcome, preempted):
         return BearerKind.PROVIDER, reason.value
     return BearerKind.ORGANIZATION, ""
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, ContestState, Decision
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.problems import ContestDecided, ContestOpen, NotContestable, SecondPersonNeeded
 from caravan.kernel import audit, ids
 from caravan.kernel.pages import Listing, Page
@@ -59,7 +60,13 @@ class ContestService:
 def contest(tx: Session, draft: ContestDraft, caller: Caller, at: datetime) -> Contest:
     run = tx.execute(
         select(
-            RUNS.c.job, RUNS.c.outcome, RUNS.c.upheld, ATTEMPTS.c.organization, ATTEMPTS.c.provider, ATTEMPTS.c.resale
+            RUNS.c.job,
+            RUNS.c.outcome,
+            RUNS.c.upheld,
+            ATTEMPTS.c.organization,
+            ATTEMPTS.c.provider,
+            ATTEMPTS.c.resale,
+            ATTEMPTS.c.preempted_borne_by,
         )
         .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
         .where(RUNS.c.id == draft.run, ATTEMPTS.c.provider.in_(caller.providers()))
@@ -67,7 +74,7 @@ def contest(tx: Session, draft: ContestDraft, caller: Caller, at: datetime) -> C
     if run is None:
         raise unknown("/run")
     outcome = Outcome(run.outcome) if run.outcome else None
-    if outcome is None or run.upheld or provider_bears(outcome) is None:
+    if outcome is None or run.upheld or provider_bears(outcome, PreemptedBearer(run.preempted_borne_by)) is None:
         raise NotContestable
     known = select(ContestRow.id).where(ContestRow.run == draft.run, ContestRow.state == ContestState.OPEN)
     if found := tx.execute(known).scalar_one_or_none():

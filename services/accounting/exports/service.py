@@ -49,6 +49,7 @@ def _usage(tx: Session, period: str | None) -> UsageExport:
             AttemptCopy.grant,
             AttemptCopy.ended,
             AttemptCopy.resale,
+            AttemptCopy.preempted_borne_by,
             HoldRow.amount.label("hold_amount"),
             resale.amount.label("resale_hold_amount"),
         )
@@ -114,6 +115,7 @@ def _exported(row: Row[Any]) -> ExportedUsage:
         grant=row.grant,
         outcome=Outcome(row.outcome) if row.outcome else None,
         contest_upheld=row.upheld,
+        preempted_borne_by=row.preempted_borne_by,
         attempt_ended=row.ended,
         hold_amount=Money(row.hold_amount),
         resale=row.resale,

@@ -7,14 +7,23 @@ from sqlalchemy import ColumnElement, FromClause, ScalarSelect, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
+from caravan.contracts.statements import BearerReason
 from caravan.contracts.usage import Span
 from caravan.kernel.bulk import ChangeMany, SelectMany
 from caravan.kernel.clock import to_seconds
-from services.accounting.charging.lines import Start
-from services.accounting.usage.records import RECORDS, RUNS
+from services.accounting.charging.lines import Start, provider_bears
+from services.accounting.usage.records import ATTEMPTS, RECORDS, RUNS
 
 _RUN: Final = {"run": RUNS.c.id.type}
-_RUNS: Final = SelectMany(_RUN, lambda given: select(RUNS).join(given, RUNS.c.id == given.c.run))
+_RUNS: Final = SelectMany(
+    _RUN,
+    lambda given: (
+        select(RUNS, ATTEMPTS.c.preempted_borne_by)
+        .join(given, RUNS.c.id == given.c.run)
+        .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
+    ),
+)
 _AT: Final = SelectMany(
     {**_RUN, "hour": RECORDS.c.hour.type},
     lambda given: select(
@@ -81,6 +90,7 @@ class Run(NamedTuple):
     identity: str | None
     billable_from: int | None
     time_up: int | None
+    preempted_borne_by: PreemptedBearer
     upheld: bool = False
     """A contest of it was."""
     task_index: int | None = None
@@ -89,6 +99,10 @@ class Run(NamedTuple):
     def charged_as(self) -> Outcome | None:
         """How it ended, for who bears it: as if it hadn't yet, where that was contested with success."""
         return None if self.upheld else self.outcome
+
+    def provider_bears(self, outcome: Outcome | None) -> BearerReason | None:
+        """Why the provider bears it, charged as if it had ended so; None: it doesn't."""
+        return provider_bears(outcome, self.preempted_borne_by)
 
 
 class Stored(NamedTuple):
@@ -110,6 +124,7 @@ def runs(tx: Session, some: Collection[str]) -> dict[str, Run]:
             row.identity,
             row.billable_from,
             row.time_up,
+            PreemptedBearer(row.preempted_borne_by),
             row.upheld,
             row.task_index,
         )

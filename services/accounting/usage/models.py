@@ -123,6 +123,9 @@ class AttemptCopy(Base):
         Json, nullable=True, comment="How a reseller buys it; null: the provider sells."
     )
     wholesale_list: Mapped[str | None] = mapped_column(String, comment="The price list in `resale`.")
+    preempted_borne_by: Mapped[str] = mapped_column(
+        String, server_default="provider", comment="As its offering said when it was placed."
+    )
     placed_at: Mapped[datetime | None] = mapped_column(Instant, comment="Null: it isn't known.")
 
 

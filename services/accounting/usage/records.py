@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Buyer, PriceList
 from caravan.contracts.usage import Grant, Resale, Span
 from caravan.kernel.database import table_of
@@ -102,6 +103,7 @@ def _bought(
             and (right := prices(one.price_list)).reseller == pinned.reseller
         ),
         None if placed.grant is None else Grant.model_validate(placed.grant),
+        preempted_borne_by=PreemptedBearer(placed.preempted_borne_by),
     )
 
 

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.usage import Span
 from caravan.kernel.clock import HOUR_SECONDS, to_seconds
-from services.accounting.charging.lines import provider_bears
 from services.accounting.usage import many
 from services.accounting.usage.many import Run
 
@@ -22,7 +21,7 @@ def renew(tx: Session, runs: Collection[Run], stated: Mapping[str, Stated], move
 
     The stored hours are looked at only of runs of which that can't be told from what is new.
     """
-    billed = [run for run in runs if provider_bears(run.charged_as) is None]
+    billed = [run for run in runs if run.provider_bears(run.charged_as) is None]
     firsts = many.first_held(tx, [run.id for run in billed if run.id in moved or _is_gone(run, stated.get(run.id, {}))])
     for run in billed:
         if run.id not in firsts:

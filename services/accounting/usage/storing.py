@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
@@ -17,7 +18,6 @@ from services.accounting.anomalies import sifting
 from services.accounting.anomalies.sifting import Place, Placed, place_of
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
-from services.accounting.charging.lines import provider_bears
 from services.accounting.funds import settling
 from services.accounting.funds.models import HoldRow
 from services.accounting.funds.settling import END, Awaited, Requested
@@ -40,6 +40,7 @@ _KNOWN: Final = SelectMany(
             ATTEMPTS.c.organization,
             ATTEMPTS.c.resale,
             ATTEMPTS.c.placed_at,
+            ATTEMPTS.c.preempted_borne_by,
             ATTEMPTS.c.price_list,
             PRICE_LISTS.c.id.label("priced"),
             _HOLDS.c.job.label("held"),
@@ -114,15 +115,16 @@ def _judge(
     late = [(one.job, *place) for place, one in news if one.job in requested and place in stored]
     closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
     new = sifting.sift(tx, news, placed, runs, stored, before, closed, at)
-    _apply(tx, new, stored, runs, at, requested)
+    _apply(tx, new, placed, stored, runs, at, requested)
     sifting.supersede(tx, [one for place, one in new.items() if place in before], at)
 
 
 def accept(tx: Session, one: UsageRecord, at: datetime) -> None:
     """Replace its hour by what was set aside, whatever speaks against it. Raises NotHereYet."""
     place = place_of(one)
-    _check_known(tx, [one], held=True)
-    _apply(tx, {place: one}, many.hours(tx, [place]), many.runs(tx, [one.run]), at, settling.known(tx, [one.job]))
+    placed = _check_known(tx, [one], held=True)
+    stored, runs = many.hours(tx, [place]), many.runs(tx, [one.run])
+    _apply(tx, {place: one}, placed, stored, runs, at, settling.known(tx, [one.job]))
     sifting.supersede(tx, [one], at)
 
 
@@ -142,12 +144,13 @@ def _is_here(one: UsageRecord, stored: Stored | None) -> bool:
 def _apply(
     tx: Session,
     new: Mapping[Place, UsageRecord],
+    placed: Mapping[str, Placed],
     stored: Mapping[Place, Stored],
     runs: Mapping[str, Run],
     at: datetime,
     requested: Mapping[str, bool],
 ) -> None:
-    _make_known(tx, new.values(), runs)
+    _make_known(tx, new.values(), placed, runs)
     held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for (_, hour), one in new.items():
         if one.spans:
@@ -182,8 +185,8 @@ def _apply(
 
 def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     """How a run ended decides who bears it: what overlapped with one that the provider bears is billed. Raises NotHereYet."""
-    _check_known(tx, finals, held=False)
-    runs = _make_known(tx, finals, many.runs(tx, {one.run for one in finals}))
+    placed = _check_known(tx, finals, held=False)
+    runs = _make_known(tx, finals, placed, many.runs(tx, {one.run for one in finals}))
     changed = {one.run: one for one in finals}
     for one in [one for one in changed.values() if one.outcome == runs[one.run].outcome]:
         del changed[one.run]
@@ -191,7 +194,8 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     due.mark(tx, [Due(one.job, one.run, END, runs[one.run].charged_as) for one in changed.values()])
     what = [(one.job, Awaited(one.run, END, 0)) for one in changed.values()]
     _arrived(tx, what, settling.known(tx, {job for job, _ in what}))
-    again = sifting.overlapping(tx, {one.job for one in changed.values() if provider_bears(one.outcome) is not None})
+    borne = {one.job for one in changed.values() if runs[one.run].provider_bears(one.outcome) is not None}
+    again = sifting.overlapping(tx, borne)
     places = [place_of(one) for one in again]
     _judge(tx, list(zip(places, again, strict=True)), many.hours(tx, places), sifting.seen(tx, places), at)
 
@@ -253,12 +257,21 @@ def _check_known(
             if held and row.wholesale_held is None:
                 raise NotHereYet(f"hold of {row.job} on its reseller")
     return {
-        attempt: Placed(row.site, row.provider, row.organization, row.resale and row.resale["reseller"], row.placed_at)
+        attempt: Placed(
+            row.site,
+            row.provider,
+            row.organization,
+            row.resale and row.resale["reseller"],
+            PreemptedBearer(row.preempted_borne_by),
+            row.placed_at,
+        )
         for attempt, row in known.items()
     }
 
 
-def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapping[str, Run]) -> dict[str, Run]:
+def _make_known(
+    tx: Session, facts: Iterable[UsageRecord | RunFinal], placed: Mapping[str, Placed], runs: Mapping[str, Run]
+) -> dict[str, Run]:
     """The facts' runs, of which `runs` were stored; makes those that are new, and the backend's identity of others, known."""
     first: dict[str, UsageRecord | RunFinal] = {}
     told: dict[str, UsageRecord] = {}
@@ -267,7 +280,10 @@ def _make_known(tx: Session, facts: Iterable[UsageRecord | RunFinal], runs: Mapp
         if isinstance(one, UsageRecord) and (one.backend_identity, one.index) != (None, None):
             told.setdefault(one.run, one)
     new = {
-        run: _identified(Run(run, one.job, one.attempt, None, None, None, None), told.get(run))
+        run: _identified(
+            Run(run, one.job, one.attempt, None, None, None, None, placed[one.attempt].preempted_borne_by),
+            told.get(run),
+        )
         for run, one in first.items()
         if run not in runs
     }
