@@ -7,6 +7,7 @@ from pydantic import Field
 
 from caravan.contracts.base import Count, Instant, JsonObject, Label, Model, Name, Prose
 from caravan.contracts.ids import AttemptId, JobId, OfferingId, OrganizationId, PriceListId, ProjectId, RunId, SiteId
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.quotes import Placement
 from caravan.contracts.spec import JobSpec
 from caravan.kernel.money import Money
@@ -114,6 +115,9 @@ class Attempt(Model):
     offering: OfferingId
     site: SiteId
     price_list: PriceListId
+    preempted_borne_by: PreemptedBearer = Field(
+        description="Of its runs those that end `preempted`, as its offering said when it was placed."
+    )
     state: AttemptState
     indices: tuple[int, ...]
     reference: str | None = None

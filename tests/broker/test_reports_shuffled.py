@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from caravan.client import each
 from caravan.contracts.dispatch import ReportItem
 from caravan.contracts.jobs import AttemptState, Job, JobState, Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from services.broker.jobs.states import NOT_CHARGED, TASK_AFTER, TRANSITIONS, job_state, task_after
 from tests.accounting.examples import examples
 from tests.broker.conftest import Shop
@@ -48,7 +49,8 @@ async def test_reports_shuffled_doubled_and_dropped_come_to_a_legal_end(
     }
     assert found.state is job_state(Counter(ended.values()))
     hold = await shop.customer.hold_settles(job.id)
-    charged = [seconds for (_, seconds), outcome in zip(ends, believed, strict=True) if outcome not in NOT_CHARGED]
+    free = NOT_CHARGED[PreemptedBearer.PROVIDER]
+    charged = [seconds for (_, seconds), outcome in zip(ends, believed, strict=True) if outcome not in free]
     assert hold.captured.fen == sum(charged)
     types = await shop.customer.event_types(job.id)
     assert types.count("run.ended") == len(ends)

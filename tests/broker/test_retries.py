@@ -5,6 +5,7 @@ import pytest_asyncio
 
 from caravan.contracts.dispatch import Desired, WorkItem
 from caravan.contracts.jobs import AttemptState, HoldState, Job, JobState, Outcome, PendingReason
+from caravan.contracts.offerings import OfferingDraft, PreemptedBearer
 from caravan.contracts.problems import WrongState
 from caravan.contracts.spec import Array, Where
 from caravan.kernel.money import Money
@@ -81,6 +82,55 @@ async def test_only_the_tasks_that_need_it_are_tried_elsewhere_and_the_hold_foll
     types = await customer.event_types(job.id)
     assert types.count("attempt.ended") == types.count("attempt.planned") == 2
     assert types.count("job.settled") == 1
+
+
+async def test_what_was_preempted_is_held_for_beside_the_next_try_where_the_organization_bears_it(
+    market: Market,
+) -> None:
+    site = await market.site()
+    cheap = await market.offering(site, preempted_borne_by="organization")
+    dear = await market.offering(site, price="72.00")
+    customer, hand = await market.customer(site), await market.hand(site)
+    await sold(customer, cheap.id, dear.id)
+    two = Two(market, hand, customer, cheap.id, dear.id)
+    job = await customer.submit()
+    shown = (await customer.job(job.id)).placement
+    assert shown and [one.preempted_borne_by for one in shown.candidates] == ["organization", "provider"]
+    attempt = await hand.start(job)
+    kept = OfferingDraft.model_validate(cheap.model_dump(include=set(OfferingDraft.model_fields)))
+    later = kept.model_copy(update={"preempted_borne_by": PreemptedBearer.PROVIDER})
+    await market.seller.update_offering(cheap.id, later, cheap.version)
+    one = Run(attempt, 0, 20, Outcome.PREEMPTED)
+    await hand.end(attempt, [one])
+    second, offering, _ = await two.attempt(job, 2)
+    assert offering == dear.id
+    again = await customer.job(job.id)
+    assert again.hold.amount == Money.parse("2.20"), "20 s at 1 fen, and the whole walltime at 2 fen"
+    attempts = (await customer.broker.list_job_attempts(job.id)).items
+    assert [one.preempted_borne_by for one in attempts] == ["organization", "provider"]
+    await hand.commit(second)
+    other = Run(second, 0, 100, Outcome.PREEMPTED, start=one.end)
+    await hand.end(second, [other])
+    third, offering, _ = await two.attempt(job, 3)
+    assert offering == cheap.id
+    assert (await customer.job(job.id)).hold.amount == Money.parse("1.20"), "nothing for what the provider bears"
+    await hand.commit(third)
+    await hand.end(third, [Run(third, 0, 30, start=other.end)])
+    assert (await customer.hold_settles(job.id)).captured == Money.parse("0.50")
+
+
+async def test_what_was_preempted_and_charged_is_not_tried_again_without_money_for_both(market: Market) -> None:
+    site = await market.site()
+    offering = await market.offering(site, preempted_borne_by="organization")
+    customer, hand = await market.customer(site, deposit="1.10"), await market.hand(site)
+    await sold(customer, offering.id)
+    job = await customer.submit()
+    attempt = await hand.start(job)
+    await hand.end(attempt, [Run(attempt, 0, 20, Outcome.PREEMPTED)])
+    failed = await customer.reaches(job.id, JobState.FAILED)
+    assert "did not cover 1.20" in failed.detail
+    hold = await customer.hold_settles(job.id)
+    assert (hold.amount, hold.captured) == (Money.parse("1.00"), Money.parse("0.20"))
 
 
 async def test_the_price_per_job_is_held_and_charged_once_for_all_tasks_and_tries(market: Market) -> None:

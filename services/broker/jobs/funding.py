@@ -15,6 +15,7 @@ from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, Grant
 from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, ResaleHold
 from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Buyer
 from caravan.contracts.problems import BudgetExceeded, HoldOutdated, InsufficientFunds, ResellerFundsShort
 from caravan.contracts.usage import AttemptPlaced, JobNamed, Resale
@@ -130,11 +131,10 @@ def _needed(tx: Session, ahead: WorstCase | None, started: Sequence[tuple[Fetche
 
 
 def _owed(tx: Session, attempt: Fetched, terms: _Terms) -> Iterator[WorstCase]:
-    """The most that an ended attempt may charge its buyer, if anything: for runs whose end was the site's, nothing."""
+    """The most that an ended attempt may charge its buyer, if anything: for runs that the provider bears, nothing."""
+    free = NOT_CHARGED[PreemptedBearer(attempt.preempted_borne_by)]
     runs, longest = tx.execute(
-        select(func.count(), func.max(_MICROSECONDS)).where(
-            RunRow.attempt == attempt.id, RunRow.outcome.not_in(NOT_CHARGED)
-        )
+        select(func.count(), func.max(_MICROSECONDS)).where(RunRow.attempt == attempt.id, RunRow.outcome.not_in(free))
     ).one()
     if runs:
         ran = Grant.model_validate(attempt.grant | {"max_seconds": max(1, longest // 1_000_000)})
@@ -210,6 +210,7 @@ def _start(tx: Session, row: JobRow) -> None:
                 options=attempt.options,
                 grant=Grant.model_validate(attempt.grant),
                 resale=None if attempt.resale is None else Resale.model_validate(attempt.resale),
+                preempted_borne_by=PreemptedBearer(attempt.preempted_borne_by),
                 placed_at=clock.floor_second(attempt.created_at),
             ),
         )

@@ -93,6 +93,9 @@ class AttemptRow(Base):
     options: Mapped[dict[str, str]] = mapped_column(
         Json, server_default="{}", comment="Of its target, what tariffs go by."
     )
+    preempted_borne_by: Mapped[str] = mapped_column(
+        String, server_default="provider", comment="As its offering said when it was placed."
+    )
     tenant: Mapped[str] = mapped_column(String)
     indices: Mapped[list[int]] = mapped_column(Json)
     grant: Mapped[dict[str, Any]] = mapped_column(Json)

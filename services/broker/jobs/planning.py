@@ -140,6 +140,7 @@ class Planner:
             price_list=option.candidate.price_list,
             price_class=option.buyer.price_class,
             options=option.buyer.options,
+            preempted_borne_by=option.candidate.preempted_borne_by,
             tenant=option.tenant,
             indices=list(indices),
             grant=option.grant.model_dump(mode="json"),

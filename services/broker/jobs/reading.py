@@ -6,6 +6,7 @@ from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import ArrayTask, Attempt, AttemptState, Job, JobDetail, JobEvent, JobState, Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.quotes import Placement
 from caravan.contracts.spec import JobSpec
 from caravan.kernel.database import Database
@@ -161,6 +162,7 @@ def to_attempt(row: AttemptRow) -> Attempt:
         offering=row.offering,
         site=row.site,
         price_list=row.price_list,
+        preempted_borne_by=PreemptedBearer(row.preempted_borne_by),
         state=AttemptState(row.state),
         indices=tuple(row.indices),
         reference=row.reference,

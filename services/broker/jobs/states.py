@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from caravan.contracts.jobs import AttemptState, JobState, Outcome
+from caravan.contracts.offerings import PreemptedBearer
 
 TASK_AFTER: Final[Mapping[Outcome, JobState | None]] = {
     Outcome.SUCCEEDED: JobState.SUCCEEDED,
@@ -19,8 +20,11 @@ TASK_AFTER: Final[Mapping[Outcome, JobState | None]] = {
 should never have been, and says nothing of its task."""
 RETRIED: Final = frozenset({Outcome.SITE, Outcome.PREEMPTED, Outcome.LOST})
 """Ends that were not the enterprise's: tried elsewhere, with only the tasks that need it."""
-NOT_CHARGED: Final = RETRIED | {Outcome.DUPLICATE}
-"""Ends of runs that the provider bears."""
+NOT_CHARGED: Final[Mapping[PreemptedBearer, frozenset[Outcome]]] = {
+    PreemptedBearer.PROVIDER: RETRIED | {Outcome.DUPLICATE},
+    PreemptedBearer.ORGANIZATION: RETRIED - {Outcome.PREEMPTED} | {Outcome.DUPLICATE},
+}
+"""Ends of runs that the provider bears, by who bears what was preempted."""
 
 TRANSITIONS: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
     AttemptState.PLANNED: frozenset({AttemptState.STAGED, AttemptState.ENDED}),
