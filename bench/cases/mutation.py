@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from bench import bytecode
 from bench.case import Trial, Verdict, case
 from bench.mutation.survivors import Mutation, listed
 
@@ -70,7 +71,7 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
 def mutation(trial: Trial) -> Verdict:
     modules = [*STORED, *TESTS] if trial.long else [SHORT]
     tried: dict[Mutation, bool] = {}
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with bytecode.kept(), ThreadPoolExecutor(AT_ONCE) as threads:
         for of_module in threads.map(_tried, modules):
             tried |= of_module
             trial.say(f"{next(iter(of_module)).module}: {sum(of_module.values())} of {len(of_module)} survive")

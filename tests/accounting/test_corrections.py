@@ -23,7 +23,7 @@ from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.corrections.passes import BATCH, LOOP, WORK, advance
 from tests.accounting.months import Finance, Hand, iso
-from tests.accounting.world import Job, World, at, mode, tariff
+from tests.accounting.world import Job, World, at, hour_of, mode, tariff
 from tests.support import Json, Person, Running, ok, refused, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "corrections.md"
@@ -348,6 +348,19 @@ async def test_the_hold_captures_by_the_prices_of_placement_also_what_comes_late
     assert await charges(job) == {("right", "", False): (1, "0.00"), ("half", "", False): (1, "0.01")}
     hold = await job.read()
     assert (hold["captured"], hold["corrected"]) == ("0.01", "0.00")
+    await world.consistent()
+
+
+async def test_a_job_whose_last_usage_comes_into_the_lines_by_a_correction_is_settled(world: World, desk: Desk) -> None:
+    job, run = await job_of(world, 0, 100), ids.new("run")
+    job.use(run, 0, 100)
+    job.end(run)
+    job.settle({run: {hour_of(0): 1}})
+    await world.follow()
+    await desk.correct(0, 100)
+    await world.deliver()
+    hold = await job.read()
+    assert (hold["captured"], hold["corrected"], hold["held"], hold["status"]) == ("2.00", "-1.80", "0.00", "settled")
     await world.consistent()
 
 
