@@ -57,6 +57,15 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
         "accounting/test_reading.py",
         "accounting/test_explaining.py::test_a_lines_explanation_is_for_who_may_read_the_line",
     ),
+    "services/accounting/charging/explaining.py": (
+        "accounting/test_explaining.py::"
+        "test_of_lines_that_were_sealed_one_after_another_the_last_tells_the_days_and_what_is_billed_now",
+        "accounting/test_explaining.py::test_a_jobs_lines_are_summed_by_who_bears_them",
+        "accounting/test_explaining.py::test_a_lines_explanation_is_for_who_may_read_the_line",
+        "accounting/test_explaining.py::test_accelerators_are_told_in_the_unit_that_they_are_sold_by",
+        "accounting/test_resale.py::test_each_set_is_explained_to_its_parties",
+        "accounting/test_charging.py::test_lines_and_explanations_are_seen_by_their_parties_only",
+    ),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
     "services/accounting/charging/verify.py": ("accounting/test_verify.py",),
 }
