@@ -45,6 +45,10 @@ class Person:
     async def put(self, path: str, body: BaseModel | Json, version: int | None = None) -> httpx.Response:
         return await self._send("PUT", path, body, {} if version is None else {"If-Match": f'"{version}"'})
 
+    async def upload(self, path: str, content: bytes) -> httpx.Response:
+        headers = {**self._headers, "Content-Type": "application/octet-stream"}
+        return await self._http.put(f"/v1{path}", content=content, headers=headers)
+
     async def _send(self, method: str, path: str, body: BaseModel | Json, headers: Mapping[str, str]) -> httpx.Response:
         json = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
         return await self._http.request(method, f"/v1{path}", json=json, headers={**self._headers, **headers})

@@ -69,7 +69,12 @@ def test_the_service_takes_the_example_of_each_body(service: str, tmp_path: Path
         for route in app.operations()
         if isinstance(route, APIRoute) and route.body_field is not None
     }
-    operations = [one for item in DOCUMENTS[service]["paths"].values() for one in item.values() if "requestBody" in one]
+    operations = [
+        one
+        for item in DOCUMENTS[service]["paths"].values()
+        for one in item.values()
+        if "application/json" in one.get("requestBody", {}).get("content", {})
+    ]
     assert fields.keys() == {one["operationId"] for one in operations} != set()
     for one in operations:
         example = one["requestBody"]["content"]["application/json"]["example"]

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 import httpx
@@ -16,10 +17,11 @@ from caravan.contracts.corrections import CorrectionDraft
 from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.funds import BudgetDraft, DepositDraft
 from caravan.contracts.parties import OrganizationDraft, ProjectDraft, ProviderDraft, ProviderKind, TenantDraft
-from caravan.contracts.programmes import Issuer, IssuerLevel, Pool, ProgrammeDraft, Rate
+from caravan.contracts.programmes import Enterprise, EnterpriseSize, Issuer, IssuerLevel, Pool, ProgrammeDraft, Rate
 from caravan.contracts.resale import ResaleAgreementDraft
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
+from caravan.contracts.vouchers import VoucherApplicationDraft
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.kernel.settings import ServiceName
@@ -66,6 +68,7 @@ UNSEEN: Final = frozenset({"get_log_read", "get_contest"})
 """Shows nothing to anybody, as the walk asks."""
 ID: Final = re.compile(r"\A([a-z]{3})_[0-9a-f]{32}\Z")
 MARK: Final = "xi-an-secret-7c1f"
+EVIDENCE: Final = "licence.csv"
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     office = await platform.accounting("platform:programmes")
     programme = await office.create_programme(
         ProgrammeDraft(
-            name=f"{MARK}-programme",
+            name="Vouchers",
             issuer=Issuer(name="A city", level=IssuerLevel.CITY),
             starts_at=period.starts_at,
             ends_at=period.ends_at,
@@ -244,6 +247,23 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             rates=(Rate(rate=3000),),
         )
     )
+    await office.publish_programme(programme.id, programme.version)
+    application = await money.apply_for_voucher(
+        VoucherApplicationDraft(
+            programme=programme.id,
+            organization=market.organization,
+            enterprise=Enterprise(
+                place="610113",
+                industry="I65",
+                size=EnterpriseSize.SMALL,
+                registered_on=date(2024, 2, 29),
+                clear_credit=True,
+            ),
+            use=f"{MARK}-use",
+            amount=Money(10_000),
+        )
+    )
+    await money.store_voucher_evidence(application.id, EVIDENCE, f"{MARK}-evidence".encode())
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -266,9 +286,10 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "cor": correction.id,
         "cts": "cts_" + "0" * 32,
         "prg": programme.id,
+        "vap": application.id,
         "rsl": agreement.id,
     }
-    kinds = ("org", "prj", "rsl", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor")
+    kinds = ("org", "prj", "rsl", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor", "vap")
     hidden = [ids[kind] for kind in kinds]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
@@ -316,6 +337,7 @@ KINDS: Final = {
     "contest": "cts",
     "agreement": "rsl",
     "programme": "prg",
+    "application": "vap",
 }
 
 
@@ -325,7 +347,10 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
     for name, kind in KINDS.items():
         path = path.replace(f"{{{name}}}", victim.ids[kind])
     path = (
-        path.replace("{log_read}", "log_" + "0" * 32).replace("{year}", "2026").replace("{anomaly}", "ano_" + "0" * 32)
+        path.replace("{log_read}", "log_" + "0" * 32)
+        .replace("{year}", "2026")
+        .replace("{anomaly}", "ano_" + "0" * 32)
+        .replace("{name}", EVIDENCE)
     )
     if "{" in path:
         raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import cast
+from urllib.parse import quote
 
 from caravan.client.base import Client, new_key
 from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason, AnomalyState
@@ -44,6 +45,14 @@ from caravan.contracts.statements import (
 )
 from caravan.contracts.tax import TaxRule, TaxRuleDraft
 from caravan.contracts.usage import UsageExport
+from caravan.contracts.vouchers import (
+    ApplicationState,
+    EligibilityAnswers,
+    EligibilityQuestion,
+    Evidence,
+    VoucherApplication,
+    VoucherApplicationDraft,
+)
 from caravan.kernel.pages import Page
 
 
@@ -345,3 +354,34 @@ class AccountingClient(Client):
 
     async def get_programme(self, programme: str) -> Programme:
         return await self._call("GET", f"/programmes/{programme}", Programme)
+
+    async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
+        return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)
+
+    async def apply_for_voucher(self, draft: VoucherApplicationDraft, key: str | None = None) -> VoucherApplication:
+        """Raises NotEligible, ProgrammeClosed, AboveCap; AlreadyExists for a contract that is applied with already."""
+        return await self._call("POST", "/voucher-applications", VoucherApplication, body=draft, key=key or new_key())
+
+    async def list_voucher_applications(
+        self,
+        *,
+        state: ApplicationState | None = None,
+        programme: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[VoucherApplication]:
+        query = {"state": state, "programme": programme, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/voucher-applications", Page[VoucherApplication], query=query)
+
+    async def get_voucher_application(self, application: str) -> VoucherApplication:
+        return await self._call("GET", f"/voucher-applications/{application}", VoucherApplication)
+
+    async def withdraw_voucher_application(self, application: str) -> VoucherApplication:
+        return await self._call("POST", f"/voucher-applications/{application}/withdraw", VoucherApplication)
+
+    async def store_voucher_evidence(self, application: str, name: str, content: bytes) -> Evidence:
+        path = f"/voucher-applications/{application}/evidence/{quote(name, safe='')}"
+        return await self._call("PUT", path, Evidence, content=content)
+
+    async def get_voucher_evidence(self, application: str, name: str) -> bytes:
+        return await self._fetch("GET", f"/voucher-applications/{application}/evidence/{quote(name, safe='')}")

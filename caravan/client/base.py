@@ -45,9 +45,11 @@ def _query(query: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 class Request(TypedDict, total=False):
-    """What a call sends beside its path. `wait`: seconds that the server may hold the answer, when it is a long poll."""
+    """What a call sends beside its path. `content`: bytes as they are, instead of a body. `wait`: seconds that the server may hold the
+    answer, when it is a long poll."""
 
     body: BaseModel
+    content: bytes
     query: Mapping[str, object]
     key: str
     version: int
@@ -127,7 +129,9 @@ class Client:
             headers["Idempotency-Key"] = request["key"]
         if "version" in request:
             headers["If-Match"] = f'"{request["version"]}"'
-        content = b""
+        content = request.get("content", b"")
+        if content:
+            headers["Content-Type"] = "application/octet-stream"
         if "body" in request:
             headers["Content-Type"] = "application/json"
             content = request["body"].model_dump_json(by_alias=True).encode()

@@ -1,9 +1,11 @@
 """Every problem of the domain. The docstring is what a person reads; the client raises the same classes."""
 
-from caravan.contracts.base import Instant, Second
+from caravan.contracts.base import Instant, Second, Words
 from caravan.contracts.explanations import TimeSpan
 from caravan.contracts.ids import ContestId
+from caravan.contracts.programmes import Unmet
 from caravan.contracts.quotes import Refusal
+from caravan.contracts.vouchers import Cap
 from caravan.kernel.money import Money
 from caravan.kernel.problems import Problem
 
@@ -243,6 +245,33 @@ class HoldOutdated(Problem):
     status, code = 409, "hold_outdated"
     title, title_zh = "The hold has moved on", "冻结已更新"
     revision: int
+
+
+class NotEligible(Problem):
+    """The enterprise doesn't meet rules of the programme; `unmet` says what would meet each. Nothing was stored."""
+
+    status, code = 422, "not_eligible"
+    title, title_zh = "Not eligible", "不符合申请条件"
+    unmet: tuple[Unmet, ...]
+
+
+class ProgrammeClosed(Problem):
+    """The programme takes applications from `starts_at` on, until `ends_at`."""
+
+    status, code = 409, "programme_closed"
+    title, title_zh = "It takes no applications now", "不在申请期内"
+    starts_at: Second
+    ends_at: Second
+
+
+class AboveCap(Problem):
+    """A voucher of this programme is not for so much; `cap` is the rule, and `most` would do."""
+
+    status, code = 422, "above_cap"
+    title, title_zh = "Above what may be applied for", "超出可申请金额"
+    cap: Cap
+    most: Money
+    words: Words
 
 
 class ConsentNeeded(Problem):

@@ -59,6 +59,8 @@ from services.accounting.statements.service import StatementService
 from services.accounting.tax import endpoints as tax
 from services.accounting.tax.service import TaxService
 from services.accounting.usage.following import Following
+from services.accounting.vouchers import endpoints as vouchers
+from services.accounting.vouchers.applying import ApplicationService
 
 ROUTERS = (
     funds.router,
@@ -78,6 +80,7 @@ ROUTERS = (
     anomalies.router,
     silences.router,
     programmes.router,
+    vouchers.router,
 )
 
 
@@ -134,6 +137,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             TaxService(runtime),
             FeeService(runtime),
             ProgrammeService(runtime),
+            ApplicationService(runtime),
             ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,

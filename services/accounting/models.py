@@ -15,7 +15,8 @@ import services.accounting.reconciliations.models
 import services.accounting.silences.models
 import services.accounting.statements.models
 import services.accounting.tax.models
-import services.accounting.usage.models  # noqa: F401
+import services.accounting.usage.models
+import services.accounting.vouchers.models  # noqa: F401
 from services.accounting.models_base import Base
 
 metadata = Base.metadata

@@ -10,6 +10,7 @@ from caravan.kernel.database import Database
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.periods import service as periods
+from tests.accounting.programmes_cases import Hands
 from tests.accounting.volume import CORE, LATER, TIERS
 from tests.accounting.world import World, tariff
 from tests.support import Person, Running, database, development, running
@@ -73,4 +74,18 @@ async def sold(settings: Settings) -> AsyncIterator[World]:
         one = tariff("day", None, None, cpu_core_hour="36.00")
         world.know_prices(ids.new("prl"), 2, one, volume={CORE: TIERS})
         await world.deposit("5000.00")
+        yield world
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+async def spring(settings: Settings, hands: Hands) -> AsyncIterator[World]:
+    """The world at a time that the test holds in its hands."""
+    async with running(create_app(settings, now=hands)) as service:
+        world = World(service)
+        await world.open()
         yield world

@@ -1,25 +1,10 @@
 """Programmes through HTTP: drafted and published by the office, seen by all, and their pools."""
 
-from typing import Any
-
 from caravan.contracts.programmes import ProgrammeDraft
 from caravan.kernel import ids
-from tests.accounting.programmes_cases import programme
+from tests.accounting.programmes_cases import FIRST, drafted, office, programme, published
 from tests.accounting.world import World
-from tests.support import Json, Person, ok, pointers, refused
-
-
-def office(world: World) -> Person:
-    return world.service.person("office", "platform:programmes")
-
-
-async def drafted(world: World, **terms: Any) -> Json:
-    return ok(await office(world).post("/programmes", programme(**terms)), 201)
-
-
-async def published(world: World, **terms: Any) -> Json:
-    draft = await drafted(world, **terms)
-    return ok(await office(world).post(f"/programmes/{draft['id']}/publish", headers={"If-Match": '"1"'}))
+from tests.support import ok, pointers, refused
 
 
 async def test_what_is_published_everybody_sees_and_drafts_only_the_office(world: World) -> None:
@@ -96,15 +81,14 @@ async def test_pools_change_after_publishing_too(world: World) -> None:
 
 async def test_only_the_office_makes_programmes(world: World) -> None:
     draft = await drafted(world)
-    one = {"If-Match": '"1"'}
     others = (world.admin, world.finance, world.seller, world.service.person("admin", "platform:admin"))
     for person in others:
         refused(await person.post("/programmes", programme()), 404, "not_found")
         refused(await person.put(f"/programmes/{draft['id']}", programme(), 1), 404, "not_found")
-        refused(await person.post(f"/programmes/{draft['id']}/publish", headers=one), 404, "not_found")
+        refused(await person.post(f"/programmes/{draft['id']}/publish", headers=FIRST), 404, "not_found")
         refused(await person.put(f"/programmes/{draft['id']}/pools", {"pools": draft["pools"]}, 1), 404, "not_found")
     unknown = ids.new("prg")
-    refused(await office(world).post(f"/programmes/{unknown}/publish", headers=one), 404, "not_found")
+    refused(await office(world).post(f"/programmes/{unknown}/publish", headers=FIRST), 404, "not_found")
 
 
 async def test_what_is_wrong_in_a_draft_is_named(world: World) -> None:

@@ -1,0 +1,223 @@
+"""Applying for vouchers. The organization and the office see an application; the organization's admins make and withdraw it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, insert, select, true, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.problems import AboveCap, AlreadyExists, NotEligible, ProgrammeClosed, WrongState
+from caravan.contracts.programmes import Programme, ProgrammeState
+from caravan.contracts.vouchers import (
+    ApplicationState,
+    EligibilityAnswers,
+    EligibilityQuestion,
+    Evidence,
+    VoucherApplication,
+    VoucherApplicationDraft,
+)
+from caravan.kernel import audit, idempotency, ids
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Listing, Page
+from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from caravan.kernel.web import answer_of
+from services.accounting.funds.service import check_amount, unknown
+from services.accounting.programmes.eligibility import unmet
+from services.accounting.programmes.service import PROGRAMMES, find
+from services.accounting.usage import copies
+from services.accounting.vouchers import eligible, evidence
+from services.accounting.vouchers.evidence import APPLICATIONS
+from services.accounting.vouchers.limits import limits, tightest
+
+LIVING = (
+    ApplicationState.APPLIED,
+    ApplicationState.UNDER_REVIEW,
+    ApplicationState.APPROVED,
+)
+"""In which an application may still be withdrawn."""
+
+
+class ApplicationService:
+    """What enterprises ask for."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._db = runtime.db
+        self._now = runtime.now
+        self._owner = runtime.owner
+
+    async def ask(self, question: EligibilityQuestion, caller: Caller) -> EligibilityAnswers:
+        """Raises Invalid; UnknownReference, also for an organization that isn't the caller's."""
+        if not caller.is_org_member(question.organization):
+            raise unknown("/organization")
+        found = await self._db.read(eligible.answer, question, self._now())
+        return EligibilityAnswers(items=tuple(found))
+
+    async def apply(self, draft: VoucherApplicationDraft, caller: Caller, key: idempotency.Key) -> idempotency.Answer:
+        """One transaction: the key and the application. Raises UnknownReference, Invalid, NotEligible, ProgrammeClosed, AboveCap,
+        AlreadyExists."""
+        check_amount(draft.amount, "/amount", 1)
+        if draft.contract is not None:
+            check_amount(draft.contract.amount, "/contract/amount", 1)
+        if not caller.is_org_admin(draft.organization) or not await copies.arrived(self._db, draft.organization):
+            raise unknown("/organization")
+        return await self._db.write(self._apply, draft, caller.subject, key, self._now())
+
+    def _apply(
+        self, tx: Session, draft: VoucherApplicationDraft, subject: str, key: idempotency.Key, at: datetime
+    ) -> idempotency.Answer:
+        claimed = idempotency.claim(tx, key, self._owner.id)
+        if isinstance(claimed, idempotency.Answer):
+            return claimed
+        answer = answer_of(apply(tx, draft, subject, at))
+        idempotency.answer(tx, key, answer)
+        return answer
+
+    async def withdraw(self, id: str, caller: Caller) -> VoucherApplication:
+        """A repeat changes nothing. Raises NotFound, WrongState."""
+        return await self._db.write(withdraw, id, caller)
+
+    async def store(self, id: str, name: str, content: bytes, caller: Caller) -> Evidence:
+        """Raises NotFound, WrongState, Invalid."""
+        return await self._db.write(evidence.store, id, name, content, caller, self._now())
+
+    async def content(self, id: str, name: str, caller: Caller) -> tuple[Evidence, bytes]:
+        """Raises NotFound."""
+
+        def read(tx: Session) -> tuple[Evidence, bytes]:
+            row_of(tx, id, caller)
+            return evidence.content_of(tx, id, name)
+
+        return await self._db.read(read)
+
+    async def get(self, id: str, caller: Caller) -> VoucherApplication:
+        """Raises NotFound, also for one of others."""
+        return await self._db.read(lambda tx: show(tx, [row_of(tx, id, caller)])[0])
+
+    async def list(
+        self, listing: Listing, caller: Caller, state: ApplicationState | None, programme: str | None
+    ) -> Page[VoucherApplication]:
+        """The oldest first: all to the office, to others their organizations'."""
+        found = await self._db.read(_page, listing, caller, state, programme)
+        return listing.page(found, key=lambda one: (one.id,))
+
+
+def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetime) -> VoucherApplication:
+    """As `ApplicationService.apply`, for an organization that may."""
+    programme = _programme(tx, draft, at)
+    day = eligible.today(tx, at)
+    eligible.check_enterprise(tx, draft.enterprise, day)
+    if lacks := unmet(programme, draft.enterprise, draft.use, day):
+        raise NotEligible(unmet=lacks)
+    if programme.caps.contract is not None and draft.contract is None:
+        detail = "Give the contract: the programme pays a part of it"
+        raise Invalid(errors=[FieldError(pointer="/contract", code="missing", detail=detail)])
+    first, _ = eligible.standing(tx, programme.id, draft.organization, day.year)
+    limit = tightest(limits(programme, first=first, issued=0, contract=draft.contract))
+    if limit is not None and draft.amount > limit.most:
+        detail = f"{limit.words.en}: apply for that at most"
+        raise AboveCap(detail, cap=limit.cap, most=limit.most, words=limit.words)
+    _check_contract(tx, draft)
+    id, contract = ids.new("vap"), draft.contract
+    values = draft.model_dump(exclude={"contract", "enterprise"}) | {
+        "id": id,
+        "enterprise": draft.enterprise.model_dump(mode="json"),
+        "amount": draft.amount.fen,
+        "contract_number": contract and contract.number,
+        "contract_amount": contract and contract.amount.fen,
+        "state": ApplicationState.APPLIED.value,
+        "version": 1,
+        "applied_at": at,
+        "applied_by": subject,
+    }
+    tx.execute(insert(APPLICATIONS).values(values))
+    audit.record(tx, subject, "apply_for_voucher", id, draft)
+    return show(tx, [row(tx, id)])[0]
+
+
+def withdraw(tx: Session, id: str, caller: Caller) -> VoucherApplication:
+    found = row_of(tx, id, caller)
+    if not caller.is_org_admin(found.organization):
+        raise NotFound
+    if found.state != ApplicationState.WITHDRAWN:
+        move(tx, found, ApplicationState.WITHDRAWN, LIVING)
+        audit.record(tx, caller.subject, "withdraw_voucher_application", id)
+    return show(tx, [row(tx, id)])[0]
+
+
+def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[Any]:
+    """The application, if it is among `which`. Raises NotFound."""
+    query = select(APPLICATIONS).where(APPLICATIONS.c.id == id, true() if which is None else which)
+    found = tx.execute(query).one_or_none()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def row_of(tx: Session, id: str, caller: Caller) -> Row[Any]:
+    """The application, if the caller may see it. Raises NotFound."""
+    return row(tx, id, _seen_by(caller))
+
+
+def move(tx: Session, found: Row[Any], state: ApplicationState, allowed: tuple[ApplicationState, ...]) -> None:
+    """Into the next state. Raises WrongState."""
+    if found.state not in allowed:
+        raise WrongState(state=found.state, allowed=tuple(one.value for one in allowed))
+    moved = {"state": state.value, "version": found.version + 1}
+    tx.execute(update(APPLICATIONS).where(APPLICATIONS.c.id == found.id).values(moved))
+
+
+def show(tx: Session, rows: list[Row[Any]]) -> list[VoucherApplication]:
+    files = evidence.evidence_of(tx, [row.id for row in rows])
+    return [_shown(row, files[row.id]) for row in rows]
+
+
+def _shown(row: Row[Any], files: list[Evidence]) -> VoucherApplication:
+    values = row._asdict()
+    number, amount = values.pop("contract_number"), values.pop("contract_amount")
+    contract = None if number is None else {"number": number, "amount": Money(amount)}
+    whole = {"amount": Money(row.amount), "contract": contract, "evidence": tuple(files)}
+    return VoucherApplication.model_validate(values | whole)
+
+
+def _programme(tx: Session, draft: VoucherApplicationDraft, at: datetime) -> Programme:
+    try:
+        programme = find(tx, draft.programme, PROGRAMMES.c.state == ProgrammeState.PUBLISHED.value)
+    except NotFound:
+        raise unknown("/programme") from None
+    if not programme.starts_at <= at < programme.ends_at:
+        raise ProgrammeClosed(starts_at=programme.starts_at, ends_at=programme.ends_at)
+    return programme
+
+
+def _check_contract(tx: Session, draft: VoucherApplicationDraft) -> None:
+    if draft.contract is None:
+        return
+    living = APPLICATIONS.c.state.not_in((ApplicationState.REFUSED.value, ApplicationState.WITHDRAWN.value))
+    same = select(APPLICATIONS.c.id).where(
+        APPLICATIONS.c.programme == draft.programme,
+        APPLICATIONS.c.organization == draft.organization,
+        APPLICATIONS.c.contract_number == draft.contract.number,
+        living,
+    )
+    if existing := tx.execute(same).scalar_one_or_none():
+        detail = "This contract has an application: withdraw that first, if no voucher is issued by it"
+        raise AlreadyExists(detail, existing=existing)
+
+
+def _seen_by(caller: Caller) -> ColumnElement[bool]:
+    return true() if caller.is_office else APPLICATIONS.c.organization.in_(caller.organizations())
+
+
+def _page(
+    tx: Session, listing: Listing, caller: Caller, state: ApplicationState | None, programme: str | None
+) -> list[VoucherApplication]:
+    query = select(APPLICATIONS).where(_seen_by(caller)).order_by(APPLICATIONS.c.id).limit(listing.fetch)
+    if state is not None:
+        query = query.where(APPLICATIONS.c.state == state.value)
+    if programme is not None:
+        query = query.where(APPLICATIONS.c.programme == programme)
+    if listing.after:
+        query = query.where(APPLICATIONS.c.id > listing.after[0])
+    return show(tx, list(tx.execute(query)))

@@ -1,0 +1,74 @@
+"""What an enterprise may apply for now: which programmes are open to it, and for how much. Reads alone."""
+
+from datetime import date, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.programmes import Enterprise, Programme, ProgrammeState
+from caravan.contracts.vouchers import EligibilityAnswer, EligibilityQuestion, VoucherState
+from caravan.kernel.database import table_of
+from caravan.kernel.problems import FieldError, Invalid
+from services.accounting.funds.service import unknown
+from services.accounting.periods import service as periods
+from services.accounting.programmes.eligibility import unmet
+from services.accounting.programmes.service import PROGRAMMES, shown
+from services.accounting.usage import copies
+from services.accounting.vouchers.limits import limits, of_pool, tightest
+from services.accounting.vouchers.models import VoucherRow
+
+VOUCHERS = table_of(VoucherRow)
+
+
+def answer(tx: Session, question: EligibilityQuestion, at: datetime) -> list[EligibilityAnswer]:
+    """For each programme that takes applications at `at`, the oldest first. Raises Invalid, UnknownReference."""
+    day = today(tx, at)
+    check_enterprise(tx, question.enterprise, day)
+    takes = (
+        PROGRAMMES.c.state == ProgrammeState.PUBLISHED.value,
+        PROGRAMMES.c.starts_at <= at,
+        PROGRAMMES.c.ends_at > at,
+    )
+    rows = tx.execute(select(PROGRAMMES).where(*takes).order_by(PROGRAMMES.c.id)).all()
+    return [_of(tx, programme, question, day) for programme in shown(tx, rows)]
+
+
+def _of(tx: Session, programme: Programme, question: EligibilityQuestion, day: date) -> EligibilityAnswer:
+    lacks = unmet(programme, question.enterprise, question.use, day)
+    first, issued = standing(tx, programme.id, question.organization, day.year)
+    found = [*limits(programme, first=first, issued=issued, contract=None), of_pool(left_in(programme, day.year))]
+    limit = None if lacks else tightest(found)
+    return EligibilityAnswer(programme=programme.id, name=programme.name, unmet=lacks, limit=limit)
+
+
+def standing(tx: Session, programme: str, organization: str, year: int) -> tuple[bool, int]:
+    """Whether it never had a voucher of the programme; and what it has been issued of that year's, those that were revoked or have expired
+    left out; in fen."""
+    mine = select(VOUCHERS.c.id).where(VOUCHERS.c.programme == programme, VOUCHERS.c.organization == organization)
+    issued = select(func.coalesce(func.sum(VOUCHERS.c.amount), 0)).where(
+        VOUCHERS.c.programme == programme,
+        VOUCHERS.c.organization == organization,
+        VOUCHERS.c.year == year,
+        VOUCHERS.c.state == VoucherState.ISSUED.value,
+    )
+    return tx.execute(mine.limit(1)).first() is None, int(tx.execute(issued).scalar_one())
+
+
+def left_in(programme: Programme, year: int) -> int:
+    """What of a year's pool isn't committed, in fen."""
+    return sum(pool.amount.fen - pool.committed.fen for pool in programme.pools if pool.year == year)
+
+
+def today(tx: Session, at: datetime) -> date:
+    """The day in the platform's zone."""
+    return at.astimezone(periods.zone(tx)).date()
+
+
+def check_enterprise(tx: Session, enterprise: Enterprise, day: date) -> None:
+    """Raises Invalid for one that isn't registered yet, UnknownReference for an affiliate that isn't known here."""
+    if enterprise.registered_on > day:
+        detail = "Give the day on which it was registered, which isn't to come"
+        raise Invalid(errors=[FieldError(pointer="/enterprise/registered_on", code="to_come", detail=detail)])
+    for place, affiliate in enumerate(enterprise.affiliates):
+        if not copies.is_provider(tx, affiliate):
+            raise unknown(f"/enterprise/affiliates/{place}")

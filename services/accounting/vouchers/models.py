@@ -1,0 +1,85 @@
+"""Applications for vouchers, their evidence, and vouchers. Money is integer fen."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caravan.contracts.vouchers import ApplicationState
+from caravan.kernel.database import Instant, Json
+from services.accounting.models_base import Base
+
+_LIVES: Final = text(
+    f"contract_number IS NOT NULL AND state NOT IN ('{ApplicationState.REFUSED}', '{ApplicationState.WITHDRAWN}')"
+)
+
+
+class ApplicationRow(Base):
+    """With a contract an organization has one application at most that is neither refused nor withdrawn."""
+
+    __tablename__ = "voucher_applications"
+    __table_args__ = (
+        Index("ix_voucher_applications_organization_id", "organization", "id"),
+        Index("ix_voucher_applications_state_id", "state", "id"),
+        Index(
+            "ix_voucher_applications_contract",
+            *("programme", "organization", "contract_number"),
+            unique=True,
+            sqlite_where=_LIVES,
+            postgresql_where=_LIVES,
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    programme: Mapped[str] = mapped_column(ForeignKey("programmes.id"))
+    organization: Mapped[str] = mapped_column(String)
+    enterprise: Mapped[Any] = mapped_column(Json)
+    use: Mapped[str | None] = mapped_column(String)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    contract_number: Mapped[str | None] = mapped_column(String)
+    contract_amount: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String)
+    version: Mapped[int] = mapped_column(BigInteger)
+    applied_at: Mapped[datetime] = mapped_column(Instant)
+    applied_by: Mapped[str] = mapped_column(String)
+
+
+class EvidenceRow(Base):
+    """A file of an application."""
+
+    __tablename__ = "voucher_evidence"
+
+    application: Mapped[str] = mapped_column(ForeignKey("voucher_applications.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    media_type: Mapped[str] = mapped_column(String)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    stored_at: Mapped[datetime] = mapped_column(Instant)
+    stored_by: Mapped[str] = mapped_column(String)
+
+
+class VoucherRow(Base):
+    """A voucher: `amount` is what it is issued for, of the pool of `year`; what for, and for whom, as reviewed."""
+
+    __tablename__ = "vouchers"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        Index("ix_vouchers_organization_id", "organization", "id"),
+        Index("ix_vouchers_programme_organization_year", "programme", "organization", "year"),
+        Index("ix_vouchers_state_expires_at", "state", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    application: Mapped[str] = mapped_column(ForeignKey("voucher_applications.id"), unique=True)
+    programme: Mapped[str] = mapped_column(ForeignKey("programmes.id"))
+    organization: Mapped[str] = mapped_column(String)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    year: Mapped[int] = mapped_column(BigInteger)
+    use: Mapped[str | None] = mapped_column(String)
+    kinds: Mapped[list[str]] = mapped_column(Json)
+    affiliates: Mapped[list[str]] = mapped_column(Json, comment="Providers.")
+    state: Mapped[str] = mapped_column(String)
+    issued_at: Mapped[datetime] = mapped_column(Instant)
+    expires_at: Mapped[datetime] = mapped_column(Instant)
