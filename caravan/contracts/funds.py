@@ -5,8 +5,16 @@ from enum import StrEnum
 from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name, Positive, Second
-from caravan.contracts.ids import BudgetId, DepositId, JobId, OrganizationId, ProjectId
-from caravan.kernel.money import Money
+from caravan.contracts.ids import (
+    BudgetId,
+    DepositId,
+    JobId,
+    OfferingId,
+    OrganizationId,
+    ProjectId,
+)
+from caravan.contracts.prices import Component
+from caravan.kernel.money import ZERO, Money
 
 
 class DepositDraft(Model):
@@ -37,10 +45,11 @@ class CreditLimit(CreditLimitDraft):
 
 
 class Funds(Model):
-    """What an organization has: available = deposited + credit - charged - held."""
+    """What an organization has: available = deposited + granted + credit - charged - held."""
 
     organization: OrganizationId
     deposited: Money
+    granted: Money = Field(default=ZERO, description="What vouchers pay: of what was charged, and of what is held.")
     credit: Money
     charged: Money
     held: Money = Field(description="Set aside and not yet captured, over all open holds.")
@@ -84,6 +93,13 @@ class ResaleHold(Model):
     amount: Money = Field(description="In all, by the reseller's prices.")
 
 
+class HoldUse(Model):
+    """What an attempt, or what waits for one, may come to at most, by component."""
+
+    offering: OfferingId
+    components: dict[Component, Money] = Field(examples=[{"accelerator_hour": "320.00", "cpu_core_hour": "12.80"}])
+
+
 class HoldRequest(Model):
     """Set `amount` aside for a job in all. A higher revision replaces the amount; an equal one is a repeat."""
 
@@ -92,6 +108,11 @@ class HoldRequest(Model):
     project: ProjectId
     amount: Money
     submitted_at: Instant
+    ahead: tuple[HoldUse, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Of which the amount is made, but for what has ended: vouchers pay a part of what their programmes support of it.",
+    )
     resale: ResaleHold | None = Field(
         default=None,
         description="Replaced by a higher revision, as the amount is. A job has one reseller at most, and keeps it.",

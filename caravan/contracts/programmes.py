@@ -177,14 +177,13 @@ class Eligibility(Model):
     )
 
 
-class ProgrammeDraft(Model):
-    """A subsidy scheme: who may have what paid, at which rate, up to what."""
+class ProgrammeTerms(Model):
+    """Who may have what paid, at which rate, up to what. Of a published programme they never change."""
 
     name: Name = Field(examples=["西安市算力券"])
     issuer: Issuer
     starts_at: Second = Field(examples=["2025-12-31T16:00:00Z"])
     ends_at: Second = Field(examples=["2028-12-31T16:00:00Z"])
-    pools: Pools
     eligibility: Eligibility = Eligibility()
     components: tuple[Component, ...] = Field(default=(), description="What is supported; empty: all.")
     tiers: tuple[Tier, ...] = Field(default=(), description="As components.")
@@ -210,6 +209,12 @@ class ProgrammeDraft(Model):
         if self.funders and sum(funder.share for funder in self.funders) != WHOLE:
             raise PydanticCustomError("funders", "The funders' shares must sum to 10000")
         return self
+
+
+class ProgrammeDraft(ProgrammeTerms):
+    """A subsidy scheme, and what may be issued under it."""
+
+    pools: Pools
 
 
 class ProgrammeState(StrEnum):

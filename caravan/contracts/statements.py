@@ -228,6 +228,7 @@ class EntryKind(StrEnum):
     FEE = "fee"
     FEE_DUE = "fee_due"
     DISCOUNT = "discount"
+    REDEMPTION = "redemption"
 
 
 class Posting(Model):
@@ -239,6 +240,7 @@ class Posting(Model):
             "prepaid:org_…",
             "receivable:org_…",
             "payable:prv_…",
+            "programme_receivable:prg_…",
             "fee_deferred:prv_…",
             "platform_fee",
             "output_tax",
@@ -255,7 +257,7 @@ class LedgerEntry(Model):
     at: Instant
     organization: OrganizationId | None
     reference: Name = Field(
-        description="What made it: a deposit, the job, the period of volume discounts, a credit note, or a statement."
+        description="What made it: a deposit, the job, the period of volume discounts, a voucher, a credit note, or a statement."
     )
     description: Prose = ""
     postings: tuple[Posting, ...]

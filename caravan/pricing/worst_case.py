@@ -37,17 +37,26 @@ class WorstCase:
     """No charge passes `amount`; `components` sum to it.
 
     `apart` is the bound without the price per job, in fen, where the job has other attempts: what they share lines with is rounded with
-    them, which may lift an attempt that is topped up to its minimum by a fen for each of its lines.
+    them, which may lift an attempt that is topped up to its minimum by a fen for each of its lines. `minimum`: whether there is a minimum
+    charge, which may take the place of what is used less.
     """
 
     amount: Money
     components: tuple[PriceComponent, ...]
     apart: int
+    minimum: bool = False
 
     @property
     def once(self) -> int:
         """What of it is the price per job, in fen: a job pays it once, however many attempts it has. It needs no allowance."""
         return sum(shown.amount.fen for shown in self.components if shown.component == Component.JOB)
+
+    @property
+    def by_component(self) -> dict[Component, Money]:
+        """The same without the allowance for rounding; with the minimum charge, where there is one, though it be nothing at most use."""
+        found = {Component.MINIMUM_CHARGE: Money(0)} if self.minimum else {}
+        shown = (one for one in self.components if one.component != ROUNDING)
+        return found | {Component(one.component): one.amount for one in shown}
 
 
 def period_edges(tasks: int, max_seconds: int) -> int:
@@ -102,7 +111,7 @@ def worst_case(
             _shown(Component.MINIMUM_CHARGE, name, WHOLE_TARIFF, least - used, format(FEN, "f"), least - used)
         )
     apart = max(used - once, least + all_lines) if least else used - once
-    return WorstCase(Money(max(used, least)), tuple(components), apart)
+    return WorstCase(Money(max(used, least)), tuple(components), apart, minimum=least > 0)
 
 
 def _has(tariff: Tariff, price_list: PriceList, from_second: int, mode: SiteMode) -> bool:

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel
 
 from caravan.contracts import events
-from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, JobHoldRequest, ResaleHold
+from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, HoldUse, JobHoldRequest, ResaleHold
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
@@ -98,10 +98,11 @@ class Job:
         revision: int | None = None,
         submitted_at: datetime = T0,
         resale: ResaleHold | None = None,
+        ahead: tuple[HoldUse, ...] = (),
     ) -> Json:
         """Ask for `amount` in all; gives the answer."""
         self.revision = revision or self.revision + 1
-        return ok(await self.world.put_hold(self, self.revision, amount, submitted_at, resale))
+        return ok(await self.world.put_hold(self, self.revision, amount, submitted_at, resale, ahead))
 
     def place(self, price_list: str | None = None, provider: str | None = None, **prices_go_by: Any) -> None:
         attempt = AttemptPlaced(
@@ -290,7 +291,13 @@ class World:
         return ok(await self.finance.post("/deposits", draft, {"Idempotency-Key": draft.reference}), 201)
 
     async def put_hold(
-        self, job: Job, revision: int, amount: str, submitted_at: datetime = T0, resale: ResaleHold | None = None
+        self,
+        job: Job,
+        revision: int,
+        amount: str,
+        submitted_at: datetime = T0,
+        resale: ResaleHold | None = None,
+        ahead: tuple[HoldUse, ...] = (),
     ) -> Any:
         request = HoldRequest(
             revision=revision,
@@ -299,6 +306,7 @@ class World:
             amount=Money.parse(amount),
             submitted_at=submitted_at,
             resale=resale,
+            ahead=ahead,
         )
         return await self._broker_person.put(f"/holds/{job.id}", request)
 

@@ -4,7 +4,7 @@ The total of a key is over its line and all adjustments that correct it. A close
 the open period, with the amount that makes the sum of all equal the once-rounded price of the total.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -89,6 +89,10 @@ class Book:
     def keys_of(self, organization: str) -> list[Key]:
         """Those of what it buys."""
         return [key for key in self._lines if key.organization == organization]
+
+    def amounts(self) -> Iterator[tuple[Key, int]]:
+        """What each key's line and all that corrects it come to, in fen."""
+        return ((key, sum(line.amount for line in lines.values())) for key, lines in self._lines.items())
 
     def total(self, key: Key) -> int:
         """The quantity of the key's line and of what corrects it."""

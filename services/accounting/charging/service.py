@@ -6,7 +6,7 @@ job is computed anew.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from services.accounting.funds import holds, settling
 from services.accounting.funds.many import Capture, capture_many, holds_of
 from services.accounting.ledger.charges import Charge, charge_many
 from services.accounting.periods import service as periods
+from services.accounting.redemptions import service as redemptions
 from services.accounting.usage import records
 
 
@@ -173,4 +174,11 @@ def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime, d
         captures.append(Capture(hold, sum(moved.values())))
     books.write()
     charge_many(tx, charges, at)
+    _redeem(tx, books, {hold.job for hold, _, _ in wanted}, at)
     return captures
+
+
+def _redeem(tx: Session, books: Books, jobs: Collection[str], at: datetime) -> None:
+    """Let vouchers pay their part of what the jobs come to now."""
+    for job, row in redemptions.of_jobs(tx, jobs).items():
+        holds.add_grants(tx, row.organization, redemptions.redeem(tx, row, books[job].amounts(), at))

@@ -16,6 +16,8 @@ from caravan.kernel.prepared import Fetched, Prepared
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.decision import Limit, Refused, decide
 from services.accounting.funds.models import BudgetRow, Fund, HoldBudget, HoldRow, Movement, Settlement
+from services.accounting.redemptions import service as redemptions
+from services.accounting.redemptions.service import Moved
 
 HOLDS, FUNDS, BUDGETS, ATTACHED = table_of(HoldRow), table_of(Fund), table_of(BudgetRow), table_of(HoldBudget)
 MOVEMENTS, SETTLEMENTS = table_of(Movement), table_of(Settlement)
@@ -44,6 +46,11 @@ _ADD_TO_FUND: Final = Prepared(
     update(FUNDS)
     .where(FUNDS.c.organization == bindparam("its_organization"))
     .values(held=FUNDS.c.held + bindparam("more_held"), charged=FUNDS.c.charged + bindparam("more_charged"))
+)
+_ADD_GRANTS: Final = Prepared(
+    update(FUNDS)
+    .where(FUNDS.c.organization == bindparam("its_organization"))
+    .values(granted=FUNDS.c.granted + bindparam("more_granted"), redeemed=FUNDS.c.redeemed + bindparam("more_redeemed"))
 )
 _ADD_TO_BUDGETS: Final = Prepared(
     update(BUDGETS)
@@ -111,22 +118,27 @@ def put(tx: Session, job: str, request: HoldRequest, at: datetime) -> HoldAnswer
     if current is not None and current.revision == request.revision:
         return granted
     all_asked = [_Asked(request.organization, request.project, request.amount.fen, current, resale=False)]
+    pledge = redemptions.offered(tx, job, request, new=current is None)
     if (resale := request.resale) is not None:
         own = next((hold for hold in there if hold.organization == resale.organization), None)
         all_asked.append(_Asked(resale.organization, resale.project, resale.amount.fen, own, resale=True))
     totals = []
     for asked in all_asked:
-        found, refused = _decide(tx, job, asked, request.submitted_at)
+        pays = pledge.more if pledge is not None and not asked.resale else 0
+        found, refused = _decide(tx, job, asked, request.submitted_at, pays)
         if refused is not None:
             return _refusal(job, request, asked, refused)
         totals.append(found)
     for asked, found in zip(all_asked, totals, strict=True):
         _grant(tx, job, asked, request, found, at)
+    if pledge is not None:
+        redemptions.keep(tx, job, request.organization, pledge)
+        add_grants(tx, request.organization, Moved(pledge.more, 0))
     return granted
 
 
-def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tuple[_Totals, Refused | None]:
-    """With what the hold counts in."""
+def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime, pays: int) -> tuple[_Totals, Refused | None]:
+    """With what the hold counts in. `pays`: what vouchers pay of it more than before."""
     fund = _FUND.first(tx, its_organization=asked.organization)
     if asked.current is None:
         budgets = _MATCHING.all(
@@ -135,7 +147,7 @@ def _decide(tx: Session, job: str, asked: _Asked, submitted_at: datetime) -> tup
     else:
         budgets = _ATTACHED.all(tx, its_job=job, its_organization=asked.organization)
     limits = _limits(fund, budgets, held(asked.current) if asked.current else 0)
-    return _Totals(fund, budgets), decide(limits, asked.current.amount if asked.current else None, asked.amount)
+    return _Totals(fund, budgets), decide(limits, asked.current.amount if asked.current else None, asked.amount, pays)
 
 
 def _grant(tx: Session, job: str, asked: _Asked, request: HoldRequest, totals: _Totals, at: datetime) -> None:
@@ -207,6 +219,12 @@ def add_to_fund(tx: Session, organization: str, *, held: int = 0, charged: int =
     _ADD_TO_FUND.run(tx, its_organization=organization, more_held=held, more_charged=charged)
 
 
+def add_grants(tx: Session, organization: str, moved: Moved) -> None:
+    """Change what vouchers pay for the organization."""
+    if any(moved):
+        _ADD_GRANTS.run(tx, its_organization=organization, more_granted=moved.pledged, more_redeemed=moved.redeemed)
+
+
 def ensure_fund(tx: Session, organization: str) -> None:
     """Give the organization a row of totals, all zero, if it has none."""
     empty = {"deposited": 0, "credit": 0, "charged": 0, "held": 0}
@@ -264,7 +282,7 @@ def _create(
 
 def _limits(fund: Fetched | None, budgets: Sequence[Fetched], mine: int) -> list[Limit]:
     """What the hold must keep within; `mine` is what it holds already."""
-    total = fund.deposited + fund.credit - fund.charged if fund else 0
+    total = fund.deposited + fund.granted + fund.credit - fund.charged if fund else 0
     held_in_all = fund.held if fund else 0
     return [
         Limit(FundsLimit.FUNDS, total, held_in_all - mine, total - held_in_all),

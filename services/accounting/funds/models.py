@@ -14,7 +14,7 @@ from services.accounting.models_base import Base
 
 class Fund(Base):
     """An organization's totals. `held` is over open holds, amount less captured; `charged` is all that was captured or corrected, less
-    volume discounts and credit notes.
+    volume discounts and credit notes. `granted` is what vouchers pay, pledged with holds or redeemed; `redeemed` is a part of it.
 
     `credit_version` counts how often the credit limit was set.
     """
@@ -28,6 +28,8 @@ class Fund(Base):
     credit_version: Mapped[int] = mapped_column(BigInteger, server_default="0")
     charged: Mapped[int] = mapped_column(BigInteger)
     held: Mapped[int] = mapped_column(BigInteger)
+    granted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    redeemed: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class DepositRow(Base):

@@ -216,18 +216,19 @@ def _funds(tx: Session, organization: str) -> Funds:
     if row is None:
         if not copies.is_known(tx, organization, None):
             raise NotFound
-        return _shown(organization, 0, 0, 0, 0)
-    return _shown(organization, row.deposited, row.credit, row.charged, row.held)
+        return _shown(organization, 0, 0, 0, 0, 0)
+    return _shown(organization, row.deposited, row.granted, row.credit, row.charged, row.held)
 
 
-def _shown(organization: str, deposited: int, credit: int, charged: int, held: int) -> Funds:
+def _shown(organization: str, deposited: int, granted: int, credit: int, charged: int, held: int) -> Funds:
     return Funds(
         organization=organization,
         deposited=Money(deposited),
+        granted=Money(granted),
         credit=Money(credit),
         charged=Money(charged),
         held=Money(held),
-        available=Money(deposited + credit - charged - held),
+        available=Money(deposited + granted + credit - charged - held),
     )
 
 

@@ -15,8 +15,11 @@ from caravan.contracts.anomalies import AnomalyState
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
 from services.accounting.anomalies.models import AnomalyRow
+from services.accounting.funds.holds import add_grants
 from services.accounting.funds.many import free_many
 from services.accounting.funds.models import Outstanding, Settlement
+from services.accounting.redemptions import service as redemptions
+from services.accounting.redemptions.service import Moved
 
 SETTLEMENTS, OUTSTANDING, ANOMALIES = table_of(Settlement), table_of(Outstanding), table_of(AnomalyRow)
 _JOB: Final = {"job": SETTLEMENTS.c.job.type}
@@ -107,10 +110,13 @@ def arrived(tx: Session, what: Iterable[tuple[str, Awaited]]) -> None:
 
 
 def settle(tx: Session, jobs: Collection[str], at: datetime) -> None:
-    """Free the rest of the holds of those of the jobs of which nothing is awaited any more, and nothing set aside.
+    """Free the rest of the holds of those of the jobs of which nothing is awaited any more, and nothing set aside; and what was pledged of
+    vouchers with them.
 
     All that is stored of them has been charged.
     """
     ready = [row.job for row in _ALL_HERE.all(tx, [{"job": job} for job in jobs])]
     _SETTLE.run(tx, [{"job": job, "at": at} for job in ready])
     free_many(tx, ready, at)
+    for organization, fen in redemptions.settle(tx, ready).items():
+        add_grants(tx, organization, Moved(-fen, 0))

@@ -15,11 +15,12 @@ from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.funds.budgets import CHARGED, sums
 from services.accounting.funds.models import BudgetRow, DepositRow, Fund, HoldRow
 from services.accounting.ledger import service as ledger
+from services.accounting.redemptions import verify as redemptions
 
 Fault = tuple[str, str]
 """An organization, a budget or a job, and what is wrong with it in words."""
 
-_NOTHING: Final[Any] = SimpleNamespace(deposited=0, charged=0, held=0)
+_NOTHING: Final[Any] = SimpleNamespace(deposited=0, charged=0, held=0, granted=0, redeemed=0)
 """The totals of an organization that has none."""
 
 
@@ -40,6 +41,7 @@ def _funds(tx: Session) -> Iterator[Fault]:
             charged[organization] += int(amount)
     left = func.sum(HoldRow.amount - HoldRow.captured).filter(HoldRow.status == HoldStatus.OPEN.value)
     held = _by(tx, HoldRow.organization, left)
+    granted = redemptions.granted(tx)
     funds = {fund.organization: fund for fund in tx.execute(select(Fund.__table__))}
     for who in sorted({*funds, *deposited, *charged}):
         fund = funds.get(who, _NOTHING)
@@ -47,10 +49,17 @@ def _funds(tx: Session) -> Iterator[Fault]:
             ("deposited", fund.deposited, deposited.get(who, 0)),
             ("charged", fund.charged, charged.get(who, 0)),
             ("held", fund.held, held.get(who, 0)),
-            ("deposited less charged, by the ledger", fund.deposited - fund.charged, ledger.net(tx, who)),
+            ("granted", fund.granted, granted.get(who, (0, 0))[0]),
+            ("redeemed", fund.redeemed, granted.get(who, (0, 0))[1]),
+            ("deposited and redeemed less charged, by the ledger", net_of(fund), ledger.net(tx, who)),
         ):
             if total != right:
                 yield who, f"{name} is {total} fen, and should be {right}"
+
+
+def net_of(fund: Any) -> int:
+    """What an organization has with the platform by its totals, in fen."""
+    return int(fund.deposited + fund.redeemed - fund.charged)
 
 
 def _budgets(tx: Session) -> Iterator[Fault]:

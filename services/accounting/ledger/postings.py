@@ -37,6 +37,15 @@ def charge(organization: str, seller: str, net: int, delta: int) -> tuple[Postin
     return _entry(*_move(organization, net, -delta), Posting(payable(seller), -delta))
 
 
+def programme_receivable(programme: str) -> str:
+    return f"programme_receivable:{programme}"
+
+
+def redemption(organization: str, programme: str, net: int, delta: int) -> tuple[Posting, ...]:
+    """The programme owes `delta` fen more (negative: less) of what the organization was charged, its net having been `net`."""
+    return _entry(Posting(programme_receivable(programme), delta), *_move(organization, net, delta))
+
+
 def deposit(organization: str, net: int, amount: int) -> tuple[Posting, ...]:
     """`amount` fen came in: it pays what is owed first, and the rest is prepaid."""
     return _entry(Posting(BANK, amount), *_move(organization, net, amount))

@@ -1,7 +1,7 @@
 """Posting to the ledger and reading it.
 
-`charge`, `discount`, `credit_note`, `deposit`, `fee` and `fee_due` are units within the caller's transaction: the entry stands or
-falls with the fact that made it.
+`charge`, `discount`, `redemption`, `credit_note`, `deposit`, `fee` and `fee_due` are units within the caller's transaction: the entry
+stands or falls with the fact that made it.
 """
 
 from collections.abc import Sequence
@@ -75,6 +75,20 @@ def discount(tx: Session, *, organization: str, seller: str, delta_fen: int, per
         organization=organization,
         reference=period,
         entry=postings.charge(organization, seller, net(tx, organization), delta_fen),
+    )
+
+
+def redemption(tx: Session, *, organization: str, programme: str, delta_fen: int, reference: str, at: datetime) -> str:
+    """Book that `programme` pays `delta_fen` (not 0; negative: less) of what `organization` was charged; `reference` is the job, or the
+    voucher whose claim is settled. Returns the entry's id.
+    """
+    return post(
+        tx,
+        kind=EntryKind.REDEMPTION,
+        at=at,
+        organization=organization,
+        reference=reference,
+        entry=postings.redemption(organization, programme, net(tx, organization), delta_fen),
     )
 
 

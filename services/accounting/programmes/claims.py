@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
-from caravan.contracts.programmes import WHOLE, Funder, IssuerLevel, Origin, ProgrammeDraft
+from caravan.contracts.programmes import WHOLE, Funder, IssuerLevel, Origin, ProgrammeTerms
 from caravan.kernel.money import divide_half_away
 
 
@@ -63,7 +63,7 @@ class Part:
     share: int
 
 
-def rate_of(programme: ProgrammeDraft, holder: Holder, used: Used) -> int:
+def rate_of(programme: ProgrammeTerms, holder: Holder, used: Used) -> int:
     """At which rate the programme pays for it: the highest of those whose conditions are met; 0 where it isn't supported."""
     if not _supports(programme, holder, used):
         return 0
@@ -77,7 +77,7 @@ def rate_of(programme: ProgrammeDraft, holder: Holder, used: Used) -> int:
     )
 
 
-def _supports(programme: ProgrammeDraft, holder: Holder, used: Used) -> bool:
+def _supports(programme: ProgrammeTerms, holder: Holder, used: Used) -> bool:
     rules = programme.eligibility
     return (
         _in(used.component, programme.components)
@@ -130,7 +130,7 @@ def _at(amount: int, rate: int) -> int:
     return divide_half_away(amount * rate, WHOLE)
 
 
-def paid(programme: ProgrammeDraft, vouchers: Mapping[str, int], claims: Iterable[Claim]) -> dict[Claim, int]:
+def paid(programme: ProgrammeTerms, vouchers: Mapping[str, int], claims: Iterable[Claim]) -> dict[Claim, int]:
     """What each claim pays, where `claims` are all that one organization has by one programme; `vouchers` are issued for these amounts.
 
     The earlier span comes first, in a span the voucher that was issued first: each claim has what caps leave.

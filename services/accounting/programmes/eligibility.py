@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from caravan.contracts.base import Words
-from caravan.contracts.programmes import EligibilityRule, Enterprise, EnterpriseSize, ProgrammeDraft, Unmet
+from caravan.contracts.programmes import EligibilityRule, Enterprise, EnterpriseSize, ProgrammeTerms, Unmet
 
 SIZES: dict[EnterpriseSize, str] = {
     EnterpriseSize.MICRO: "微型",
@@ -15,7 +15,7 @@ SIZES: dict[EnterpriseSize, str] = {
 }
 
 
-def unmet(programme: ProgrammeDraft, enterprise: Enterprise, use: str | None, on: date) -> tuple[Unmet, ...]:
+def unmet(programme: ProgrammeTerms, enterprise: Enterprise, use: str | None, on: date) -> tuple[Unmet, ...]:
     """The rules that it doesn't meet on that day (of the platform's zone); none: it may have one."""
     return tuple(Unmet(rule=rule, words=Words(zh=zh, en=en)) for rule, zh, en in _lacks(programme, enterprise, use, on))
 
@@ -33,7 +33,7 @@ def months_after(day: date, months: int) -> date:
 
 
 def _lacks(
-    programme: ProgrammeDraft, enterprise: Enterprise, use: str | None, on: date
+    programme: ProgrammeTerms, enterprise: Enterprise, use: str | None, on: date
 ) -> Iterator[tuple[EligibilityRule, str, str]]:
     rules = programme.eligibility
     if rules.places and not any(within(enterprise.place, region) for region in rules.places):

@@ -50,6 +50,6 @@ def of_funds(tx: Session, seal: int) -> Iterator[Finding]:
     moved = select(Entry.organization).join(Seal, Seal.entry == Entry.id).where(Seal.sequence > seal)
     for fund in tx.execute(select(*Fund.__table__.c).where(Fund.organization.in_(moved))).all():
         net = ledger.net(tx, fund.organization)
-        if fund.deposited - fund.charged != net:
-            words = f"deposited less charged is {fund.deposited - fund.charged} fen, and by the ledger {net}"
+        if (own := funds.net_of(fund)) != net:
+            words = f"deposited and redeemed less charged is {own} fen, and by the ledger {net}"
             yield Finding(check="funds", subject=fund.organization, detail=words)

@@ -78,7 +78,7 @@ def accelerator(tx: Session, event: dict[str, Any]) -> None:
 
 
 def offering(tx: Session, event: dict[str, Any]) -> None:
-    _keep(tx, OfferingCopy, Offering.model_validate(event["data"]), "tier")
+    _keep(tx, OfferingCopy, Offering.model_validate(event["data"]), "provider", "tier", "accelerator")
 
 
 HANDLERS: Final[dict[str, Handler]] = {

@@ -66,7 +66,9 @@ class OfferingCopy(Base):
     __tablename__ = "offerings"
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
+    provider: Mapped[str] = mapped_column(String)
     tier: Mapped[str] = mapped_column(String)
+    accelerator: Mapped[str | None] = mapped_column(String)
     version: Mapped[int] = mapped_column(BigInteger)
 
 

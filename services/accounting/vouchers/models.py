@@ -61,11 +61,14 @@ class EvidenceRow(Base):
 
 
 class VoucherRow(Base):
-    """A voucher: `amount` is what it is issued for, of the pool of `year`; what for, and for whom, as reviewed."""
+    """A voucher: `amount` is what it is issued for, of the pool of `year`; what for, and for whom, as reviewed. `pledged` of it is with
+    holds, or was redeemed; `redeemed` is a part of that.
+    """
 
     __tablename__ = "vouchers"
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("redeemed >= 0 AND redeemed <= pledged AND pledged <= amount", name="pledged"),
         Index("ix_vouchers_organization_id", "organization", "id"),
         Index("ix_vouchers_programme_organization_year", "programme", "organization", "year"),
         Index("ix_vouchers_state_expires_at", "state", "expires_at"),
@@ -76,6 +79,8 @@ class VoucherRow(Base):
     programme: Mapped[str] = mapped_column(ForeignKey("programmes.id"))
     organization: Mapped[str] = mapped_column(String)
     amount: Mapped[int] = mapped_column(BigInteger)
+    pledged: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    redeemed: Mapped[int] = mapped_column(BigInteger, server_default="0")
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts import events
 from caravan.contracts.dispatch import Desired, Grant
-from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, ResaleHold
+from caravan.contracts.funds import FundsLimit, HoldAnswer, HoldRequest, HoldUse, ResaleHold
 from caravan.contracts.jobs import AttemptState, HoldState, JobState, PendingReason
 from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import Buyer
@@ -30,6 +30,7 @@ from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 from services.broker.jobs.states import NOT_CHARGED
 from services.broker.placement.copies import price_list_of
+from services.broker.placement.decide import Option
 
 RESCUE: Final = timedelta(seconds=10)
 """When the loop asks for a hold whose request may have died on the way."""
@@ -59,21 +60,24 @@ Answered = HoldAnswer | HoldOutdated | None
 """Accounting's answer to an Ask; None: it can't be reached now."""
 
 
-def fund(tx: Session, row: JobRow, ahead: WorstCase, wholesale: WorstCase | None) -> Ask | None:
+def fund(tx: Session, row: JobRow, ahead: Option, wholesale: WorstCase | None) -> Ask | None:
     """Ask for what is needed in all, for what is `ahead` and for earlier attempts, unless just that is held already: then let it start.
 
     `wholesale`: of what is ahead, what the job's reseller buys. Once asked for any, it is asked with each revision.
     """
     started = _STARTED.all(tx, of_job=row.id) if row.attempts else ()
-    needed = _needed(tx, ahead, [(attempt, _retail(row, attempt)) for attempt in started])
+    needed = _needed(tx, ahead.worst, [(attempt, _retail(row, attempt)) for attempt in started])
     resold = [(attempt, terms) for attempt in started if (terms := _wholesale(attempt)) is not None]
     resale = _needed(tx, wholesale, resold) if wholesale or resold or row.resale_fen is not None else None
-    if row.hold_state == HoldState.GRANTED and (row.granted_fen, row.resale_granted_fen) == (needed, resale):
+    uses = [attempt.use for attempt in started if attempt.state != AttemptState.ENDED and attempt.use is not None]
+    uses.append(ahead.use.model_dump(mode="json"))
+    held = row.granted_fen, row.resale_granted_fen, row.hold_ahead
+    if row.hold_state == HoldState.GRANTED and held == (needed, resale, uses):
         row.wake_at = None
         _start(tx, row)
         return None
     row.hold_revision += 1
-    row.hold_fen, row.resale_fen = needed, resale
+    row.hold_fen, row.resale_fen, row.hold_ahead = needed, resale, uses
     row.hold_state = HoldState.UNCONFIRMED
     row.wake_at = clock.now() + RESCUE
     return ask_for(row)
@@ -91,6 +95,7 @@ def ask_for(row: JobRow) -> Ask:
             project=row.project,
             amount=Money(row.hold_fen),
             submitted_at=row.created_at,
+            ahead=tuple(HoldUse.model_validate(use) for use in row.hold_ahead),
             resale=resale,
         ),
     )
@@ -233,6 +238,7 @@ def _refuse(tx: Session, row: JobRow, detail: str, now: datetime) -> None:
     row.hold_state = HoldState.REFUSED
     if row.granted_fen is not None:
         row.hold_state, row.hold_fen, row.resale_fen = HoldState.GRANTED, row.granted_fen, row.resale_granted_fen
+        row.hold_ahead = []
     waiting = [attempt.id for attempt in _UNFUNDED.all(tx, of_job=row.id)]
     unfunded = tx.scalars(select(AttemptRow).where(AttemptRow.id.in_(waiting))).all()
     for attempt in unfunded:

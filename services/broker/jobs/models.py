@@ -30,6 +30,7 @@ class JobRow(Base):
     reseller: Mapped[dict[str, str] | None] = mapped_column(
         Json, comment="The organization and its project that buy what it sells on, by the agreement at the submission."
     )
+    hold_ahead: Mapped[Any] = mapped_column(Json, server_default="[]", comment="HoldRequest.ahead, as asked last.")
     resale_fen: Mapped[int | None] = mapped_column(
         BigInteger, comment="As hold_fen, of the reseller's; null: it was never asked for any."
     )
@@ -102,6 +103,9 @@ class AttemptRow(Base):
     capacity: Mapped[dict[str, Any]] = mapped_column(Json)
     reserved: Mapped[str | None] = mapped_column(String, comment="How capacity is held: room, ahead, or no more.")
     worst_fen: Mapped[int] = mapped_column(BigInteger)
+    use: Mapped[Any] = mapped_column(
+        Json, nullable=True, comment="HoldUse, of what worst_fen is made; null: not known."
+    )
     resale: Mapped[dict[str, Any] | None] = mapped_column(
         Json, comment="How a reseller buys it; null: the provider sells to the organization."
     )

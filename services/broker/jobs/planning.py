@@ -101,7 +101,7 @@ class Planner:
             if kind is not None:
                 self._keep(tx, row, decision, option, now)
                 self._plan(tx, row, option, kind, indices, now)
-                return funding.fund(tx, row, option.worst, option.wholesale.worst if option.wholesale else None)
+                return funding.fund(tx, row, option, option.wholesale.worst if option.wholesale else None)
         away = [option.candidate for option in decision.options if option.candidate.unavailable is not None]
         if len(away) == len(decision.options):
             row.reason = PendingReason.SITE_UNAVAILABLE
@@ -147,6 +147,7 @@ class Planner:
             capacity=option.candidate.capacity.model_dump(),
             reserved=kind,
             worst_fen=option.candidate.worst_case.fen,
+            use=option.use.model_dump(mode="json"),
             resale=wholesale and wholesale.resale.model_dump(mode="json"),
             resale_worst_fen=wholesale and wholesale.worst.amount.fen,
             state=AttemptState.PLANNED,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caravan.contracts.dispatch import Grant
+from caravan.contracts.funds import HoldUse
 from caravan.contracts.modes import SiteMode
 from caravan.contracts.offerings import Capacity, SiteState
 from caravan.contracts.prices import Buyer
@@ -37,6 +38,11 @@ class Option:
     worst: WorstCase
     buyer: Buyer
     wholesale: Wholesale | None
+
+    @property
+    def use(self) -> HoldUse:
+        """What `worst` is made of."""
+        return HoldUse(offering=self.candidate.offering, components=self.worst.by_component)
 
 
 @dataclass(frozen=True)
@@ -209,12 +215,12 @@ def to_hold(options: Sequence[Option]) -> Money | None:
     with_room = [option.candidate.worst_case for option in options if option.candidate.has_room]
     if not options:
         return None
-    return with_room[0] if with_room else dearest(options).amount
+    return with_room[0] if with_room else dearest(options).worst.amount
 
 
-def dearest(options: Sequence[Option]) -> WorstCase:
+def dearest(options: Sequence[Option]) -> Option:
     """For what money is set aside while a job waits for room on any of these."""
-    return max((option.worst for option in options), key=lambda worst: worst.amount)
+    return max(options, key=lambda option: option.worst.amount)
 
 
 def dearest_wholesale(options: Sequence[Option]) -> WorstCase | None:

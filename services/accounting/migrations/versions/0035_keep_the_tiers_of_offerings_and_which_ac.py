@@ -11,7 +11,9 @@ def upgrade() -> None:
     op.create_table(
         "offerings",
         sa.Column("id", sa.String(), nullable=False),
+        sa.Column("provider", sa.String(), nullable=False),
         sa.Column("tier", sa.String(), nullable=False),
+        sa.Column("accelerator", sa.String(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_offerings")),
     )

@@ -1,0 +1,191 @@
+"""Pledging a voucher with a job's hold, and redeeming what the job was charged. Functions within a transaction.
+
+What an organization is granted by vouchers is what is pledged of them, so it can spend that, and what was redeemed stays spent.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.funds import HoldRequest, HoldUse
+from caravan.contracts.prices import Component
+from caravan.contracts.programmes import WHOLE, Mode, ProgrammeTerms
+from caravan.contracts.vouchers import VoucherState
+from caravan.kernel.bulk import SelectMany
+from caravan.kernel.database import table_of
+from caravan.kernel.prepared import Fetched, Prepared
+from services.accounting.charging.lines import Key
+from services.accounting.ledger import service as ledger
+from services.accounting.programmes.claims import Holder, rate_of
+from services.accounting.programmes.models import ProgrammeRow
+from services.accounting.redemptions import supplies
+from services.accounting.redemptions.models import RedemptionRow
+from services.accounting.redemptions.pledges import Supported, pledge, redeemed
+from services.accounting.redemptions.supplies import Supply
+from services.accounting.vouchers.models import VoucherRow
+
+REDEMPTIONS, VOUCHERS, PROGRAMMES = table_of(RedemptionRow), table_of(VoucherRow), table_of(ProgrammeRow)
+
+_WITH_TERMS: Final = select(VOUCHERS, PROGRAMMES.c.terms).join(PROGRAMMES, PROGRAMMES.c.id == VOUCHERS.c.programme)
+_VALID: Final = Prepared(
+    _WITH_TERMS.where(
+        VOUCHERS.c.organization == bindparam("its_organization"),
+        VOUCHERS.c.state == VoucherState.ISSUED.value,
+        VOUCHERS.c.issued_at <= bindparam("submitted_at"),
+        VOUCHERS.c.expires_at > bindparam("submitted_at"),
+    ).order_by(VOUCHERS.c.id)
+)
+_VOUCHER: Final = Prepared(_WITH_TERMS.where(VOUCHERS.c.id == bindparam("its_id")))
+_OF_JOB: Final = Prepared(select(REDEMPTIONS).where(REDEMPTIONS.c.job == bindparam("its_job")))
+_OF_JOBS: Final = SelectMany(
+    {"job": REDEMPTIONS.c.job.type}, lambda given: select(REDEMPTIONS).join(given, REDEMPTIONS.c.job == given.c.job)
+)
+_ADD: Final = Prepared(
+    update(VOUCHERS)
+    .where(VOUCHERS.c.id == bindparam("its_id"))
+    .values(
+        pledged=VOUCHERS.c.pledged + bindparam("more_pledged"),
+        redeemed=VOUCHERS.c.redeemed + bindparam("more_redeemed"),
+    )
+)
+_INSERT: Final = Prepared(insert(REDEMPTIONS))
+_CHANGE: Final = Prepared(
+    update(REDEMPTIONS)
+    .where(REDEMPTIONS.c.job == bindparam("its_job"))
+    .values(pledged=bindparam("now_pledged"), redeemed=bindparam("now_redeemed"), settled=bindparam("now_settled"))
+)
+
+
+class Pledge(NamedTuple):
+    """What a voucher is to pay of a hold: `pledged` in all, `more` than before, in fen."""
+
+    voucher: str
+    current: Fetched | None
+    pledged: int
+
+    @property
+    def more(self) -> int:
+        return self.pledged - (self.current.pledged if self.current is not None else 0)
+
+
+class _Voucher(NamedTuple):
+    """What it pays for, of whom."""
+
+    programme: str
+    terms: ProgrammeTerms
+    holder: Holder
+
+    def rate(self, supply: Supply | None, component: Component) -> int:
+        """0 also for what isn't known here."""
+        return rate_of(self.terms, self.holder, supply.used(component)) if supply is not None else 0
+
+
+def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge | None:
+    """What vouchers would pay of the hold that is asked for; None: there are none for it. `new`: it's the job's first.
+
+    A job keeps the voucher that it was given first. That is the one that pays most of it: of equal ones the one that was issued first.
+    """
+    current = None if new else _OF_JOB.first(tx, its_job=job)
+    if current is not None:
+        rows = _VOUCHER.all(tx, its_id=current.voucher)
+    else:
+        rows = _VALID.all(tx, its_organization=request.organization, submitted_at=request.submitted_at)
+    if not rows:
+        return None
+    found = supplies.of_offerings(tx, {use.offering for use in request.ahead})
+    own, mine = (current.redeemed, current.pledged) if current is not None else (0, 0)
+    pledges = [
+        Pledge(
+            row.id, current, pledge(_parts(voucher, request.ahead, found), own, row.amount - row.pledged + mine - own)
+        )
+        for row in rows
+        if (voucher := _voucher(row)).terms.mode is Mode.DEDUCTED
+    ]
+    best = max(pledges, key=lambda one: one.pledged, default=None)
+    return best if best is not None and (best.pledged or current is not None) else None
+
+
+def keep(tx: Session, job: str, organization: str, offer: Pledge) -> None:
+    """Pledge what was offered, now that the hold is granted. The organization's fund is the caller's."""
+    own = offer.current.redeemed if offer.current is not None else 0
+    if offer.current is None:
+        _INSERT.run(
+            tx,
+            job=job,
+            organization=organization,
+            voucher=offer.voucher,
+            pledged=offer.pledged,
+            redeemed=own,
+            settled=False,
+        )
+    else:
+        _CHANGE.run(tx, its_job=job, now_pledged=offer.pledged, now_redeemed=own, now_settled=False)
+    _ADD.run(tx, its_id=offer.voucher, more_pledged=offer.more, more_redeemed=0)
+
+
+def of_jobs(tx: Session, jobs: Collection[str]) -> dict[str, Fetched]:
+    """Of those of the jobs that a voucher counts for."""
+    return {row.job: row for row in _OF_JOBS.all(tx, [{"job": job} for job in jobs])}
+
+
+class Moved(NamedTuple):
+    """How much more (negative: less) of a voucher is pledged and redeemed, in fen."""
+
+    pledged: int
+    redeemed: int
+
+
+def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: datetime) -> Moved:
+    """Let a job's redemption (`row`, as it is stored) be what its lines make it: `charged` are these, with what they come to in fen."""
+    lines = [(key, amount) for key, amount in charged if key.billed and key.organization == row.organization]
+    found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
+    voucher = _voucher(_VOUCHER.one(tx, its_id=row.voucher))
+    now = redeemed(
+        [(voucher.rate(found.get(key.price_list), key.component), amount) for key, amount in lines], row.pledged
+    )
+    if now == row.redeemed:
+        return Moved(0, 0)
+    pledged = now if row.settled else row.pledged
+    moved = Moved(pledged - row.pledged, now - row.redeemed)
+    _CHANGE.run(tx, its_job=row.job, now_pledged=pledged, now_redeemed=now, now_settled=row.settled)
+    _ADD.run(tx, its_id=row.voucher, more_pledged=moved.pledged, more_redeemed=moved.redeemed)
+    ledger.redemption(
+        tx,
+        organization=row.organization,
+        programme=voucher.programme,
+        delta_fen=moved.redeemed,
+        reference=row.job,
+        at=at,
+    )
+    return moved
+
+
+def settle(tx: Session, jobs: Collection[str]) -> dict[str, int]:
+    """Of jobs that are settled, let go of what wasn't redeemed. Returns how much less is pledged, by organization, in fen."""
+    let_go: Counter[str] = Counter()
+    for row in of_jobs(tx, jobs).values():
+        if not row.settled:
+            _CHANGE.run(tx, its_job=row.job, now_pledged=row.redeemed, now_redeemed=row.redeemed, now_settled=True)
+            _ADD.run(tx, its_id=row.voucher, more_pledged=row.redeemed - row.pledged, more_redeemed=0)
+            let_go[row.organization] += row.pledged - row.redeemed
+    return let_go
+
+
+def _voucher(row: Fetched) -> _Voucher:
+    """Of a row of `vouchers` with the terms of its programme."""
+    holder = Holder(frozenset(row.kinds), row.use, frozenset(row.affiliates))
+    return _Voucher(row.programme, ProgrammeTerms.model_validate(row.terms), holder)
+
+
+def _parts(voucher: _Voucher, ahead: Iterable[HoldUse], found: Mapping[str, Supply]) -> Iterator[Supported]:
+    """What of a hold the voucher supports. Where there is a minimum charge, which may take the place of all else, all is at the lowest
+    of the rates."""
+    for use in ahead:
+        rates = {one: voucher.rate(found.get(use.offering), one) for one in use.components}
+        lowest = min(rates.values()) if Component.MINIMUM_CHARGE in rates else WHOLE
+        for component, most in use.components.items():
+            yield min(rates[component], lowest), most.fen
