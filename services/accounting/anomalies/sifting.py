@@ -85,6 +85,7 @@ _OVERLAPPING: Final = SelectMany(
         select(ANOMALIES.c.usage)
         .join(given, ANOMALIES.c.job == given.c.job)
         .where(ANOMALIES.c.state == AnomalyState.OPEN, ANOMALIES.c.reason == AnomalyReason.OVERLAPPING)
+        .order_by(ANOMALIES.c.id)
     ),
 )
 log = structlog.get_logger(__name__)
@@ -126,7 +127,7 @@ def is_held_back(usage: UsageRecord, rows: Iterable[Any]) -> bool:
 
 def sift(
     tx: Session,
-    stated: Sequence[tuple[Place, UsageRecord]],
+    stated: Mapping[Place, UsageRecord],
     placed: Mapping[str, Placed],
     runs: Mapping[str, Run],
     stored: Mapping[Place, Stored],
@@ -134,32 +135,22 @@ def sift(
     closed: Collection[Place],
     at: datetime,
 ) -> dict[Place, UsageRecord]:
-    """Set aside what can't be trusted, and give the rest: of each hour the highest revision.
+    """Set aside what can't be trusted, and give the rest.
 
-    All of it is news, and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its runs and hours;
-    the jobs of `closed` were settled with what is stored there.
+    All of it is news and of one round (`rounds`), and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its
+    runs and hours; the jobs of `closed` were settled with what is stored there.
     """
     untold = {
         one.run: (placed[one.attempt].site, one.backend_identity)
-        for _, one in stated
+        for one in stated.values()
         if one.backend_identity is not None and (one.run not in runs or runs[one.run].identity is None)
     }
     taken = {row.run for row in _TAKEN.all(tx, [_claim(run, *claim) for run, claim in untold.items()])}
-    first: dict[tuple[str, str], str] = {}
-    for run, claim in untold.items():
-        if run not in taken and first.setdefault(claim, run) != run:
-            taken.add(run)
-    tasks = Tasks(tx, [one for _, one in stated], runs)
+    tasks = Tasks(tx, stated.values(), runs)
     trusted: dict[Place, UsageRecord] = {}
     aside = []
-    # an hour that was stated first stands before one that overlaps with it, whatever their revisions
-    order = {place: number for number, place in enumerate(dict.fromkeys(place for place, _ in stated))}
-    for place, one in sorted(stated, key=lambda told: (order[told[0]], -told[1].revision)):
-        chosen = trusted.get(place)
-        if chosen is not None and (chosen.revision > one.revision or chosen.spans == one.spans):
-            continue
-        others = [chosen.spans] if chosen is not None else []
-        others += [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
+    for place, one in stated.items():
+        others = [spans_of(row.usage["spans"]) for row in before.get(place, ()) if _speaks(row, one)]
         if place in stored and stored[place].revision == one.revision:
             others.append(stored[place].spans)
         known = Known(
@@ -174,7 +165,6 @@ def sift(
         reason = odd(one, known)
         if reason is None:
             trusted[place] = one
-            tasks.trust(one)
         else:
             aside.append((one, reason))
     set_aside(tx, aside, placed, at)
@@ -226,7 +216,7 @@ def discarded(tx: Session, jobs: Collection[str]) -> dict[Place, int]:
 
 
 def overlapping(tx: Session, jobs: Collection[str]) -> list[UsageRecord]:
-    """What waits for a person because it overlaps with another run of its task."""
+    """What waits for a person because it overlaps with another run of its task, in the order in which it was found."""
     return [UsageRecord.model_validate(row.usage) for row in _OVERLAPPING.all(tx, [{"job": job} for job in jobs])]
 
 

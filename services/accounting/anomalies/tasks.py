@@ -54,12 +54,6 @@ class Tasks:
             return []
         return [spans for run, spans in self._held[hour].items() if run != usage.run]
 
-    def trust(self, usage: UsageRecord) -> None:
-        """From now on its run holds this."""
-        hour = _hour_of(usage)
-        if hour is not None and self._counts(usage):
-            self._held[hour][usage.run] = usage.spans
-
     def _counts(self, usage: UsageRecord) -> bool:
         known = self._runs.get(usage.run)
         return known is None or known.provider_bears(known.charged_as) is None

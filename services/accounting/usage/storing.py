@@ -15,6 +15,7 @@ from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from services.accounting.anomalies import sifting
+from services.accounting.anomalies.rounds import rounds
 from services.accounting.anomalies.sifting import Place, Placed, place_of
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
@@ -91,28 +92,32 @@ _ENDED: Final = SelectMany(
 
 def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
     """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet."""
-    at_places = [(place_of(one), one) for one in stated]
-    places = dict.fromkeys(place for place, _ in at_places)
-    stored, before = many.hours(tx, places), sifting.seen(tx, places)
-    news = [
-        (place, one)
-        for place, one in at_places
-        if not _is_here(one, stored.get(place)) and not sifting.is_held_back(one, before.get(place, ()))
-    ]
-    _judge(tx, news, stored, before, at)
+    for some in _rounds(tx, stated):
+        stored, before = many.hours(tx, some), sifting.seen(tx, some)
+        news = {
+            place: one
+            for place, one in some.items()
+            if not _is_here(one, stored.get(place)) and not sifting.is_held_back(one, before.get(place, ()))
+        }
+        _judge(tx, news, stored, before, at)
+
+
+def _rounds(tx: Session, stated: Sequence[UsageRecord]) -> list[dict[Place, UsageRecord]]:
+    found = rounds(stated, many.runs(tx, {one.run for one in stated}))
+    return [{place_of(one): one for one in some} for some in found]
 
 
 def _judge(
     tx: Session,
-    news: Sequence[tuple[Place, UsageRecord]],
+    news: Mapping[Place, UsageRecord],
     stored: Mapping[Place, Stored],
     before: Mapping[Place, Sequence[Any]],
     at: datetime,
 ) -> None:
-    placed = _check_known(tx, [one for _, one in news], held=True)
-    runs = many.runs(tx, {run for (run, _), _ in news})
-    requested = settling.known(tx, {one.job for _, one in news})
-    late = [(one.job, *place) for place, one in news if one.job in requested and place in stored]
+    placed = _check_known(tx, news.values(), held=True)
+    runs = many.runs(tx, {run for run, _ in news})
+    requested = settling.known(tx, {one.job for one in news.values()})
+    late = [(one.job, *place) for place, one in news.items() if one.job in requested and place in stored]
     closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
     new = sifting.sift(tx, news, placed, runs, stored, before, closed, at)
     _apply(tx, new, placed, stored, runs, at, requested)
@@ -196,8 +201,8 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     _arrived(tx, what, settling.known(tx, {job for job, _ in what}))
     borne = {one.job for one in changed.values() if runs[one.run].provider_bears(one.outcome) is not None}
     again = sifting.overlapping(tx, borne)
-    places = [place_of(one) for one in again]
-    _judge(tx, list(zip(places, again, strict=True)), many.hours(tx, places), sifting.seen(tx, places), at)
+    for some in _rounds(tx, again):
+        _judge(tx, some, many.hours(tx, some), sifting.seen(tx, some), at)
 
 
 def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
