@@ -204,6 +204,15 @@ async def test_an_hour_that_is_restated_over_that_of_another_run_of_the_task_is_
     await settle(world, anomaly, "accept")
     await world.deliver()
     assert await seconds(job) == 21
+    job.use(first, 0, 11, index=0, cpus=2, revision=3)
+    job.use(second, 10, 21, index=0, revision=2)
+    await world.deliver()
+    assert await listed(world, state="open") == [], "both were restated, and share no other seconds than were accepted"
+    assert await seconds(job) == 33
+    job.use(first, 0, 12, index=0, revision=4)
+    await world.deliver()
+    (anomaly,) = await listed(world, state="open")
+    assert (anomaly["reason"], await seconds(job)) == ("overlapping", 33)
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -551,6 +560,17 @@ def test_it_overlaps_just_when_it_shares_a_second_with_another_run(
     )
     shared = {second for begin, n in others for second in range(begin, begin + n)} & set(range(start, start + length))
     assert found == (AnomalyReason.OVERLAPPING if shared else None)
+
+
+@given(*[st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3)), max_size=3)] * 3)
+def test_a_later_revision_overlaps_just_when_it_shares_a_second_that_the_earlier_one_did_not_hold(
+    before: list[tuple[int, int]], after: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    was, now, beside = apart(before), apart(after), apart(other)
+    usage = usage_of(0, 1).model_copy(update={"spans": now})
+    found = odd(usage, Known(at(60), [], False, [beside], held=was))
+    news = (covered(now) & covered(beside)) - covered(was)
+    assert found == (AnomalyReason.OVERLAPPING if news else None)
 
 
 def usage_of(start: int, end: int) -> UsageRecord:

@@ -1,6 +1,6 @@
 """Whether stated usage can be trusted."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -14,7 +14,8 @@ LEEWAY: Final = timedelta(minutes=5)
 class Known(NamedTuple):
     """`at`: when it is judged. `stated`: spans that were stated of the same run, hour and revision. `taken`: whether another run at
     the site has the backend's identity. `beside`: what other runs of its array task hold in the hour. `placed_at`: when its attempt
-    was. `started`: when its run started, by the hour's earlier revision. `closed`: what that held, where the job was settled with it.
+    was. `started`: when its run started, by the hour's earlier revision, and `held`: what it held by that. `closed`: the same, where
+    the job was settled with it.
     """
 
     at: datetime
@@ -23,6 +24,7 @@ class Known(NamedTuple):
     beside: Collection[tuple[Span, ...]] = ()
     placed_at: datetime | None = None
     started: datetime | None = None
+    held: tuple[Span, ...] = ()
     closed: tuple[Span, ...] = ()
 
 
@@ -38,21 +40,27 @@ def odd(usage: UsageRecord, known: Known) -> AnomalyReason | None:
         return AnomalyReason.BEFORE_PLACEMENT
     if known.started not in (None, usage.run_started_at):
         return AnomalyReason.START_MOVED
-    if not all(_covers(usage.spans, one) for one in known.closed):
+    if not all(_covers(usage.spans, one.start, one.end) for one in known.closed):
         return AnomalyReason.TAKEN_BACK
-    if any(_share_a_second(usage.spans, other) for other in known.beside):
+    # what the earlier revision shared is billed already: a person has accepted it, of this run or of the other
+    if not all(_covers(known.held, *both) for other in known.beside for both in shared(usage.spans, other)):
         return AnomalyReason.OVERLAPPING
     return None
 
 
-def _covers(spans: tuple[Span, ...], one: Span) -> bool:
-    """Whether each second of it is in some of the spans, which stand in order."""
-    at = one.start
+def _covers(spans: tuple[Span, ...], start: datetime, end: datetime) -> bool:
+    """Whether each second of [start, end) is in some of the spans, which stand in order."""
+    at = start
     for span in spans:
         if span.start <= at < span.end:
             at = span.end
-    return at >= one.end
+    return at >= end
 
 
-def _share_a_second(some: Iterable[Span], others: Collection[Span]) -> bool:
-    return any(one.start < other.end and other.start < one.end for one in some for other in others)
+def shared(some: Iterable[Span], others: Collection[Span]) -> Iterator[tuple[datetime, datetime]]:
+    """Each [start, end) that is in both."""
+    for one in some:
+        for other in others:
+            start, end = max(one.start, other.start), min(one.end, other.end)
+            if start < end:
+                yield start, end

@@ -160,6 +160,7 @@ def sift(
             tasks.beside(one),
             placed[one.attempt].at,
             from_seconds(stored[place].started) if place in stored else None,
+            stored[place].spans if place in stored else (),
             stored[place].spans if place in closed else (),
         )
         reason = odd(one, known)
