@@ -51,11 +51,14 @@ def decide(
     contest: Annotated[str, typer.Argument(help="The contest, cts_….")],
     decision: Annotated[Decision, typer.Argument(help="Upheld, the organization bears the run.")],
     words: Annotated[str, typer.Option(help="Why, for both parties to read.")],
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Also for seconds that another run of its array task is billed for.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide a contest, which somebody else must have opened."""
     try:
-        decided = ContestDecision.model_validate({"decision": decision, "words": words})
+        decided = ContestDecision.model_validate({"decision": decision, "words": words, "overlap": overlap})
     except ValidationError as error:
         wrong_input(error)
     _print(ask(ctx, lambda peers: peers.accounting.decide_contest(contest, decided), as_json=as_json), as_json=as_json)

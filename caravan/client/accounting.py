@@ -220,7 +220,7 @@ class AccountingClient(Client):
         return await self._call("GET", "/contests", Page[Contest], query=query)
 
     async def decide_contest(self, contest: str, decision: ContestDecision) -> Contest:
-        """Raises NotFound, ContestDecided, SecondPersonNeeded."""
+        """Raises NotFound, ContestDecided, SecondPersonNeeded, ContestOverlaps."""
         return await self._call("POST", f"/contests/{contest}/decide", Contest, body=decision)
 
     async def make_fee_agreement(self, draft: FeeAgreementDraft) -> FeeAgreement:

@@ -49,3 +49,7 @@ class ContestDecision(Model):
 
     decision: Decision
     words: Prose = Field(min_length=1, description="Why, for both parties to read.")
+    overlap: bool = Field(
+        default=False,
+        description="Uphold it also for seconds that another run of the array task is billed for: both were there.",
+    )

@@ -2,7 +2,7 @@
 
 from caravan.contracts.base import Instant, Second, Words
 from caravan.contracts.explanations import TimeSpan
-from caravan.contracts.ids import ContestId
+from caravan.contracts.ids import ContestId, RunId
 from caravan.contracts.programmes import Unmet
 from caravan.contracts.quotes import Refusal
 from caravan.contracts.vouchers import Cap
@@ -237,6 +237,16 @@ class ContestDecided(Problem):
 
     status, code = 409, "contest_decided"
     title, title_zh = "Already decided", "申诉已有决定"
+
+
+class ContestOverlaps(Problem):
+    """Seconds of this run are billed already, as those of `runs`, which ran the same array task. Dismiss the contest; or uphold it with
+    `overlap`, if both were there: then they are billed twice.
+    """
+
+    status, code = 409, "contest_overlaps"
+    title, title_zh = "Billed already", "相同的秒已经计费"
+    runs: tuple[RunId, ...]
 
 
 class HoldOutdated(Problem):

@@ -53,6 +53,42 @@ async def test_an_upheld_contest_makes_the_organization_bear_the_run_and_both_re
     ]  # fmt: skip
 
 
+async def test_seconds_that_another_run_of_the_task_is_billed_for_are_not_upheld_unless_it_is_said(
+    world: World,
+) -> None:
+    job, first, second = await job_with_hold(world, "50.00"), ids.new("run"), ids.new("run")
+    job.use(first, 0, 40, index=0)
+    job.end(first, Outcome.LOST)
+    await world.deliver()
+    job.use(second, 30, 50, index=0)
+    job.end(second)
+    await world.deliver()
+    contest, words = await contested(world, first), "节点日志如此"
+    body = {"decision": "uphold", "words": words}
+    problem = refused(await world.finance.post(f"/contests/{contest['id']}/decide", body), 409, "contest_overlaps")
+    assert problem["runs"] == [second]
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", "site_fault"): "0.40", ("day", None): "0.20"}
+    ok(await world.finance.post(f"/contests/{contest['id']}/decide", body | {"overlap": True}))
+    await world.deliver()
+    assert amounts(await job.lines()) == {("day", None): "0.60"}
+    await world.consistent()
+
+
+async def test_a_contest_is_upheld_of_a_run_that_shares_no_second_with_one_that_is_billed(world: World) -> None:
+    job, first, second, third = await job_with_hold(world, "50.00"), *(ids.new("run") for _ in range(3))
+    job.use(first, 0, 40, index=0)
+    job.end(first, Outcome.LOST)
+    job.use(second, 0, 40, index=0)
+    job.end(second, Outcome.DUPLICATE)
+    await world.deliver()
+    job.use(third, 40, 50, index=0)
+    job.use(ids.new("run"), 0, 10, index=1)
+    await world.deliver()
+    await decided(world, await contested(world, first), "uphold")
+    assert amounts(await job.lines()) == {("day", None): "0.60", ("day", "duplicate"): "0.40"}
+
+
 async def test_what_the_hold_does_not_cover_of_an_upheld_run_stays_the_providers(world: World) -> None:
     job, run = await lost(world, "0.30")
     await decided(world, await contested(world, run), "uphold")

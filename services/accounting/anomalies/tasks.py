@@ -5,7 +5,7 @@ Runs that the provider bears by how they ended don't count: what failed or is a 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel.bulk import SelectMany
 from caravan.kernel.clock import to_seconds
+from services.accounting.anomalies.odd import shared
 from services.accounting.charging.lines import provider_bears
 from services.accounting.usage.many import Run
 from services.accounting.usage.records import ATTEMPTS, RECORDS, RUNS
@@ -43,8 +44,7 @@ class Tasks:
         self._held: defaultdict[_Hour, dict[str, tuple[Span, ...]]] = defaultdict(dict)
         hours = {hour for one in stated if (hour := _hour_of(one)) is not None}
         for row in _HELD.all(tx, [{"job": job, "task": task, "hour": hour} for job, task, hour in hours]):
-            outcome = Outcome(row.outcome) if row.outcome and not row.upheld else None
-            if provider_bears(outcome, PreemptedBearer(row.preempted_borne_by)) is None:
+            if _counts(row):
                 self._held[row.job, row.task, row.hour][row.run] = row.spans
 
     def beside(self, usage: UsageRecord) -> list[tuple[Span, ...]]:
@@ -57,6 +57,29 @@ class Tasks:
     def _counts(self, usage: UsageRecord) -> bool:
         known = self._runs.get(usage.run)
         return known is None or known.provider_bears(known.charged_as) is None
+
+
+def billed_beside(tx: Session, run: str) -> list[str]:
+    """The runs of its array task that share a second with it and that the provider doesn't bear by how they ended."""
+    task = select(RUNS.c.job, RUNS.c.task_index).where(RUNS.c.id == run).subquery()
+    of_task = (
+        select(RUNS.c.id, RUNS.c.outcome, RUNS.c.upheld, RECORDS.c.spans, ATTEMPTS.c.preempted_borne_by)
+        .join(RECORDS, RECORDS.c.run == RUNS.c.id)
+        .join(ATTEMPTS, ATTEMPTS.c.id == RUNS.c.attempt)
+        .join(task, (RUNS.c.job == task.c.job) & (RUNS.c.task_index == task.c.task_index))
+    )
+    held, beside = list[Span](), defaultdict[str, list[Span]](list)
+    for row in tx.execute(of_task):
+        if row.id == run:
+            held += row.spans
+        elif _counts(row):
+            beside[row.id] += row.spans
+    return sorted(other for other, spans in beside.items() if any(shared(held, spans)))
+
+
+def _counts(row: Any) -> bool:
+    outcome = Outcome(row.outcome) if row.outcome and not row.upheld else None
+    return provider_bears(outcome, PreemptedBearer(row.preempted_borne_by)) is None
 
 
 def _hour_of(usage: UsageRecord) -> _Hour | None:

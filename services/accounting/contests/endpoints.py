@@ -7,6 +7,7 @@ from caravan.contracts.ids import ContestId, RunId
 from caravan.contracts.problems import (
     ContestDecided,
     ContestOpen,
+    ContestOverlaps,
     NotContestable,
     SecondPersonNeeded,
     UnknownReference,
@@ -40,7 +41,7 @@ async def get_contest(contest: ContestId, caller: PartyReader, contests: Contest
     return await contests.get(contest, caller)
 
 
-@router.post("/contests/{contest}/decide", responses=problems(ContestDecided, SecondPersonNeeded))
+@router.post("/contests/{contest}/decide", responses=problems(ContestDecided, SecondPersonNeeded, ContestOverlaps))
 async def decide_contest(contest: ContestId, decision: ContestDecision, caller: Finance, contests: Contests) -> Contest:
     """Uphold or dismiss a contest that somebody else has made. Upheld, the organization bears the run, as far as its job's hold covers it;
     what stands in closed periods is adjusted."""

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, ContestState, Decision
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import PreemptedBearer
-from caravan.contracts.problems import ContestDecided, ContestOpen, NotContestable, SecondPersonNeeded
+from caravan.contracts.problems import ContestDecided, ContestOpen, ContestOverlaps, NotContestable, SecondPersonNeeded
 from caravan.kernel import audit, ids
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
+from services.accounting.anomalies.tasks import billed_beside
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from services.accounting.charging.lines import provider_bears
@@ -36,7 +37,7 @@ class ContestService:
         return await self._db.write(contest, draft, caller, self._now())
 
     async def decide(self, id: str, decision: ContestDecision, caller: Caller) -> Contest:
-        """Raises NotFound, ContestDecided, SecondPersonNeeded."""
+        """Raises NotFound, ContestDecided, SecondPersonNeeded, ContestOverlaps."""
         return await self._db.write(decide, id, decision, caller.subject, self._now())
 
     async def get(self, id: str, caller: Caller) -> Contest:
@@ -112,6 +113,8 @@ def decide(tx: Session, id: str, decision: ContestDecision, subject: str, at: da
     }
     tx.execute(update(ContestRow).where(ContestRow.id == id).values(decided))
     if upheld:
+        if not decision.overlap and (runs := billed_beside(tx, row.run)):
+            raise ContestOverlaps(runs=tuple(runs))
         outcome = tx.execute(select(RUNS.c.outcome).where(RUNS.c.id == row.run).with_for_update()).scalar_one()
         tx.execute(update(RUNS).where(RUNS.c.id == row.run).values(upheld=True))
         due.mark(tx, [Due(row.job, row.run, END, outcome)])
