@@ -18,10 +18,12 @@ def _once(value: tuple[OrganizationId, ...]) -> tuple[OrganizationId, ...]:
 class ResaleEnd(Model):
     """When an agreement ends."""
 
-    ends_at: WholeHour = Field(description="A whole hour that is still to come.")
+    ends_at: WholeHour = Field(
+        description="A whole hour that is still to come. The agreement's start: it is cancelled, and never begins."
+    )
 
 
-class ResaleAgreementDraft(Model):
+class ResaleTerms(Model):
     """In [starts_at, ends_at) the reseller sells to its members what it has a price list for; all else the providers sell."""
 
     reseller: OrganizationId
@@ -36,12 +38,22 @@ class ResaleAgreementDraft(Model):
     def _two_levels(self) -> Self:
         if self.reseller in self.members:
             raise PydanticCustomError("members", "A reseller is no member of its own: name others")
+        return self
+
+
+class ResaleAgreementDraft(ResaleTerms):
+    """An agreement to be made."""
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
         if self.ends_at is not None and self.ends_at <= self.starts_at:
             raise PydanticCustomError("span", "ends_at must be after starts_at")
         return self
 
 
-class ResaleAgreement(ResaleAgreementDraft):
+class ResaleAgreement(ResaleTerms):
+    """As it stands. One that ends where it starts was cancelled."""
+
     id: ResaleAgreementId
     version: int
     created_at: Instant

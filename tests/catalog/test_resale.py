@@ -178,6 +178,41 @@ async def test_an_end_is_set_for_an_hour_to_come_until_it_has_come(market: Marke
     await market.agree(market.members[0])
 
 
+async def test_an_agreement_that_has_not_begun_is_cancelled_by_an_end_at_its_start(market: Market) -> None:
+    agreement = await market.agree(starts_at=hour(2))
+    path = f"/resale-agreements/{agreement['id']}/end"
+    refused(await market.operator.post(path, {"ends_at": hour(1)}), 422, "invalid")
+    cancelled = ok(await market.operator.post(path, {"ends_at": hour(2)}))
+    assert cancelled == agreement | {"ends_at": hour(2), "version": 2}
+    assert ok(await market.boss(market.members[0]).get("/resale-agreements"))["items"] != [], "it can still be seen"
+    draft = {"reseller": market.district, "tariffs": [tariff("all", prices={"cpu_core_hour": "7"})]}
+    refused(await market.boss(market.district).post(market.lists, draft), 422, "unknown_reference")
+    other = await market.agree(starts_at=hour(1))
+    problem = refused(await market.operator.post(path, {"ends_at": hour(5)}), 409, "resale_conflict")
+    assert problem["existing"] == other["id"]
+    begun = f"/resale-agreements/{(await market.agree(market.other))['id']}/end"
+    refused(await market.operator.post(begun, {"ends_at": hour(0)}), 422, "invalid")
+
+
+async def test_one_that_was_cancelled_stands_in_nobodys_way(market: Market) -> None:
+    first = await market.agree(starts_at=hour(2))
+    ok(await market.operator.post(f"/resale-agreements/{first['id']}/end", {"ends_at": hour(2)}))
+    second = await market.agree(starts_at=hour(2))
+    own = (await market.resell(tariff("all", -3600 * 9, prices={"cpu_core_hour": "7"})))["id"]
+    await made(market, own, 1)
+    begun = floor_hour(datetime.now(UTC))
+
+    def write(tx: Session) -> None:
+        row = ResaleAgreementRow
+        tx.execute(update(row).where(row.id == first["id"]).values(starts_at=begun, ends_at=begun))
+        tx.execute(update(row).where(row.id == second["id"]).values(starts_at=begun))
+
+    await market.catalog.app.provided[Runtime].db.write(write)
+    member = market.boss(market.members[0])
+    assert await market.price(member) == ("7.00", "航天基地")
+    assert own in await market.seen(member)
+
+
 async def over(market: Market, agreement: str) -> None:
     """As if it had begun two hours ago and ended as this one began."""
     begun, ended = (floor_hour(datetime.now(UTC)) - timedelta(hours=hours) for hours in (2, 0))

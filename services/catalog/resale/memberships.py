@@ -31,7 +31,8 @@ def memberships(tx: Session, organizations: Collection[str], at: datetime) -> tu
             ResaleAgreementRow.ends_at,
         )
         .join(ResaleAgreementRow, ResaleAgreementRow.id == ResaleMemberRow.agreement)
-        .where(ResaleMemberRow.organization.in_(sorted(organizations)), ResaleAgreementRow.starts_at <= at)
+        .where(ResaleMemberRow.organization.in_(sorted(organizations)))
+        .where(ResaleAgreementRow.starts_at <= at, ResaleAgreementRow.stands())
     )
     return tuple(Membership(*row) for row in tx.execute(query))
 

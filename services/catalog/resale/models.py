@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ColumnElement, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.resale import ResaleAgreement
@@ -18,6 +18,11 @@ class ResaleAgreementRow(Entity, Base):
     starts_at: Mapped[datetime] = mapped_column(Instant)
     ends_at: Mapped[datetime | None] = mapped_column(Instant)
     members: Mapped[list[str]] = mapped_column(Json)
+
+    @classmethod
+    def stands(cls) -> ColumnElement[bool]:
+        """It wasn't cancelled before it began."""
+        return cls.ends_at.is_(None) | (cls.ends_at > cls.starts_at)
 
     def shown(self) -> ResaleAgreement:
         return ResaleAgreement(

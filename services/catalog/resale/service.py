@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.events import RESALE_AGREEMENT
 from caravan.contracts.problems import ResaleConflict
-from caravan.contracts.resale import ResaleAgreement, ResaleAgreementDraft, ResaleEnd
+from caravan.contracts.resale import ResaleAgreement, ResaleAgreementDraft, ResaleEnd, ResaleTerms
 from caravan.kernel import audit, feed, ids
 from caravan.kernel.clock import floor_hour
 from caravan.kernel.database import Database, database_now
@@ -60,7 +60,8 @@ class ResaleService:
         return _changed(tx, row, caller, "create_resale_agreement")
 
     async def end(self, id: str, end: ResaleEnd, caller: Caller) -> ResaleAgreement:
-        """Raises NotFound; Invalid for an hour that isn't to come, or when it has ended; ResaleConflict where it would last longer."""
+        """At its start: it is cancelled. Raises NotFound; Invalid for an hour that isn't to come, or when it has ended; ResaleConflict
+        where it would last longer."""
         return await self._db.write(self._end, id, end, caller)
 
     def _end(self, tx: Session, id: str, end: ResaleEnd, caller: Caller) -> ResaleAgreement:
@@ -68,8 +69,9 @@ class ResaleService:
         now = database_now(tx)
         if row.ends_at is not None and row.ends_at <= now:
             raise _past("/ends_at", "This agreement has ended, and stays so: make another one.")
-        if end.ends_at <= max(now, row.starts_at):
-            raise _past("/ends_at", "Give an hour that is still to come, after the agreement's start.")
+        if end.ends_at <= now or end.ends_at < row.starts_at:
+            detail = "Give an hour that is still to come, after the agreement's start; or this, to cancel it before it begins."
+            raise _past("/ends_at", detail)
         if row.ends_at != end.ends_at:
             row.ends_at = end.ends_at
             _hold_apart(tx, row.shown(), id)
@@ -95,9 +97,8 @@ class ResaleService:
 def resells(tx: Session, organization: str, at: datetime) -> bool:
     """Whether it has an agreement as the reseller that hasn't ended."""
     lasts = ResaleAgreementRow.ends_at.is_(None) | (ResaleAgreementRow.ends_at > at)
-    return (
-        tx.scalar(select(ResaleAgreementRow.id).where(ResaleAgreementRow.reseller == organization, lasts)) is not None
-    )
+    its = select(ResaleAgreementRow.id).where(ResaleAgreementRow.reseller == organization)
+    return tx.scalar(its.where(lasts, ResaleAgreementRow.stands())) is not None
 
 
 def _of(organizations: Collection[str]) -> ColumnElement[bool]:
@@ -120,14 +121,15 @@ def _seen(row: ResaleAgreementRow, caller: Caller) -> ResaleAgreement:
     return agreement.model_copy(update={"members": tuple(one for one in agreement.members if one in mine)})
 
 
-def _parties(draft: ResaleAgreementDraft) -> list[tuple[str, str]]:
+def _parties(draft: ResaleTerms) -> list[tuple[str, str]]:
     """Pointer and id of each."""
     return [("/reseller", draft.reseller), *((f"/members/{i}", one) for i, one in enumerate(draft.members))]
 
 
-def _hold_apart(tx: Session, draft: ResaleAgreementDraft, mine: str | None) -> None:
+def _hold_apart(tx: Session, draft: ResaleTerms, mine: str | None) -> None:
     """Raise ResaleConflict where an organization of it is in another agreement at some second of it, unless as the reseller of both."""
     meets = [
+        ResaleAgreementRow.stands(),
         ResaleAgreementRow.ends_at.is_(None) | (ResaleAgreementRow.ends_at > draft.starts_at),
         true() if draft.ends_at is None else ResaleAgreementRow.starts_at < draft.ends_at,
         true() if mine is None else ResaleAgreementRow.id != mine,
