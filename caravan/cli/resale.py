@@ -44,7 +44,12 @@ def agree(
 def end(
     ctx: typer.Context,
     agreement: Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its id, rsl_….")],
-    ends_at: Annotated[str, typer.Argument(metavar="AT", help="A whole hour to come: 2027-01-01T00:00:00+08:00. Its start: it is cancelled.")],
+    ends_at: Annotated[
+        str,
+        typer.Argument(
+            metavar="AT", help="A whole hour to come: 2027-01-01T00:00:00+08:00. Its start: it is cancelled."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say when an agreement ends. Jobs that were submitted before keep their reseller."""

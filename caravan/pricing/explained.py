@@ -114,7 +114,7 @@ def _step(days: Days, unit: Unit, several_runs: bool) -> PricedDays:
         kinds=days.kinds,
         holiday=days.holiday,
         reason=days.reason,
-        times=tuple(ClockSpan(starts=_clock(start), ends=_clock(end)) for start, end in days.times),
+        times=tuple(ClockSpan(starts=words.clock_time(start), ends=words.clock_time(end)) for start, end in days.times),
         seconds=days.seconds,
         units=days.units,
         quantity=days.quantity,
@@ -127,7 +127,3 @@ def _more(left: Sequence[Days], unit: Unit) -> MoreDays | None:
         return None
     days, seconds, quantity = (sum(getattr(one, name) for one in left) for name in ("days", "seconds", "quantity"))
     return MoreDays(days=days, seconds=seconds, quantity=quantity, words=words.more(days, seconds, quantity, unit))
-
-
-def _clock(second: int) -> str:
-    return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"

@@ -280,10 +280,14 @@ def _listed(texts: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def clock_time(second: int) -> str:
+    """A second of a day: `08:30:00`, up to `24:00:00`."""
+    return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+
+
 def _clock(second: int) -> str:
     """`08:30`, with seconds where there are some."""
-    text = f"{second // 3600:02}:{second // 60 % 60:02}"
-    return f"{text}:{second % 60:02}" if second % 60 else text
+    return clock_time(second)[: 8 if second % 60 else 5]
 
 
 def _date(instant: datetime, zone: str) -> str:

@@ -274,10 +274,10 @@ async def waiting(db: Database) -> list[str]:
 async def due(db: Database) -> tuple[str, str, str, str]:
     """Of the first provider: its payable, what is kept and not due, the fee and the tax that are."""
     kept = await db.read(balances)
-    names = (f"payable:{PRV}", f"fee_deferred:{PRV}", "platform_fee", "output_tax")
     # lines that are written by hand have no holds
     assert [one for one in await db.read(proof) if one.check != "funds"] == []
-    return tuple(kept.get(name, "0.00") for name in names)  # type: ignore[return-value]
+    payable, deferred = (kept.get(f"{account}:{PRV}", "0.00") for account in ("payable", "fee_deferred"))
+    return payable, deferred, kept.get("platform_fee", "0.00"), kept.get("output_tax", "0.00")
 
 
 async def test_a_fee_is_due_as_organizations_pay_the_oldest_statement_first(db: Database) -> None:
