@@ -147,14 +147,17 @@ def booked(identity: str, start: int, end: int | None, cpus: int = 1) -> BookedR
     return BookedRun(identity=identity, start=at(start), end=until, nodes=1, cpus=cpus, memory_mib=0)
 
 
-def tell(world: World, *runs: BookedRun, page: int = 0, last: bool = True, keeps_all: bool = True) -> None:
+def tell(
+    world: World, *runs: BookedRun, page: int = 0, last: bool = True, keeps_all: bool = True, day: int = 0
+) -> None:
+    start = FIRST + day * DAY
     told = BooksRead(
         site=world.site,
-        start=FIRST,
-        end=FIRST + DAY,
+        start=start,
+        end=start + DAY,
         page=page,
         last=last,
-        as_of=FIRST + DAY,
+        as_of=start + DAY,
         keeps_all=keeps_all,
         runs=runs,
     )
@@ -227,6 +230,36 @@ async def test_books_that_are_here_in_part_wait_and_those_that_forget_miss_nothi
     one = (await nights.all())[0]
     assert [(said["compared"], said["differing"], said["not_kept"]) for said in one["sites"]] == [(1, 0, 1)]
     assert one["found"] == 0
+
+
+async def test_a_day_of_which_a_site_tells_no_books_any_more_is_found_every_night(world: World, nights: Nights) -> None:
+    async def found(day: int) -> list[Json]:
+        await nights.pass_(NIGHT + day * DAY)
+        return list((await nights.all())[0]["findings"])
+
+    async def stated_through(second: timedelta, version: int) -> None:
+        world.progress(int((FIRST + second - at(0)).total_seconds()), version)
+        await world.deliver()
+
+    await stated_through(9 * DAY, 1)
+    assert await found(0) == [], "it never told any"
+    tell(world)
+    await world.deliver()
+    await stated_through(2 * DAY + timedelta(minutes=59), 2)
+    assert await found(1) == [], "they may be on their way"
+    await used(world)
+    await stated_through(2 * DAY + timedelta(hours=1), 3)
+    (one,) = await found(2)
+    assert (await nights.last())[:2] == ("changed", 1)
+    assert (one["check"], one["subject"]) == ("site", world.site)
+    assert one["detail"].startswith(f"{world.site}, no books of 2026-03-11 or later, ")
+    assert [one] == await found(3)
+    assert (await nights.last())[:2] == ("changed", 0), (
+        "no more is looked at than what has changed since the night before"
+    )
+    tell(world, day=1)
+    await world.deliver()
+    assert await found(4) == []
 
 
 async def test_a_run_of_another_site_on_the_same_cluster_is_not_missed(world: World, nights: Nights) -> None:

@@ -1,7 +1,7 @@
 """The sites' own books, as their agents reported them: kept until a night holds each day against what was stated of its runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import case, delete, func, insert, select
@@ -11,12 +11,16 @@ from caravan.contracts.books import BookedRun, BooksRead
 from caravan.contracts.reconciliations import Finding, SiteReconciliation
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.database import table_of
+from caravan.kernel.feed import upsert
+from caravan.kernel.local_days import midnight
 from caravan.reconcile import Asked, Kind, Row, reconcile
 from caravan.reconcile.comparing import Difference, Figures
+from services.accounting.periods import service as periods
 from services.accounting.periods.models import SiteProgressRow
-from services.accounting.reconciliations.models import SiteBooksRow
+from services.accounting.reconciliations.models import BooksTold, SiteBooksRow
 from services.accounting.runs import stated
 
+LATE: Final = timedelta(hours=1)
 PAGES: Final = table_of(SiteBooksRow)
 _WORDS: Final = {
     Kind.NOT_BILLED: "not stated",
@@ -44,6 +48,36 @@ def keep(tx: Session, facts: Sequence[dict[str, Any]]) -> None:
         tx.execute(delete(PAGES).where(of_day, PAGES.c.page >= page.page))
         content = page.model_dump(exclude={"start", "end", "runs"}) | page.model_dump(mode="json", include={"runs"})
         tx.execute(insert(PAGES).values(content | {"starts_at": page.start, "ends_at": page.end}))
+        if page.last:
+            _told_through(tx, page.site, page.end)
+
+
+def _told_through(tx: Session, site: str, end: datetime) -> None:
+    told = upsert(tx, BooksTold).values(site=site, through=end)
+    later = told.on_conflict_do_update(
+        index_elements=["site"],
+        set_={"through": told.excluded.through},
+        where=BooksTold.through < told.excluded.through,
+    )
+    tx.execute(later)
+
+
+def untold(tx: Session) -> list[Finding]:
+    """Of each site whose books once came: the first day that is missing, though all its usage was stated an hour ago or longer."""
+    zone = periods.zone(tx)
+    known = select(BooksTold.site, BooksTold.through, SiteProgressRow.complete_through).join(
+        SiteProgressRow, SiteProgressRow.site == BooksTold.site
+    )
+    return [
+        Finding(
+            check="site",
+            subject=row.site,
+            detail=f"{row.site}, no books of {row.through.astimezone(zone):%Y-%m-%d} or later, though all usage of that day was stated:"
+            " the log of its agent says why, at its step books",
+        )
+        for row in tx.execute(known.order_by(BooksTold.site))
+        if to_seconds(row.complete_through - LATE) >= midnight(zone, to_seconds(row.through), 1)
+    ]
 
 
 def told(tx: Session) -> list[SiteDay]:

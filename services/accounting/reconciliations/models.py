@@ -41,3 +41,12 @@ class SiteBooksRow(Base):
     as_of: Mapped[datetime] = mapped_column(Instant)
     keeps_all: Mapped[bool] = mapped_column(Boolean)
     runs: Mapped[Any] = mapped_column(Json)
+
+
+class BooksTold(Base):
+    """Through which day a site's own books have come here whole. Without a row: never, as those of an adapter that has none."""
+
+    __tablename__ = "site_books_told"
+
+    site: Mapped[str] = mapped_column(String, primary_key=True)
+    through: Mapped[datetime] = mapped_column(Instant)

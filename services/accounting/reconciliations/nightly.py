@@ -94,7 +94,10 @@ class Nightly:
             said, differences = await self._db.read(booked.compared, day)
             compared.append((day, said))
             findings += differences
-        await self._db.write(_keep, begun, checked, findings, compared, self._now())
+        untold = await self._db.read(booked.untold)
+        findings += untold
+        differing = sum(said.differing for _, said in compared) + len(untold)
+        await self._db.write(_keep, begun, checked, findings, differing, compared, self._now())
         if findings:
             log.error("reconciliation_findings", found=len(findings), first=findings[0].model_dump())
 
@@ -104,6 +107,7 @@ def _keep(
     begun: Begun,
     checked: int,
     findings: list[Finding],
+    differing: int,
     compared: list[tuple[SiteDay, SiteReconciliation]],
     at: datetime,
 ) -> None:
@@ -118,7 +122,7 @@ def _keep(
             seal=begun.seal,
             checked=checked,
             found=len(findings),
-            differing=sum(said.differing for _, said in compared),
+            differing=differing,
             sites=[said.model_dump(mode="json") for _, said in compared],
             findings=[one.model_dump(mode="json") for one in findings[: verify.SHOWN]],
         )

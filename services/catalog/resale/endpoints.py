@@ -29,7 +29,8 @@ async def create_resale_agreement(
 async def end_resale_agreement(
     agreement: ResaleAgreementId, end: ResaleEnd, caller: PlatformAdmin, service: Agreements
 ) -> ResaleAgreement:
-    """Say when an agreement ends; at its start, to cancel it before it begins. Until then that can be set anew; jobs that were submitted before it keep their reseller."""
+    """Say when an agreement ends; at its start, to cancel it before it begins. Until then that can be set anew; jobs that were
+    submitted before it keep their reseller."""
     return await service.end(agreement, end, caller)
 
 
