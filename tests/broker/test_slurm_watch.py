@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from caravan.kernel import clock
-from services.broker.adapters.port import Backend, NotSeen, Seen
+from services.broker.adapters.port import Backend, NotSeen, Seen, Unavailable
 from services.broker.adapters.slurm import listing, pace, watch
 from services.broker.adapters.slurm.errors import Answer
 from services.broker.adapters.slurm.listing import ALONE_TASKS, QUERY_BYTES
@@ -17,7 +18,7 @@ from services.broker.adapters.slurm.reads import AT_ONCE, Reads
 from services.broker.adapters.slurm.rest import Rest
 from services.broker.adapters.slurm.watch import READS_PER_SECOND
 from tests.broker.slurm_answers import ENDED, STARTED
-from tests.broker.slurm_double import SlurmDouble
+from tests.broker.slurm_double import BOOKS_AWAY, SlurmDouble
 from tests.broker.test_slurm_sick import opened
 
 LISTS, ALONE = "v0.0.42", "v0.0.38"
@@ -155,6 +156,29 @@ async def test_what_slurmctld_has_forgotten_is_asked_of_the_books_and_then_let_g
         await until(ended)
         await asked_again(backend, double)
         assert double.reads("jobs/state")[-1] == f"jobs/state?job_id={other}"
+
+
+@dataclass
+class FailsOnce(SlurmDouble):
+    """At its second question for an hour of the books."""
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> dict[str, Any]:
+        found = super().answer(path, query)
+        fails = path == "jobs" and len(self.reads("jobs?")) == 2
+        return {"jobs": [], "errors": [BOOKS_AWAY]} if fails else found
+
+
+async def test_books_that_could_not_be_read_to_the_end_are_read_on_from_there(tmp_path: Path) -> None:
+    double = FailsOnce(LISTS, books={1})
+    hours = [clock.from_seconds(STARTED + 3600 * n) for n in range(4)]
+    async with at(double, tmp_path) as backend:
+        with pytest.raises(Unavailable):
+            await backend.books(hours[0], hours[3])
+        assert len((await backend.books(hours[0], hours[3])).runs) == 1
+        asked = [path.split("=")[1].split("&")[0] for path in double.reads("jobs?")]
+        assert asked == [f"uts{STARTED + 3600 * n}" for n in (0, 1, 1, 2)]
+        await backend.books(hours[0], hours[3])
+        assert len(double.reads("jobs?")) == 4 + 3, "what was read is not kept once it was told"
 
 
 @pytest.mark.parametrize(("away", "suspended"), [(0, 0), (20, 20), (-7, 0)])

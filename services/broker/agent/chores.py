@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64encode
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from caravan.contracts.base import prose
@@ -10,12 +10,15 @@ from caravan.contracts.books import PAGE, BooksReport, Day
 from caravan.contracts.dispatch import Desired, LogAnswer, LogRead
 from caravan.kernel import clock
 from caravan.kernel.logs import get_logger
+from caravan.kernel.problems import NotFound
 from services.broker.adapters.port import Backend, BackendError, Staged
 from services.broker.agent.tenure import AGAIN_SECONDS, CALL_FAILED, AgentApi, AgentMetrics, Tenure, Tries
 from services.broker.agent.watched import Stand
 
 log = get_logger(__name__)
 READS_AT_ONCE: Final = 8
+REFUSED_SECONDS: Final = 3600.0
+"""At most between questions for books to a platform that doesn't know them."""
 READ_SECONDS: Final = 10.0
 """Nobody waits longer for an answer: a broker's `WAIT_SECONDS`."""
 
@@ -124,6 +127,10 @@ class BooksReader:
         self._broker = broker
         self._lag = timedelta(seconds=books_lag_seconds)
         self._tries = Tries(tenure.settings, metrics, "books", AGAIN_SECONDS, site=tenure.site)
+        self._refusals = Tries(
+            tenure.settings, metrics, "books", tenure.settings.books_seconds, REFUSED_SECONDS, site=tenure.site
+        )
+        self._begun: tuple[Day, datetime] | None = None
 
     async def iteration(self) -> float:
         """Returns the seconds until the next question."""
@@ -131,14 +138,22 @@ class BooksReader:
             day = (await self._broker.get_wanted_books(self._tenure.site, self._tenure.epoch)).day
             while day is not None:
                 day = await self._report(day)
+        except NotFound as error:  # a platform that is older than this agent wants no books
+            return self._refusals.failed(error)
         except (BackendError, *CALL_FAILED) as error:
             return self._tries.failed(error)
         self._tries.well()
+        self._refusals.well()
         return self._tenure.settings.books_seconds
 
     async def _report(self, day: Day) -> Day | None:
-        """All of it, page by page. Returns the day that is wanted next."""
-        as_of = await self._backend.now() - self._lag
+        """All of it, page by page. Returns the day that is wanted next.
+
+        The books are as of when it was first tried: a backend that failed may go on where it was.
+        """
+        if self._begun is None or self._begun[0] != day:
+            self._begun = day, await self._backend.now() - self._lag
+        _, as_of = self._begun
         found = await self._backend.books(day.start, day.end)
         wanted: Day | None = day
         for page, at in enumerate(range(0, max(len(found.runs), 1), PAGE)):

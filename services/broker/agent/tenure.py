@@ -138,9 +138,10 @@ class Tries:
         metrics: AgentMetrics,
         step: str,
         first_pause: float | None = None,
+        longest_pause: float | None = None,
         **context: Any,
     ) -> None:
-        self._longest = settings.longest_pause_seconds
+        self._longest = longest_pause or settings.longest_pause_seconds
         self._first = min(first_pause or settings.first_pause_seconds, self._longest)
         self._metrics = metrics
         self._step = step

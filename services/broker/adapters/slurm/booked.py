@@ -1,6 +1,7 @@
 """What slurmdbd has of the site's runs in a stretch of time. It is asked for an hour at a time: it tells of all jobs of the cluster."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +18,16 @@ from services.broker.adapters.slurm.tres import Accelerators
 STRETCH_SECONDS: Final = 3600
 
 
+@dataclass
+class _Reading:
+    """How far [since, until) has been read, and what of it."""
+
+    since: int
+    until: int
+    through: int
+    found: dict[str, BookedRun] = field(default_factory=dict)
+
+
 class Booked:
     """By one site's slurmrestd."""
 
@@ -25,14 +36,23 @@ class Booked:
         self._rest = rest
         self._cluster = cluster
         self._accelerators = accelerators
+        self._reading: _Reading | None = None
 
     async def between(self, start: datetime, end: datetime) -> tuple[BookedRun, ...]:
-        """Each run once, as slurmdbd last told of it. Raises Unavailable."""
+        """Each run once, as slurmdbd last told of it. Raises Unavailable: asked for the same again, it goes on where it failed.
+
+        Of a stretch that is over nothing is lost by that: what went on when its first hours were read is told of in its last one.
+        """
         since, until = clock.to_seconds(start), clock.to_seconds(end)
-        found: dict[str, BookedRun] = {}
-        for first in range(since, until, STRETCH_SECONDS):
-            found |= await self._stretch(first, min(first + STRETCH_SECONDS, until))
-        return tuple(found.values())
+        reading = self._reading
+        if reading is None or (reading.since, reading.until) != (since, until):
+            reading = self._reading = _Reading(since, until, since)
+        while reading.through < until:
+            last = min(reading.through + STRETCH_SECONDS, until)
+            reading.found |= await self._stretch(reading.through, last)
+            reading.through = last
+        self._reading = None
+        return tuple(reading.found.values())
 
     async def _stretch(self, start: int, end: int) -> Mapping[str, BookedRun]:
         # uts: the one form of a time that all versions read, whatever their zone
