@@ -42,7 +42,9 @@ async def test_each_wanted_day_is_told_whole_in_pages(broker: Dispatch, site: Fa
 
 
 def a_reader(broker: Dispatch, site: FakeSite, api: type[DispatchApi] = DispatchApi) -> BooksReader:
-    tenure = Tenure(broker.take_lease(LeaseRequest(holder="agent", descriptor=adapter.descriptor)), 1e9, AgentSettings())
+    tenure = Tenure(
+        broker.take_lease(LeaseRequest(holder="agent", descriptor=adapter.descriptor)), 1e9, AgentSettings()
+    )
     return BooksReader(tenure, FakeBackend(site), api(broker), 0, AgentMetrics(Metrics()))
 
 

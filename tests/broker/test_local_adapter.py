@@ -13,18 +13,20 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from caravan.contracts.jobs import Outcome
+from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.spec import Resources
+from caravan.contracts.usage import Span
 from caravan.kernel import ids
 from services.broker.adapters import local
-from services.broker.adapters.local import files, leftovers, linux
+from services.broker.adapters.local import booked, files, leftovers, linux
 from services.broker.adapters.local.tenants import NoUidLeft, tenant
-from services.broker.adapters.port import Rejected, SiteContext, SiteRefused
+from services.broker.adapters.port import Rejected, RunSeen, SiteContext, SiteRefused
 from tests.contract.backends import HARNESSES, Harness, Site, eventually
 from tests.contract.test_backend_executing import processes_with
 
@@ -33,6 +35,24 @@ ROOT = Path(__file__).parents[2]
 DAEMON = (
     "#!/bin/sh\n(setsid sleep {word}1 &)\n(env -i setsid sleep {word}2 &)\nsleep 0.1\necho ready\nexec sleep {word}3\n"
 )
+
+
+def test_days_of_the_books_are_kept_for_longer_than_a_year_and_not_for_ever(tmp_path: Path) -> None:
+    first = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def keep(day: int) -> set[str]:
+        start, end = first + timedelta(days=day), first + timedelta(days=day, seconds=10)
+        span = Span(start=start, end=end, nodes=1, cpus=1, memory_mib=0)
+        run = RunSeen(0, f"run {day}", RunState.ENDED, start, end, Outcome.SUCCEEDED, 0, None, "", (span,), True)
+        booked.keep(tmp_path, f"ref-{day}", [run])
+        return {row.identity for row in booked.read(tmp_path, first, end)}
+
+    assert keep(0) == {"run 0"}
+    assert keep(1) == {"run 0", "run 1"}
+    assert keep(booked.KEPT.days - 1) == {"run 0", "run 1", "run 399"}
+    assert keep(booked.KEPT.days) == {"run 1", "run 399", "run 400"}
+    assert keep(0) == {"run 0"}, "what is told late is kept, and takes nothing with it"
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.fixture

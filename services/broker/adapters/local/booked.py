@@ -1,13 +1,20 @@
-"""The local site's own books of what was forgotten: `booked/<day of the last end, UTC>/<reference>.json`. Blocking file work."""
+"""The local site's own books of what was forgotten: `booked/<day of the last end, UTC>/<reference>.json`. Blocking file work.
+
+Each day is asked for once, when it is over: a folder is removed when one is begun that is KEPT younger.
+"""
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from caravan.contracts.books import BookedRun
 from services.broker.adapters.local import files
 from services.broker.adapters.port import RunSeen, booked
+
+KEPT: Final = timedelta(days=400)
 
 
 def keep(folder: Path, reference: str, runs: Iterable[RunSeen]) -> None:
@@ -16,10 +23,20 @@ def keep(folder: Path, reference: str, runs: Iterable[RunSeen]) -> None:
     ends = [row.end for row in rows if row.end is not None]
     if not ends:
         return
-    day = folder / max(ends).date().isoformat()
+    last = max(ends).date()
+    day = folder / last.isoformat()
+    begins = not day.exists()
     day.mkdir(exist_ok=True)
     files.sync_folder(str(folder))
+    if begins:
+        _forget(folder, last - KEPT)
     files.create(f"{day}/{reference}.json", {"runs": [row.model_dump(mode="json") for row in rows]})
+
+
+def _forget(folder: Path, through: date) -> None:
+    for entry in list(os.scandir(folder)):
+        if entry.name <= through.isoformat():
+            shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def read(folder: Path, start: datetime, end: datetime) -> Iterator[BookedRun]:
