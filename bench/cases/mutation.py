@@ -67,6 +67,21 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
         "accounting/test_charging.py::test_lines_and_explanations_are_seen_by_their_parties_only",
     ),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
+    "services/accounting/charging/service.py": (
+        "accounting/test_charging.py::test_what_would_pass_the_hold_is_the_providers",
+        "accounting/test_charging.py::test_what_comes_behind_the_second_in_which_the_hold_was_used_up_costs_only_its_own_lines",
+        "accounting/test_charging.py::test_an_ended_attempt_is_topped_up_to_its_minimum_and_late_usage_changes_that",
+        "accounting/test_charging.py::test_a_hold_is_freed_when_all_that_was_listed_is_charged_and_not_before",
+        "accounting/test_resale.py::test_what_is_taken_back_behind_the_second_in_which_a_hold_was_used_up_was_not_paid_for",
+        "accounting/test_resale.py::test_a_minimum_charge_of_what_is_resold_changes_with_late_usage",
+        "accounting/test_resale.py::test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_of_a_job",
+        "accounting/test_resale.py::test_a_job_that_a_reseller_might_have_sold_leaves_its_hold_alone_where_the_members_is_used_up",
+        "accounting/test_corrections.py::test_the_hold_captures_by_the_prices_of_placement_also_what_comes_later",
+        "accounting/test_corrections.py::test_usage_that_comes_later_is_priced_by_it_and_the_last_approved_holds",
+        "accounting/test_corrections.py::test_a_job_whose_last_usage_comes_into_the_lines_by_a_correction_is_settled",
+        "accounting/test_charger.py::test_a_step_is_reached_for_each_record_before_it_is_charged",
+        "accounting/test_funds.py::test_a_refusal_names_the_limit_that_is_short_what_is_held_asked_and_would_fit",
+    ),
     "services/accounting/charging/verify.py": ("accounting/test_verify.py",),
 }
 """What does that with a database: its tests have SQLite."""
