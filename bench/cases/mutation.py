@@ -67,6 +67,7 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
         "accounting/test_charging.py::test_lines_and_explanations_are_seen_by_their_parties_only",
     ),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
+    "services/accounting/charging/recomputing.py": ("accounting/test_recomputing.py",),
     "services/accounting/charging/service.py": (
         "accounting/test_charging.py::test_what_would_pass_the_hold_is_the_providers",
         "accounting/test_charging.py::test_what_comes_behind_the_second_in_which_the_hold_was_used_up_costs_only_its_own_lines",
