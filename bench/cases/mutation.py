@@ -52,6 +52,7 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
         "accounting/test_charging.py::"
         "test_what_is_held_beyond_the_grant_is_the_providers_and_money_moves_as_hours_come_and_are_corrected",
     ),
+    "services/accounting/charging/charger.py": ("accounting/test_charger.py",),
     "services/accounting/charging/due.py": ("accounting/test_due.py",),
     "services/accounting/charging/endpoints.py": (
         "accounting/test_reading.py",
