@@ -179,7 +179,9 @@ class Server:
 
 def roomy_folder() -> str | None:
     """The parent of folders for databases: memory where there is plenty, since a new database is hundreds of files to sync;
-    or else None, the usual one. Syncing stays on: a killed process loses what it would lose on a disk."""
+    or else None, the usual one, which may lie there already. Syncing stays on: a killed process loses what it would lose on a disk."""
     memory = Path("/dev/shm")
+    if memory in Path(tempfile.gettempdir()).parents:
+        return None
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
     return str(memory) if roomy else None

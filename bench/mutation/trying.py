@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -23,6 +24,7 @@ from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
 
 from bench.mutation.mutants import Mutant, mutants
 from bench.mutation.survivors import Mutation
+from tests.databases import roomy_folder
 
 ROOT: Final = Path(__file__).parents[2]
 CPU_SECONDS: Final = 120
@@ -131,10 +133,12 @@ def main(module: str, *tests: str) -> None:
     )
     settings.load_profile("mutants")
     same = Mutant(Mutation(module, "", ""), (ROOT / module).read_text())
-    if _run(tests) != PASSED or not survives(same, tests):
-        raise RuntimeError(f"the tests of {module} fail without any mutant")
-    for mutant in mutants(ROOT, module):
-        print(json.dumps([*mutant.mutation, survives(mutant, tests)]), flush=True)
+    with tempfile.TemporaryDirectory(prefix="caravan-mutants-", dir=roomy_folder()) as folder:
+        tempfile.tempdir = folder  # also of what is stopped, and leaves its databases
+        if _run(tests) != PASSED or not survives(same, tests):
+            raise RuntimeError(f"the tests of {module} fail without any mutant")
+        for mutant in mutants(ROOT, module):
+            print(json.dumps([*mutant.mutation, survives(mutant, tests)]), flush=True)
 
 
 if __name__ == "__main__":
