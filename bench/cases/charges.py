@@ -15,7 +15,7 @@ NONZERO_SHARE, ON_HALVES, IN_WINDOWS = 0.95, 100, 100
 
 @case(
     "independent-charges",
-    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of nine planted faults",
+    claim="An independent script equals every line, statement and payable to the fen, and goes red on each of ten planted faults",
     goal=f"0 differences, {NONZERO_SHARE:.0%} of lines non-zero, {ON_HALVES} on half a fen, some prices per job after their runs' starts, "
     f"also in a later hour, {IN_WINDOWS} lines in windows of a week, some of time that isn't billed, of minimum charges and of overrun, "
     f"{len(FAULTS)} of {len(FAULTS)} faults seen",

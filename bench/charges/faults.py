@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan import pricing
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import PriceList
 from caravan.contracts.usage import Span
 from caravan.kernel import clock
@@ -119,6 +120,9 @@ FAULTS: Final = {
     "windows-by-utc": Fault(charge, "windows", _by_utc, "quantity"),
     "dropped-adjustment": Fault(Book, "set", _corrections_dropped, "quantity"),
     "grant-ignored": Fault(lines, "_by_grant", lambda _: lambda portion, *_: [portion], "quantity"),
+    "preempted-never-billed": Fault(
+        lines, "provider_bears", lambda bears: lambda outcome, _: bears(outcome, PreemptedBearer.PROVIDER), "quantity"
+    ),
     "site-fault-billed": Fault(
         lines, "PROVIDER_BEARS", lambda borne: {Outcome.DUPLICATE: borne[Outcome.DUPLICATE]}, "quantity"
     ),

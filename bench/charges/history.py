@@ -247,6 +247,7 @@ class _Job:
             provider=seller.provider,
             price_list=price_list.id,
             grant=grant,
+            preempted_borne_by=seller.preempted_borne_by,
         )
 
     def _allocated(self, shape: _Shape, accelerator: str | None, start: int, end: int) -> list[Span]:

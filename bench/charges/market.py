@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from caravan.contracts import events
 from caravan.contracts.modes import SiteMode, SiteModeFrom
-from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, PreemptedBearer, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import PRICED, WEEK, Component, DaySpan, PriceList, PriceWindow, Tariff
 from caravan.kernel.money import Money
@@ -80,6 +80,7 @@ class Seller:
     site: str
     provider: str
     accelerator: str | None
+    preempted_borne_by: PreemptedBearer
     price_lists: tuple[PriceList, ...]
 
 
@@ -141,7 +142,7 @@ def draw_market(random: Random, organizations: int, providers: int) -> Market:
                 )
                 for revision in (1, 2)
             )
-            sellers.append(Seller(offering.id, site, provider.id, accelerator, lists))
+            sellers.append(Seller(offering.id, site, provider.id, accelerator, offering.preempted_borne_by, lists))
             for one in lists:
                 (late if random.random() < 0.3 else known).append(Event(events.PRICE_LIST, one.id, one))
     return Market(tuple(known), tuple(late), tuple(projects), tuple(sellers))
@@ -163,6 +164,7 @@ def _offering(random: Random, provider: str, site: str, accelerator: str | None)
             walltime_seconds=86_400,
         ),
         capacity=Capacity(cpus=4096, memory_mib=2**24, accelerators=64 if accelerator else 0),
+        preempted_borne_by=PreemptedBearer.ORGANIZATION if accelerator else PreemptedBearer.PROVIDER,
         state=OfferingState.ACTIVE,
         version=1,
         created_at=STARTS,

@@ -61,6 +61,7 @@ FAULTS: Final = {
     "half-even-rounding": OF_CHARGES["half-even-rounding"],
     "windows-by-utc": OF_CHARGES["windows-by-utc"],
     "site-fault-billed": Fault(lines, "PROVIDER_BEARS", _without_site, "lines"),
+    "preempted-never-billed": OF_CHARGES["preempted-never-billed"],
     "late-usage-dropped": OF_CHARGES["dropped-adjustment"],
     "first-correction-holds": Fault(charged, "pieces", _first_approved, "lines"),
     "discount-of-all": Fault(volume, "tier_parts", _all_in_one_tier, "lines"),

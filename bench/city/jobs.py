@@ -22,6 +22,7 @@ from bench.city.year import AFTER, HOUR, written
 from caravan import pricing
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.prices import PRICED, Component, PriceList
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.money import Money
@@ -170,6 +171,7 @@ class _Job:
                     "options": pricing.options_of(price_list, qos),
                     "grant": grant,
                     "resale": self._bought(retail, sold.prices.at(at), at, qos),
+                    "preempted_borne_by": sold.preempted_borne_by,
                 },
             )
         )
@@ -190,7 +192,8 @@ class _Job:
             (group.later(late).facts if late else group.ends).append(final)
             ended = max(ended, late) if ended >= 0 else -1
             again += outcome in TRIED_AGAIN
-            if outcome in CONTESTABLE and not late:
+            charged = (outcome, sold.preempted_borne_by) == (Outcome.PREEMPTED, PreemptedBearer.ORGANIZATION)
+            if outcome in CONTESTABLE and not charged and not late:
                 group.books.contestable.append((run, sold.provider))
         if ended >= 0:
             fact = _fact(events.ATTEMPT_ENDED, self.id, {"attempt": attempt.id, "job": self.id})

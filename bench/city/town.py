@@ -12,7 +12,7 @@ from bench.city.prices import BEGINS, CLASSES, Priced, modes
 from bench.city.resale import Reselling, draw_resale, said_of
 from bench.city.year import MONTHS, month
 from caravan.contracts import events
-from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, Tier
+from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, PreemptedBearer, Tier
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import PriceList
 
@@ -48,6 +48,7 @@ class Sold:
     provider: str
     site: str
     accelerator: str | None
+    preempted_borne_by: PreemptedBearer
     prices: Priced
 
     @property
@@ -172,13 +173,14 @@ def _centre(
             ),
             capacity=Capacity(cpus=65_536, memory_mib=2**28, accelerators=1024 if accelerator else 0),
             choices={"qos": ("normal", "high")},
+            preempted_borne_by=PreemptedBearer.ORGANIZATION if accelerator else PreemptedBearer.PROVIDER,
             state=OfferingState.ACTIVE,
             version=1,
             created_at=BEGINS,
         )
         said.append((BEGINS, Event(events.OFFERING, offering.id, offering)))
         prices = Priced(offering.id, ZONES[number], modes(number), organizations, minimal=number in MINIMAL)
-        yield Sold(provider.id, site, accelerator, prices), said
+        yield Sold(provider.id, site, accelerator, offering.preempted_borne_by, prices), said
         said = []
 
 

@@ -6,7 +6,7 @@ A number of jobs run in `FIRST`, all others in the month after it. Two thirds of
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -54,9 +54,7 @@ def market(
     lists = {
         seller.offering: _price_list(random, seller, number % 3 > 0) for number, seller in enumerate(drawn.sellers)
     }
-    sellers = tuple(
-        Seller(one.offering, one.site, one.provider, one.accelerator, (lists[one.offering],)) for one in drawn.sellers
-    )
+    sellers = tuple(replace(one, price_lists=(lists[one.offering],)) for one in drawn.sellers)
     parties = tuple(event for event in drawn.known if event.type != events.PRICE_LIST)
     prices = tuple(Event(events.PRICE_LIST, one.id, one) for one in lists.values())
     return Market(parties, (), drawn.projects, sellers), (*parties, *prices)
