@@ -21,7 +21,7 @@ from caravan.contracts.programmes import Enterprise, EnterpriseSize, Issuer, Iss
 from caravan.contracts.resale import ResaleAgreementDraft
 from caravan.contracts.spec import JobSpec, Resources
 from caravan.contracts.statements import PeriodCut
-from caravan.contracts.vouchers import VoucherApplicationDraft
+from caravan.contracts.vouchers import ReviewDraft, VoucherApplicationDraft
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.kernel.settings import ServiceName
@@ -264,6 +264,11 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         )
     )
     await money.store_voucher_evidence(application.id, EVIDENCE, f"{MARK}-evidence".encode())
+    for reviewer in ("first-reviewer", "second-reviewer"):
+        person = await platform.accounting("platform:programmes", subject=reviewer)
+        read = await person.get_voucher_application(application.id)
+        await person.review_voucher_application(application.id, ReviewDraft(passed=True, reason=MARK), read.version)
+    voucher = await office.issue_voucher(application.id)
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,
@@ -287,9 +292,27 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "cts": "cts_" + "0" * 32,
         "prg": programme.id,
         "vap": application.id,
+        "vou": voucher.id,
         "rsl": agreement.id,
     }
-    kinds = ("org", "prj", "rsl", "ten", "quo", "job", "att", "run", "bud", "dep", "stm", "lin", "crn", "cor", "vap")
+    kinds = (
+        "org",
+        "prj",
+        "rsl",
+        "ten",
+        "quo",
+        "job",
+        "att",
+        "run",
+        "bud",
+        "dep",
+        "stm",
+        "lin",
+        "crn",
+        "cor",
+        "vap",
+        "vou",
+    )
     hidden = [ids[kind] for kind in kinds]
     return Victim(market, ids, (*hidden, MARK, str(platform.folder / "site"), "opening"))
 
@@ -338,6 +361,7 @@ KINDS: Final = {
     "agreement": "rsl",
     "programme": "prg",
     "application": "vap",
+    "voucher": "vou",
 }
 
 

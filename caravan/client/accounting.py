@@ -50,6 +50,8 @@ from caravan.contracts.vouchers import (
     EligibilityAnswers,
     EligibilityQuestion,
     Evidence,
+    ReviewDraft,
+    Voucher,
     VoucherApplication,
     VoucherApplicationDraft,
 )
@@ -385,3 +387,28 @@ class AccountingClient(Client):
 
     async def get_voucher_evidence(self, application: str, name: str) -> bytes:
         return await self._fetch("GET", f"/voucher-applications/{application}/evidence/{quote(name, safe='')}")
+
+    async def review_voucher_application(
+        self, application: str, review: ReviewDraft, version: int
+    ) -> VoucherApplication:
+        """Raises WrongState, and SameReviewer for who applied or reviewed it before."""
+        path = f"/voucher-applications/{application}/review"
+        return await self._call("POST", path, VoucherApplication, body=review, version=version)
+
+    async def issue_voucher(self, application: str) -> Voucher:
+        """Raises WrongState, VoucherCap, PoolExhausted."""
+        return await self._call("POST", f"/voucher-applications/{application}/issue", Voucher)
+
+    async def list_vouchers(
+        self,
+        *,
+        organization: str | None = None,
+        programme: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Voucher]:
+        query = {"organization": organization, "programme": programme, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/vouchers", Page[Voucher], query=query)
+
+    async def get_voucher(self, voucher: str) -> Voucher:
+        return await self._call("GET", f"/vouchers/{voucher}", Voucher)

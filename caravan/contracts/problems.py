@@ -284,6 +284,33 @@ class AboveCap(Problem):
     words: Words
 
 
+class SameReviewer(Problem):
+    """Who applied, or reviewed this before, can't review it: ask another person of the office."""
+
+    status, code = 409, "same_reviewer"
+    title, title_zh = "Another person has to review this", "须由另一人审核"
+
+
+class VoucherCap(Problem):
+    """The enterprise would be issued more in `year` than the programme allows; `most` would do. Issue it in another year, or have a smaller
+    amount applied for.
+    """
+
+    status, code = 409, "voucher_cap"
+    title, title_zh = "Above what is issued to an enterprise in a year", "超出企业年度额度"
+    year: int
+    most: Money
+
+
+class PoolExhausted(Problem):
+    """The programme's pool of `year` doesn't cover this voucher; `left` is left. Raise the pool, or have a smaller amount applied for."""
+
+    status, code = 409, "pool_exhausted"
+    title, title_zh = "The pool is exhausted", "资金池余额不足"
+    year: int
+    left: Money
+
+
 class ConsentNeeded(Problem):
     """The `local` adapter runs jobs on the machine of the site's agent.
 

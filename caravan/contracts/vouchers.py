@@ -1,13 +1,14 @@
 """Applying for vouchers, reviewing applications, and the vouchers that are issued."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Words, like
-from caravan.contracts.ids import OrganizationId, ProgrammeId, VoucherApplicationId
-from caravan.contracts.programmes import Enterprise, Unmet
+from caravan.contracts.base import Instant, Model, Name, Prose, Words, like
+from caravan.contracts.ids import OrganizationId, ProgrammeId, ProviderId, VoucherApplicationId, VoucherId
+from caravan.contracts.programmes import EligibilityRule, Enterprise, Unmet
 from caravan.kernel.money import Money
 
 EvidenceName = Annotated[
@@ -60,12 +61,41 @@ class Evidence(Model):
     stored_by: Name
 
 
+class ReviewDraft(Model):
+    """What a reviewer found of an application with its evidence."""
+
+    passed: bool = Field(examples=[True])
+    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+    rule: EligibilityRule | None = Field(default=None, description="Which isn't met, where it is one of these.")
+    remedy: Prose | None = Field(
+        default=None, min_length=1, description="What would satisfy it: needed where it doesn't pass."
+    )
+
+    @model_validator(mode="after")
+    def _says_what_would_do(self) -> Self:
+        if self.passed and (self.rule or self.remedy):
+            raise PydanticCustomError("passed", "Leave out rule and remedy of what passes")
+        if not self.passed and self.remedy is None:
+            raise PydanticCustomError("remedy", "Say in remedy what would satisfy it")
+        return self
+
+
+class Review(ReviewDraft):
+    """One of two, by two persons. The first that doesn't pass ends the application."""
+
+    stage: int
+    reviewed_at: Instant
+    reviewed_by: Name
+
+
 class VoucherApplication(VoucherApplicationDraft):
     """As it stands."""
 
     id: VoucherApplicationId
     state: ApplicationState
     evidence: tuple[Evidence, ...]
+    reviews: tuple[Review, ...]
+    voucher: VoucherId | None = Field(description="Null until it is issued.")
     version: int
     applied_at: Instant
     applied_by: Name
@@ -73,6 +103,23 @@ class VoucherApplication(VoucherApplicationDraft):
 
 class VoucherState(StrEnum):
     ISSUED = "issued"
+
+
+class Voucher(Model):
+    """What an organization may have paid by a programme; nobody else may. For whom, and what for, is as reviewed."""
+
+    id: VoucherId
+    application: VoucherApplicationId
+    programme: ProgrammeId
+    organization: OrganizationId
+    amount: Money
+    year: int = Field(description="Of whose pool it is: the calendar year of its issue, in the platform's zone.")
+    use: Name | None
+    kinds: tuple[Name, ...]
+    affiliates: tuple[ProviderId, ...]
+    state: VoucherState
+    issued_at: Instant
+    expires_at: Instant
 
 
 class Cap(StrEnum):

@@ -61,6 +61,7 @@ from services.accounting.tax.service import TaxService
 from services.accounting.usage.following import Following
 from services.accounting.vouchers import endpoints as vouchers
 from services.accounting.vouchers.applying import ApplicationService
+from services.accounting.vouchers.issuing import VoucherService
 
 ROUTERS = (
     funds.router,
@@ -138,6 +139,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             FeeService(runtime),
             ProgrammeService(runtime),
             ApplicationService(runtime),
+            VoucherService(runtime),
             ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,

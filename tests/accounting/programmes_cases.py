@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from caravan.contracts.programmes import ProgrammeDraft
+from caravan.kernel import ids
 from tests.accounting.world import World
 from tests.support import Json, Person, ok
 
@@ -60,3 +61,27 @@ def asked(world: World, programme: Json, amount: str = "1000.00", **changes: Any
 
 def key(value: str) -> dict[str, str]:
     return {"Idempotency-Key": value}
+
+
+async def applied(world: World, programme: Json, amount: str = "1000.00", **changes: Any) -> Json:
+    body = asked(world, programme, amount, **changes)
+    return ok(await world.admin.post("/voucher-applications", body, key(ids.new("req"))), 201)
+
+
+PASSES = {"passed": True, "reason": "材料齐全"}
+
+
+async def reviewed(world: World, application: Json, *reviews: Json) -> Json:
+    """By one reviewer after the other."""
+    for number, review in enumerate(reviews, start=1):
+        reviewer = world.service.person(f"reviewer-{number}", "platform:programmes")
+        version = {"If-Match": f'"{application["version"]}"'}
+        path = f"/voucher-applications/{application['id']}/review"
+        application = ok(await reviewer.post(path, review, version))
+    return application
+
+
+async def issued(world: World, programme: Json, amount: str = "1000.00", **changes: Any) -> Json:
+    """The voucher."""
+    approved = await reviewed(world, await applied(world, programme, amount, **changes), PASSES, PASSES)
+    return ok(await office(world).post(f"/voucher-applications/{approved['id']}/issue"))

@@ -5,16 +5,11 @@ from datetime import UTC, datetime
 
 from caravan.kernel import ids
 from caravan.kernel.money import Money
-from tests.accounting.programmes_cases import ENTERPRISE, Hands, asked, drafted, key, office, published
+from tests.accounting.programmes_cases import ENTERPRISE, Hands, applied, asked, drafted, key, office, published
 from tests.accounting.world import World
 from tests.support import Json, Person, ok, pointers, refused
 
 PDF = b"%PDF-1.7 \x00\xff"
-
-
-async def applied(world: World, programme: Json, amount: str = "1000.00", **changes: object) -> Json:
-    body = asked(world, programme, amount, **changes)
-    return ok(await world.admin.post("/voucher-applications", body, key(ids.new("req"))), 201)
 
 
 def others(world: World) -> tuple[Person, ...]:

@@ -13,13 +13,15 @@ from caravan.contracts.vouchers import (
     EligibilityAnswers,
     EligibilityQuestion,
     Evidence,
+    Review,
+    ReviewDraft,
     VoucherApplication,
     VoucherApplicationDraft,
 )
 from caravan.kernel import audit, idempotency, ids
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Listing, Page
-from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.problems import FieldError, Invalid, NotFound, Stale
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
@@ -27,15 +29,13 @@ from services.accounting.funds.service import check_amount, unknown
 from services.accounting.programmes.eligibility import unmet
 from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.usage import copies
-from services.accounting.vouchers import eligible, evidence
+from services.accounting.vouchers import eligible, evidence, reviewing
+from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.limits import limits, tightest
+from services.accounting.vouchers.reviewing import STAGES
 
-LIVING = (
-    ApplicationState.APPLIED,
-    ApplicationState.UNDER_REVIEW,
-    ApplicationState.APPROVED,
-)
+LIVING = (*STAGES, ApplicationState.APPROVED)
 """In which an application may still be withdrawn."""
 
 
@@ -77,6 +77,10 @@ class ApplicationService:
     async def withdraw(self, id: str, caller: Caller) -> VoucherApplication:
         """A repeat changes nothing. Raises NotFound, WrongState."""
         return await self._db.write(withdraw, id, caller)
+
+    async def review(self, id: str, draft: ReviewDraft, version: int, caller: Caller) -> VoucherApplication:
+        """Raises NotFound, WrongState, Stale, SameReviewer."""
+        return await self._db.write(review, id, draft, version, caller, self._now())
 
     async def store(self, id: str, name: str, content: bytes, caller: Caller) -> Evidence:
         """Raises NotFound, WrongState, Invalid."""
@@ -146,6 +150,15 @@ def withdraw(tx: Session, id: str, caller: Caller) -> VoucherApplication:
     return show(tx, [row(tx, id)])[0]
 
 
+def review(tx: Session, id: str, draft: ReviewDraft, version: int, caller: Caller, at: datetime) -> VoucherApplication:
+    found = row(tx, id)
+    check_state(found, tuple(STAGES))
+    if found.version != version:
+        raise Stale
+    move(tx, found, reviewing.record(tx, found, draft, caller, at), tuple(STAGES))
+    return show(tx, [row(tx, id)])[0]
+
+
 def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[Any]:
     """The application, if it is among `which`. Raises NotFound."""
     query = select(APPLICATIONS).where(APPLICATIONS.c.id == id, true() if which is None else which)
@@ -162,23 +175,31 @@ def row_of(tx: Session, id: str, caller: Caller) -> Row[Any]:
 
 def move(tx: Session, found: Row[Any], state: ApplicationState, allowed: tuple[ApplicationState, ...]) -> None:
     """Into the next state. Raises WrongState."""
-    if found.state not in allowed:
-        raise WrongState(state=found.state, allowed=tuple(one.value for one in allowed))
+    check_state(found, allowed)
     moved = {"state": state.value, "version": found.version + 1}
     tx.execute(update(APPLICATIONS).where(APPLICATIONS.c.id == found.id).values(moved))
 
 
+def check_state(found: Row[Any], allowed: tuple[ApplicationState, ...]) -> None:
+    """Raises WrongState unless it is in one of these."""
+    if found.state not in allowed:
+        raise WrongState(state=found.state, allowed=tuple(one.value for one in allowed))
+
+
 def show(tx: Session, rows: list[Row[Any]]) -> list[VoucherApplication]:
-    files = evidence.evidence_of(tx, [row.id for row in rows])
-    return [_shown(row, files[row.id]) for row in rows]
+    these = [row.id for row in rows]
+    files, reviews = evidence.evidence_of(tx, these), reviewing.reviews_of(tx, these)
+    issued = select(VOUCHERS.c.application, VOUCHERS.c.id).where(VOUCHERS.c.application.in_(these))
+    vouchers = {one.application: one.id for one in tx.execute(issued)}
+    return [_shown(row, files[row.id], reviews[row.id], vouchers.get(row.id)) for row in rows]
 
 
-def _shown(row: Row[Any], files: list[Evidence]) -> VoucherApplication:
+def _shown(row: Row[Any], files: list[Evidence], reviews: list[Review], voucher: str | None) -> VoucherApplication:
     values = row._asdict()
     number, amount = values.pop("contract_number"), values.pop("contract_amount")
     contract = None if number is None else {"number": number, "amount": Money(amount)}
-    whole = {"amount": Money(row.amount), "contract": contract, "evidence": tuple(files)}
-    return VoucherApplication.model_validate(values | whole)
+    of_it = {"evidence": tuple(files), "reviews": tuple(reviews), "voucher": voucher}
+    return VoucherApplication.model_validate(values | {"amount": Money(row.amount), "contract": contract} | of_it)
 
 
 def _programme(tx: Session, draft: VoucherApplicationDraft, at: datetime) -> Programme:

@@ -1,14 +1,17 @@
-"""HTTP for applications for vouchers."""
+"""HTTP for applications for vouchers, and vouchers."""
 
 from typing import Annotated, Any
 
-from caravan.contracts.ids import ProgrammeId, VoucherApplicationId
+from caravan.contracts.ids import OrganizationId, ProgrammeId, VoucherApplicationId, VoucherId
 from caravan.contracts.problems import (
     AboveCap,
     AlreadyExists,
     NotEligible,
+    PoolExhausted,
     ProgrammeClosed,
+    SameReviewer,
     UnknownReference,
+    VoucherCap,
     WrongState,
 )
 from caravan.contracts.vouchers import (
@@ -17,6 +20,8 @@ from caravan.contracts.vouchers import (
     EligibilityQuestion,
     Evidence,
     EvidenceName,
+    ReviewDraft,
+    Voucher,
     VoucherApplication,
     VoucherApplicationDraft,
 )
@@ -24,6 +29,8 @@ from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import (
     Caller,
     IdempotencyKey,
+    IfMatch,
+    Office,
     OrgAdmin,
     OrgMember,
     Request,
@@ -37,15 +44,25 @@ from caravan.kernel.web import (
 )
 from services.accounting.vouchers.applying import ApplicationService
 from services.accounting.vouchers.evidence import MAX_BYTES, MEDIA_TYPES
+from services.accounting.vouchers.issuing import VoucherService
 
 router = Router(prefix="/v1", tags=["vouchers"])
 Applications = Annotated[ApplicationService, provided(ApplicationService)]
+Vouchers = Annotated[VoucherService, provided(VoucherService)]
 ApplicationReader = Annotated[
     Caller,
     allow(
         "organization member or programmes office",
         lambda caller: caller.is_office or bool(caller.organizations()),
         *("org/<id>:admin", "org/<id>:member", "platform:programmes"),
+    ),
+]
+VoucherReader = Annotated[
+    Caller,
+    allow(
+        "organization member, programmes office or finance",
+        lambda caller: caller.is_office or caller.is_finance or bool(caller.organizations()),
+        *("org/<id>:admin", "org/<id>:member", "platform:programmes", "platform:finance"),
     ),
 ]
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -150,3 +167,41 @@ async def get_voucher_evidence(
         "X-Content-Type-Options": "nosniff",
     }
     return Response(content, media_type=found.media_type, headers=headers)
+
+
+@router.post("/voucher-applications/{application}/review", responses=problems(WrongState, SameReviewer))
+async def review_voucher_application(
+    application: VoucherApplicationId,
+    review: ReviewDraft,
+    caller: Office,
+    version: IfMatch,
+    applications: Applications,
+    response: Response,
+) -> VoucherApplication:
+    """Say whether an application passes, as you read it: two persons do, one after the other. What doesn't pass is refused for good."""
+    return tagged(await applications.review(application, review, version, caller), response)
+
+
+@router.post("/voucher-applications/{application}/issue", responses=problems(WrongState, VoucherCap, PoolExhausted))
+async def issue_voucher(application: VoucherApplicationId, caller: Office, vouchers: Vouchers) -> Voucher:
+    """Issue the voucher that was applied for and approved. This year's pool must cover it."""
+    return await vouchers.issue(application, caller)
+
+
+@router.get("/vouchers")
+async def list_vouchers(
+    page: PageParams,
+    caller: VoucherReader,
+    vouchers: Vouchers,
+    organization: OrganizationId | None = None,
+    programme: ProgrammeId | None = None,
+) -> Page[Voucher]:
+    """List vouchers, the newest first: all to the office and finance, to members their organization's."""
+    listing = page.listing("vouchers", caller, (str,), organization=organization, programme=programme)
+    return await vouchers.list(listing, caller, organization, programme)
+
+
+@router.get("/vouchers/{voucher}")
+async def get_voucher(voucher: VoucherId, caller: VoucherReader, vouchers: Vouchers) -> Voucher:
+    """Read a voucher."""
+    return await vouchers.get(voucher, caller)

@@ -1,9 +1,9 @@
-"""Applications for vouchers, their evidence, and vouchers. Money is integer fen."""
+"""Applications for vouchers, their evidence and reviews, and vouchers. Money is integer fen."""
 
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.vouchers import ApplicationState
@@ -58,6 +58,21 @@ class EvidenceRow(Base):
     content: Mapped[bytes] = mapped_column(LargeBinary)
     stored_at: Mapped[datetime] = mapped_column(Instant)
     stored_by: Mapped[str] = mapped_column(String)
+
+
+class ReviewRow(Base):
+    """A review of an application, of the first or second stage."""
+
+    __tablename__ = "voucher_reviews"
+
+    application: Mapped[str] = mapped_column(ForeignKey("voucher_applications.id"), primary_key=True)
+    stage: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    passed: Mapped[bool] = mapped_column(Boolean)
+    reason: Mapped[str] = mapped_column(Text)
+    rule: Mapped[str | None] = mapped_column(String)
+    remedy: Mapped[str | None] = mapped_column(Text)
+    reviewed_at: Mapped[datetime] = mapped_column(Instant)
+    reviewed_by: Mapped[str] = mapped_column(String)
 
 
 class VoucherRow(Base):
