@@ -81,6 +81,13 @@ def _read(path: Path) -> Any:
     return found
 
 
+def _preempted_and_charged(e: Any) -> bool:
+    by = e.get("preempted_borne_by", "provider")
+    if by not in ("provider", "organization"):
+        raise Unusable(f"preempted_borne_by {by!r} of {e['record']['attempt']} is not known")
+    return bool(e["outcome"] == "preempted" and by == "organization")
+
+
 def _usage(e: Any) -> Usage:
     r, hold = e["record"], fen_of(e["hold_amount"])
     if e["outcome"] not in BORNE_BY:
@@ -94,7 +101,7 @@ def _usage(e: Any) -> Usage:
         tuple(map(_span, r["spans"])),
     )
     who = (e["organization"], e["project"], e["provider"], e["offering"], e["price_list"])
-    outcome = None if e.get("contest_upheld") else e["outcome"]
+    outcome = None if e.get("contest_upheld") or _preempted_and_charged(e) else e["outcome"]
     return Usage(*stated, *who, outcome, hold, r["attempt"], e.get("attempt_ended", False), _granted(e.get("grant")))
 
 

@@ -115,9 +115,11 @@ def test_a_job_without_a_price_per_job_has_the_line_all_the_same() -> None:
 def test_each_end_has_its_bearer_as_the_page_says() -> None:
     page = (ROOT / "docs/prices.md").read_text(encoding="utf-8").partition("<!-- bearers:")[2].partition("\n\n")[0]
     table = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in page.splitlines() if line[:3] == "| `"]
-    assert len(table) == 8
-    for outcome, bearer, reason in table:
-        facts = price_list(**flat("1.00")), placed(), used("2026-03-06 12:00", 60, cpus=1), final(outcome)
+    assert len(table) == 9
+    for ended, bearer, reason in table:
+        outcome, _, by = ended.replace("`", "").partition(", where preempted_borne_by is ")
+        attempt = placed(preempted_borne_by=by or "organization")
+        facts = price_list(**flat("1.00")), attempt, used("2026-03-06 12:00", 60, cpus=1), final(outcome)
         assert set(charged(play(*facts), component="cpu_core_hour")) == {
             ("cpu_core_hour", "all", bearer, reason or None)
         }

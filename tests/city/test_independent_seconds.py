@@ -16,7 +16,11 @@ WINDOW: Fact = {
     "prices": {"cpu_core_hour": "70", "job": "0.30"},
 }
 PRICES = {"cpu_core_hour": "40", "node_hour": "7.5"}
-BLAMED = {"site": "site_fault", "preempted": "preempted"}
+BLAMED = {
+    "provider": {"site": "site_fault", "preempted": "preempted"},
+    "organization": {"site": "site_fault"},
+}
+"""By who bears what is preempted."""
 
 runs = st.lists(
     st.tuples(
@@ -55,9 +59,10 @@ def _amount(key: Any, quantity: int) -> int:
     return halves_away(price.numerator * quantity, price.denominator * (1 if component == "job" else 3600))
 
 
-def _second_by_second(told: list[Any], limit: int, cpus: int, hold: int) -> dict[Any, int]:
+def _second_by_second(told: list[Any], limit: int, cpus: int, hold: int, preempted: str) -> dict[Any, int]:
     lines: dict[Any, int] = defaultdict(int)
-    counted = [(start, f"run_{number}") for number, (start, *_, end) in enumerate(told) if end not in BLAMED]
+    blamed = BLAMED[preempted]
+    counted = [(start, f"run_{number}") for number, (start, *_, end) in enumerate(told) if end not in blamed]
     first, used_up = min(counted, default=None), False
     for second in range(400):
         for number, (start, length, cores, outcome) in enumerate(told):
@@ -66,8 +71,8 @@ def _second_by_second(told: list[Any], limit: int, cpus: int, hold: int) -> dict
             name, window, held = f"run_{number}", _window(second), {"cpu_core_hour": cores, "node_hour": 1}
             if (second, name) == first:
                 held["job"] = 1
-            if outcome in BLAMED:
-                own, rest = {}, {(component, BLAMED[outcome]): count for component, count in held.items()}
+            if outcome in blamed:
+                own, rest = {}, {(component, blamed[outcome]): count for component, count in held.items()}
             else:
                 granted = {"cpu_core_hour": cpus, "node_hour": 1} if second - start < limit else {}
                 granted["job"] = 1
@@ -87,17 +92,24 @@ def _second_by_second(told: list[Any], limit: int, cpus: int, hold: int) -> dict
     return {key: quantity for key, quantity in lines.items() if quantity}
 
 
-@given(told=runs, limit=st.integers(1, 150), cpus=st.integers(1, 3), hold=st.integers(0, 400))
+@given(
+    told=runs,
+    limit=st.integers(1, 150),
+    cpus=st.integers(1, 3),
+    hold=st.integers(0, 400),
+    preempted=st.sampled_from(sorted(BLAMED)),
+)
 @settings(max_examples=60, deadline=None)
-def test_as_second_by_second(told: list[Any], limit: int, cpus: int, hold: int) -> None:
+def test_as_second_by_second(told: list[Any], limit: int, cpus: int, hold: int, preempted: str) -> None:
     tariff = {"name": "t", "starts_at": "2025-01-01T00:00:00Z", "prices": PRICES, "windows": [WINDOW]}
     grant = {"nodes": 1, "cpus": cpus, "memory_mib": 0, "accelerators": 0, "accelerator": None, "max_seconds": limit}
-    facts = [price_list(tariffs=[tariff]), *placed(hold=f"{hold // 100}.{hold % 100:02}", grant=grant)]
+    attempt = placed(hold=f"{hold // 100}.{hold % 100:02}", grant=grant, preempted_borne_by=preempted)
+    facts = [price_list(tariffs=[tariff]), *attempt]
     for number, (start, length, cores, outcome) in enumerate(told):
         facts += _usage(number, start, length, cores)
         facts.append(final(outcome, f"run_{number}"))
     facts.append(event("attempt.ended", attempt="att_1", job="job_1"))
-    expected = _second_by_second(told, limit, cpus, hold)
+    expected = _second_by_second(told, limit, cpus, hold, preempted)
     found = charged(play(facts))
     assert {key: quantity for key, (quantity, _) in found.items()} == expected
     assert {key: amount for key, (_, amount) in found.items()} == {key: _amount(key, expected[key]) for key in expected}

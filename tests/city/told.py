@@ -66,6 +66,7 @@ def placed(attempt: str = "att_1", job: str = "job_1", hold: str = "1000000.00",
         "options": {},
         "grant": None,
         "resale": None,
+        "preempted_borne_by": "provider",
     } | more
     body: Fact = {"revision": 1, "organization": known["organization"], "project": known["project"], "amount": hold}
     if known["resale"]:

@@ -369,6 +369,20 @@ def test_the_outcome_says_who_bears_the_run(tmp_path: Path, outcome: str | None,
     equal(tmp_path, [usage("a", span("10:00:00", "10:00:07", cpus=1), outcome=outcome)], lines)
 
 
+def test_what_was_preempted_is_borne_as_its_attempt_was_placed(tmp_path: Path) -> None:
+    used = usage("a", span("10:00:00", "10:00:07", cpus=1), outcome="preempted")
+    lines = [
+        line("a", "day", "cpu_core_hour", 7, "0.07"),
+        line("a", "day", "node_hour", 7, "0.00"),
+        line("a", "day", "job", 1, "0.00"),
+    ]
+    equal(tmp_path, [used | {"preempted_borne_by": "organization"}], lines)
+    write(tmp_path, [used | {"preempted_borne_by": "provider"}], lines)
+    assert differences(tmp_path)
+    with pytest.raises(Unusable):
+        check(write(tmp_path, [used | {"preempted_borne_by": "nobody"}], lines))
+
+
 def test_what_passes_the_hold_is_cut_at_a_second_of_a_run(tmp_path: Path) -> None:
     # 3 fen a second for 10 s against 10 fen: three seconds of both runs, then the first run's fourth
     used = [

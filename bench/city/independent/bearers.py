@@ -54,9 +54,16 @@ def split(held: Units, grant: Grant) -> tuple[Units, Units]:
     return tuple(unit for unit in within if unit[2] > 0), tuple(unit for unit in beyond if unit[2] > 0)
 
 
-def stretches(run: Run, grant: Grant | None) -> Iterator[Stretch]:
+def blamed(run: Run, attempt: Attempt) -> str | None:
+    """Why its centre bears a run by how it ended, if it does."""
+    if run.upheld or (run.outcome == "preempted" and attempt.preempted_borne_by == "organization"):
+        return None
+    return REASONS.get(run.outcome or "")
+
+
+def stretches(run: Run, attempt: Attempt) -> Iterator[Stretch]:
     """A run's seconds in order; those behind the first `max_seconds` in which it held anything are all beyond."""
-    blame = None if run.upheld else REASONS.get(run.outcome or "")
+    blame, grant = blamed(run, attempt), attempt.grant
     left = grant.max_seconds if grant else 0
     for hour in sorted(run.hours):
         for start, end, held in run.hours[hour][1]:
@@ -158,7 +165,7 @@ def held_by(job: Job) -> tuple[list[tuple[Stretch, Side]], list[tuple[Stretch, S
         attempt: Attempt | None = job.attempts.get(run.attempt)
         if attempt is None:
             continue
-        for stretch in stretches(run, attempt.grant):
+        for stretch in stretches(run, attempt):
             direct.append((stretch, attempt.direct))
             if attempt.wholesale is not None:
                 wholesale.append((stretch, attempt.wholesale))

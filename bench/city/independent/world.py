@@ -41,6 +41,7 @@ class Attempt:
     direct: Side
     wholesale: Side | None
     grant: Grant | None
+    preempted_borne_by: str
     ended: bool = False
 
 
@@ -232,7 +233,8 @@ class World:
             },
             raw["max_seconds"],
         )
-        job.attempts[data["attempt"]] = Attempt(data["attempt"], direct, wholesale or None, grant or None)
+        preempted = data.get("preempted_borne_by", "provider")
+        job.attempts[data["attempt"]] = Attempt(data["attempt"], direct, wholesale or None, grant or None, preempted)
         self.job_of_attempt[data["attempt"]] = job.id
         self.jobs_of_offering.setdefault(offering, set()).add(job.id)
 
