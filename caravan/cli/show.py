@@ -328,7 +328,8 @@ def explanation(found: Explanation) -> RenderableType:
         ("borne by the provider", str(found.borne_by_provider)),
     ]
     sums += notional(found)
-    return Group(table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
+    which = [Text(both(found.words), style="bold")] if found.words else []
+    return Group(*which, table(columns, rows), pairs(sums + free(explained.line for explained in found.lines)))
 
 
 def line_explanation(found: LineExplanation | DiscountExplanation) -> RenderableType:

@@ -202,6 +202,7 @@ class Explanation(Model):
     """A job's charge, down to the second."""
 
     job: JobId
+    words: Words | None = Field(default=None, description="Of a resold job: which of its two sets of lines this is.")
     organization: OrganizationId
     project: ProjectId
     charged: Money = Field(description="What the organization bears.")

@@ -201,6 +201,16 @@ def price(key: LineKey, kind: Kind | None, costs: Arithmetic) -> Words:
     return Words(zh=f"{zh}：{priced.zh}", en=f"{en}: {priced.en}")
 
 
+RETAIL: Final = Words(
+    zh="零售：该企业购买的部分，由转售方或由算力中心直接卖给它",
+    en="retail: what the organization bought, of its reseller or of the provider itself",
+)
+WHOLESALE: Final = Words(
+    zh="批发：转售方为转售而向算力中心购买的部分",
+    en="wholesale: what the reseller bought of the provider to sell it on",
+)
+
+
 def rate(zone: str, tariff: Tariff | None, window: PriceWindow | None) -> Words:
     """Which tariff, and which part of it. All its own time, or all that is in no window, where `window` is None."""
     if tariff is None:

@@ -244,13 +244,14 @@ async def test_each_set_is_explained_to_its_parties(sold: Sold) -> None:
     job.use(run, 0, 100)
     await sold.world.deliver()
     read = f"/jobs/{job.id}/explanation"
-    for person, organization, charged in (
-        (sold.world.member, sold.world.organization, "2.00"),
-        (sold.person, sold.world.organization, "2.00"),
-        (sold.world.seller, sold.reseller, "1.00"),
+    for person, organization, charged, which in (
+        (sold.world.member, sold.world.organization, "2.00", "retail: "),
+        (sold.person, sold.world.organization, "2.00", "retail: "),
+        (sold.world.seller, sold.reseller, "1.00", "wholesale: "),
     ):
         found = ok(await person.get(read))
         assert (found["organization"], found["charged"]) == (organization, charged)
+        assert found["words"]["en"].startswith(which)
         assert {one["line"]["organization"] for one in found["lines"]} == {organization}
     rows = {
         one["seller"]: one

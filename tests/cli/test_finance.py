@@ -359,6 +359,8 @@ def test_an_explanation_tells_the_nights_of_a_window_apart() -> None:
     )  # fmt: skip
     text = shown(show.explanation(found))
     assert all(f"{night.start.astimezone():%m-%d %H:%M:%S}" in text for night in nights), text
+    resold = found.model_copy(update={"words": Words(zh="零售", en="retail")})
+    assert shown(show.explanation(resold)).split()[:2] == ["零售", "retail"]
 
 
 def test_a_line_is_explained_in_both_languages_one_after_the_other() -> None:

@@ -21,7 +21,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.pricing.charge import LineKey
 from caravan.pricing.explained import explained
 from caravan.pricing.explained_days import Stretch
-from caravan.pricing.explained_words import Kind, Unit
+from caravan.pricing.explained_words import RETAIL, WHOLESALE, Kind, Unit
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
 from services.accounting.charging.lines import Key, Portion, Record, mode_of
@@ -65,7 +65,8 @@ def _job(tx: Session, job: str, sees_organization: Sees, sees_provider: Sees) ->
             own = [row for row in own if _sells(row, sees_organization, sees_provider)]
             if not own:
                 continue
-        return _explanation(tx, hold, own, amounts(held))
+        found = _explanation(tx, hold, own, amounts(held))
+        return found if len(held) == 1 else found.model_copy(update={"words": WHOLESALE if hold.resale else RETAIL})
     raise NotFound
 
 
