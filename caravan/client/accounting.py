@@ -51,6 +51,7 @@ from caravan.contracts.vouchers import (
     EligibilityQuestion,
     Evidence,
     ReviewDraft,
+    RevocationDraft,
     Voucher,
     VoucherApplication,
     VoucherApplicationDraft,
@@ -412,3 +413,7 @@ class AccountingClient(Client):
 
     async def get_voucher(self, voucher: str) -> Voucher:
         return await self._call("GET", f"/vouchers/{voucher}", Voucher)
+
+    async def revoke_voucher(self, voucher: str, draft: RevocationDraft) -> Voucher:
+        """Raises WrongState for one that has ended."""
+        return await self._call("POST", f"/vouchers/{voucher}/revoke", Voucher, body=draft)

@@ -103,6 +103,17 @@ class VoucherApplication(VoucherApplicationDraft):
 
 class VoucherState(StrEnum):
     ISSUED = "issued"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class RevocationDraft(Model):
+    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+
+
+class Revocation(RevocationDraft):
+    revoked_at: Instant
+    revoked_by: Name
 
 
 class Voucher(Model):
@@ -120,6 +131,7 @@ class Voucher(Model):
     state: VoucherState
     issued_at: Instant
     expires_at: Instant
+    revocation: Revocation | None = Field(description="Null unless it is revoked.")
 
 
 class Cap(StrEnum):

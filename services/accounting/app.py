@@ -61,7 +61,8 @@ from services.accounting.tax.service import TaxService
 from services.accounting.usage.following import Following
 from services.accounting.vouchers import endpoints as vouchers
 from services.accounting.vouchers.applying import ApplicationService
-from services.accounting.vouchers.issuing import VoucherService
+from services.accounting.vouchers.ending import Expiring
+from services.accounting.vouchers.service import VoucherService
 
 ROUTERS = (
     funds.router,
@@ -94,6 +95,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
     period_service = PeriodService(runtime, timedelta(hours=own.closing_grace_hours))
 
     watch = Watch(runtime, metrics)
+    expiring = Expiring(runtime, metrics)
     silence_service = SilenceService(runtime, metrics, timedelta(minutes=own.site_silence_minutes))
 
     @asynccontextmanager
@@ -108,6 +110,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             runtime.loops.start(RECONCILING, nightly.iteration)
             runtime.loops.start("anomalies", watch.iteration)
             runtime.loops.start("silences", silence_service.iteration)
+            runtime.loops.start("vouchers", expiring.iteration)
             if peers is not None:
                 Following(runtime, peers).start()
             yield
@@ -130,6 +133,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             CorrectionService(runtime),
             AnomalyService(runtime),
             watch,
+            expiring,
             silence_service,
             LedgerService(runtime.db),
             StatementService(runtime.db),

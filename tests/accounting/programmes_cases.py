@@ -85,3 +85,8 @@ async def issued(world: World, programme: Json, amount: str = "1000.00", **chang
     """The voucher."""
     approved = await reviewed(world, await applied(world, programme, amount, **changes), PASSES, PASSES)
     return ok(await office(world).post(f"/voucher-applications/{approved['id']}/issue"))
+
+
+async def committed(world: World, programme: Json) -> dict[int, str]:
+    pools = ok(await world.member.get(f"/programmes/{programme['id']}"))["pools"]
+    return {pool["year"]: pool["committed"] for pool in pools}

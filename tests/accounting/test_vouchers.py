@@ -20,6 +20,7 @@ from tests.accounting.programmes_cases import (
     Hands,
     applied,
     asked,
+    committed,
     issued,
     office,
     published,
@@ -27,11 +28,6 @@ from tests.accounting.programmes_cases import (
 )
 from tests.accounting.world import World
 from tests.support import Json, ok, pointers, refused
-
-
-async def committed(world: World, programme: Json) -> dict[int, str]:
-    pools = ok(await world.member.get(f"/programmes/{programme['id']}"))["pools"]
-    return {pool["year"]: pool["committed"] for pool in pools}
 
 
 async def approved(world: World, programme: Json, amount: str, count: int = 1) -> list[str]:
@@ -58,7 +54,7 @@ async def test_a_voucher_is_what_was_applied_for_as_reviewed_and_commits_the_yea
         "id": voucher["id"], "application": made["id"], "programme": programme["id"], "amount": "1000.00",
         "organization": spring.organization, "year": 2026, "use": "filed_model", "kinds": ["awarded_project"],
         "affiliates": [spring.provider], "state": "issued",
-        "issued_at": "2026-03-31T04:00:00Z", "expires_at": "2026-09-30T16:00:00Z",
+        "issued_at": "2026-03-31T04:00:00Z", "expires_at": "2026-09-30T16:00:00Z", "revocation": None,
     }  # fmt: skip
     assert await committed(spring, programme) == {2026: "1000.00", 2027: "0.00"}
     shown = ok(await spring.member.get(path))

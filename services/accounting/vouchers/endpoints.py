@@ -21,6 +21,7 @@ from caravan.contracts.vouchers import (
     Evidence,
     EvidenceName,
     ReviewDraft,
+    RevocationDraft,
     Voucher,
     VoucherApplication,
     VoucherApplicationDraft,
@@ -44,7 +45,7 @@ from caravan.kernel.web import (
 )
 from services.accounting.vouchers.applying import ApplicationService
 from services.accounting.vouchers.evidence import MAX_BYTES, MEDIA_TYPES
-from services.accounting.vouchers.issuing import VoucherService
+from services.accounting.vouchers.service import VoucherService
 
 router = Router(prefix="/v1", tags=["vouchers"])
 Applications = Annotated[ApplicationService, provided(ApplicationService)]
@@ -205,3 +206,9 @@ async def list_vouchers(
 async def get_voucher(voucher: VoucherId, caller: VoucherReader, vouchers: Vouchers) -> Voucher:
     """Read a voucher."""
     return await vouchers.get(voucher, caller)
+
+
+@router.post("/vouchers/{voucher}/revoke", responses=problems(WrongState))
+async def revoke_voucher(voucher: VoucherId, draft: RevocationDraft, caller: Office, vouchers: Vouchers) -> Voucher:
+    """End a voucher before its time. What wasn't redeemed of it, the pool of its year has again."""
+    return await vouchers.revoke(voucher, draft, caller)

@@ -1,10 +1,9 @@
-"""Issuing vouchers by approved applications, and reading them. The organization that has it, the office and finance see a voucher."""
+"""Issuing vouchers by approved applications."""
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, insert, select, true
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import PoolExhausted, VoucherCap
@@ -12,9 +11,6 @@ from caravan.contracts.vouchers import ApplicationState, Voucher, VoucherState
 from caravan.kernel import audit, clock, ids
 from caravan.kernel.local_days import midnight
 from caravan.kernel.money import Money
-from caravan.kernel.pages import Listing, Page
-from caravan.kernel.problems import NotFound
-from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.periods import service as periods
 from services.accounting.programmes import pools
@@ -22,33 +18,12 @@ from services.accounting.programmes.eligibility import months_after
 from services.accounting.programmes.service import find
 from services.accounting.vouchers import applying
 from services.accounting.vouchers.eligible import VOUCHERS, left_in, standing
-
-
-class VoucherService:
-    """What the office issues, and the parties read."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._db = runtime.db
-        self._now = runtime.now
-
-    async def issue(self, application: str, caller: Caller) -> Voucher:
-        """A repeat changes nothing. Raises NotFound, WrongState, VoucherCap, PoolExhausted."""
-        return await self._db.write(issue, application, caller, self._now())
-
-    async def get(self, id: str, caller: Caller) -> Voucher:
-        """Raises NotFound, also for one of others."""
-        return shown(await self._db.read(row, id, _seen_by(caller)))
-
-    async def list(
-        self, listing: Listing, caller: Caller, organization: str | None, programme: str | None
-    ) -> Page[Voucher]:
-        """The newest first: all to the office and finance, to others their organizations'."""
-        found = await self._db.read(_page, listing, caller, organization, programme)
-        return listing.page(found, key=lambda one: (one.id,))
+from services.accounting.vouchers.reading import row, shown
 
 
 def issue(tx: Session, application: str, caller: Caller, at: datetime) -> Voucher:
-    """Commit the pool of the year, in the platform's zone, and make the voucher. As `VoucherService.issue`."""
+    """Commit the pool of the year, in the platform's zone, and make the voucher; a repeat gives it again. Raises NotFound, WrongState,
+    VoucherCap, PoolExhausted."""
     asked = applying.row(tx, application)
     if asked.state == ApplicationState.ISSUED:
         return shown(tx.execute(select(VOUCHERS).where(VOUCHERS.c.application == application)).one())
@@ -85,34 +60,3 @@ def expiry(at: datetime, months: int, zone: ZoneInfo) -> datetime:
     day = at.astimezone(zone).date()
     days = (months_after(day, months) - day).days
     return clock.from_seconds(midnight(zone, clock.to_seconds(at), days + 1))
-
-
-def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[Any]:
-    """The voucher, if it is among `which`. Raises NotFound."""
-    found = tx.execute(select(VOUCHERS).where(VOUCHERS.c.id == id, true() if which is None else which)).one_or_none()
-    if found is None:
-        raise NotFound
-    return found
-
-
-def shown(row: Row[Any]) -> Voucher:
-    return Voucher.model_validate(row._asdict() | {"amount": Money(row.amount)})
-
-
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
-    if caller.is_office or caller.is_finance:
-        return true()
-    return VOUCHERS.c.organization.in_(caller.organizations())
-
-
-def _page(
-    tx: Session, listing: Listing, caller: Caller, organization: str | None, programme: str | None
-) -> list[Voucher]:
-    query = select(VOUCHERS).where(_seen_by(caller)).order_by(VOUCHERS.c.id.desc()).limit(listing.fetch)
-    if organization is not None:
-        query = query.where(VOUCHERS.c.organization == organization)
-    if programme is not None:
-        query = query.where(VOUCHERS.c.programme == programme)
-    if listing.after:
-        query = query.where(VOUCHERS.c.id < listing.after[0])
-    return [shown(one) for one in tx.execute(query)]

@@ -103,3 +103,6 @@ class VoucherRow(Base):
     state: Mapped[str] = mapped_column(String)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime] = mapped_column(Instant)
+    revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+    revoked_by: Mapped[str | None] = mapped_column(String)
+    revoke_reason: Mapped[str | None] = mapped_column(Text)

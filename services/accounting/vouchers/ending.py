@@ -1,0 +1,82 @@
+"""How vouchers end: the office revokes them, and time runs out. What wasn't redeemed of one, its pool has again."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.problems import WrongState
+from caravan.contracts.vouchers import RevocationDraft, Voucher, VoucherState
+from caravan.kernel import audit
+from caravan.kernel.metrics import Metrics
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from services.accounting.programmes import pools
+from services.accounting.vouchers.applying import LIVING
+from services.accounting.vouchers.eligible import VOUCHERS
+from services.accounting.vouchers.evidence import APPLICATIONS
+from services.accounting.vouchers.reading import row, shown
+
+LOOK_SECONDS: Final = 30.0
+AT_ONCE: Final = 100
+log = structlog.get_logger(__name__)
+
+
+class Expiring:
+    """The loop that ends vouchers whose time is over, and counts the applications that the office has to do with."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+        self._db = runtime.db
+        self._now = runtime.now
+        self._waiting = metrics.gauge(
+            "voucher_applications_waiting", "Applications that wait for the office, by state.", "state"
+        )
+
+    async def iteration(self) -> float:
+        """Look once. Returns the seconds until the next look."""
+        while await self._db.write(expire, self._now()) == AT_ONCE:
+            pass
+        found = await self._db.read(count_waiting)
+        for state in LIVING:
+            self._waiting.labels(state.value).set(found.get(state, 0))
+        return LOOK_SECONDS
+
+
+def expire(tx: Session, at: datetime) -> int:
+    """End vouchers whose time is over at `at`, AT_ONCE at most. Returns how many."""
+    over = VOUCHERS.c.state == VoucherState.ISSUED.value, VOUCHERS.c.expires_at <= at
+    rows = tx.execute(select(VOUCHERS).where(*over).order_by(VOUCHERS.c.expires_at).limit(AT_ONCE)).all()
+    for one in rows:
+        _end(tx, one, VoucherState.EXPIRED)
+        log.info("voucher_expired", voucher=one.id, programme=one.programme, organization=one.organization)
+    return len(rows)
+
+
+def revoke(tx: Session, id: str, draft: RevocationDraft, caller: Caller, at: datetime) -> Voucher:
+    """Raises NotFound, WrongState."""
+    found = row(tx, id)
+    if found.state != VoucherState.ISSUED:
+        raise WrongState(state=found.state, allowed=(VoucherState.ISSUED.value,))
+    _end(tx, found, VoucherState.REVOKED, revoked_at=at, revoked_by=caller.subject, revoke_reason=draft.reason)
+    audit.record(tx, caller.subject, "revoke_voucher", id, draft)
+    return shown(row(tx, id))
+
+
+def left_of(voucher: Row[Any]) -> int:
+    """What of a voucher isn't redeemed, in fen: what its pool has again when it ends."""
+    amount: int = voucher.amount
+    return amount
+
+
+def count_waiting(tx: Session) -> dict[str, int]:
+    """How many applications are in each state of LIVING."""
+    counted = select(APPLICATIONS.c.state, func.count().label("applications"))
+    query = counted.where(APPLICATIONS.c.state.in_([one.value for one in LIVING]))
+    return {row.state: row.applications for row in tx.execute(query.group_by(APPLICATIONS.c.state))}
+
+
+def _end(tx: Session, voucher: Row[Any], state: VoucherState, **values: Any) -> None:
+    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == voucher.id).values(state=state.value, **values))
+    pools.give_back(tx, voucher.programme, voucher.year, left_of(voucher))

@@ -1,0 +1,47 @@
+"""Reading vouchers. The organization that has it, the office and finance see a voucher."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, true
+from sqlalchemy.orm import Session
+
+from caravan.contracts.vouchers import Voucher
+from caravan.kernel.money import Money
+from caravan.kernel.pages import Listing
+from caravan.kernel.problems import NotFound
+from caravan.kernel.tokens import Caller
+from services.accounting.vouchers.eligible import VOUCHERS
+
+
+def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[Any]:
+    """The voucher, if it is among `which`. Raises NotFound."""
+    found = tx.execute(select(VOUCHERS).where(VOUCHERS.c.id == id, true() if which is None else which)).one_or_none()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def shown(row: Row[Any]) -> Voucher:
+    values = row._asdict()
+    at, by, reason = (values.pop(name) for name in ("revoked_at", "revoked_by", "revoke_reason"))
+    revocation = None if at is None else {"revoked_at": at, "revoked_by": by, "reason": reason}
+    return Voucher.model_validate(values | {"amount": Money(row.amount), "revocation": revocation})
+
+
+def seen_by(caller: Caller) -> ColumnElement[bool]:
+    if caller.is_office or caller.is_finance:
+        return true()
+    return VOUCHERS.c.organization.in_(caller.organizations())
+
+
+def page(
+    tx: Session, listing: Listing, caller: Caller, organization: str | None, programme: str | None
+) -> list[Voucher]:
+    query = select(VOUCHERS).where(seen_by(caller)).order_by(VOUCHERS.c.id.desc()).limit(listing.fetch)
+    if organization is not None:
+        query = query.where(VOUCHERS.c.organization == organization)
+    if programme is not None:
+        query = query.where(VOUCHERS.c.programme == programme)
+    if listing.after:
+        query = query.where(VOUCHERS.c.id < listing.after[0])
+    return [shown(one) for one in tx.execute(query)]
