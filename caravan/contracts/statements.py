@@ -140,6 +140,10 @@ class Line(Model):
     )
     tax_treatment: TaxTreatment | None = None
     tax_rate: TaxRate | None = None
+    subsidy: Money | None = Field(
+        default=None,
+        description="What vouchers pay of the amount (the organization pays the rest); null until the period is closed, and where none do.",
+    )
 
 
 class UsageLine(Line):

@@ -124,6 +124,9 @@ class Voucher(Model):
     programme: ProgrammeId
     organization: OrganizationId
     amount: Money
+    pledged: Money = Field(description="What of it is with jobs' holds, or redeemed.")
+    redeemed: Money = Field(description="What of that was paid.")
+    released: Money = Field(description="What its pool has again, since it has ended.")
     year: int = Field(description="Of whose pool it is: the calendar year of its issue, in the platform's zone.")
     use: Name | None
     kinds: tuple[Name, ...]

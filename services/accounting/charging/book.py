@@ -91,8 +91,9 @@ class Book:
         return [key for key in self._lines if key.organization == organization]
 
     def amounts(self) -> Iterator[tuple[Key, int]]:
-        """What each key's line and all that corrects it come to, in fen."""
-        return ((key, sum(line.amount for line in lines.values())) for key, lines in self._lines.items())
+        """What each key's line and all that corrects it come to, in fen, as far as they stand in periods that are open."""
+        for key, lines in self._lines.items():
+            yield key, sum(line.amount for line in lines.values() if not self._periods.is_closed(line.period))
 
     def total(self, key: Key) -> int:
         """The quantity of the key's line and of what corrects it."""
@@ -160,11 +161,14 @@ class _Periods:
         self._closed = closed
         self._open: str | None = None
 
-    def to_bill(self, period: str) -> str:
-        """The period in which what lies in `period` is billed now."""
+    def is_closed(self, period: str) -> bool:
         if period not in self._closed:
             self._closed[period] = periods.find(self._tx, period).state == PeriodState.CLOSED
-        if not self._closed[period]:
+        return self._closed[period]
+
+    def to_bill(self, period: str) -> str:
+        """The period in which what lies in `period` is billed now."""
+        if not self.is_closed(period):
             return period
         if self._open is None:
             self._open = periods.open_period(self._tx)

@@ -81,6 +81,7 @@ class LineRow(Base):
     tax: Mapped[int | None] = mapped_column(BigInteger)
     tax_treatment: Mapped[str | None] = mapped_column(String)
     tax_rate: Mapped[int | None] = mapped_column(BigInteger, comment="In hundredths of a percent.")
+    subsidy: Mapped[int | None] = mapped_column(BigInteger, comment="Put on as the period closes, where vouchers pay.")
 
 
 class ChargeDue(Base):

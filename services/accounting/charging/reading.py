@@ -71,6 +71,7 @@ def shown(row: Row[Any]) -> Line:
         tax=None if row.tax is None else Money(row.tax),
         tax_treatment=row.tax_treatment,
         tax_rate=row.tax_rate,
+        subsidy=None if row.subsidy is None else Money(row.subsidy),
     )
 
 

@@ -22,6 +22,7 @@ from services.accounting.discounts import service as discounts
 from services.accounting.fees import taking
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
+from services.accounting.redemptions import closing as vouchers
 from services.accounting.statements.issuing import issue
 from services.accounting.tax import supplies
 from services.accounting.tax.assessing import assess
@@ -113,6 +114,7 @@ def finish(tx: Session, period: str, now: datetime) -> bool:
     late, aside = _behind(tx, row.ends_at), set_aside(tx, row.starts_at, row.ends_at)
     discounts.bring_up(tx, period, now)
     assess(tx, row)
+    vouchers.settle(tx, row, now)
     issue(tx, row, late, aside, now)
     tx.execute(
         update(PeriodRow)

@@ -48,7 +48,7 @@ class Group(NamedTuple):
     """All that a volume discount is taken off."""
 
     period: str
-    price_list: str
+    offering: str
     component: str
     reseller: str
 
@@ -86,18 +86,19 @@ class Span(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a period's close adds to a claim: to its lines' shares, and to what it pays. `earlier`: what of that stands on no line of the
-    period: it is for lines of closed ones."""
+    period, but is for those of closed ones. `lines`: of each its share, and what is paid of it.
+    """
 
-    full: int
+    claimed: int
     pays: int
     earlier: int
-    lines: Mapping[str, int]
+    lines: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What closed periods have of an organization's vouchers: by span what was claimed and paid; by group and voucher the shares of what was
-    used, and of its discounts."""
+    """What closed periods have of an organization's vouchers: by span what was claimed and paid; by group and voucher the shares of what
+    was used, and of its discounts."""
 
     claimed: Mapping[Span, int] = field(default_factory=dict)
     paid: Mapping[Span, int] = field(default_factory=dict)
@@ -172,13 +173,13 @@ def _claims(by_id: Mapping[str, Voucher], parts: Mapping[Span, Sequence[Part]], 
             some = parts.get(span, ())
             on_lines = _on_lines(some, moved)
             if some or moved:
-                earlier = moved - sum(on_lines.values())
+                earlier = moved - sum(stands for _, stands in on_lines.values())
                 found[span] = Settled(more[span], moved, earlier, on_lines)
     return found
 
 
-def _on_lines(parts: Sequence[Part], pays: int) -> dict[str, int]:
+def _on_lines(parts: Sequence[Part], pays: int) -> dict[str, tuple[int, int]]:
     """As far as the lines' own shares reach."""
     least, most = sum(min(part.share, 0) for part in parts), sum(part.share for part in parts)
     stands = spread(parts, max(least, min(pays, most)))
-    return {part.line: fen for part, fen in zip(parts, stands, strict=True)}
+    return {part.line: (part.share, fen) for part, fen in zip(parts, stands, strict=True)}

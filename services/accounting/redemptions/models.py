@@ -1,4 +1,4 @@
-"""What of vouchers is pledged with holds, and redeemed by what was charged. Money is integer fen."""
+"""What of vouchers is pledged with holds, redeemed by what was charged, and settled as periods close. Money is integer fen."""
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
@@ -21,3 +21,34 @@ class RedemptionRow(Base):
     pledged: Mapped[int] = mapped_column(BigInteger)
     redeemed: Mapped[int] = mapped_column(BigInteger)
     settled: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
+
+class SettlementRow(Base):
+    """What a period's close has added to what a voucher pays for the span of claims that starts at `starts_at` (seconds since the epoch)
+    and lies in `year`: on lines of that period, and for those of `earlier` ones. `claimed`: its lines' shares. Never changed.
+    """
+
+    __tablename__ = "voucher_settlements"
+    __table_args__ = (Index("ix_voucher_settlements_voucher", "voucher"),)
+
+    period: Mapped[str] = mapped_column(String, primary_key=True)
+    voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"), primary_key=True)
+    starts_at: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    year: Mapped[int] = mapped_column(BigInteger)
+    organization: Mapped[str] = mapped_column(String)
+    programme: Mapped[str] = mapped_column(String)
+    claimed: Mapped[int] = mapped_column(BigInteger)
+    on_lines: Mapped[int] = mapped_column(BigInteger)
+    earlier: Mapped[int] = mapped_column(BigInteger)
+
+
+class LineShareRow(Base):
+    """A voucher's share of a line, and what of that is paid, as its period closed."""
+
+    __tablename__ = "line_shares"
+    __table_args__ = (Index("ix_line_shares_voucher_line", "voucher", "line"),)
+
+    line: Mapped[str] = mapped_column(String, primary_key=True)
+    voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"), primary_key=True)
+    share: Mapped[int] = mapped_column(BigInteger)
+    paid: Mapped[int] = mapped_column(BigInteger)

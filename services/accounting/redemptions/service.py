@@ -3,23 +3,26 @@
 What an organization is granted by vouchers is what is pledged of them, so it can spend that, and what was redeemed stays spent.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldRequest, HoldUse
 from caravan.contracts.prices import Component
 from caravan.contracts.programmes import WHOLE, Mode, ProgrammeTerms
+from caravan.contracts.statements import BearerKind, PeriodState
 from caravan.contracts.vouchers import VoucherState
 from caravan.kernel.bulk import SelectMany
 from caravan.kernel.database import table_of
 from caravan.kernel.prepared import Fetched, Prepared
+from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.lines import Key
 from services.accounting.ledger import service as ledger
+from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.claims import Holder, rate_of
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import supplies
@@ -100,7 +103,9 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
     own, mine = (current.redeemed, current.pledged) if current is not None else (0, 0)
     pledges = [
         Pledge(
-            row.id, current, pledge(_parts(voucher, request.ahead, found), own, row.amount - row.pledged + mine - own)
+            row.id,
+            current,
+            pledge(_parts(voucher, request.ahead, found), own, row.amount - row.released - row.pledged + mine - own),
         )
         for row in rows
         if (voucher := _voucher(row)).terms.mode is Mode.DEDUCTED
@@ -140,13 +145,10 @@ class Moved(NamedTuple):
 
 
 def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: datetime) -> Moved:
-    """Let a job's redemption (`row`, as it is stored) be what its lines make it: `charged` are these, with what they come to in fen."""
+    """Let a job's redemption (`row`, as it is stored) be what its lines in open periods make it: `charged` are these, with what they come
+    to in fen."""
     lines = [(key, amount) for key, amount in charged if key.billed and key.organization == row.organization]
-    found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
-    voucher = _voucher(_VOUCHER.one(tx, its_id=row.voucher))
-    now = redeemed(
-        [(voucher.rate(found.get(key.price_list), key.component), amount) for key, amount in lines], row.pledged
-    )
+    now = redeemed(_supported(tx, row.voucher, lines), row.pledged)
     if now == row.redeemed:
         return Moved(0, 0)
     pledged = now if row.settled else row.pledged
@@ -156,7 +158,7 @@ def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: da
     ledger.redemption(
         tx,
         organization=row.organization,
-        programme=voucher.programme,
+        programme=_VOUCHER.one(tx, its_id=row.voucher).programme,
         delta_fen=moved.redeemed,
         reference=row.job,
         at=at,
@@ -173,6 +175,49 @@ def settle(tx: Session, jobs: Collection[str]) -> dict[str, int]:
             _ADD.run(tx, its_id=row.voucher, more_pledged=row.redeemed - row.pledged, more_redeemed=0)
             let_go[row.organization] += row.pledged - row.redeemed
     return let_go
+
+
+def move(tx: Session, voucher: Row[Any], moved: Moved) -> None:
+    """Change what of a voucher (its row) is pledged and redeemed."""
+    if any(moved):
+        _ADD.run(tx, its_id=voucher.id, more_pledged=moved.pledged, more_redeemed=moved.redeemed)
+
+
+def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Moved]:
+    """Of jobs with lines in a period that closes, leave in their redemptions what they redeem by the lines of periods that stay open.
+
+    Returns what was taken out, by voucher, in fen; the vouchers' totals are the caller's. As much pledge goes as was redeemed.
+    """
+    taken: defaultdict[str, Moved] = defaultdict(lambda: Moved(0, 0))
+    rows = of_jobs(tx, jobs)
+    if not rows:
+        return taken
+    closed = select(PeriodRow.id).where((PeriodRow.state == PeriodState.CLOSED) | (PeriodRow.id == period))
+    billed = (LINES.c.bearer == BearerKind.ORGANIZATION.value) & LINES.c.job.in_(rows)
+    lines: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for line in tx.execute(select(LINES).where(billed, LINES.c.period.not_in(closed))):
+        lines[line.job].append(line)
+    for job, row in rows.items():
+        own = [line for line in lines[job] if line.organization == row.organization]
+        now = min(
+            row.redeemed,
+            redeemed(_supported(tx, row.voucher, ((key_of(line), line.amount) for line in own)), row.pledged),
+        )
+        less = row.redeemed - now
+        if less:
+            pledged = row.pledged - less
+            _CHANGE.run(tx, its_job=job, now_pledged=pledged, now_redeemed=now, now_settled=row.settled)
+            before = taken[row.voucher]
+            taken[row.voucher] = Moved(before.pledged + less, before.redeemed + less)
+    return taken
+
+
+def _supported(tx: Session, voucher: str, charged: Iterable[tuple[Key, int]]) -> list[Supported]:
+    """At which rates the voucher pays for what was charged."""
+    lines = list(charged)
+    found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
+    own = _voucher(_VOUCHER.one(tx, its_id=voucher))
+    return [(own.rate(found.get(key.price_list), key.component), amount) for key, amount in lines]
 
 
 def _voucher(row: Fetched) -> _Voucher:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from services.accounting.charging.models import LineRow
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.postings import programme_receivable
-from services.accounting.redemptions.models import RedemptionRow
+from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
 
 
@@ -21,7 +22,9 @@ def granted(tx: Session) -> dict[str, tuple[int, int]]:
 
 
 def verify(tx: Session) -> Iterator[tuple[str, str]]:
-    """(voucher or programme, what is wrong) where its totals aren't what jobs redeem of it, or where something else was posted."""
+    """(voucher, programme or line, what is wrong) where totals aren't what jobs and claims redeem, where something else was posted, and
+    where a line shows another subsidy than its vouchers pay.
+    """
     sums = (
         select(
             RedemptionRow.voucher,
@@ -31,11 +34,14 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
         .group_by(RedemptionRow.voucher)
         .subquery()
     )
+    closed = select(SettlementRow.voucher, func.sum(SettlementRow.on_lines + SettlementRow.earlier))
+    settled = {voucher: int(fen) for voucher, fen in tx.execute(closed.group_by(SettlementRow.voucher))}
     vouchers = select(VoucherRow.id, VoucherRow.pledged, VoucherRow.redeemed, sums.c.pledged, sums.c.redeemed)
     for voucher, pledged, redeemed, of_jobs, redeemed_of_jobs in tx.execute(
         vouchers.outerjoin(sums, sums.c.voucher == VoucherRow.id).order_by(VoucherRow.id)
     ):
-        right = int(of_jobs or 0), int(redeemed_of_jobs or 0)
+        of_claims = settled.get(voucher, 0)
+        right = int(of_jobs or 0) + of_claims, int(redeemed_of_jobs or 0) + of_claims
         if (pledged, redeemed) != right:
             yield voucher, f"pledged and redeemed are {(pledged, redeemed)} fen, and should be {right}"
     receivable = {row.account: row.debit - row.credit for row in tx.execute(select(*Balance.__table__.c))}
@@ -43,3 +49,8 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     for programme, redeemed in tx.execute(programmes.order_by(VoucherRow.programme)):
         if (posted := receivable.get(programme_receivable(programme), 0)) != redeemed:
             yield programme, f"{posted} fen were posted of what it pays, and {int(redeemed)} were redeemed"
+    shares = select(LineShareRow.line, func.sum(LineShareRow.paid).label("paid")).group_by(LineShareRow.line).subquery()
+    lines = select(LineRow.id, LineRow.subsidy, shares.c.paid).outerjoin(shares, shares.c.line == LineRow.id)
+    for line, shown, paid in tx.execute(lines.where(LineRow.subsidy.is_not(None) | shares.c.paid.is_not(None))):
+        if shown != paid:
+            yield line, f"it shows {shown} fen of subsidy, and its vouchers pay {paid}"

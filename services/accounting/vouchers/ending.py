@@ -1,4 +1,4 @@
-"""How vouchers end: the office revokes them, and time runs out. What wasn't redeemed of one, its pool has again."""
+"""How vouchers end: the office revokes them, and time runs out. What isn't redeemed of one, its pool has again."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.programmes import pools
+from services.accounting.redemptions.service import REDEMPTIONS
 from services.accounting.vouchers.applying import LIVING
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -37,6 +38,8 @@ class Expiring:
     async def iteration(self) -> float:
         """Look once. Returns the seconds until the next look."""
         while await self._db.write(expire, self._now()) == AT_ONCE:
+            pass
+        while await self._db.write(release) == AT_ONCE:
             pass
         found = await self._db.read(count_waiting)
         for state in LIVING:
@@ -64,10 +67,22 @@ def revoke(tx: Session, id: str, draft: RevocationDraft, caller: Caller, at: dat
     return shown(row(tx, id))
 
 
-def left_of(voucher: Row[Any]) -> int:
-    """What of a voucher isn't redeemed, in fen: what its pool has again when it ends."""
-    amount: int = voucher.amount
-    return amount
+def release(tx: Session, voucher: str | None = None) -> int:
+    """Give pools what is left of vouchers that have ended: of one, or AT_ONCE at most. Returns of how many.
+
+    What jobs still hold of one may be redeemed: so its pool waits until none does.
+    """
+    ended = VOUCHERS.c.state.in_([VoucherState.EXPIRED.value, VoucherState.REVOKED.value])
+    left = VOUCHERS.c.amount - VOUCHERS.c.pledged - VOUCHERS.c.released
+    held = select(REDEMPTIONS.c.job).where(REDEMPTIONS.c.voucher == VOUCHERS.c.id, REDEMPTIONS.c.pledged > 0)
+    query = select(VOUCHERS.c.id, VOUCHERS.c.programme, VOUCHERS.c.year, left.label("left"))
+    query = query.where(ended, left > 0, ~held.exists()).order_by(VOUCHERS.c.id).limit(AT_ONCE)
+    rows = tx.execute(query if voucher is None else query.where(VOUCHERS.c.id == voucher)).all()
+    for one in rows:
+        released = {"released": VOUCHERS.c.released + one.left}
+        tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == one.id).values(released))
+        pools.give_back(tx, one.programme, one.year, one.left)
+    return len(rows)
 
 
 def count_waiting(tx: Session) -> dict[str, int]:
@@ -79,4 +94,4 @@ def count_waiting(tx: Session) -> dict[str, int]:
 
 def _end(tx: Session, voucher: Row[Any], state: VoucherState, **values: Any) -> None:
     tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == voucher.id).values(state=state.value, **values))
-    pools.give_back(tx, voucher.programme, voucher.year, left_of(voucher))
+    release(tx, voucher.id)

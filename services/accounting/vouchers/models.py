@@ -77,13 +77,13 @@ class ReviewRow(Base):
 
 class VoucherRow(Base):
     """A voucher: `amount` is what it is issued for, of the pool of `year`; what for, and for whom, as reviewed. `pledged` of it is with
-    holds, or was redeemed; `redeemed` is a part of that.
+    holds, or was redeemed; `redeemed` is a part of that. Once it has ended and no job is pledged any, its pool has the rest again.
     """
 
     __tablename__ = "vouchers"
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
-        CheckConstraint("redeemed >= 0 AND redeemed <= pledged AND pledged <= amount", name="pledged"),
+        CheckConstraint("redeemed >= 0 AND redeemed <= pledged AND pledged + released <= amount", name="pledged"),
         Index("ix_vouchers_organization_id", "organization", "id"),
         Index("ix_vouchers_programme_organization_year", "programme", "organization", "year"),
         Index("ix_vouchers_state_expires_at", "state", "expires_at"),
@@ -96,6 +96,7 @@ class VoucherRow(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     pledged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     redeemed: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    released: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="What its pool has again.")
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)

@@ -22,10 +22,11 @@ def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[A
 
 
 def shown(row: Row[Any]) -> Voucher:
-    values = row._asdict()
+    money = {name: Money(getattr(row, name)) for name in ("amount", "pledged", "redeemed", "released")}
+    values = row._asdict() | money
     at, by, reason = (values.pop(name) for name in ("revoked_at", "revoked_by", "revoke_reason"))
     revocation = None if at is None else {"revoked_at": at, "revoked_by": by, "reason": reason}
-    return Voucher.model_validate(values | {"amount": Money(row.amount), "revocation": revocation})
+    return Voucher.model_validate(values | {"revocation": revocation})
 
 
 def seen_by(caller: Caller) -> ColumnElement[bool]:

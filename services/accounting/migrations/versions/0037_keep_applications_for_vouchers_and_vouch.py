@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.Column("pledged", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("redeemed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("released", sa.BigInteger(), server_default="0", nullable=False, comment="What its pool has again."),
         sa.Column("year", sa.BigInteger(), nullable=False),
         sa.Column("use", sa.String(), nullable=True),
         sa.Column("kinds", sa.Text(), nullable=False),
@@ -69,7 +70,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("amount > 0", name=op.f("ck_vouchers_amount")),
         sa.CheckConstraint(
-            "redeemed >= 0 AND redeemed <= pledged AND pledged <= amount", name=op.f("ck_vouchers_pledged")
+            "redeemed >= 0 AND redeemed <= pledged AND pledged + released <= amount", name=op.f("ck_vouchers_pledged")
         ),
         sa.ForeignKeyConstraint(["application"], ["voucher_applications.id"], name=op.f("fk_vouchers_application")),
         sa.ForeignKeyConstraint(["programme"], ["programmes.id"], name=op.f("fk_vouchers_programme")),

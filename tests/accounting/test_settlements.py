@@ -1,0 +1,278 @@
+"""What vouchers pay as periods close: claims with their floors and caps, on lines, over late usage, revocations and two levels."""
+
+from datetime import datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.offerings import Tier
+from caravan.contracts.prices import Component
+from caravan.contracts.programmes import Settles
+from caravan.kernel import clock, ids
+from caravan.kernel.local_days import zone_named
+from caravan.kernel.money import Money
+from services.accounting.programmes.claims import Holder, Used
+from services.accounting.redemptions.claiming import (
+    DiscountLine,
+    Group,
+    Past,
+    Settled,
+    Span,
+    UsageLine,
+    Voucher,
+    settled,
+    span_of,
+)
+from services.accounting.redemptions.models import LineShareRow, SettlementRow
+from services.accounting.redemptions.verify import verify
+from services.accounting.vouchers.models import VoucherRow
+from tests.accounting.programmes_cases import programme
+from tests.accounting.test_redemptions import charged, funds, issued, settle, standing
+from tests.accounting.volume import MONTH, close
+from tests.accounting.world import Job, World
+from tests.support import ok
+
+SHANGHAI = zone_named("Asia/Shanghai")
+
+
+async def subsidies(job: Job, **filters: str) -> list[tuple[str, str | None]]:
+    """Of each line that costs something its amount and what of it vouchers pay."""
+    return [(line["amount"], line["subsidy"]) for line in await job.lines(**filters) if line["amount"] != "0.00"]
+
+
+async def settlements(world: World, voucher: str) -> list[tuple[str, str, str]]:
+    """By period: what was claimed of it, paid on lines, and for earlier ones."""
+    query = select(SettlementRow).where(SettlementRow.voucher == voucher).order_by(SettlementRow.period)
+    rows = await world.db.read(lambda tx: tx.scalars(query).all())
+    return [(str(Money(row.claimed)), str(Money(row.on_lines)), str(Money(row.earlier))) for row in rows]
+
+
+async def test_what_a_voucher_pays_stands_on_the_lines_of_a_closed_period(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, run = await charged(sold, 999)
+    settle(job, run)
+    await sold.deliver()
+    assert await subsidies(job) == [("9.99", None)]
+    before = await funds(sold, "available", "granted")
+    await close(sold)
+    assert await subsidies(job) == [("9.99", "3.00")]
+    assert await funds(sold, "available", "granted") == before == ["4993.01", "3.00"]
+    assert await standing(sold, voucher) == ("3.00", "3.00")
+    assert await settlements(sold, voucher) == [("3.00", "3.00", "0.00")]
+
+
+async def test_a_claim_below_the_floor_pays_nothing_until_later_months_of_its_span_reach_it(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", floor="5.00", settles="year")
+    first, run = await charged(sold)
+    settle(first, run)
+    await sold.deliver()
+    assert await funds(sold, "granted") == ["3.00"]
+    await close(sold)
+    assert (await subsidies(first), await funds(sold, "granted")) == ([("10.00", "0.00")], ["0.00"])
+    second = sold.job()
+    await second.hold("50.00")
+    second.place()
+    second.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + 700)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    assert await subsidies(second) == [("7.00", "2.10")]
+    assert await settlements(sold, voucher) == [("3.00", "0.00", "0.00"), ("2.10", "2.10", "3.00")]
+    assert await standing(sold, voucher) == ("5.10", "5.10")
+
+
+async def test_where_a_cap_binds_lines_are_filled_as_their_usage_ended(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", caps={"claim": "4.00"})
+    late, early = sold.job(), sold.job()
+    for job, start in ((late, 1000), (early, 0)):
+        await job.hold("50.00")
+        job.place()
+        job.use(ids.new("run"), start, start + 1000)
+    await sold.deliver()
+    await close(sold)
+    assert (await subsidies(early), await subsidies(late)) == ([("10.00", "3.00")], [("10.00", "1.00")])
+    assert await standing(sold, voucher) == ("4.00", "4.00")
+
+
+async def test_what_is_given_back_later_is_given_back_to_the_cap_that_it_came_from(sold: World) -> None:
+    voucher = await issued(sold, "4.00", settles="year")
+    first, run = await charged(sold)
+    second, _ = await charged(sold)
+    await close(sold)
+    assert await standing(sold, voucher) == ("4.00", "4.00")
+    first.end(run, Outcome.SITE)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    borne = await subsidies(first) + await subsidies(second)
+    assert sum(Money.parse(subsidy or "0.00").fen for _, subsidy in borne) == 100
+    assert await standing(sold, voucher) == ("3.00", "3.00")
+    assert await settlements(sold, voucher) == [("6.00", "4.00", "0.00"), ("-3.00", "-3.00", "2.00")]
+
+
+async def test_levels_that_stack_pay_together_as_the_period_closes(sold: World) -> None:
+    city = await issued(sold, "1000.00", stacks_to=4000)
+    province = await issued(
+        sold,
+        "1000.00",
+        issuer={"name": "省科技厅", "level": "province"},
+        rates=[{"rate": 2000}],
+        stacks_to=10000,
+    )
+    job, run = await charged(sold)
+    settle(job, run)
+    await sold.deliver()
+    assert [await standing(sold, one) for one in (city, province)] == [("3.00", "3.00"), ("0.00", "0.00")]
+    await close(sold)
+    assert await subsidies(job) == [("10.00", "4.00")]
+    assert [await standing(sold, one) for one in (city, province)] == [("2.00", "2.00"), ("2.00", "2.00")]
+
+
+async def test_a_voucher_that_is_revoked_pays_nothing_more_and_what_it_paid_stays(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    first, run = await charged(sold)
+    settle(first, run)
+    await sold.deliver()
+    await close(sold)
+    second = sold.job()
+    await second.hold("10.00", ahead=())
+    second.place()
+    second.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + 1000)
+    await sold.deliver()
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked")))
+    await close(sold, MONTH * 3600)
+    assert (await subsidies(first), await subsidies(second)) == ([("10.00", "3.00")], [("10.00", None)])
+    assert await standing(sold, voucher) == ("3.00", "3.00")
+
+
+async def test_a_revocation_while_a_job_runs_takes_what_was_redeemed_back(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, run = await charged(sold)
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked")))
+    settle(job, run)
+    await sold.deliver()
+    assert await funds(sold, "granted", "available") == ["3.00", "4993.00"]
+    await close(sold)
+    assert (await subsidies(job), await standing(sold, voucher)) == ([("10.00", None)], ("0.00", "0.00"))
+    assert await funds(sold, "granted", "available") == ["0.00", "4990.00"]
+
+
+async def test_a_job_that_was_submitted_while_it_was_valid_is_paid_for_though_it_expires(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", settles="month")
+    job, run = await charged(sold, 1000, "100.00")
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="expired")))
+    job.use(run, MONTH * 3600, MONTH * 3600 + 500)
+    await sold.deliver()
+    await close(sold)
+    await close(sold, MONTH * 3600)
+    assert sorted(await subsidies(job)) == [("10.00", "3.00"), ("5.00", "1.50")]
+    assert await settlements(sold, voucher) == [("3.00", "3.00", "0.00"), ("1.50", "1.50", "0.00")]
+
+
+async def test_a_volume_discount_takes_its_part_of_what_vouchers_pay(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job = sold.job()
+    await job.hold("1000.00")
+    job.place()
+    job.use(ids.new("run"), 0, 3600, cpus=9)
+    await sold.deliver()
+    await close(sold)
+    found = ok(await sold.finance.get("/lines", limit=200))["items"]
+    lines = {line["kind"]: line for line in found if line["amount"] != "0.00"}
+    assert (lines["usage"]["amount"], lines["usage"]["subsidy"]) == ("324.00", "97.20")
+    assert (lines["volume_discount"]["amount"], lines["volume_discount"]["subsidy"]) == ("-28.80", "-8.64")
+    assert await standing(sold, voucher) == ("88.56", "88.56")
+
+
+async def test_a_line_that_shows_another_subsidy_is_found(sold: World) -> None:
+    await issued(sold, "1000.00")
+    job, _ = await charged(sold)
+    await close(sold)
+
+    def spoil(tx: Session) -> list[tuple[str, str]]:
+        tx.execute(update(LineShareRow).values(paid=LineShareRow.paid - 1))
+        return list(verify(tx))
+
+    found = await sold.db.write(spoil)
+    (line,) = (one for one in await job.lines() if one["amount"] != "0.00")
+    assert found == [(line["id"], "it shows 300 fen of subsidy, and its vouchers pay 299")]
+
+
+MARCH, APRIL, JULY = (
+    clock.from_seconds(clock.to_seconds(datetime(2026, month, 1, tzinfo=SHANGHAI))) for month in (3, 4, 7)
+)
+
+
+def test_a_period_belongs_to_the_span_in_which_it_begins() -> None:
+    starts = {
+        settles: [span_of("", settles, period, SHANGHAI).start for period in (MARCH, APRIL, JULY)]
+        for settles in Settles
+    }
+    january, first = (
+        clock.to_seconds(datetime(2026, 1, 1, tzinfo=SHANGHAI)),
+        [*map(clock.to_seconds, (MARCH, APRIL, JULY))],
+    )
+    assert starts == {
+        Settles.MONTH: first,
+        Settles.QUARTER: [january, *first[1:]],
+        Settles.YEAR: [january] * 3,
+    }
+
+
+USED = Used(Component.CPU_CORE_HOUR, Tier.HPC, None, "prv")
+
+
+def made(number: int, period: datetime, amount: int, ends_at: int) -> UsageLine:
+    return UsageLine(f"lin_{number:032x}", Group(str(period), "prl", "cpu", ""), period, 10, ends_at, USED, amount)
+
+
+lines = st.lists(
+    st.tuples(st.sampled_from([MARCH, APRIL, JULY]), st.integers(-3000, 10_000), st.integers(0, 5)), max_size=8
+)
+
+
+@given(lines, st.integers(0, 8), st.sampled_from(Settles), st.integers(0, 8000), st.integers(0, 2000), st.booleans())
+def test_claims_come_to_the_same_in_however_many_closes_their_lines_came(
+    drawn: list[tuple[datetime, int, int]], cut: int, settles: Settles, most: int, floor: int, capped: bool
+) -> None:
+    caps: dict[str, Any] = {"redeemed_in_year": "25.00"} if capped else {}
+    terms = programme(settles=settles, caps=caps, floor=str(Money(floor)))
+    vouchers = [
+        Voucher(f"vou_{n}", "prg", terms, Holder(frozenset(), None, frozenset()), most, 0, 11, False) for n in (1, 2)
+    ]
+    own = [made(number, *one) for number, one in enumerate(drawn)]
+    at_once = settled(vouchers, own, [], Past(), SHANGHAI)
+    first = settled(vouchers, own[:cut], [], Past(), SHANGHAI)
+    past = Past(
+        claimed={span: one.claimed for span, one in first.items()}, paid={span: one.pays for span, one in first.items()}
+    )
+    then = settled(vouchers, own[cut:], [], past, SHANGHAI)
+
+    def totals(*closes: dict[Span, Settled]) -> dict[Span, tuple[int, int]]:
+        spans = {span for close in closes for span in close}
+        sums = {
+            span: (sum(c[span].claimed for c in closes if span in c), sum(c[span].pays for c in closes if span in c))
+            for span in spans
+        }
+        return {span: sum_ for span, sum_ in sums.items() if any(sum_)}
+
+    one, both = totals(at_once), totals(first, then)
+    assert sum(pays for _, pays in both.values()) == sum(pays for _, pays in one.values()) or most < 8000
+    for claim in (*at_once.values(), *first.values(), *then.values()):
+        assert claim.pays == claim.earlier + sum(stands for _, stands in claim.lines.values())
+        assert all(abs(stands) <= abs(share) and stands * share >= 0 for share, stands in claim.lines.values())
+
+
+def test_a_discount_is_spread_by_what_vouchers_pay_of_what_it_is_taken_off() -> None:
+    voucher = Voucher("vou_1", "prg", programme(), Holder(frozenset(), None, frozenset()), 10**6, 0, 11, False)
+    group = Group(str(MARCH), "prl", "cpu", "")
+    own = [made(1, MARCH, 6000, 0), made(2, MARCH, 4000, 0)._replace(submitted_at=11)]
+    off = DiscountLine("lin_off", group, MARCH, -1000, 10_000)
+    (one,) = settled([voucher], own, [off], Past(), SHANGHAI).values()
+    assert one.lines == {own[0].id: (1800, 1800), "lin_off": (-180, -180)}
+    past = Past({Span("vou_1", 0, 2026): 0}, {}, {(group, "vou_1"): 1800}, {(group, "vou_1"): -180})
+    later = DiscountLine("lin_later", group, MARCH, -1200, 10_000)
+    (again,) = [one for one in settled([voucher], [], [later], past, SHANGHAI).values() if one.lines]
+    assert again.lines == {"lin_later": (-36, -36)}
