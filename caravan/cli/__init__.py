@@ -1,8 +1,9 @@
 """The `caravan` command: run the platform, keep it, and use it.
 
 `server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `sites.py`, `resale.py`, `jobs.py`,
-`money.py`, `finance.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres and finance, which talks to the
-services through `caravan.client` alone. Decides nothing. Open `asking.py` first for the client, `server.py` for the rest.
+`money.py`, `finance.py`, `programmes.py`, `vouchers.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres,
+finance and the office of programmes, which talks to the services through `caravan.client` alone. Decides nothing. Open `asking.py` first
+for the client, `server.py` for the rest.
 """
 
 import typer
@@ -16,11 +17,13 @@ from caravan.cli import (
     keeping,
     market,
     money,
+    programmes,
     reconciling,
     resale,
     server,
     sites,
     usage,
+    vouchers,
 )
 
 app = typer.Typer(
@@ -41,5 +44,7 @@ jobs.add_to(app)
 money.add_to(app)
 finance.add_to(app)
 contests.add_to(app)
+programmes.add_to(app)
+vouchers.add_to(app)
 usage.add_to(app)
 reconciling.add_to(app)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, ServiceUnavailable
+from caravan.contracts.base import Words
 from caravan.contracts.quotes import Refusal
 from caravan.kernel.problems import Problem
 
@@ -163,6 +164,11 @@ def refused(problem: Problem, as_json: bool) -> NoReturn:
         if name == "refused" and isinstance(value, tuple):
             for refusal in value:
                 _refusal(err, refusal)
+        elif name == "unmet" and isinstance(value, tuple):
+            for lack in value:
+                err.print(f"  - {lack.words.zh}\n    {lack.words.en}")
+        elif isinstance(value, Words):
+            err.print(f"  {value.zh}\n  {value.en}")
         elif value is not None:
             err.print(f"  {name.replace('_', ' ')}: {value}")
     raise typer.Exit(REFUSED)
@@ -206,9 +212,14 @@ def wrong_input(error: ValidationError) -> NoReturn:
 def text_of(path: Path) -> str:
     """A file's text without a byte order mark, `-` for stdin; ends the command when it can't be read."""
     try:
-        raw = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
-        return raw.removeprefix(codecs.BOM_UTF8).decode()
-    except OSError as error:
-        misused(f"{path}: {error.strerror}")
+        return bytes_of(path).removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         misused(f"{path}: not UTF-8 at byte {error.start}")
+
+
+def bytes_of(path: Path) -> bytes:
+    """A file's bytes, `-` for stdin; ends the command when it can't be read."""
+    try:
+        return typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        misused(f"{path}: {error.strerror}")

@@ -1,0 +1,132 @@
+"""`caravan programmes …`: draft and publish subsidy programmes, set their pools, and see what there is."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
+from caravan.cli.show import more, pairs, table, when
+from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
+from caravan.kernel.money import percent
+
+group = typer.Typer(no_args_is_help=True, help="What a city or district pays of what its enterprises use: 算力券.")
+ProgrammeArgument = Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")]
+TermsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The programme's terms, JSON; - for stdin.")]
+Version = Annotated[int, typer.Option(min=1, help="The version that you have read: `show` says it.")]
+
+
+@group.command("list")
+def list_programmes(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
+    """List programmes, the newest first; drafts for the office alone."""
+    page = ask(ctx, lambda peers: peers.accounting.list_programmes(limit=limit, cursor=cursor), as_json=as_json)
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(listed(page.items) if page.items else "No programmes.")
+    more(out, page.next)
+
+
+@group.command()
+def show(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
+    """Show a programme: who issues it, what it pays, and what its pools have left. `--json` has all of its terms."""
+    _print(ask(ctx, lambda peers: peers.accounting.get_programme(programme), as_json=as_json), as_json=as_json)
+
+
+@group.command()
+def draft(ctx: typer.Context, file: TermsFile, as_json: AsJson = False) -> None:
+    """Draft a programme. For the office, as all that follows."""
+    terms = _terms(file)
+    _print(ask(ctx, lambda peers: peers.accounting.create_programme(terms), as_json=as_json), as_json=as_json)
+
+
+@group.command()
+def change(
+    ctx: typer.Context, programme: ProgrammeArgument, file: TermsFile, version: Version, as_json: AsJson = False
+) -> None:
+    """Replace a draft."""
+    terms = _terms(file)
+    found = ask(ctx, lambda peers: peers.accounting.update_programme(programme, terms, version), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def publish(ctx: typer.Context, programme: ProgrammeArgument, version: Version, as_json: AsJson = False) -> None:
+    """Publish a draft: its terms never change from then on."""
+    found = ask(ctx, lambda peers: peers.accounting.publish_programme(programme, version), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def pools(
+    ctx: typer.Context,
+    programme: ProgrammeArgument,
+    pool: Annotated[list[str], typer.Argument(metavar="YEAR=AMOUNT…", help="All of them anew: 2026=5000000.00.")],
+    version: Version,
+    as_json: AsJson = False,
+) -> None:
+    """Say what may be issued in each year; never less than is committed of it."""
+    given = [one.partition("=") for one in pool]
+    if any(not year.isdecimal() for year, _, _ in given):
+        misused("Give each pool as YEAR=AMOUNT, like 2026=5000000.00")
+    values = [{"year": int(year), "amount": amount} for year, _, amount in given]
+    try:
+        wanted = PoolsDraft.model_validate({"pools": values})
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.set_programme_pools(programme, wanted, version), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+def listed(found: Iterable[Programme]) -> Table:
+    rows = [
+        (one.id, one.name, one.issuer.name, one.issuer.level, one.state, when(one.starts_at), when(one.ends_at))
+        for one in found
+    ]
+    return table(("!programme", "name", "issuer", "level", "state", "!from", "!until"), rows)
+
+
+def detail(found: Programme) -> RenderableType:
+    about = pairs(
+        (
+            ("programme", found.id),
+            ("name", found.name),
+            ("issuer", f"{found.issuer.name} ({found.issuer.level})"),
+            ("state", f"{found.state}, version {found.version}"),
+            ("applications", f"{when(found.starts_at)} to {when(found.ends_at)}"),
+            ("pays", f"{found.mode}, each {found.settles}; vouchers are good for {found.valid_months} months"),
+        )
+    )
+    rates = [(percent(one.rate), one.kind or "", one.origin or "", one.use or "") for one in found.rates]
+    years = [
+        (str(pool.year), str(pool.amount), str(pool.committed), str(pool.amount - pool.committed))
+        for pool in found.pools
+    ]
+    return Group(
+        about,
+        table((">rate", "for", "origin", "use"), rates),
+        table((">year", ">pool", ">committed", ">left"), years),
+    )
+
+
+def _terms(file: Path) -> ProgrammeDraft:
+    try:
+        return ProgrammeDraft.model_validate_json(text_of(file))
+    except ValidationError as error:
+        wrong_input(error)
+
+
+def _print(found: Programme, *, as_json: bool) -> None:
+    if as_json:
+        answer(found)
+    else:
+        console().print(detail(found))
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="programmes")

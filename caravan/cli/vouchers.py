@@ -1,0 +1,306 @@
+"""`caravan vouchers …`: what an enterprise applies for and has; what the office reviews, issues and revokes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, bytes_of, console, misused, text_of, wrong_input
+from caravan.cli.show import both, more, pairs, table, when
+from caravan.client import Peers
+from caravan.contracts.programmes import EligibilityRule
+from caravan.contracts.vouchers import (
+    ApplicationState,
+    EligibilityAnswer,
+    EligibilityQuestion,
+    ReviewDraft,
+    RevocationDraft,
+    Voucher,
+    VoucherApplication,
+    VoucherApplicationDraft,
+)
+
+group = typer.Typer(no_args_is_help=True, help="Apply for vouchers of programmes, review, issue and revoke them.")
+ApplicationArgument = Annotated[str, typer.Argument(metavar="APPLICATION", help="Its id, vap_….")]
+VoucherArgument = Annotated[str, typer.Argument(metavar="VOUCHER", help="Its id, vou_….")]
+OfProgramme = Annotated[str | None, typer.Option("--programme", help="Of one programme, prg_….")]
+
+
+@group.command()
+def eligibility(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="organization, enterprise and use, JSON; - for stdin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask what your organization may apply for now, and why not for the rest."""
+    try:
+        question = EligibilityQuestion.model_validate_json(text_of(file))
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.check_eligibility(question), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(answers(found.items) if found.items else "No programme takes applications now.")
+
+
+@group.command()
+def apply(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The application, JSON; - for stdin.")],
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply for a voucher. Attach evidence then, before the review begins."""
+    try:
+        draft = VoucherApplicationDraft.model_validate_json(text_of(file))
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.apply_for_voucher(draft, key), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def attach(
+    ctx: typer.Context,
+    application: ApplicationArgument,
+    file: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, PNG, JPG, XLSX or CSV; 8 MiB at most.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add evidence to an application; a file of the same name is replaced."""
+    contents = [(one.name, bytes_of(one)) for one in file]
+
+    async def store(peers: Peers) -> VoucherApplication:
+        for name, content in contents:
+            await peers.accounting.store_voucher_evidence(application, name, content)
+        return await peers.accounting.get_voucher_application(application)
+
+    _print(ask(ctx, store, as_json=as_json), as_json=as_json)
+
+
+@group.command()
+def evidence(
+    ctx: typer.Context,
+    application: ApplicationArgument,
+    name: Annotated[str, typer.Argument(help="Of the file.")],
+    to: Annotated[Path, typer.Option(help="Where it is written.")],
+) -> None:
+    """Download a file of an application."""
+    content = ask(ctx, lambda peers: peers.accounting.get_voucher_evidence(application, name))
+    try:
+        to.write_bytes(content)
+    except OSError as error:
+        misused(f"{to}: {error.strerror}")
+
+
+@group.command()
+def applications(
+    ctx: typer.Context,
+    state: Annotated[ApplicationState | None, typer.Option(help="In this state alone.")] = None,
+    programme: OfProgramme = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List applications, the oldest first: the office's queue, or your organization's."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_voucher_applications(
+            state=state, programme=programme, limit=limit, cursor=cursor
+        ),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(listed(page.items) if page.items else "No applications.")
+    more(out, page.next)
+
+
+@group.command()
+def application(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
+    """Show an application, with its evidence and reviews."""
+    found = ask(ctx, lambda peers: peers.accounting.get_voucher_application(application), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def withdraw(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
+    """Take an application back, before a voucher is issued."""
+    found = ask(ctx, lambda peers: peers.accounting.withdraw_voucher_application(application), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def review(
+    ctx: typer.Context,
+    application: ApplicationArgument,
+    passed: Annotated[bool, typer.Option("--passed/--refused", help="Whether it passes.")],
+    version: Annotated[int, typer.Option(min=1, help="The version that you have read: `application` says it.")],
+    reason: Annotated[str, typer.Option(help="For the enterprise to read.")],
+    rule: Annotated[EligibilityRule | None, typer.Option(help="Which isn't met, if it is one of these.")] = None,
+    remedy: Annotated[str | None, typer.Option(help="What would satisfy it, where it doesn't pass.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Review an application: two persons of the office do, one after the other."""
+    try:
+        draft = ReviewDraft.model_validate({"passed": passed, "reason": reason, "rule": rule, "remedy": remedy})
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(
+        ctx,
+        lambda peers: peers.accounting.review_voucher_application(application, draft, version),
+        as_json=as_json,
+    )
+    _print(found, as_json=as_json)
+
+
+@group.command()
+def issue(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
+    """Issue the voucher of an approved application. For the office."""
+    found = ask(ctx, lambda peers: peers.accounting.issue_voucher(application), as_json=as_json)
+    _print_voucher(found, as_json=as_json)
+
+
+@group.command("list")
+def list_vouchers(
+    ctx: typer.Context,
+    organization: Annotated[str | None, typer.Option(help="Of one organization, org_….")] = None,
+    programme: OfProgramme = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    as_json: AsJson = False,
+) -> None:
+    """List vouchers, the newest first: your organization's; all to the office and finance."""
+    page = ask(
+        ctx,
+        lambda peers: peers.accounting.list_vouchers(
+            organization=organization, programme=programme, limit=limit, cursor=cursor
+        ),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(vouchers(page.items) if page.items else "No vouchers.")
+    more(out, page.next)
+
+
+@group.command()
+def show(ctx: typer.Context, voucher: VoucherArgument, as_json: AsJson = False) -> None:
+    """Show a voucher."""
+    found = ask(ctx, lambda peers: peers.accounting.get_voucher(voucher), as_json=as_json)
+    _print_voucher(found, as_json=as_json)
+
+
+@group.command()
+def revoke(
+    ctx: typer.Context,
+    voucher: VoucherArgument,
+    reason: Annotated[str, typer.Option(help="For the enterprise to read.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a voucher before its time. For the office."""
+    try:
+        draft = RevocationDraft.model_validate({"reason": reason})
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.revoke_voucher(voucher, draft), as_json=as_json)
+    _print_voucher(found, as_json=as_json)
+
+
+def answers(found: Iterable[EligibilityAnswer]) -> Table:
+    rows = [
+        (
+            one.programme,
+            one.name,
+            "" if one.limit is None else str(one.limit.most),
+            "\n".join(both(one.words) for one in (*one.unmet, one.limit) if one is not None),
+        )
+        for one in found
+    ]
+    return table(("!programme", "name", ">at most", "why"), rows)
+
+
+def listed(found: Iterable[VoucherApplication]) -> Table:
+    rows = [
+        (one.id, one.programme, one.organization, str(one.amount), one.state, when(one.applied_at)) for one in found
+    ]
+    return table(("!application", "!programme", "!organization", ">amount", "state", "!applied"), rows)
+
+
+def detail(found: VoucherApplication) -> RenderableType:
+    enterprise, bought = found.enterprise, found.contract
+    about = pairs(
+        (
+            ("application", found.id),
+            ("programme", found.programme),
+            ("organization", found.organization),
+            ("state", f"{found.state}, version {found.version}"),
+            ("amount", str(found.amount)),
+            ("contract", "" if bought is None else f"{bought.number}, {bought.amount}"),
+            ("use", found.use or ""),
+            ("enterprise", f"{enterprise.place} {enterprise.industry} {enterprise.size} {enterprise.registered_on}"),
+            ("kinds", ", ".join(enterprise.kinds)),
+            ("affiliates", ", ".join(enterprise.affiliates)),
+            ("not listed as dishonest", "yes" if enterprise.clear_credit else "no"),
+            ("applied", f"{when(found.applied_at)} by {found.applied_by}"),
+            ("voucher", found.voucher or ""),
+        )
+    )
+    files = [(one.name, one.media_type, str(one.size_bytes), one.sha256) for one in found.evidence]
+    reviews = [
+        (
+            str(one.stage),
+            "passed" if one.passed else f"refused: {one.rule}" if one.rule else "refused",
+            "\n".join(filter(None, (one.reason, one.remedy))),
+            f"{when(one.reviewed_at)} by {one.reviewed_by}",
+        )
+        for one in found.reviews
+    ]
+    return Group(
+        about,
+        table(("evidence", "kind", ">bytes", "sha256"), files),
+        table((">stage", "found", "why, and what would satisfy it", "reviewed"), reviews),
+    )
+
+
+def vouchers(found: Iterable[Voucher]) -> Table:
+    rows = [
+        (
+            one.id,
+            one.programme,
+            one.organization,
+            str(one.amount),
+            one.state,
+            when(one.expires_at),
+            one.revocation.reason if one.revocation else "",
+        )
+        for one in found
+    ]
+    columns = ("!voucher", "!programme", "!organization", ">amount", "state", "!good until", "why it was revoked")
+    return table(columns, rows)
+
+
+def _print(found: VoucherApplication, *, as_json: bool) -> None:
+    if as_json:
+        answer(found)
+    else:
+        console().print(detail(found))
+
+
+def _print_voucher(found: Voucher, *, as_json: bool) -> None:
+    if as_json:
+        answer(found)
+    else:
+        console().print(vouchers([found]))
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="vouchers")

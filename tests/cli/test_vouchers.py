@@ -1,0 +1,53 @@
+"""`caravan programmes` and `caravan vouchers`, as far as they need no platform."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from caravan.cli import app
+
+PROGRAMME, APPLICATION = "prg_" + "1" * 32, "vap_" + "1" * 32
+
+
+def caravan(*arguments: str) -> Result:
+    clean = {"CARAVAN_TOKEN": "x", "CARAVAN_URL": "http://127.0.0.1:1", "COLUMNS": "300"}
+    return CliRunner().invoke(app, list(arguments), env=clean)
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        (["2026"], "pools.0.amount: "),
+        (["year=1.00"], "Give each pool as YEAR=AMOUNT"),
+        (["2026=1"], "pools.0.amount: "),
+        (["2026=1.00", "2026=2.00"], "pools: "),
+    ],
+)
+def test_pools_are_a_year_and_an_amount_each(pools: list[str], said: str) -> None:
+    done = caravan("programmes", "pools", PROGRAMME, *pools, "--version", "1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(said)
+
+
+def test_what_files_hold_is_checked_before_it_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "any.json"
+    file.write_text(json.dumps({"use": "x"}))
+    for command in (
+        ("programmes", "draft"),
+        ("programmes", "change", PROGRAMME, "--version", "1"),
+        ("vouchers", "eligibility"),
+        ("vouchers", "apply"),
+    ):
+        done = caravan(*command, str(file))
+        assert done.exit_code == 2
+        assert "organization: " in done.stderr or "issuer: " in done.stderr
+    assert caravan("vouchers", "attach", APPLICATION, str(tmp_path / "none.pdf")).exit_code == 2
+
+
+def test_a_refusal_needs_a_remedy() -> None:
+    refusal = ("vouchers", "review", APPLICATION, "--refused", "--version", "1", "--reason", "执照过期")
+    done = caravan(*refusal)
+    assert (done.exit_code, "remedy" in done.stderr) == (2, True)
+    assert caravan(*refusal, "--remedy", "换发后再申请").exit_code == 1, "nobody answers"

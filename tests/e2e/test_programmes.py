@@ -1,0 +1,101 @@
+"""A programme from its draft to a revoked voucher, as the office and an enterprise do it with the `caravan` command."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caravan.kernel import clock
+from tests.e2e.conftest import Town
+from tests.e2e.test_client import Caravan
+
+ENTERPRISE = {
+    "place": "610113",
+    "industry": "I6513",
+    "size": "small",
+    "registered_on": "2024-02-29",
+    "clear_credit": True,
+}
+
+
+@pytest.fixture
+def caravan(town: Town) -> Caravan:
+    return Caravan(town)
+
+
+def office(town: Town, subject: str = "office") -> Caravan:
+    return Caravan(town, town.platform.token("platform:programmes", subject=subject))
+
+
+def written(folder: Path, name: str, content: Any) -> str:
+    file = folder / name
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return str(file)
+
+
+def test_a_programme_is_drafted_applied_to_reviewed_issued_and_revoked(caravan: Caravan, tmp_path: Path) -> None:
+    town, year = caravan.town, clock.now().year
+    starts, ends = (clock.floor_second(clock.now() + timedelta(days=days)) for days in (-1, 30))
+    terms = {
+        "name": "端到端算力券",
+        "issuer": {"name": "市科技局", "level": "city"},
+        "starts_at": starts.isoformat(),
+        "ends_at": ends.isoformat(),
+        "pools": [{"year": year, "amount": "50.00"}, {"year": year + 1, "amount": "50.00"}],
+        "eligibility": {"sizes": ["small"]},
+        "rates": [{"rate": 3000}],
+        "caps": {"voucher": "400.00"},
+    }
+    draft = office(town).json("programmes", "draft", written(tmp_path, "terms.json", terms))
+    id = draft["id"]
+    assert "(404 not_found)" in caravan("programmes", "show", id, code=1).stderr
+    terms["caps"] = {"voucher": "300.00"}
+    office(town)("programmes", "change", id, written(tmp_path, "terms.json", terms), "--version", "1")
+    assert "(412 stale)" in office(town)("programmes", "publish", id, "--version", "1", code=1).stderr
+    assert "30.00%" in office(town)("programmes", "publish", id, "--version", "2").stdout
+    pools = (f"{year}=500.00", f"{year + 1}=600.00")
+    office(town)("programmes", "pools", id, *pools, "--version", "3")
+    assert "500.00" in caravan("programmes", "show", id).stdout
+    assert id in caravan("programmes", "list").stdout
+
+    question = {"organization": town.market.organization, "enterprise": ENTERPRISE}
+    asked = caravan("vouchers", "eligibility", written(tmp_path, "question.json", question)).stdout
+    assert id in asked and "单张券面额最高 300.00 元" in asked
+    large = question | {"enterprise": ENTERPRISE | {"size": "large"}}
+    assert "企业规模须为小型" in caravan("vouchers", "eligibility", written(tmp_path, "large.json", large)).stdout
+    application = question | {"programme": id, "amount": "300.00"}
+    refusals = (
+        (application | large, "企业规模须为小型"),
+        (application | {"amount": "300.01"}, "单张券面额最高 300.00 元"),
+    )
+    for wrong, words in refusals:
+        said = caravan("vouchers", "apply", written(tmp_path, "wrong.json", wrong), code=1).stderr
+        assert words in said
+    made = caravan.json("vouchers", "apply", written(tmp_path, "application.json", application), "--key", "a")
+    assert caravan.json("vouchers", "apply", str(tmp_path / "application.json"), "--key", "a") == made
+    (tmp_path / "营业执照.pdf").write_bytes(b"%PDF \xff")
+    read = caravan.json("vouchers", "attach", made["id"], str(tmp_path / "营业执照.pdf"))
+    assert [one["name"] for one in read["evidence"]] == ["营业执照.pdf"]
+
+    first, second = office(town, "first"), office(town, "second")
+    assert made["id"] in first("vouchers", "applications", "--state", "applied", "--programme", id).stdout
+    copy = tmp_path / "copy.pdf"
+    first("vouchers", "evidence", made["id"], "营业执照.pdf", "--to", str(copy))
+    assert copy.read_bytes() == b"%PDF \xff"
+    passes = ("vouchers", "review", made["id"], "--passed", "--reason", "材料齐全", "--version")
+    read = first.json(*passes, str(read["version"]))
+    assert "(409 same_reviewer)" in first(*passes, str(read["version"]), code=1).stderr
+    assert "材料齐全" in second(*passes, str(read["version"])).stdout
+    voucher = office(town).json("vouchers", "issue", made["id"])
+    assert (voucher["amount"], voucher["organization"]) == ("300.00", town.market.organization)
+    assert voucher["id"] in caravan("vouchers", "list", "--programme", id).stdout
+    assert voucher["id"] in caravan("vouchers", "application", made["id"]).stdout
+    assert "(409 wrong_state)" in caravan("vouchers", "withdraw", made["id"], code=1).stderr
+    assert "已迁出" in office(town)("vouchers", "revoke", voucher["id"], "--reason", "企业已迁出").stdout
+    assert "revoked" in caravan("vouchers", "show", voucher["id"]).stdout
+    again = caravan.json("vouchers", "apply", str(tmp_path / "application.json"), "--key", "b")
+    refusal = ("--refused", "--reason", "执照过期", "--rule", "places", "--remedy", "换发后再申请", "--version", "1")
+    assert "换发后再申请" in first("vouchers", "review", again["id"], *refusal).stdout
+    assert caravan.json("vouchers", "withdraw", again["id"], code=1)["state"] == "refused"
