@@ -3,8 +3,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import update
+
 from caravan.kernel import ids
+from caravan.kernel.database import affected
 from services.accounting.vouchers import ending
+from services.accounting.vouchers.eligible import VOUCHERS
 from tests.accounting.programmes_cases import (
     ENTERPRISE,
     PASSES,
@@ -48,6 +52,19 @@ async def test_a_revoked_voucher_says_why_and_its_pool_has_again_what_was_commit
     auditor = spring.service.person("auditor", "platform:admin")
     audited = ok(await auditor.get("/audit", entity=voucher["id"]))["items"]
     assert [one["action"] for one in audited] == ["revoke_voucher", "issue_voucher"]
+
+
+async def test_what_is_pledged_of_a_voucher_stays_committed_when_it_ends_and_counts_in_its_year(spring: World) -> None:
+    programme = await published(spring, caps={"issued_in_year": "1000.00"})
+    voucher = await issued(spring, programme, "1000.00")
+    pledge = update(VOUCHERS).where(VOUCHERS.c.id == voucher["id"]).values(pledged=300_00, redeemed=100_00)
+    await spring.db.write(lambda tx: affected(tx, pledge))
+    gone = ok(await office(spring).post(f"/vouchers/{voucher['id']}/revoke", REASON))
+    assert (gone["amount"], gone["pledged"], gone["redeemed"]) == ("1000.00", "300.00", "100.00")
+    assert await committed(spring, programme) == {2026: "300.00"}
+    question = {"organization": spring.organization, "enterprise": ENTERPRISE}
+    (answer,) = ok(await spring.member.post("/eligibility", question))["items"]
+    assert answer["limit"]["most"] == "700.00"
 
 
 async def test_a_voucher_that_is_revoked_twice_at_once_gives_back_once(spring: World) -> None:

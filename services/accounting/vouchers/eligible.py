@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import Enterprise, Programme, ProgrammeState
-from caravan.contracts.vouchers import EligibilityAnswer, EligibilityQuestion, VoucherState
+from caravan.contracts.vouchers import EligibilityAnswer, EligibilityQuestion
 from caravan.kernel.database import table_of
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.service import unknown
@@ -42,14 +42,13 @@ def _of(tx: Session, programme: Programme, question: EligibilityQuestion, day: d
 
 
 def standing(tx: Session, programme: str, organization: str, year: int) -> tuple[bool, int]:
-    """Whether it never had a voucher of the programme; and what it has been issued of that year's, those that were revoked or have expired
-    left out; in fen."""
+    """Whether it never had a voucher of the programme; and what it has been issued of that year's, less what pools have again of those
+    that have ended, in fen."""
     mine = select(VOUCHERS.c.id).where(VOUCHERS.c.programme == programme, VOUCHERS.c.organization == organization)
-    issued = select(func.coalesce(func.sum(VOUCHERS.c.amount), 0)).where(
+    issued = select(func.coalesce(func.sum(VOUCHERS.c.amount - VOUCHERS.c.released), 0)).where(
         VOUCHERS.c.programme == programme,
         VOUCHERS.c.organization == organization,
         VOUCHERS.c.year == year,
-        VOUCHERS.c.state == VoucherState.ISSUED.value,
     )
     return tx.execute(mine.limit(1)).first() is None, int(tx.execute(issued).scalar_one())
 

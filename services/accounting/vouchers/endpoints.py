@@ -210,5 +210,5 @@ async def get_voucher(voucher: VoucherId, caller: VoucherReader, vouchers: Vouch
 
 @router.post("/vouchers/{voucher}/revoke", responses=problems(WrongState))
 async def revoke_voucher(voucher: VoucherId, draft: RevocationDraft, caller: Office, vouchers: Vouchers) -> Voucher:
-    """End a voucher before its time. What wasn't redeemed of it, the pool of its year has again."""
+    """End a voucher before its time. What is neither redeemed nor pledged with a hold, the pool of its year has again."""
     return await vouchers.revoke(voucher, draft, caller)
