@@ -559,6 +559,7 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
         ("gross", Text(str(found.gross), style="bold")),
         ("tax in it", str(found.tax)),
         ("net", str(found.net)),
+        *redeemed(found),
         *([("fee", f"{found.fee.amount}, tax of {found.fee.tax} in it")] if found.fee else []),
         *([("payout", str(found.payout))] if found.payout is not None else []),
         ("adjustments in it", str(found.adjustments)),
@@ -578,14 +579,27 @@ def statement(found: Statement, lines: Sequence[StatementLine]) -> RenderableTyp
             f"{one.line.quantity:,} {UNIT[one.line.component]}",
             f"{one.line.unit_price} a {PER[one.line.component]}" if one.line.unit_price else f"off {one.line.basis}",
             str(one.line.amount),
+            *((str(one.line.subsidy or ""),) if found.redemptions else ()),
             one.line.bearer.value,
             one.line.corrects or "",
         )
         for one in lines
         if one.line.unit_price != 0
     ]
-    columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", "borne by", "corrects")
+    paid = (">vouchers pay",) if found.redemptions else ()
+    columns = ("job", "component", "tariff", ">quantity", ">unit price", ">amount", *paid, "borne by", "corrects")
     return Group(pairs(head + free(one.line for one in lines)), sections(found), table(columns, rows))
+
+
+def redeemed(found: Statement) -> list[tuple[str, Cell]]:
+    """What vouchers pay of a statement, and what is left to be paid."""
+    if not found.redemptions:
+        return []
+    rows: list[tuple[str, Cell]] = []
+    for one in found.redemptions:
+        earlier = f", and {one.earlier} for earlier statements" if one.earlier else ""
+        rows.append((f"{one.programme_name} pays", f"{one.on_lines}{earlier}"))
+    return [*rows, ("due", Text(str(found.due), style="bold"))]
 
 
 def sections(found: Statement) -> Table:

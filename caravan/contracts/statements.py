@@ -17,10 +17,12 @@ from caravan.contracts.ids import (
     OrganizationId,
     PeriodId,
     PriceListId,
+    ProgrammeId,
     ProjectId,
     ProviderId,
     SiteId,
     StatementId,
+    VoucherId,
 )
 from caravan.contracts.parties import TaxRate
 from caravan.contracts.prices import Component
@@ -184,6 +186,18 @@ class StatementSection(Model):
     tax: Money
 
 
+class StatementRedemption(Model):
+    """What a voucher pays of an organization's statement."""
+
+    voucher: VoucherId
+    programme: ProgrammeId
+    programme_name: Name
+    on_lines: Money = Field(description="The sum of what it pays of the statement's lines.")
+    earlier: Money = Field(
+        description="What its claim pays more (negative: less) for lines of earlier statements, as floors, caps and corrections make it."
+    )
+
+
 class Statement(Model):
     """A sealed document for a period: the sum of its lines."""
 
@@ -204,6 +218,12 @@ class Statement(Model):
     net: Money
     sections: tuple[StatementSection, ...] = Field(
         description="Of these gross, tax and net are the sums. None on statements that were issued before tax stood on lines."
+    )
+    redemptions: tuple[StatementRedemption, ...] = Field(
+        default=(), description="On an organization's: what its vouchers pay (docs/programmes.md)."
+    )
+    due: Money | None = Field(
+        default=None, description="On an organization's: gross less what vouchers pay of it and of earlier statements."
     )
     fee: StatementFee | None = Field(default=None, description="On a provider's, where an agreement holds.")
     payout: Money | None = Field(default=None, description="On a seller's: gross less the fee.")

@@ -1,17 +1,22 @@
 """What vouchers pay as periods close: claims with their floors and caps, on lines, over late usage, revocations and two levels."""
 
+import csv
+import io
 from datetime import datetime
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from caravan.cli import show
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
 from caravan.contracts.programmes import Settles
+from caravan.contracts.statements import Statement, StatementLine
 from caravan.kernel import clock, ids
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import Money
@@ -63,6 +68,50 @@ async def test_what_a_voucher_pays_stands_on_the_lines_of_a_closed_period(sold: 
     assert await funds(sold, "available", "granted") == before == ["4993.01", "3.00"]
     assert await standing(sold, voucher) == ("3.00", "3.00")
     assert await settlements(sold, voucher) == [("3.00", "3.00", "0.00")]
+
+
+async def test_a_statement_says_what_vouchers_pay_and_what_is_due(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", floor="5.00", settles="year", name="训力券")
+    await charged(sold, 999)
+    await close(sold)
+    await charged(sold, 700)
+    second = sold.job()
+    await second.hold("50.00")
+    second.place()
+    second.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + 1001)
+    await sold.deliver()
+    april = await close(sold, MONTH * 3600)
+    statements = ok(await sold.finance.get("/statements", limit=200))["items"]
+    mine = {one["period"]: one for one in statements if one["party"] == "organization"}
+    march = next(one for period, one in mine.items() if period != april)
+    assert (march["gross"], march["due"], march["redemptions"][0]["on_lines"]) == ("9.99", "9.99", "0.00")
+    found = mine[april]
+    (redemption,) = found["redemptions"]
+    assert {name: redemption[name] for name in ("voucher", "programme_name", "on_lines", "earlier")} == {
+        "voucher": voucher,
+        "programme_name": "训力券",
+        "on_lines": "5.10",
+        "earlier": "3.00",
+    }
+    assert (found["gross"], found["due"]) == ("17.01", "8.91")
+    (sellers,) = (one for one in statements if one["party"] == "provider" and one["period"] == april)
+    assert (sellers["gross"], sellers["due"], sellers["redemptions"]) == ("17.01", None, [])
+    rows = list(
+        csv.DictReader(
+            io.StringIO((await sold.finance.get(f"/statements/{found['id']}/csv")).text.removeprefix("\ufeff"))
+        )
+    )
+    assert sorted(
+        (row["金额(元) Amount (CNY)"], row["补贴(元) Subsidy (CNY)"], row["自付(元) Own part (CNY)"]) for row in rows
+    )[-2:] == [
+        ("10.01", "3.00", "7.01"),
+        ("7.00", "2.10", "4.90"),
+    ]
+    shown = Console(width=200, file=io.StringIO(), record=True)
+    lines = ok(await sold.finance.get(f"/statements/{found['id']}/lines", limit=200))["items"]
+    shown.print(show.statement(Statement.model_validate(found), [StatementLine.model_validate(one) for one in lines]))
+    text = shown.export_text()
+    assert "训力券 pays" in text and "5.10, and 3.00 for earlier statements" in text and "8.91" in text
 
 
 async def test_a_claim_below_the_floor_pays_nothing_until_later_months_of_its_span_reach_it(sold: World) -> None:

@@ -42,7 +42,7 @@ async def test_a_revoked_voucher_says_why_and_its_pool_has_again_what_was_commit
     path = f"/vouchers/{voucher['id']}"
     gone = ok(await office(spring).post(f"{path}/revoke", REASON))
     revocation = {**REASON, "revoked_by": "office", "revoked_at": "2026-03-31T04:00:00Z"}
-    assert gone == voucher | {"state": "revoked", "revocation": revocation}
+    assert gone == voucher | {"state": "revoked", "released": "1000.00", "revocation": revocation}
     assert ok(await spring.member.get(path)) == gone
     assert ok(await spring.member.get(f"/vouchers/{kept['id']}")) == kept
     assert await committed(spring, programme) == {2026: "100.00"}
@@ -97,7 +97,10 @@ async def test_a_voucher_expires_at_its_second_and_gives_back_to_the_pool_of_its
     hands.at = datetime.fromisoformat(voucher["expires_at"])
     assert await look(spring, hands) == 1
     assert await look(spring, hands) == 0
-    assert ok(await spring.member.get(f"/vouchers/{voucher['id']}")) == voucher | {"state": "expired"}
+    assert ok(await spring.member.get(f"/vouchers/{voucher['id']}")) == voucher | {
+        "state": "expired",
+        "released": "1000.00",
+    }
     assert ok(await spring.member.get(f"/vouchers/{later['id']}"))["state"] == "issued"
     assert await committed(spring, programme) == {2026: "0.00", 2027: "500.00"}
     refused(await office(spring).post(f"/vouchers/{voucher['id']}/revoke", REASON), 409, "wrong_state")

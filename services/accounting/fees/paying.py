@@ -19,6 +19,7 @@ from services.accounting.fees.arithmetic import Share, due_of, paid
 from services.accounting.fees.models import FeeDueRow, FeeShareRow
 from services.accounting.funds.models import Fund
 from services.accounting.ledger import service as ledger
+from services.accounting.redemptions import reading as redemptions
 from services.accounting.statements.models import StatementRow
 from services.accounting.tax.spreading import tax_of
 
@@ -34,10 +35,12 @@ NOTHING_OWED: Final = Covered(1, 1)
 
 
 def coverage(tx: Session, organization: str) -> dict[str, Covered]:
-    """Of its statements by their period. What a credit note gave back counts as paid; a statement that owes nothing is."""
+    """Of its statements by their period. What a credit note gave back counts as paid, and so does what vouchers pay; a statement that owes
+    nothing is."""
     notes = select(func.coalesce(func.sum(CreditNoteRow.amount), 0)).where(CreditNoteRow.organization == organization)
     deposited = select(Fund.deposited).where(Fund.organization == organization)
     money = (tx.execute(deposited).scalar_one_or_none() or 0) + int(tx.execute(notes).scalar_one())
+    money += redemptions.paid(tx, organization)
     own = (StatementRow.party == StatementParty.ORGANIZATION.value) & (StatementRow.party_id == organization)
     statements = tx.execute(select(StatementRow.period, StatementRow.gross).where(own).order_by(StatementRow.id)).all()
     parts = paid([row.gross for row in statements], money)

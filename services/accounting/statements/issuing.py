@@ -14,6 +14,7 @@ from caravan.kernel import ids
 from services.accounting.charging.reading import seller_of
 from services.accounting.fees import paying
 from services.accounting.fees.taking import take
+from services.accounting.redemptions.reading import of_period
 from services.accounting.statements import lines, numbers, paper
 from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
@@ -34,11 +35,13 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], aside: Sequenc
     already; the fees of providers are taken here.
     """
     names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
+    redemptions = of_period(tx, period.id)
     year = int(period.month[:4])
     for party in StatementParty:
         column = lines.PARTY_COLUMN[party].key
         groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
-        sealed = [_seal(party, party_id, rows, names, rates) for party_id, rows in groups]
+        paid = redemptions if party is StatementParty.ORGANIZATION else {}
+        sealed = [_seal(party, party_id, rows, names, rates, paid.get(party_id)) for party_id, rows in groups]
         if sealed:
             first = numbers.take(tx, party.value, year, len(sealed))
             common = {
@@ -69,13 +72,19 @@ def number_of(party: StatementParty, year: int, number: int) -> str:
 
 
 def _seal(
-    party: StatementParty, party_id: str, rows: Any, names: Mapping[str, str], rates: Mapping[str, int]
+    party: StatementParty,
+    party_id: str,
+    rows: Any,
+    names: Mapping[str, str],
+    rates: Mapping[str, int],
+    redemptions: Sequence[Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """What the lines of one party come to, with the hash of their canonical CSV."""
-    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header(taxed=True, sold=True)), {party_id}, set()
+    columns = paper.Columns(taxed=True, sold=True, subsidized=bool(redemptions))
+    tally, digest, used, sellers = Tally(), hashlib.sha256(paper.header(columns)), {party_id}, set()
     for row in rows:
         tally.add(lines.counterparty(party, row), row)
-        digest.update(paper.line(row, names, taxed=True, sold=True))
+        digest.update(paper.line(row, names, columns))
         used |= {row.organization, row.provider, row.reseller, row.project, row.corrects}
         sellers.add(seller_of(row))
     totals = tally.totals()
@@ -93,6 +102,7 @@ def _seal(
         "rates": {seller: rates[seller] for seller in sorted(sellers)},
         "sections": [section.kept() for section in totals.sections],
         "sold": True,
+        "redemptions": redemptions,
     }
 
 

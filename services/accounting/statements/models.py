@@ -14,7 +14,7 @@ class StatementRow(Base):
     """A sealed document; money in fen. `names` (of parties and projects) and `rates` (of sellers) are those of when it was issued.
 
     `sections` is null on those that were issued before tax stood on lines; `fee` is a provider's where an agreement held. `sold`:
-    its CSV names sellers.
+    its CSV names sellers. Its CSV says what vouchers pay where it has `redemptions`.
     """
 
     __tablename__ = "statements"
@@ -44,6 +44,9 @@ class StatementRow(Base):
     rates: Mapped[Any] = mapped_column(Json, server_default="{}", comment="In hundredths of a percent.")
     sections: Mapped[Any] = mapped_column(Json, nullable=True)
     fee: Mapped[Any] = mapped_column(Json, nullable=True)
+    redemptions: Mapped[Any] = mapped_column(
+        Json, nullable=True, comment="Of vouchers, as redemptions.reading has them."
+    )
     sold: Mapped[bool] = mapped_column(Boolean, server_default=false())
     line_count: Mapped[int] = mapped_column(BigInteger)
     issued_at: Mapped[datetime] = mapped_column(Instant)

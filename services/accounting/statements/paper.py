@@ -6,18 +6,20 @@ what `lines_sha256` is taken over, so `sha256sum` of the downloaded file shows t
 price, and says in the place of the job's name what it is taken off. What the organization owes is the sum of
 `金额 Amount` where `承担方 Bearer` is `organization`; in these rows `不含税金额 Net + 税额 Tax = 金额 Amount`. Where it is `nobody`, the
 time was not billed. Statements that were issued before tax stood on lines have no columns of it: they are not `taxed`; those that were
-issued before providers' time was sold on name no seller: they are not `sold`.
+issued before providers' time was sold on name no seller: they are not `sold`. Where vouchers pay a part, they are `subsidized`, and
+`补贴 Subsidy + 自付 Own part = 金额 Amount`.
 """
 
 import csv
 import io
 from collections.abc import Mapping
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row
 
 from caravan.contracts.prices import Component
-from caravan.contracts.statements import LineKind
+from caravan.contracts.statements import BearerKind, LineKind
 from caravan.contracts.tax import TaxTreatment
 from caravan.kernel.money import Money, percent
 from caravan.pricing import DIVISOR
@@ -72,14 +74,29 @@ HEADERS: Final = (
 )
 TAX_HEADERS: Final = ("税务处理 Tax treatment", "税率 Tax rate", "税额(元) Tax (CNY)", "不含税金额(元) Net (CNY)")
 SELLER_HEADERS: Final = ("销售方 Seller", "销售方名称 Seller name")
+SUBSIDY_HEADERS: Final = ("补贴(元) Subsidy (CNY)", "自付(元) Own part (CNY)")
 
 
-def header(*, taxed: bool, sold: bool) -> bytes:
+class Columns(NamedTuple):
+    """Which columns a statement's CSV has besides those that all have."""
+
+    taxed: bool
+    sold: bool
+    subsidized: bool
+
+
+def columns_of(statement: Row[Any]) -> Columns:
+    return Columns(statement.sections is not None, statement.sold, bool(statement.redemptions))
+
+
+def header(columns: Columns) -> bytes:
     """The first bytes of the file."""
-    return b"\xef\xbb\xbf" + _encode((*HEADERS, *(TAX_HEADERS if taxed else ()), *(SELLER_HEADERS if sold else ())))
+    more = TAX_HEADERS, SELLER_HEADERS, SUBSIDY_HEADERS
+    chosen = (names for names, there in zip(more, columns, strict=True) if there)
+    return b"\xef\xbb\xbf" + _encode((*HEADERS, *chain(*chosen)))
 
 
-def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool, sold: bool) -> bytes:
+def line(row: Row[Any], names: Mapping[str, str], columns: Columns) -> bytes:
     """A line (a row of `lines` with `job_name`). `names` has those of its parties, project and corrected period."""
     return _encode(
         (
@@ -107,10 +124,18 @@ def line(row: Row[Any], names: Mapping[str, str], *, taxed: bool, sold: bool) ->
             str(Money(row.amount)),
             names[row.corrects] if row.corrects else "",
             row.id,
-            *(_tax(row) if taxed else ()),
-            *((seller_of(row), _typed(names[seller_of(row)])) if sold else ()),
+            *(_tax(row) if columns.taxed else ()),
+            *((seller_of(row), _typed(names[seller_of(row)])) if columns.sold else ()),
+            *(_subsidy(row) if columns.subsidized else ()),
         )
     )
+
+
+def _subsidy(row: Row[Any]) -> tuple[str, str]:
+    if row.bearer != BearerKind.ORGANIZATION:
+        return "", ""
+    pays = row.subsidy or 0
+    return str(Money(pays)), str(Money(row.amount - pays))
 
 
 def _tax(row: Row[Any]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.fees import StatementFee
-from caravan.contracts.statements import Statement, StatementLine, StatementParty, StatementSection
+from caravan.contracts.statements import Statement, StatementLine, StatementParty, StatementRedemption, StatementSection
 from caravan.kernel.database import Database
 from caravan.kernel.money import ZERO, Money
 from caravan.kernel.pages import Listing, Page
@@ -50,11 +50,11 @@ class StatementService:
         return found.number, self._csv(found)
 
     async def _csv(self, statement: Row[Any]) -> AsyncIterator[bytes]:
-        taxed, sold = statement.sections is not None, statement.sold
-        yield paper.header(taxed=taxed, sold=sold)
+        columns = paper.columns_of(statement)
+        yield paper.header(columns)
         after = None
         while rows := await self._db.read(lines.of_statement, statement, after, lines.BATCH):
-            yield b"".join(paper.line(row, statement.names, taxed=taxed, sold=sold) for row in rows)
+            yield b"".join(paper.line(row, statement.names, columns) for row in rows)
             after = (rows[-1].job, rows[-1].id)
 
     async def _find(self, statement: str, caller: Caller) -> Row[Any]:
@@ -77,12 +77,15 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
                 yield name, "there is no such statement"
     for statement in tx.execute(select(*StatementRow.__table__.c).order_by(StatementRow.id)).all():
         taxed, party = statement.sections is not None, StatementParty(statement.party)
-        tally, digest, after = Tally(), hashlib.sha256(paper.header(taxed=taxed, sold=statement.sold)), None
+        columns = paper.columns_of(statement)
+        tally, digest, after = Tally(), hashlib.sha256(paper.header(columns)), None
+        subsidy = 0
         while rows := lines.of_statement(tx, statement, after, lines.BATCH):
             after = (rows[-1].job, rows[-1].id)
             for row in rows:
                 tally.add(lines.counterparty(party, row), row)
-                digest.update(paper.line(row, statement.names, taxed=taxed, sold=statement.sold))
+                digest.update(paper.line(row, statement.names, columns))
+                subsidy += row.subsidy or 0
         found = tally.totals()
         if not taxed:
             found = replace(found, tax=_tax_by_seller(statement, found))
@@ -91,6 +94,8 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
                 yield statement.number, f"{name} is {getattr(statement, name)}, its lines give {getattr(found, name)}"
         if taxed and [section.kept() for section in found.sections] != statement.sections:
             yield statement.number, "its sections are not those of its lines"
+        if columns.subsidized and subsidy != sum(one["on_lines"] for one in statement.redemptions):
+            yield statement.number, "what vouchers pay is not what they pay of its lines"
         if digest.hexdigest() != statement.lines_sha256:
             yield statement.number, "its lines are not those that were sealed"
 
@@ -110,6 +115,8 @@ def _tax_by_seller(statement: Row[Any], found: Totals) -> int:
 def shown(row: Row[Any]) -> Statement:
     """A statement as its readers see it."""
     fee = StatementFee.model_validate(row.fee) if row.fee else None
+    redemptions = tuple(_redemption(one) for one in row.redemptions or ())
+    paid = sum(one.on_lines.fen + one.earlier.fen for one in redemptions)
     return Statement(
         id=row.id,
         number=row.number,
@@ -125,6 +132,8 @@ def shown(row: Row[Any]) -> Statement:
         tax_rates=row.rates,
         net=Money(row.gross - row.tax),
         sections=tuple(_section(row, section) for section in row.sections or ()),
+        redemptions=redemptions,
+        due=Money(row.gross - paid) if row.party == StatementParty.ORGANIZATION else None,
         fee=fee,
         payout=Money(row.gross) - (fee.amount if fee else ZERO) if row.party != StatementParty.ORGANIZATION else None,
         adjustments=Money(row.adjustments),
@@ -136,6 +145,11 @@ def shown(row: Row[Any]) -> Statement:
         issued_at=row.issued_at,
         lines_sha256=row.lines_sha256,
     )
+
+
+def _redemption(kept: dict[str, Any]) -> StatementRedemption:
+    money = {name: Money(kept[name]) for name in ("on_lines", "earlier")}
+    return StatementRedemption.model_validate(kept | money)
 
 
 def _section(row: Row[Any], section: dict[str, Any]) -> StatementSection:
