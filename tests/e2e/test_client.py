@@ -109,7 +109,7 @@ def test_a_job_is_submitted_waited_for_read_and_explained(caravan: Caravan) -> N
     assert "General: 能运行它的 2 个产品中最便宜，" in shown
     assert id in caravan("jobs", "list", "--name", "greeting").stdout
     assert caravan.json("jobs", "list", "--limit", "1") == caravan.api("/broker/v1/jobs?limit=1")
-    _until_settled(caravan, id)
+    until_settled(caravan, id)
     assert "1 core x " in caravan("explain", id).stdout
     explained = caravan.json("explain", id)
     assert explained == caravan.api(f"/accounting/v1/jobs/{id}/explanation")
@@ -246,7 +246,7 @@ def test_the_books_are_proved_while_the_platform_serves(caravan: Caravan) -> Non
 
 
 def test_statements_are_listed_shown_and_written(caravan: Caravan, tmp_path: Path) -> None:
-    _until_settled(caravan, caravan.submitted("-n", "billed", "--", "sleep", "2.1"))
+    until_settled(caravan, caravan.submitted("-n", "billed", "--", "sleep", "2.1"))
     _close_the_period(caravan.town)
     mine = caravan.json("statements", "list", "--party", caravan.town.market.organization)["items"][0]
     assert mine["number"] in caravan("statements", "list").stdout
@@ -278,7 +278,7 @@ def test_finance_records_a_deposit_once_and_reads_funds_and_the_books(caravan: C
 
 
 def test_finance_cuts_a_period_and_sees_what_its_closing_waits_for(caravan: Caravan, finance: Caravan) -> None:
-    _until_settled(caravan, caravan.submitted("--", "true"))
+    until_settled(caravan, caravan.submitted("--", "true"))
     site, period = caravan.town.market.site, finance.json("finance", "periods", "--limit", "1")["items"][0]
     assert period["id"] in finance("finance", "periods").stdout
     at = (clock.floor_second(clock.now()) + timedelta(seconds=8)).isoformat()
@@ -357,7 +357,7 @@ def _health(town: Town, site: str) -> str | None:
     return found["state"] if found else None
 
 
-def _until_settled(caravan: Caravan, job: str) -> None:
+def until_settled(caravan: Caravan, job: str) -> None:
     _poll(lambda: caravan.api(f"/accounting/v1/holds/{job}")["status"] == "settled")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from caravan.kernel import clock
+from caravan.kernel.money import Money, divide_half_away
 from tests.e2e.conftest import Town
-from tests.e2e.test_client import Caravan
+from tests.e2e.test_client import Caravan, until_settled
 
 ENTERPRISE = {
     "place": "610113",
@@ -93,9 +94,20 @@ def test_a_programme_is_drafted_applied_to_reviewed_issued_and_revoked(caravan: 
     assert voucher["id"] in caravan("vouchers", "list", "--programme", id).stdout
     assert voucher["id"] in caravan("vouchers", "application", made["id"]).stdout
     assert "(409 wrong_state)" in caravan("vouchers", "withdraw", made["id"], code=1).stderr
+    _pays_its_part(caravan, voucher["id"])
     assert "已迁出" in office(town)("vouchers", "revoke", voucher["id"], "--reason", "企业已迁出").stdout
     assert "revoked" in caravan("vouchers", "show", voucher["id"]).stdout
     again = caravan.json("vouchers", "apply", str(tmp_path / "application.json"), "--key", "b")
     refusal = ("--refused", "--reason", "执照过期", "--rule", "places", "--remedy", "换发后再申请", "--version", "1")
     assert "换发后再申请" in first("vouchers", "review", again["id"], *refusal).stdout
     assert caravan.json("vouchers", "withdraw", again["id"], code=1)["state"] == "refused"
+
+
+def _pays_its_part(caravan: Caravan, voucher: str) -> None:
+    """Of a job that a real process runs: it's pledged with the hold, and what is left of that is free once the job is settled."""
+    id = caravan.submitted("--", "sleep", "1.2")
+    until_settled(caravan, id)
+    charged = Money.parse(caravan.api(f"/accounting/v1/holds/{id}")["captured"]).fen
+    paid = Money(divide_half_away(charged * 3000, 10_000))
+    found = caravan.json("vouchers", "show", voucher)
+    assert charged and (found["pledged"], found["redeemed"]) == (str(paid), str(paid))
