@@ -15,6 +15,7 @@ from caravan.client import Peers
 from caravan.contracts.programmes import EligibilityRule
 from caravan.contracts.vouchers import (
     ApplicationState,
+    ClawbackDraft,
     EligibilityAnswer,
     EligibilityQuestion,
     ReviewDraft,
@@ -212,6 +213,24 @@ def revoke(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.revoke_voucher(voucher, draft), as_json=as_json)
+    _print_voucher(found, as_json=as_json)
+
+
+@group.command("claw-back")
+def claw_back(
+    ctx: typer.Context,
+    voucher: VoucherArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Of what it has paid, like 1200.00.")],
+    reason: Annotated[str, typer.Option(help="For the enterprise to read.")],
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back what a voucher has paid of closed periods: its organization owes it again. For the office."""
+    try:
+        draft = ClawbackDraft.model_validate({"amount": amount, "reason": reason})
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.claw_back_voucher(voucher, draft, key), as_json=as_json)
     _print_voucher(found, as_json=as_json)
 
 

@@ -47,6 +47,7 @@ from caravan.contracts.tax import TaxRule, TaxRuleDraft
 from caravan.contracts.usage import UsageExport
 from caravan.contracts.vouchers import (
     ApplicationState,
+    ClawbackDraft,
     EligibilityAnswers,
     EligibilityQuestion,
     Evidence,
@@ -417,3 +418,7 @@ class AccountingClient(Client):
     async def revoke_voucher(self, voucher: str, draft: RevocationDraft) -> Voucher:
         """Raises WrongState for one that has ended."""
         return await self._call("POST", f"/vouchers/{voucher}/revoke", Voucher, body=draft)
+
+    async def claw_back_voucher(self, voucher: str, draft: ClawbackDraft, key: str | None = None) -> Voucher:
+        """Raises Invalid for more than is left of what it has paid."""
+        return await self._call("POST", f"/vouchers/{voucher}/claw-back", Voucher, body=draft, key=key or new_key())

@@ -116,6 +116,13 @@ class Revocation(RevocationDraft):
     revoked_by: Name
 
 
+class ClawbackDraft(Model):
+    """What is taken back of what a voucher has paid."""
+
+    amount: Money
+    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+
+
 class Voucher(Model):
     """What an organization may have paid by a programme; nobody else may. For whom, and what for, is as reviewed."""
 
@@ -126,7 +133,8 @@ class Voucher(Model):
     amount: Money
     pledged: Money = Field(description="What of it is with jobs' holds, or redeemed.")
     redeemed: Money = Field(description="What of that was paid.")
-    released: Money = Field(description="What its pool has again, since it has ended.")
+    released: Money = Field(description="What its pool has again, since it has ended or paid for what was clawed back.")
+    clawed_back: Money = Field(description="What of that was paid, and is owed again.")
     year: int = Field(description="Of whose pool it is: the calendar year of its issue, in the platform's zone.")
     use: Name | None
     kinds: tuple[Name, ...]

@@ -12,6 +12,7 @@ from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.kernel import clock, ids
 from caravan.kernel.money import Money
+from services.accounting.programmes import pools
 from services.accounting.redemptions.models import RedemptionRow
 from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import ApplicationRow, VoucherRow
@@ -47,6 +48,7 @@ async def issued(world: World, amount: str, organization: str | None = None, **t
     )
 
     def keep(tx: Session) -> None:
+        assert pools.commit(tx, programme["id"], 2026, row.amount)
         tx.add(application)
         tx.flush()
         tx.add(row)

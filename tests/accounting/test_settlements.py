@@ -17,6 +17,7 @@ from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
 from caravan.contracts.programmes import Settles
 from caravan.contracts.statements import Statement, StatementLine
+from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import clock, ids
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import Money
@@ -35,11 +36,11 @@ from services.accounting.redemptions.claiming import (
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import VoucherRow
-from tests.accounting.programmes_cases import programme
+from tests.accounting.programmes_cases import key, office, programme
 from tests.accounting.test_redemptions import charged, funds, issued, settle, standing
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import Job, World
-from tests.support import ok
+from tests.support import ok, pointers, refused
 
 SHANGHAI = zone_named("Asia/Shanghai")
 
@@ -206,6 +207,42 @@ async def test_a_revocation_while_a_job_runs_takes_what_was_redeemed_back(sold: 
     await close(sold)
     assert (await subsidies(job), await standing(sold, voucher)) == ([("10.00", None)], ("0.00", "0.00"))
     assert await funds(sold, "granted", "available") == ["0.00", "4990.00"]
+
+
+async def test_what_is_clawed_back_is_owed_again_and_not_paid_a_second_time(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", settles="year")
+    job, run = await charged(sold)
+    settle(job, run)
+    await sold.deliver()
+    early = ClawbackDraft(amount=Money(1), reason="材料不实")
+    path, own = f"/vouchers/{voucher}/claw-back", office(sold)
+    assert pointers(refused(await own.post(path, early, key("early")), 422, "invalid")) == ["/amount"]
+    await close(sold)
+    some = ClawbackDraft(amount=Money(120), reason="材料不实")
+    found = ok(await own.post(path, some, key("a")))
+    assert [found[name] for name in ("pledged", "redeemed", "released", "clawed_back")] == [
+        "1.80",
+        "1.80",
+        "1.20",
+        "1.20",
+    ]
+    assert ok(await own.post(path, some, key("a"))) == found
+    refused(await sold.admin.post(path, some, key("b")), 404, "not_found")
+    most = refused(await own.post(path, ClawbackDraft(amount=Money(181), reason="?"), key("c")), 422, "invalid")
+    assert most["errors"][0]["detail"].startswith("Give at most 1.80,")
+    assert await funds(sold, "granted", "available") == ["1.80", "4991.80"]
+    assert await standing(sold, voucher) == ("1.80", "1.80")
+    second = sold.job()
+    await second.hold("50.00")
+    second.place()
+    second.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + 1000)
+    await sold.deliver()
+    april = await close(sold, MONTH * 3600)
+    statements = ok(await sold.finance.get("/statements", limit=200))["items"]
+    (mine,) = (one for one in statements if (one["party"], one["period"]) == ("organization", april))
+    (redemption,) = mine["redemptions"]
+    assert (redemption["on_lines"], redemption["earlier"], mine["due"]) == ("3.00", "-1.20", "8.20")
+    assert await standing(sold, voucher) == ("4.80", "4.80")
 
 
 async def test_a_job_that_was_submitted_while_it_was_valid_is_paid_for_though_it_expires(sold: World) -> None:

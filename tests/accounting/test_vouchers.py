@@ -52,7 +52,7 @@ async def test_a_voucher_is_what_was_applied_for_as_reviewed_and_commits_the_yea
     voucher = ok(await office(spring).post(f"{path}/issue"))
     assert voucher == {
         "id": voucher["id"], "application": made["id"], "programme": programme["id"], "amount": "1000.00",
-        "pledged": "0.00", "redeemed": "0.00", "released": "0.00",
+        "pledged": "0.00", "redeemed": "0.00", "released": "0.00", "clawed_back": "0.00",
         "organization": spring.organization, "year": 2026, "use": "filed_model", "kinds": ["awarded_project"],
         "affiliates": [spring.provider], "state": "issued",
         "issued_at": "2026-03-31T04:00:00Z", "expires_at": "2026-09-30T16:00:00Z", "revocation": None,

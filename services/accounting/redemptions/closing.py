@@ -127,7 +127,7 @@ class _Closing:
             programme=row.programme,
             terms=ProgrammeTerms.model_validate(row.terms),
             holder=Holder(frozenset(row.kinds), row.use, frozenset(row.affiliates)),
-            most=row.amount - row.released - pledged,
+            most=row.amount - row.released + row.clawed_back - pledged,
             issued_at=clock.to_seconds(row.issued_at),
             expires_at=clock.to_seconds(row.expires_at),
             revoked=row.state == VoucherState.REVOKED,

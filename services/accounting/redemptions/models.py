@@ -1,8 +1,11 @@
 """What of vouchers is pledged with holds, redeemed by what was charged, and settled as periods close. Money is integer fen."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, String, false
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.kernel.database import Instant
 from services.accounting.models_base import Base
 
 
@@ -52,3 +55,19 @@ class LineShareRow(Base):
     voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"), primary_key=True)
     share: Mapped[int] = mapped_column(BigInteger)
     paid: Mapped[int] = mapped_column(BigInteger)
+
+
+class ClawbackRow(Base):
+    """What was taken back of what closed periods had paid by a voucher; on the statement of `period`, which was open then."""
+
+    __tablename__ = "voucher_clawbacks"
+    __table_args__ = (Index("ix_voucher_clawbacks_voucher", "voucher"), Index("ix_voucher_clawbacks_period", "period"))
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"))
+    period: Mapped[str] = mapped_column(String)
+    organization: Mapped[str] = mapped_column(String)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[datetime] = mapped_column(Instant)
+    made_by: Mapped[str] = mapped_column(String)

@@ -1,5 +1,6 @@
 """Holding what vouchers pay against what it sums up."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from sqlalchemy import func, select
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from services.accounting.charging.models import LineRow
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.postings import programme_receivable
-from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
+from services.accounting.redemptions.models import ClawbackRow, LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
 
 
@@ -35,12 +36,16 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
         .subquery()
     )
     closed = select(SettlementRow.voucher, func.sum(SettlementRow.on_lines + SettlementRow.earlier))
-    settled = {voucher: int(fen) for voucher, fen in tx.execute(closed.group_by(SettlementRow.voucher))}
+    back = select(ClawbackRow.voucher, -func.sum(ClawbackRow.amount)).group_by(ClawbackRow.voucher)
+    settled: Counter[str] = Counter()
+    for query in (closed.group_by(SettlementRow.voucher), back):
+        for voucher, fen in tx.execute(query):
+            settled[voucher] += int(fen)
     vouchers = select(VoucherRow.id, VoucherRow.pledged, VoucherRow.redeemed, sums.c.pledged, sums.c.redeemed)
     for voucher, pledged, redeemed, of_jobs, redeemed_of_jobs in tx.execute(
         vouchers.outerjoin(sums, sums.c.voucher == VoucherRow.id).order_by(VoucherRow.id)
     ):
-        of_claims = settled.get(voucher, 0)
+        of_claims = settled[voucher]
         right = int(of_jobs or 0) + of_claims, int(redeemed_of_jobs or 0) + of_claims
         if (pledged, redeemed) != right:
             yield voucher, f"pledged and redeemed are {(pledged, redeemed)} fen, and should be {right}"

@@ -16,6 +16,7 @@ from caravan.contracts.problems import (
 )
 from caravan.contracts.vouchers import (
     ApplicationState,
+    ClawbackDraft,
     EligibilityAnswers,
     EligibilityQuestion,
     Evidence,
@@ -212,3 +213,14 @@ async def get_voucher(voucher: VoucherId, caller: VoucherReader, vouchers: Vouch
 async def revoke_voucher(voucher: VoucherId, draft: RevocationDraft, caller: Office, vouchers: Vouchers) -> Voucher:
     """End a voucher before its time. What is neither redeemed nor pledged with a hold, the pool of its year has again."""
     return await vouchers.revoke(voucher, draft, caller)
+
+
+@router.post("/vouchers/{voucher}/claw-back", response_model=Voucher)
+async def claw_back_voucher(
+    voucher: VoucherId, draft: ClawbackDraft, caller: Office, vouchers: Vouchers, key: IdempotencyKey
+) -> Response:
+    """Take back what a voucher has paid of closed periods: the organization owes it again, on its next statement.
+
+    Never more than is left of what was paid. The voucher's pool has it again, and the voucher doesn't.
+    """
+    return stored(await vouchers.claw_back(voucher, draft, caller, key))

@@ -97,6 +97,7 @@ class VoucherRow(Base):
     pledged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     redeemed: Mapped[int] = mapped_column(BigInteger, server_default="0")
     released: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="What its pool has again.")
+    clawed_back: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="A part of released.")
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)

@@ -22,7 +22,7 @@ def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[A
 
 
 def shown(row: Row[Any]) -> Voucher:
-    money = {name: Money(getattr(row, name)) for name in ("amount", "pledged", "redeemed", "released")}
+    money = {name: Money(getattr(row, name)) for name in ("amount", "pledged", "redeemed", "released", "clawed_back")}
     values = row._asdict() | money
     at, by, reason = (values.pop(name) for name in ("revoked_at", "revoked_by", "revoke_reason"))
     revocation = None if at is None else {"revoked_at": at, "revoked_by": by, "reason": reason}

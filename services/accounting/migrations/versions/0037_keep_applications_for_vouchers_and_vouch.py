@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("pledged", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("redeemed", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("released", sa.BigInteger(), server_default="0", nullable=False, comment="What its pool has again."),
+        sa.Column("clawed_back", sa.BigInteger(), server_default="0", nullable=False, comment="A part of released."),
         sa.Column("year", sa.BigInteger(), nullable=False),
         sa.Column("use", sa.String(), nullable=True),
         sa.Column("kinds", sa.Text(), nullable=False),
