@@ -100,6 +100,30 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
             "tests/accounting/test_discounts.py::test_in_whichever_order_usage_comes_discounts_are_those_of_the_totals"
         ),
     ),
+    "vouchers pay shares that are rounded once, within floors and caps, and no more is owed for a job than its hold needs": (
+        Property(
+            "tests/accounting/test_programme_claims.py::test_no_vouchers_pay_more_than_all_and_never_less_than_the_best_alone"
+        ),
+        Property(
+            "tests/accounting/test_programme_claims.py::"
+            "test_shares_are_rounded_once_together_and_a_line_given_back_gives_them_back"
+        ),
+        Property(
+            "tests/accounting/test_programme_claims.py::test_no_claim_passes_its_caps_and_each_has_all_that_they_leave"
+        ),
+        Property(
+            "tests/accounting/test_programme_claims.py::"
+            "test_what_a_claim_pays_stands_on_its_lines_in_the_order_of_their_usage"
+        ),
+        Property("tests/accounting/test_programme_claims.py::test_funders_pay_the_whole_each_its_part_within_a_fen"),
+        Property(
+            "tests/accounting/test_settlements.py::test_claims_come_to_the_same_in_however_many_closes_their_lines_came"
+        ),
+        Property(
+            "tests/accounting/test_pledges.py::test_however_usage_falls_no_more_is_owed_than_the_organizations_part"
+        ),
+        Property("tests/accounting/test_decision.py::test_what_vouchers_pay_is_not_taken_of_funds_and_is_of_budgets"),
+    ),
     "reports shuffled, doubled and dropped give a legal end": (
         Property("tests/broker/test_agent_chaos.py::TestChaos::runTest"),
         Property(

@@ -279,5 +279,5 @@ async def test_totals_that_are_gone_are_found(world: World) -> None:
     assert [words.split(" is ")[0] for _, words in found] == [
         "deposited",
         "held",
-        "deposited less charged, by the ledger",
+        "deposited and redeemed less charged, by the ledger",
     ]

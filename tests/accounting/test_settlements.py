@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -319,36 +321,65 @@ lines = st.lists(
 )
 
 
-@given(lines, st.integers(0, 8), st.sampled_from(Settles), st.integers(0, 8000), st.integers(0, 2000), st.booleans())
+limits = st.fixed_dictionaries(
+    {"floor": st.integers(0, 2000).map(lambda fen: str(Money(fen)))},
+    optional={
+        "caps": st.fixed_dictionaries(
+            {},
+            optional={
+                name: st.integers(0, 4000).map(lambda fen: str(Money(fen))) for name in ("claim", "redeemed_in_year")
+            },
+        )
+    },
+)
+
+
+@given(lines, st.lists(st.integers(0, 8), max_size=3), st.sampled_from(Settles), st.integers(0, 8000), limits)
 def test_claims_come_to_the_same_in_however_many_closes_their_lines_came(
-    drawn: list[tuple[datetime, int, int]], cut: int, settles: Settles, most: int, floor: int, capped: bool
+    drawn: list[tuple[datetime, int, int]], cuts: list[int], settles: Settles, most: int, rules: dict[str, Any]
 ) -> None:
-    caps: dict[str, Any] = {"redeemed_in_year": "25.00"} if capped else {}
-    terms = programme(settles=settles, caps=caps, floor=str(Money(floor)))
-    vouchers = [
-        Voucher(f"vou_{n}", "prg", terms, Holder(frozenset(), None, frozenset()), most, 0, 11, False) for n in (1, 2)
-    ]
+    terms = programme(settles=settles, **rules)
+    voucher = Voucher("vou_1", "prg", terms, Holder(frozenset(), None, frozenset()), most, 0, 11, False)
     own = [made(number, *one) for number, one in enumerate(drawn)]
-    at_once = settled(vouchers, own, [], Past(), SHANGHAI)
-    first = settled(vouchers, own[:cut], [], Past(), SHANGHAI)
-    past = Past(
-        claimed={span: one.claimed for span, one in first.items()}, paid={span: one.pays for span, one in first.items()}
-    )
-    then = settled(vouchers, own[cut:], [], past, SHANGHAI)
-
-    def totals(*closes: dict[Span, Settled]) -> dict[Span, tuple[int, int]]:
-        spans = {span for close in closes for span in close}
-        sums = {
-            span: (sum(c[span].claimed for c in closes if span in c), sum(c[span].pays for c in closes if span in c))
-            for span in spans
-        }
-        return {span: sum_ for span, sum_ in sums.items() if any(sum_)}
-
-    one, both = totals(at_once), totals(first, then)
-    assert sum(pays for _, pays in both.values()) == sum(pays for _, pays in one.values()) or most < 8000
-    for claim in (*at_once.values(), *first.values(), *then.values()):
+    edges = [0, *sorted(cuts), len(own)]
+    past, claims = Past(), [settled([voucher], own, [], Past(), SHANGHAI)]
+    for start, end in pairwise(edges):
+        claims.append(settled([voucher], own[start:end], [], past, SHANGHAI))
+        past = _with(past, claims[-1])
+    at_once = _with(Past(), claims[0])
+    assert _paid(past) == _paid(at_once)
+    assert sum(past.paid.values()) <= most
+    for claim in (claim for closed in claims for claim in closed.values()):
         assert claim.pays == claim.earlier + sum(stands for _, stands in claim.lines.values())
         assert all(abs(stands) <= abs(share) and stands * share >= 0 for share, stands in claim.lines.values())
+
+
+def test_a_voucher_that_is_used_up_leaves_later_lines_to_another_and_is_gone_on_with_where_there_is_none() -> None:
+    one, two = (
+        Voucher(
+            f"vou_{n}", "prg", programme(settles="month"), Holder(frozenset(), None, frozenset()), 1000, 0, 11, False
+        )
+        for n in (1, 2)
+    )
+    march = Span("vou_1", span_of("vou_1", Settles.MONTH, MARCH, SHANGHAI).start, 2026)
+    past = Past({march: 1500}, {march: 1000})
+    later = [made(1, APRIL, 2000, 0)]
+    assert [span.voucher for span in settled([one, two], later, [], past, SHANGHAI)] == ["vou_2"]
+    assert {span.voucher: claim.pays for span, claim in settled([one], later, [], past, SHANGHAI).items()} == {
+        "vou_1": 0
+    }
+
+
+def _with(past: Past, close: dict[Span, Settled]) -> Past:
+    claimed, paid = Counter(past.claimed), Counter(past.paid)
+    for span, one in close.items():
+        claimed[span] += one.claimed
+        paid[span] += one.pays
+    return Past(claimed, paid)
+
+
+def _paid(past: Past) -> dict[Span, int]:
+    return {span: fen for span, fen in past.paid.items() if fen}
 
 
 def test_a_discount_is_spread_by_what_vouchers_pay_of_what_it_is_taken_off() -> None:

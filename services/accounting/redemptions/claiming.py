@@ -1,7 +1,7 @@
 """What an organization's lines in a period are claimed of its vouchers. Pure; amounts are fen, times seconds since the epoch.
 
 A voucher covers the jobs that were submitted while it was valid, and of them what its programme supports. It goes on for what it has
-claimed already of a span; else not once it is revoked, nor where earlier spans have used it up.
+claimed already of a span; else not once it is revoked. One that earlier spans have used up leaves a line to others, if there are any.
 """
 
 from collections import Counter, defaultdict
@@ -142,15 +142,18 @@ def settled(
 
 
 def _shares(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: ZoneInfo) -> dict[str, int]:
-    offers = []
+    offers, used_up = list[Offer](), list[Offer]()
     for voucher in vouchers:
         if line.used is None or not voucher.issued_at <= line.submitted_at < voucher.expires_at:
             continue
         span = span_of(voucher.id, voucher.terms.settles, line.starts_at, zone)
-        if span in past.claimed or not (voucher.revoked or _is_used_up(voucher, span, past)):
-            rate = rate_of(voucher.terms, voucher.holder, line.used)
-            offers.append(Offer(voucher.id, voucher.terms.issuer.level, rate, voucher.terms.stacks_to))
-    return share(line.amount, together(offers))
+        if voucher.revoked and span not in past.claimed:
+            continue
+        rate = rate_of(voucher.terms, voucher.holder, line.used)
+        offer = Offer(voucher.id, voucher.terms.issuer.level, rate, voucher.terms.stacks_to)
+        over = span not in past.claimed and _is_used_up(voucher, span, past)
+        (used_up if over else offers).append(offer)
+    return share(line.amount, together(offers) or together(used_up))
 
 
 def _is_used_up(voucher: Voucher, span: Span, past: Past) -> bool:
