@@ -157,6 +157,7 @@ async def test_a_jobs_lines_are_summed_by_who_bears_them(world: World) -> None:
     await world.deliver()
     found = ok(await world.member.get(f"/jobs/{job.id}/explanation"))
     assert (found["charged"], found["borne_by_provider"], found["notional"]) == ("0.40", "0.10", "0.20")
+    assert found["words"] is None, "nobody sells it on"
     shown = [one["line"]["id"] for one in found["lines"]]
     assert sorted(shown) == [line["id"] for line in await job.lines()]
     words = (await explained(world, await line_of(job, reason="notional")))["words"]["en"]
