@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import httpx
@@ -177,6 +177,40 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
     org = f"org/{market.organization}:admin"
     broker, money = await platform.broker(org), await platform.accounting(org)
     finance = await platform.accounting("platform:finance")
+    now = clock.floor_second(clock.now())
+    office = await platform.accounting("platform:programmes")
+    programme = await office.create_programme(
+        ProgrammeDraft(
+            name="Vouchers",
+            issuer=Issuer(name="A city", level=IssuerLevel.CITY),
+            starts_at=now,
+            ends_at=now + timedelta(days=30),
+            pools=tuple(Pool(year=now.year + more, amount=Money(1_000_000)) for more in (0, 1)),
+            rates=(Rate(rate=3000),),
+        )
+    )
+    await office.publish_programme(programme.id, programme.version)
+    application = await money.apply_for_voucher(
+        VoucherApplicationDraft(
+            programme=programme.id,
+            organization=market.organization,
+            enterprise=Enterprise(
+                place="610113",
+                industry="I65",
+                size=EnterpriseSize.SMALL,
+                registered_on=date(2024, 2, 29),
+                clear_credit=True,
+            ),
+            use=f"{MARK}-use",
+            amount=Money(10_000),
+        )
+    )
+    await money.store_voucher_evidence(application.id, EVIDENCE, f"{MARK}-evidence".encode())
+    for reviewer in ("first-reviewer", "second-reviewer"):
+        person = await platform.accounting("platform:programmes", subject=reviewer)
+        read = await person.get_voucher_application(application.id)
+        await person.review_voucher_application(application.id, ReviewDraft(passed=True, reason=MARK), read.version)
+    voucher = await office.issue_voucher(application.id)
     spec = JobSpec(
         name=f"{MARK}-job",
         project=market.project,
@@ -190,7 +224,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             organization=market.organization,
             name=f"{MARK}-budget",
             limit=Money(10_000),
-            starts_at=clock.floor_second(clock.now()),
+            starts_at=now,
         )
     )
     job = await broker.submit_job(spec)
@@ -236,39 +270,6 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             starts_at=clock.floor_hour(clock.now()),
         )
     )
-    office = await platform.accounting("platform:programmes")
-    programme = await office.create_programme(
-        ProgrammeDraft(
-            name="Vouchers",
-            issuer=Issuer(name="A city", level=IssuerLevel.CITY),
-            starts_at=period.starts_at,
-            ends_at=period.ends_at,
-            pools=(Pool(year=period.ends_at.year, amount=Money(1_000_000)),),
-            rates=(Rate(rate=3000),),
-        )
-    )
-    await office.publish_programme(programme.id, programme.version)
-    application = await money.apply_for_voucher(
-        VoucherApplicationDraft(
-            programme=programme.id,
-            organization=market.organization,
-            enterprise=Enterprise(
-                place="610113",
-                industry="I65",
-                size=EnterpriseSize.SMALL,
-                registered_on=date(2024, 2, 29),
-                clear_credit=True,
-            ),
-            use=f"{MARK}-use",
-            amount=Money(10_000),
-        )
-    )
-    await money.store_voucher_evidence(application.id, EVIDENCE, f"{MARK}-evidence".encode())
-    for reviewer in ("first-reviewer", "second-reviewer"):
-        person = await platform.accounting("platform:programmes", subject=reviewer)
-        read = await person.get_voucher_application(application.id)
-        await person.review_voucher_application(application.id, ReviewDraft(passed=True, reason=MARK), read.version)
-    voucher = await office.issue_voucher(application.id)
     (tenant,) = (await (await platform.catalog(f"provider/{market.provider}:admin")).list_tenants()).items
     ids = {
         "org": market.organization,

@@ -10,9 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, bytes_of, console, misused, text_of, wrong_input
+from caravan.cli.jobs import JobArgument
 from caravan.cli.show import both, more, pairs, table, when
 from caravan.client import Peers
 from caravan.contracts.programmes import EligibilityRule
+from caravan.contracts.redemptions import JobRedemption
 from caravan.contracts.vouchers import (
     ApplicationState,
     ClawbackDraft,
@@ -234,6 +236,16 @@ def claw_back(
     _print_voucher(found, as_json=as_json)
 
 
+@group.command()
+def saved(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Show what vouchers pay of a job: so far, and of its lines in closed periods."""
+    found = ask(ctx, lambda peers: peers.accounting.get_job_redemption(job), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(savings(found))
+
+
 def answers(found: Iterable[EligibilityAnswer]) -> Table:
     rows = [
         (
@@ -297,14 +309,27 @@ def vouchers(found: Iterable[Voucher]) -> Table:
             one.programme,
             one.organization,
             str(one.amount),
+            str(one.pledged),
+            str(one.redeemed),
+            str(one.amount - one.pledged - one.released),
             one.state,
             when(one.expires_at),
             one.revocation.reason if one.revocation else "",
         )
         for one in found
     ]
-    columns = ("!voucher", "!programme", "!organization", ">amount", "state", "!good until", "why it was revoked")
-    return table(columns, rows)
+    parties = ("!voucher", "!programme", "!organization")
+    money = (">amount", ">pledged", ">redeemed", ">left")
+    return table((*parties, *money, "state", "!good until", "why it was revoked"), rows)
+
+
+def savings(found: JobRedemption) -> RenderableType:
+    rows = [
+        (one.voucher, one.programme_name, str(one.pledged), str(one.redeemed), str(one.paid), str(one.saved))
+        for one in found.vouchers
+    ]
+    columns = ("!voucher", "programme", ">pledged", ">redeemed", ">paid of closed periods", ">saved")
+    return Group(table(columns, rows), pairs((("saved on the job", str(found.saved)),)))
 
 
 def _print(found: VoucherApplication, *, as_json: bool) -> None:

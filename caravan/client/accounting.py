@@ -31,6 +31,7 @@ from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
+from caravan.contracts.redemptions import JobRedemption
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.silences import Silence
 from caravan.contracts.statements import (
@@ -422,3 +423,7 @@ class AccountingClient(Client):
     async def claw_back_voucher(self, voucher: str, draft: ClawbackDraft, key: str | None = None) -> Voucher:
         """Raises Invalid for more than is left of what it has paid."""
         return await self._call("POST", f"/vouchers/{voucher}/claw-back", Voucher, body=draft, key=key or new_key())
+
+    async def get_job_redemption(self, job: str) -> JobRedemption:
+        """What vouchers pay of the job. Raises NotFound where none does."""
+        return await self._call("GET", f"/jobs/{job}/redemption", JobRedemption)

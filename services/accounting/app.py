@@ -49,6 +49,8 @@ from services.accounting.reconciliations import endpoints as reconciliations
 from services.accounting.reconciliations.nightly import LOOP as RECONCILING
 from services.accounting.reconciliations.nightly import Nightly
 from services.accounting.reconciliations.reading import ReconciliationService
+from services.accounting.redemptions import endpoints as redemptions
+from services.accounting.redemptions.reports import RedemptionService
 from services.accounting.runs import endpoints as runs
 from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
@@ -83,6 +85,7 @@ ROUTERS = (
     silences.router,
     programmes.router,
     vouchers.router,
+    redemptions.router,
 )
 
 
@@ -144,6 +147,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ProgrammeService(runtime),
             ApplicationService(runtime),
             VoucherService(runtime),
+            RedemptionService(runtime),
             ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,

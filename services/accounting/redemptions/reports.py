@@ -1,0 +1,68 @@
+"""What vouchers pay of each job, for those who have them. Reads alone."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.redemptions import JobRedemption, VoucherRedemption
+from caravan.kernel.money import Money
+from caravan.kernel.problems import NotFound
+from caravan.kernel.runtime import Runtime
+from caravan.kernel.tokens import Caller
+from services.accounting.charging.models import LineRow
+from services.accounting.programmes.models import ProgrammeRow
+from services.accounting.redemptions.models import LineShareRow, RedemptionRow
+from services.accounting.vouchers.models import VoucherRow
+from services.accounting.vouchers.reading import seen_by
+
+
+class RedemptionService:
+    """What the organization, the office and finance read."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._db = runtime.db
+
+    async def of_job(self, job: str, caller: Caller) -> JobRedemption:
+        """Raises NotFound, also where only others' vouchers pay."""
+        return await self._db.read(of_job, job, seen_by(caller))
+
+
+def of_job(tx: Session, job: str, which: ColumnElement[bool]) -> JobRedemption:
+    """By the vouchers among `which`, the one that was issued first before the others. Raises NotFound where none counts for it."""
+    found = tuple(_of_job(tx, job, which))
+    if not found:
+        raise NotFound
+    return JobRedemption(job=job, saved=Money(sum(one.saved.fen for one in found)), vouchers=found)
+
+
+def _of_job(tx: Session, job: str, which: ColumnElement[bool]) -> Iterator[VoucherRedemption]:
+    closed = (
+        select(LineShareRow.voucher, func.sum(LineShareRow.paid).label("paid"))
+        .join(LineRow, LineRow.id == LineShareRow.line)
+        .where(LineRow.job == job)
+        .group_by(LineShareRow.voucher)
+        .subquery()
+    )
+    open_ = select(*RedemptionRow.__table__.c).where(RedemptionRow.job == job).subquery()
+    query = (
+        select(VoucherRow.id, VoucherRow.programme, VoucherRow.organization, ProgrammeRow.terms)
+        .add_columns(open_.c.pledged, open_.c.redeemed, closed.c.paid)
+        .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
+        .outerjoin(open_, open_.c.voucher == VoucherRow.id)
+        .outerjoin(closed, closed.c.voucher == VoucherRow.id)
+        .where(which, or_(open_.c.job.is_not(None), closed.c.voucher.is_not(None)))
+        .order_by(VoucherRow.id)
+    )
+    for row in tx.execute(query):
+        redeemed, paid = Money(row.redeemed or 0), Money(int(row.paid or 0))
+        yield VoucherRedemption(
+            voucher=row.id,
+            programme=row.programme,
+            programme_name=row.terms["name"],
+            organization=row.organization,
+            pledged=Money(row.pledged or 0),
+            redeemed=redeemed,
+            paid=paid,
+            saved=redeemed + paid,
+        )

@@ -1,0 +1,82 @@
+"""What vouchers pay of each job, as enterprises read it: while periods are open, and when they are closed."""
+
+import io
+
+from rich.console import Console
+
+from caravan.cli import vouchers as cli
+from caravan.contracts.redemptions import JobRedemption
+from caravan.contracts.vouchers import Voucher
+from tests.accounting.programmes_cases import office
+from tests.accounting.test_redemptions import charged, issued, settle
+from tests.accounting.volume import MONTH, close
+from tests.accounting.world import Job, World
+from tests.support import Json, ok, refused
+
+NAMES = ("pledged", "redeemed", "paid", "saved")
+
+
+async def saved(job: Job) -> tuple[str, list[tuple[str, ...]]]:
+    found: Json = ok(await job.world.member.get(f"/jobs/{job.id}/redemption"))
+    return found["saved"], [tuple(one[name] for name in NAMES) for one in found["vouchers"]]
+
+
+async def test_what_is_saved_on_a_job_goes_from_redeemed_to_paid_as_its_periods_close(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", settles="month", name="训力券")
+    job, run = await charged(sold, 999, "100.00")
+    assert await saved(job) == ("3.00", [("30.00", "3.00", "0.00", "3.00")])
+    await close(sold)
+    job.use(run, MONTH * 3600, MONTH * 3600 + 500)
+    await sold.deliver()
+    assert await saved(job) == ("4.50", [("27.00", "1.50", "3.00", "4.50")])
+    settle(job, run)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    assert await saved(job) == ("4.50", [("0.00", "0.00", "4.50", "4.50")])
+    found = JobRedemption.model_validate(ok(await sold.admin.get(f"/jobs/{job.id}/redemption")))
+    (one,) = found.vouchers
+    assert (one.voucher, one.programme_name, one.organization) == (voucher, "训力券", sold.organization)
+
+
+async def test_vouchers_of_two_levels_save_together_once_the_period_is_closed(sold: World) -> None:
+    city = await issued(sold, "1000.00", stacks_to=4000)
+    province = {"name": "省科技厅", "level": "province"}
+    await issued(sold, "1000.00", issuer=province, rates=[{"rate": 2000}], stacks_to=10000)
+    job, run = await charged(sold)
+    settle(job, run)
+    await sold.deliver()
+    assert await saved(job) == ("3.00", [("3.00", "3.00", "0.00", "3.00")])
+    await close(sold)
+    total, vouchers = await saved(job)
+    assert (total, len(vouchers)) == ("4.00", 2)
+    found = ok(await sold.member.get(f"/jobs/{job.id}/redemption"))["vouchers"]
+    assert [(one["voucher"] == city, one["paid"]) for one in found] == [(True, "2.00"), (False, "2.00")]
+    assert total == ok(await sold.finance.get("/lines", job=job.id))["items"][0]["subsidy"]
+
+
+async def test_who_may_read_a_voucher_reads_what_it_pays_and_nobody_else(sold: World) -> None:
+    await issued(sold, "1000.00")
+    job, _ = await charged(sold)
+    path = f"/jobs/{job.id}/redemption"
+    for reader in (sold.member, sold.finance, office(sold)):
+        assert ok(await reader.get(path))["saved"] == "3.00"
+    stranger = sold.service.person("stranger", f"org/org_{7:032x}:admin")
+    for reader in (stranger, sold.seller):
+        refused(await reader.get(path), 404, "not_found")
+
+
+async def test_a_job_for_which_no_voucher_counts_has_no_redemption(sold: World) -> None:
+    job, _ = await charged(sold)
+    refused(await sold.member.get(f"/jobs/{job.id}/redemption"), 404, "not_found")
+
+
+async def test_terminals_show_what_is_saved_and_left(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, _ = await charged(sold, 900)
+    found = JobRedemption.model_validate(ok(await sold.member.get(f"/jobs/{job.id}/redemption")))
+    one = Voucher.model_validate(ok(await sold.member.get(f"/vouchers/{voucher}")))
+    shown = Console(width=300, file=io.StringIO(), record=True)
+    shown.print(cli.savings(found), cli.vouchers([one]))
+    text = shown.export_text()
+    for cell in ("3.00", "2.70", "997.00", "saved on the job"):
+        assert cell in text
