@@ -5,46 +5,41 @@ What a job has redeemed before is taken from its redemption then: it stands in s
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.prices import Component
 from caravan.contracts.programmes import Mode, ProgrammeTerms
-from caravan.contracts.statements import BearerKind, LineKind
+from caravan.contracts.statements import LineKind
 from caravan.contracts.vouchers import VoucherState
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany
 from caravan.kernel.database import table_of
-from services.accounting.charging.models import LineRow
 from services.accounting.funds import holds
-from services.accounting.funds.models import HoldRow
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
-from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.claims import Holder
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions import supplies
+from services.accounting.redemptions import closed_lines
 from services.accounting.redemptions.claiming import (
     DiscountLine,
     Group,
     Past,
     Settled,
     Span,
-    UsageLine,
     Voucher,
     settled,
 )
+from services.accounting.redemptions.closed_lines import LINES, group
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.redemptions.service import Moved, keep_open, move
 from services.accounting.usage.models import PriceListCopy
-from services.accounting.usage.records import RECORDS
 from services.accounting.vouchers.models import VoucherRow
 
-LINES, SHARES = table_of(LineRow), table_of(LineShareRow)
+SHARES = table_of(LineShareRow)
 _SHARE: Final = InsertMany(SHARES)
 _SUBSIDY: Final = ChangeMany(
     {"line": LINES.c.id.type, "fen": LINES.c.subsidy.type},
@@ -77,23 +72,15 @@ class _Closing:
         self._period = period
         self._organization = organization
         self._rows = {row.id: row for row in vouchers}
-        own = (LINES.c.period == period.id) & (LINES.c.organization == organization)
-        columns = (*LINES.c, HoldRow.submitted_at, PeriodRow.starts_at, PriceListCopy.offering)
-        self._lines = tx.execute(
-            select(*columns)
-            .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
-            .outerjoin(HoldRow, (HoldRow.job == LINES.c.job) & (HoldRow.organization == LINES.c.organization))
-            .outerjoin(PeriodRow, PeriodRow.id == LINES.c.corrects)
-            .where(own, LINES.c.bearer == BearerKind.ORGANIZATION.value)
-            .order_by(LINES.c.id)
-        ).all()
+        self._lines = closed_lines.read(tx, period.id, organization)
 
     def settle(self, at: datetime) -> None:
         tx, zone = self._tx, periods.zone(self._tx)
         open_ = keep_open(tx, {line.job for line in self._lines if line.job}, self._period.id)
         pledged = self._pledged()
         vouchers = [self._voucher(row, pledged.get(row.id, 0)) for row in self._rows.values()]
-        moved = settled(vouchers, self._used(), self._discounts(), self._past(zone), zone)
+        used = closed_lines.used(tx, self._period, self._lines)
+        moved = settled(vouchers, used, self._discounts(), self._past(zone), zone)
         self._write(moved)
         of_voucher: defaultdict[str, Moved] = defaultdict(lambda: Moved(0, 0))
         for voucher, taken in open_.items():
@@ -133,51 +120,10 @@ class _Closing:
             revoked=row.state == VoucherState.REVOKED,
         )
 
-    def _used(self) -> list[UsageLine]:
-        lines = [line for line in self._lines if line.kind == LineKind.USAGE and line.amount]
-        found = supplies.of_price_lists(self._tx, {line.price_list for line in lines})
-        ends = self._ends(lines)
-        return [
-            UsageLine(
-                id=line.id,
-                group=_group(line),
-                starts_at=line.starts_at or self._period.starts_at,
-                submitted_at=clock.to_seconds(line.submitted_at),
-                ends_at=ends[line.corrects or line.period, line.job],
-                used=found[line.price_list].used(Component(line.component)) if line.price_list in found else None,
-                amount=line.amount,
-            )
-            for line in lines
-        ]
-
-    def _ends(self, lines: Iterable[Row[Any]]) -> dict[tuple[str, str], int]:
-        """When the usage of each job in each period ended, in seconds since the epoch."""
-        jobs: defaultdict[str, set[str]] = defaultdict(set)
-        for line in lines:
-            jobs[line.corrects or line.period].add(line.job)
-        found: dict[tuple[str, str], int] = {}
-        for period, some in jobs.items():
-            row = periods.find(self._tx, period)
-            start, end = clock.to_seconds(row.starts_at), clock.to_seconds(row.ends_at)
-            within = (RECORDS.c.hour > start - clock.HOUR_SECONDS) & (RECORDS.c.hour < end) & RECORDS.c.job.in_(some)
-            last = select(RECORDS.c.job, func.max(RECORDS.c.hour).label("hour")).where(within).group_by(RECORDS.c.job)
-            of_last = last.subquery()
-            rows = self._tx.execute(
-                select(RECORDS.c.job, RECORDS.c.spans).join(
-                    of_last, (of_last.c.job == RECORDS.c.job) & (of_last.c.hour == RECORDS.c.hour)
-                )
-            )
-            found |= {(period, job): start for job in some}
-            for job, spans in rows:
-                ended = max((clock.to_seconds(span.end) for span in spans), default=start)
-                found[period, job] = max(found[period, job], min(ended, end))
-        return found
-
     def _discounts(self) -> list[DiscountLine]:
         """With what all of each comes to, over the periods in which it stands."""
-        lines = [line for line in self._lines if line.kind == LineKind.VOLUME_DISCOUNT]
         found = []
-        for line in lines:
+        for line in closed_lines.discounts(self._lines):
             same = (
                 (LINES.c.organization == line.organization)
                 & (LINES.c.kind == LineKind.VOLUME_DISCOUNT.value)
@@ -191,7 +137,7 @@ class _Closing:
             of_offering = sums.join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
             amount, basis = self._tx.execute(of_offering).one()
             starts_at = line.starts_at or self._period.starts_at
-            found.append(DiscountLine(line.id, _group(line), starts_at, int(amount), int(basis)))
+            found.append(DiscountLine(line.id, group(line), starts_at, int(amount), int(basis)))
         return found
 
     def _past(self, zone: Any) -> Past:
@@ -203,8 +149,7 @@ class _Closing:
             paid[span] += row.on_lines + row.earlier
         used: Counter[tuple[Group, str]] = Counter()
         discounted: Counter[tuple[Group, str]] = Counter()
-        discounts = [line for line in self._lines if line.kind == LineKind.VOLUME_DISCOUNT]
-        of_groups = {_group(line).period for line in discounts}
+        of_groups = {group(line).period for line in closed_lines.discounts(self._lines)}
         if of_groups:
             rows = self._tx.execute(
                 select(LINES, SHARES.c.voucher, SHARES.c.share, PriceListCopy.offering)
@@ -215,7 +160,7 @@ class _Closing:
             )
             for row in rows:
                 of = used if row.kind == LineKind.USAGE else discounted
-                of[_group(row), row.voucher] += row.share
+                of[group(row), row.voucher] += row.share
         return Past(claimed, paid, used, discounted)
 
     def _write(self, moved: Mapping[Span, Settled]) -> None:
@@ -242,7 +187,3 @@ class _Closing:
             self._tx.execute(insert(SettlementRow), rows)
         _SHARE.run(self._tx, shares)
         _SUBSIDY.run(self._tx, [{"line": line, "fen": fen} for line, fen in subsidies.items()])
-
-
-def _group(line: Row[Any]) -> Group:
-    return Group(line.corrects or line.period, line.offering, line.component, line.reseller)
