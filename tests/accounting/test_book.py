@@ -160,3 +160,5 @@ async def test_an_adjustment_that_was_sealed_too_is_corrected_by_the_next(db: Da
     assert in_november == (JOB, january, november, 3600, 35)
     assert in_december == (JOB, january, december, 3600, 35)
     assert await db.write(on(JOB, lambda book: book.total(mine))) == 3700
+    still_open = {mine: -34, both[0]: 35, both[1]: 35}
+    assert await db.write(on(JOB, lambda book: dict(book.amounts()))) == still_open, "what was sealed doesn't count"
