@@ -463,7 +463,7 @@ def contests(found: Iterable[Contest]) -> Table:
 
 def funds(found: Funds) -> Table:
     rows: list[tuple[str, Cell]] = [("organization", found.organization)]
-    rows += [(name, str(getattr(found, name))) for name in ("deposited", "credit", "charged", "held")]
+    rows += [(name, str(getattr(found, name))) for name in ("deposited", "granted", "credit", "charged", "held")]
     return pairs([*rows, ("available", Text(str(found.available), style="bold"))])
 
 
