@@ -11,8 +11,9 @@ from rich.table import Table
 
 from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
 from caravan.cli.show import more, pairs, table, when
+from caravan.contracts.programme_reports import ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
-from caravan.kernel.money import percent
+from caravan.kernel.money import Money, percent
 
 group = typer.Typer(no_args_is_help=True, help="What a city or district pays of what its enterprises use: 算力券.")
 ProgrammeArgument = Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")]
@@ -83,6 +84,24 @@ def pools(
     _print(found, as_json=as_json)
 
 
+@group.command("standing")
+def show_standing(
+    ctx: typer.Context, programme: ProgrammeArgument, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False
+) -> None:
+    """Show how a programme stands: pools, applications, vouchers, and what organizations have. For the office and finance."""
+    found = ask(
+        ctx,
+        lambda peers: peers.accounting.get_programme_standing(programme, limit=limit, cursor=cursor),
+        as_json=as_json,
+    )
+    if as_json:
+        answer(found)
+        return
+    out = console()
+    out.print(standing(found))
+    more(out, found.next)
+
+
 def listed(found: Iterable[Programme]) -> Table:
     rows = [
         (one.id, one.name, one.issuer.name, one.issuer.level, one.state, when(one.starts_at), when(one.ends_at))
@@ -112,6 +131,35 @@ def detail(found: Programme) -> RenderableType:
         table((">rate", "for", "origin", "use"), rates),
         table((">year", ">pool", ">committed", ">left"), years),
     )
+
+
+def standing(found: ProgrammeStanding) -> RenderableType:
+    pools = [
+        (str(pool.year), *map(str, (pool.amount, pool.committed, pool.amount - pool.committed, pool.redeemed)))
+        for pool in found.pools
+    ]
+    counts = [
+        (of, ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items() if count) or "none")
+        for of, states in (("applications", found.applications), ("vouchers", found.vouchers))
+    ]
+    own = [
+        (
+            one.organization,
+            one.organization_name,
+            str(one.year),
+            *(str(one.issued), _most(one.most_issued)),
+            *(str(one.redeemed), _most(one.most_redeemed)),
+        )
+        for one in found.items
+    ]
+    columns = ("!organization", "name", ">year", ">issued", ">of at most", ">redeemed", ">of at most")
+    return Group(
+        table((">year", ">pool", ">committed", ">left", ">redeemed"), pools), pairs(counts), table(columns, own)
+    )
+
+
+def _most(cap: Money | None) -> str:
+    return "" if cap is None else str(cap)
 
 
 def _terms(file: Path) -> ProgrammeDraft:

@@ -29,6 +29,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
+from caravan.contracts.programme_reports import ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.redemptions import JobRedemption
@@ -359,6 +360,13 @@ class AccountingClient(Client):
 
     async def get_programme(self, programme: str) -> Programme:
         return await self._call("GET", f"/programmes/{programme}", Programme)
+
+    async def get_programme_standing(
+        self, programme: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> ProgrammeStanding:
+        """For the office and finance."""
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/programmes/{programme}/standing", ProgrammeStanding, query=query)
 
     async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
         return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)

@@ -43,6 +43,8 @@ from services.accounting.ledger.sealing import Sealer
 from services.accounting.periods import closing, service
 from services.accounting.periods import endpoints as periods
 from services.accounting.periods.closing import PeriodService
+from services.accounting.programme_reports import endpoints as programme_reports
+from services.accounting.programme_reports.service import ProgrammeReports
 from services.accounting.programmes import endpoints as programmes
 from services.accounting.programmes.service import ProgrammeService
 from services.accounting.reconciliations import endpoints as reconciliations
@@ -86,6 +88,7 @@ ROUTERS = (
     programmes.router,
     vouchers.router,
     redemptions.router,
+    programme_reports.router,
 )
 
 
@@ -148,6 +151,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ApplicationService(runtime),
             VoucherService(runtime),
             RedemptionService(runtime),
+            ProgrammeReports(runtime),
             ReconciliationService(runtime.db),
         ],
         lifespan=lifespan,

@@ -18,12 +18,14 @@ from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import ApplicationRow, VoucherRow
 from tests.accounting.programmes_cases import ENTERPRISE, published
 from tests.accounting.world import T0, Job, World, hour_of
-from tests.support import ok
+from tests.support import Json, ok
 
 
-async def issued(world: World, amount: str, organization: str | None = None, **terms: Any) -> str:
-    """A voucher of a programme with these terms, issued just before the world begins. Its id."""
-    programme = await published(world, **terms)
+async def issued(
+    world: World, amount: str, organization: str | None = None, programme: Json | None = None, **terms: Any
+) -> str:
+    """A voucher of a programme (with these terms), issued just before the world begins. Its id."""
+    programme = programme or await published(world, **terms)
     voucher, whose = ids.new("vou"), organization or world.organization
     common = {"programme": programme["id"], "organization": whose, "amount": Money.parse(amount).fen}
     application = ApplicationRow(

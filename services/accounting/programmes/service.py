@@ -51,7 +51,7 @@ class ProgrammeService:
 
     async def get(self, id: str, caller: Caller) -> Programme:
         """Raises NotFound, also for a draft of which the caller may not know."""
-        return await self._db.read(find, id, _seen_by(caller))
+        return await self._db.read(find, id, seen_by(caller))
 
     async def list(self, listing: Listing, caller: Caller) -> Page[Programme]:
         """The newest first."""
@@ -127,13 +127,13 @@ def shown(tx: Session, rows: Sequence[Row[Any]]) -> list[Programme]:
 
 
 def _page(tx: Session, listing: Listing, caller: Caller) -> list[Programme]:
-    query = select(PROGRAMMES).where(_seen_by(caller)).order_by(PROGRAMMES.c.id.desc()).limit(listing.fetch)
+    query = select(PROGRAMMES).where(seen_by(caller)).order_by(PROGRAMMES.c.id.desc()).limit(listing.fetch)
     if listing.after:
         query = query.where(PROGRAMMES.c.id < listing.after[0])
     return shown(tx, tx.execute(query).all())
 
 
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
+def seen_by(caller: Caller) -> ColumnElement[bool]:
     return true() if caller.is_office else PROGRAMMES.c.state == ProgrammeState.PUBLISHED.value
 
 

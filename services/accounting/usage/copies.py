@@ -116,6 +116,15 @@ def is_party(tx: Session, party: str) -> bool:
     return is_provider(tx, party) or is_known(tx, party, None)
 
 
+def names_of(tx: Session, parties: Collection[str]) -> dict[str, str]:
+    """The names of organizations and providers as they are now; one that isn't known here names itself."""
+    names = {party: party for party in parties}
+    for table in (OrganizationCopy, ProviderCopy):
+        rows = tx.execute(select(table.id, table.name).where(table.id.in_(parties)))
+        names |= {row.id: row.name for row in rows}
+    return names
+
+
 async def arrived(db: Database, organization: str, project: str | None = None) -> bool:
     """Whether they are known here, waiting some seconds for what the catalog has only just made."""
     deadline = clock.monotonic() + ARRIVAL_SECONDS

@@ -1,6 +1,7 @@
 """What an enterprise may apply for now: which programmes are open to it, and for how much. Reads alone."""
 
 from datetime import date, datetime
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,6 +19,8 @@ from services.accounting.vouchers.limits import limits, of_pool, tightest
 from services.accounting.vouchers.models import VoucherRow
 
 VOUCHERS = table_of(VoucherRow)
+COUNTS: Final = VOUCHERS.c.amount - VOUCHERS.c.released
+"""What of a voucher is issued: not what its pool has again."""
 
 
 def answer(tx: Session, question: EligibilityQuestion, at: datetime) -> list[EligibilityAnswer]:
@@ -45,7 +48,7 @@ def standing(tx: Session, programme: str, organization: str, year: int) -> tuple
     """Whether it never had a voucher of the programme; and what it has been issued of that year's, less what pools have again of those
     that have ended, in fen."""
     mine = select(VOUCHERS.c.id).where(VOUCHERS.c.programme == programme, VOUCHERS.c.organization == organization)
-    issued = select(func.coalesce(func.sum(VOUCHERS.c.amount - VOUCHERS.c.released), 0)).where(
+    issued = select(func.coalesce(func.sum(COUNTS), 0)).where(
         VOUCHERS.c.programme == programme,
         VOUCHERS.c.organization == organization,
         VOUCHERS.c.year == year,
