@@ -1,4 +1,4 @@
-"""`caravan programmes …`: draft and publish subsidy programmes, set their pools, and see what there is."""
+"""`caravan programmes …`: draft and publish subsidy programmes, set their pools, see what there is, and `estimates`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from caravan.cli import estimates
 from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
 from caravan.cli.show import more, pairs, table, when
 from caravan.contracts.programme_reports import ProgrammeStanding
@@ -177,4 +178,5 @@ def _print(found: Programme, *, as_json: bool) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
+    estimates.add_to(group)
     app.add_typer(group, name="programmes")

@@ -10,6 +10,7 @@ from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason,
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
+from caravan.contracts.estimates import Preview, PreviewQuestion
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
 from caravan.contracts.funds import (
@@ -367,6 +368,10 @@ class AccountingClient(Client):
         """For the office and finance."""
         query = {"limit": limit, "cursor": cursor}
         return await self._call("GET", f"/programmes/{programme}/standing", ProgrammeStanding, query=query)
+
+    async def preview_programme(self, programme: str, question: PreviewQuestion) -> Preview:
+        """What it would have paid. Raises UnknownReference; Invalid for a period that isn't closed."""
+        return await self._call("POST", f"/programmes/{programme}/preview", Preview, body=question)
 
     async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
         return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)

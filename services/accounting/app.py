@@ -28,6 +28,8 @@ from services.accounting.corrections.passes import Passes
 from services.accounting.corrections.service import CorrectionService
 from services.accounting.credit_notes import endpoints as credit_notes
 from services.accounting.credit_notes.service import CreditNoteService
+from services.accounting.estimates import endpoints as estimates
+from services.accounting.estimates.service import EstimateService
 from services.accounting.exports import endpoints as exports
 from services.accounting.exports.service import ExportService
 from services.accounting.fees import endpoints as fees
@@ -86,6 +88,7 @@ ROUTERS = (
     anomalies.router,
     silences.router,
     programmes.router,
+    estimates.router,
     vouchers.router,
     redemptions.router,
     programme_reports.router,
@@ -148,6 +151,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             TaxService(runtime),
             FeeService(runtime),
             ProgrammeService(runtime),
+            EstimateService(runtime),
             ApplicationService(runtime),
             VoucherService(runtime),
             RedemptionService(runtime),

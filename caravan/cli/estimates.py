@@ -1,0 +1,102 @@
+"""`caravan programmes preview`: what a programme would have paid, in a terminal and as a chart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Group, RenderableType
+
+from caravan.cli import chart
+from caravan.cli.asking import AsJson, answer, ask, console, misused, wrong_input
+from caravan.cli.show import pairs, table, when
+from caravan.contracts.estimates import Preview, PreviewedClaim, PreviewQuestion
+from caravan.kernel.money import Money
+
+ProgrammeArgument = Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")]
+
+
+def preview(
+    ctx: typer.Context,
+    programme: ProgrammeArgument,
+    period: Annotated[list[str], typer.Option(help="A closed one, per_…; again for each.")],
+    organization: Annotated[list[str] | None, typer.Option(help="Only these, org_…; again for each.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="As what each is reviewed, as rates name it.")] = None,
+    use: Annotated[str | None, typer.Option(help="What each voucher is for.")] = None,
+    chart_file: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE", help="Write a bar chart there, SVG.", dir_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a programme, also a draft, would have paid, had each enterprise had a voucher. For the office."""
+    given = {"periods": period, "organizations": organization, "assume": {"kinds": kind or [], "use": use}}
+    try:
+        question = PreviewQuestion.model_validate(given)
+    except ValidationError as error:
+        wrong_input(error)
+    found = ask(ctx, lambda peers: peers.accounting.preview_programme(programme, question), as_json=as_json)
+    if chart_file is not None:
+        try:
+            chart_file.write_text(charted(found), encoding="utf-8")
+        except OSError as error:
+            misused(f"{chart_file} can't be written: {error.strerror}")
+    if as_json:
+        answer(found)
+    else:
+        console().print(shown(found))
+
+
+def shown(found: Preview) -> RenderableType:
+    """The sums, and tables by enterprise, centre and span."""
+    about = (
+        ("programme", found.programme_name),
+        ("used", str(found.used)),
+        ("supported", str(found.supported)),
+        ("by the rates", str(found.claimed)),
+        *((f"less, {words}", str(fen)) for words, fen in _cuts(found) if fen),
+        ("would have paid", f"{found.pays} ({found.mode})"),
+    )
+    organizations = [
+        (one.name, one.organization, *map(str, (one.used, one.supported, one.claimed, one.pays)))
+        for one in found.organizations
+    ]
+    providers = [(one.name, one.provider, str(one.used), str(one.pays)) for one in found.providers]
+    columns = ("!organization", ">used", ">supported", ">by the rates", ">pays")
+    return Group(
+        pairs(about),
+        table(("enterprise", *columns), organizations),
+        table(("centre", "!provider", ">used", ">pays"), providers),
+        table(("!claims from", ">by the rates", ">pays"), _claims(found.claims)),
+    )
+
+
+def charted(found: Preview) -> str:
+    """An SVG document."""
+    return chart.drawn(
+        f"{found.programme_name}：测算 preview",
+        "使用金额 used",
+        "补贴 paid by the programme",
+        (
+            chart.Bars("企业 Enterprises", [chart.Bar(one.name, one.used, one.pays) for one in found.organizations]),
+            chart.Bars("算力中心 Centres", [chart.Bar(one.name, one.used, one.pays) for one in found.providers]),
+        ),
+    )
+
+
+def _cuts(found: Preview) -> tuple[tuple[str, Money], ...]:
+    cut = found.cut
+    return (
+        ("claims below the floor", cut.floor),
+        ("the cap of a claim", cut.claim),
+        ("the cap of a voucher", cut.voucher),
+        ("the cap of a year", cut.redeemed_in_year),
+    )
+
+
+def _claims(claims: Sequence[PreviewedClaim]) -> list[tuple[str, str, str]]:
+    return [(when(one.starts_at), str(one.claimed), str(one.pays)) for one in claims]
+
+
+def add_to(group: typer.Typer) -> None:
+    group.command()(preview)

@@ -1,0 +1,92 @@
+"""What a programme would have paid for what was used."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from caravan.contracts.base import Instant, Model, Name
+from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, ProviderId
+from caravan.contracts.programmes import Mode
+from caravan.kernel.money import Money
+
+
+class Assumption(Model):
+    """What each enterprise would have been reviewed as, and its voucher issued for."""
+
+    kinds: tuple[Name, ...] = Field(default=(), description="Of those that the programme's rates name.")
+    use: Name | None = None
+
+
+def _each_once(periods: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*periods}) < len(periods):
+        raise PydanticCustomError("periods", "Name each period once")
+    return periods
+
+
+class PreviewQuestion(Model):
+    """Each enterprise as if it had had one voucher of the programme, of the highest amount that the caps allow, for all of its jobs."""
+
+    periods: Annotated[tuple[PeriodId, ...], Field(min_length=1, max_length=24), AfterValidator(_each_once)] = Field(
+        description="Closed ones. What they correct of others isn't counted."
+    )
+    organizations: Annotated[tuple[OrganizationId, ...], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="Null: all that bear something in these periods."
+    )
+    assume: Assumption = Assumption()
+
+
+class Cuts(Model):
+    """What is paid less, by each limit behind those before it: a claim that comes to less than the floor; the most of a claim, of the
+    voucher, and of a calendar year."""
+
+    floor: Money
+    claim: Money
+    voucher: Money
+    redeemed_in_year: Money
+
+
+class PreviewSums(Model):
+    """`used` is what the organizations bear, `supported` what of it the programme supports, `claimed` its part by the rates, and `pays`
+    what of that floor and caps leave."""
+
+    used: Money
+    supported: Money
+    claimed: Money
+    pays: Money
+    cut: Cuts
+
+
+class PreviewedClaim(Model):
+    """A span of claims, as the programme settles them, by when it starts."""
+
+    starts_at: Instant
+    claimed: Money
+    pays: Money
+
+
+class PreviewedOrganization(PreviewSums):
+    organization: OrganizationId
+    name: str = Field(examples=["秦岭材料"])
+    voucher: Money | None = Field(description="What its voucher would be issued for; null: no cap says.")
+    claims: tuple[PreviewedClaim, ...]
+
+
+class PreviewedProvider(Model):
+    """What organizations bear of what a centre sells, and the programme's part of that."""
+
+    provider: ProviderId
+    name: str = Field(examples=["西安中心"])
+    used: Money
+    pays: Money
+
+
+class Preview(PreviewSums):
+    """The organizations and centres for which most is paid come first, and claims in the order of their spans."""
+
+    programme: ProgrammeId
+    programme_name: str = Field(examples=["西安市算力券"])
+    mode: Mode
+    organizations: tuple[PreviewedOrganization, ...]
+    providers: tuple[PreviewedProvider, ...]
+    claims: tuple[PreviewedClaim, ...]
