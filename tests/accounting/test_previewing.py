@@ -89,9 +89,18 @@ def test_periods_together_pay_what_closing_one_after_another_pays(
         span.start: pays for span, pays in paid.items() if pays
     }
     assert whole_of.pays == sum(paid.values()) == sum(pays for _, pays in whole_of.providers.values())
-    assert whole_of.used == whole_of.supported == sum(amount for amount, _ in whole_of.providers.values())
+    borne = sum(one.amount for one in lines) + sum(taken.values())
+    assert whole_of.used == borne == whole_of.supported == sum(amount for amount, _ in whole_of.providers.values())
     assert whole_of.claimed - sum(whole_of.cut) == whole_of.pays
     assert all(less >= 0 for less in whole_of.cut)
+
+
+def test_what_a_discount_is_corrected_by_is_a_part_of_it() -> None:
+    first, late = line(0, MARCH, 6000), line(2, MARCH, 4000)
+    discounts = [off(first, 8, -600, 6000), off(late, 9, -900, 4000)]
+    sellers = {one.id: "prv_1" for one in (first, late)} | {one.id: "prv_1" for one in discounts}
+    found = estimated(programme(), PLAIN, None, [first, late], merged(discounts), sellers, SHANGHAI)
+    assert (found.used, found.claimed, found.pays) == (8500, 2550, 2550)
 
 
 def test_each_limit_cuts_what_those_before_it_left() -> None:
