@@ -53,6 +53,7 @@ QUERIES: Final = {
     "get_wanted_books": "epoch=1",
     "release_lease": "epoch=1",
     "list_site_runs": "from=2026-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
+    "get_programme_payments": "period={per}",
     "sum_usage": "by=month&from=2026-01-01&to=2028-01-01",
 }
 """What an operation isn't answered without."""
@@ -379,7 +380,7 @@ def paths(operation: Operation, victim: Victim) -> Iterator[str]:
     )
     if "{" in path:
         raise ValueError(f"{operation.name} has a parameter that this walk doesn't know: {path}")
-    asked = QUERIES.get(operation.name, "")
+    asked = QUERIES.get(operation.name, "").format_map(victim.ids)
     yield f"{path}?{asked}"
     if operation.method == "GET" and operation.path == operation.path.split("{")[0]:
         for name, kind in KINDS.items():

@@ -12,7 +12,7 @@ from rich.table import Table
 from caravan.cli import estimates
 from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
 from caravan.cli.show import more, pairs, table, when
-from caravan.contracts.programme_reports import ProgrammeStanding
+from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.kernel.money import Money, percent
 
@@ -103,6 +103,21 @@ def show_standing(
     more(out, found.next)
 
 
+@group.command("payments")
+def show_payments(
+    ctx: typer.Context,
+    programme: ProgrammeArgument,
+    period: Annotated[str, typer.Option(help="A closed one, per_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a programme pays by the close of a period: by seller and by funder. For the office and finance."""
+    found = ask(ctx, lambda peers: peers.accounting.get_programme_payments(programme, period), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(payments(found))
+
+
 def listed(found: Iterable[Programme]) -> Table:
     rows = [
         (one.id, one.name, one.issuer.name, one.issuer.level, one.state, when(one.starts_at), when(one.ends_at))
@@ -157,6 +172,22 @@ def standing(found: ProgrammeStanding) -> RenderableType:
     return Group(
         table((">year", ">pool", ">committed", ">left", ">redeemed"), pools), pairs(counts), table(columns, own)
     )
+
+
+def payments(found: ProgrammePayments) -> RenderableType:
+    names = [f">{one.funder}" for one in found.funders]
+    sellers = [(one.seller, one.seller_name, str(one.amount), *_parts(one.funders)) for one in found.sellers]
+    earlier = [(one.voucher, one.organization_name, str(one.amount), *_parts(one.funders)) for one in found.earlier]
+    parts = [
+        table(("!to", "name", ">pays", *names), [*sellers, ("all", "", str(found.total), *_parts(found.funders))]),
+    ]
+    if earlier:
+        parts.insert(0, table(("!for earlier periods", "organization", ">pays", *names), earlier))
+    return Group(*parts)
+
+
+def _parts(funders: Iterable[FunderPart]) -> list[str]:
+    return [str(one.amount) for one in funders]
 
 
 def _most(cap: Money | None) -> str:

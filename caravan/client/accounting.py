@@ -30,7 +30,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
-from caravan.contracts.programme_reports import ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.redemptions import JobRedemption
@@ -372,6 +372,11 @@ class AccountingClient(Client):
     async def preview_programme(self, programme: str, question: PreviewQuestion) -> Preview:
         """What it would have paid. Raises UnknownReference; Invalid for a period that isn't closed."""
         return await self._call("POST", f"/programmes/{programme}/preview", Preview, body=question)
+
+    async def get_programme_payments(self, programme: str, period: str) -> ProgrammePayments:
+        """For the office and finance. Raises WrongState for a period that isn't closed."""
+        query = {"period": period}
+        return await self._call("GET", f"/programmes/{programme}/payments", ProgrammePayments, query=query)
 
     async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
         return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)

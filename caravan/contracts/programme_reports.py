@@ -3,8 +3,9 @@
 from pydantic import Field
 
 from caravan.contracts.base import Model, Name
-from caravan.contracts.ids import OrganizationId, ProgrammeId
+from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, VoucherId
 from caravan.contracts.programmes import PoolStanding
+from caravan.contracts.statements import PartyId
 from caravan.contracts.vouchers import ApplicationState, VoucherState
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page
@@ -35,3 +36,42 @@ class ProgrammeStanding(Page[OrganizationStanding]):
     pools: tuple[PoolUse, ...]
     applications: dict[ApplicationState, int] = Field(description="How many there are in each state.")
     vouchers: dict[VoucherState, int]
+
+
+class FunderPart(Model):
+    funder: Name
+    amount: Money
+
+
+class SellerPayment(Model):
+    """What vouchers pay of what a provider or reseller has sold."""
+
+    seller: PartyId
+    seller_name: Name
+    amount: Money
+    funders: tuple[FunderPart, ...]
+
+
+class EarlierPayment(Model):
+    """What a voucher's claims pay more (negative: less) for lines of earlier periods, as floors, caps and corrections make it."""
+
+    voucher: VoucherId
+    organization: OrganizationId
+    organization_name: Name
+    amount: Money
+    funders: tuple[FunderPart, ...]
+
+
+class ProgrammePayments(Model):
+    """What a programme pays by the close of a period: `total` is the sum of all sellers and of all that is for earlier periods.
+
+    Each amount is the sum of its funders' parts. Those of a voucher, over all periods together, are what it has paid in all split by the
+    largest remainder (docs/programmes.md).
+    """
+
+    programme: ProgrammeId
+    period: PeriodId
+    total: Money
+    funders: tuple[FunderPart, ...]
+    sellers: tuple[SellerPayment, ...]
+    earlier: tuple[EarlierPayment, ...]

@@ -1,10 +1,10 @@
 """What the office and finance read of programmes."""
 
-from caravan.contracts.programme_reports import ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeStanding
 from caravan.kernel.pages import Listing
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
-from services.accounting.programme_reports import standing
+from services.accounting.programme_reports import payments, standing
 
 
 class ProgrammeReports:
@@ -15,3 +15,7 @@ class ProgrammeReports:
 
     async def standing(self, programme: str, listing: Listing, caller: Caller) -> ProgrammeStanding:
         return await self._db.read(standing.standing, programme, listing, caller)
+
+    async def payments(self, programme: str, period: str, caller: Caller) -> ProgrammePayments:
+        """Raises WrongState for a period that isn't closed."""
+        return await self._db.read(payments.payments, programme, period, caller)
