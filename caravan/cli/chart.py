@@ -66,7 +66,13 @@ def _bar(root: Xml.Element, y: int, bar: Bar, scale: int) -> None:
     whole, part = (max(0, one.fen) * LONGEST // scale for one in (bar.whole, bar.part))
     _rect(row, LEFT, y + 2, whole, WHOLE)
     _rect(row, LEFT, y + 2, part, PART)
-    _text(row, LEFT + max(whole, part) + 8, y + 14, f"{bar.part} / {bar.whole}", colour=FAINT)
+    _text(row, LEFT + max(whole, part) + 8, y + 14, f"{_read(bar.part)} / {_read(bar.whole)}", colour=FAINT)
+
+
+def _read(money: Money) -> str:
+    """With commas, as people read large amounts."""
+    yuan, _, fen = str(money).partition(".")
+    return f"{int(yuan):,}.{fen}" if int(yuan) else str(money)
 
 
 def _short(label: str) -> str:

@@ -22,16 +22,16 @@ def texts(root: Xml.Element) -> list[str]:
 
 def test_bars_are_as_long_as_their_amounts_over_all_groups() -> None:
     groups = (
-        Bars("企业 Enterprises", [Bar("秦岭材料", Money(40_000), Money(10_000)), Bar("无用量", Money(-5), Money(0))]),
-        Bars("算力中心 Centres", [Bar("西安中心", Money(20_000), Money(20_000))]),
+        Bars("企业 Enterprises", [Bar("秦岭材料", Money(400_000), Money(100_000)), Bar("无用量", Money(-5), Money(0))]),
+        Bars("算力中心 Centres", [Bar("西安中心", Money(200_000), Money(200_000))]),
     )
     root = Xml.fromstring(drawn("测算", "使用 used", "补贴 pays", groups))
     assert bars(root, WHOLE) == [LONGEST, 0, LONGEST // 2]
     assert bars(root, PART) == [LONGEST // 4, 0, LONGEST // 2]
     assert texts(root) == [
         "测算", "使用 used", "补贴 pays",
-        "企业 Enterprises", "秦岭材料", "100.00 / 400.00", "无用量", "0.00 / -0.05",
-        "算力中心 Centres", "西安中心", "200.00 / 200.00",
+        "企业 Enterprises", "秦岭材料", "1,000.00 / 4,000.00", "无用量", "0.00 / -0.05",
+        "算力中心 Centres", "西安中心", "2,000.00 / 2,000.00",
     ]  # fmt: skip
 
 
