@@ -1,4 +1,4 @@
-"""`caravan programmes preview`: what a programme would have paid, in a terminal and as a chart."""
+"""`caravan programmes preview` and `forecast`: what one would have paid, in a terminal and as a chart; and how long its pool lasts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from caravan.cli import chart
 from caravan.cli.asking import AsJson, answer, ask, console, misused, wrong_input
 from caravan.cli.show import pairs, table, when
-from caravan.contracts.estimates import Preview, PreviewedClaim, PreviewQuestion
+from caravan.contracts.estimates import Forecast, Preview, PreviewedClaim, PreviewQuestion
 from caravan.kernel.money import Money
 
 ProgrammeArgument = Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")]
@@ -45,6 +45,28 @@ def preview(
         answer(found)
     else:
         console().print(shown(found))
+
+
+def forecast(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
+    """Show when this year's pool is used up, and what is redeemed by the year's end, if it goes on so. For the office."""
+    found = ask(ctx, lambda peers: peers.accounting.forecast_programme(programme), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(foreseen(found))
+
+
+def foreseen(found: Forecast) -> RenderableType:
+    """What is known by month, and where that leads to, in both languages."""
+    about = (
+        ("programme", found.programme_name),
+        (f"pool of {found.year}", str(found.pool)),
+        ("committed", str(found.committed)),
+        ("left", str(found.pool - found.committed)),
+    )
+    months = [(one.month, str(one.issued), str(one.redeemed)) for one in found.months]
+    words = [f"{one.zh}\n{one.en}" for one in found.words]
+    return Group(pairs(about), table(("!month", ">issued", ">redeemed"), months), *words)
 
 
 def shown(found: Preview) -> RenderableType:
@@ -100,3 +122,4 @@ def _claims(claims: Sequence[PreviewedClaim]) -> list[tuple[str, str, str]]:
 
 def add_to(group: typer.Typer) -> None:
     group.command()(preview)
+    group.command()(forecast)

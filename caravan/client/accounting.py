@@ -10,7 +10,7 @@ from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason,
 from caravan.contracts.contests import Contest, ContestDecision, ContestDraft
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft
 from caravan.contracts.credit_notes import CreditNote, CreditNoteDraft
-from caravan.contracts.estimates import Preview, PreviewQuestion
+from caravan.contracts.estimates import Forecast, Preview, PreviewQuestion
 from caravan.contracts.explanations import DiscountExplanation, Explanation, LineExplanation
 from caravan.contracts.fees import FeeAgreement, FeeAgreementDraft
 from caravan.contracts.funds import (
@@ -377,6 +377,9 @@ class AccountingClient(Client):
         """For the office and finance. Raises WrongState for a period that isn't closed."""
         query = {"period": period}
         return await self._call("GET", f"/programmes/{programme}/payments", ProgrammePayments, query=query)
+
+    async def forecast_programme(self, programme: str) -> Forecast:
+        return await self._call("GET", f"/programmes/{programme}/forecast", Forecast)
 
     async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
         return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)

@@ -1,11 +1,11 @@
-"""What a programme would have paid for what was used."""
+"""What a programme would have paid for what was used, and how long its pool lasts."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name
+from caravan.contracts.base import Instant, Model, Name, Words
 from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, ProviderId
 from caravan.contracts.programmes import Mode
 from caravan.kernel.money import Money
@@ -90,3 +90,30 @@ class Preview(PreviewSums):
     organizations: tuple[PreviewedOrganization, ...]
     providers: tuple[PreviewedProvider, ...]
     claims: tuple[PreviewedClaim, ...]
+
+
+Month = Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}$", examples=["2026-09"])]
+
+
+class ForecastMonth(Model):
+    """What was issued of the year's pool in it, less what the pool has again, and redeemed of that as its periods closed."""
+
+    month: Month
+    issued: Money
+    redeemed: Money
+
+
+class Forecast(Model):
+    """Of the current year's pool, by the last three months at most: straight lines, `words` say of what. Null: nothing says yet."""
+
+    programme: ProgrammeId
+    programme_name: str = Field(examples=["西安市算力券"])
+    year: int = Field(examples=[2026])
+    pool: Money
+    committed: Money
+    months: tuple[ForecastMonth, ...] = Field(description="From the first of the year to this one.")
+    issued_a_month: Money | None
+    used_up_in: Month | None = Field(description="When the pool has nothing left to issue; null: not in this year.")
+    redeemed_a_month: Money | None
+    redeemed_by_year_end: Money | None
+    words: tuple[Words, Words]

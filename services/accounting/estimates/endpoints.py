@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from caravan.contracts.estimates import Preview, PreviewQuestion
+from caravan.contracts.estimates import Forecast, Preview, PreviewQuestion
 from caravan.contracts.ids import ProgrammeId
 from caravan.contracts.problems import UnknownReference
 from caravan.kernel.web import Office, Router, problems, provided
@@ -18,3 +18,9 @@ async def preview_programme(
 ) -> Preview:
     """Ask what a programme, also a draft, would have paid of closed periods, by enterprise and centre. Changes nothing."""
     return await estimates.preview(programme, question)
+
+
+@router.get("/programmes/{programme}/forecast")
+async def forecast_programme(programme: ProgrammeId, caller: Office, estimates: Estimates) -> Forecast:
+    """Ask when the current year's pool is used up, and what of it is redeemed by the year's end, if it goes on as in the last months."""
+    return await estimates.forecast(programme)

@@ -1,4 +1,7 @@
-"""Previews of programmes: one organization in memory at a time, each in a transaction of its own. What is read never changes."""
+"""Estimates for the office.
+
+A preview has one organization in memory at a time, each in a transaction of its own: what it reads never changes.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.estimates import (
     Cuts,
+    Forecast,
     Preview,
     PreviewedClaim,
     PreviewedOrganization,
@@ -22,6 +26,7 @@ from caravan.kernel import clock
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.runtime import Runtime
+from services.accounting.estimates import standing
 from services.accounting.estimates.previewing import Estimate, estimated, merged
 from services.accounting.funds.service import unknown
 from services.accounting.periods import service as periods
@@ -40,6 +45,7 @@ class EstimateService:
 
     def __init__(self, runtime: Runtime) -> None:
         self._db = runtime.db
+        self._now = runtime.now
 
     async def preview(self, programme: str, question: PreviewQuestion) -> Preview:
         """Raises NotFound; UnknownReference for a period or organization that isn't known here, Invalid for a period that isn't closed."""
@@ -53,6 +59,10 @@ class EstimateService:
         providers = {provider for one in estimates.values() for provider in one.providers}
         names = await self._db.read(_names, providers)
         return _preview(found, organizations, names, estimates, most)
+
+    async def forecast(self, programme: str) -> Forecast:
+        """Raises NotFound."""
+        return await self._db.read(standing.forecast, programme, self._now())
 
 
 def _scope(
