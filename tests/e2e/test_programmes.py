@@ -111,3 +111,33 @@ def _pays_its_part(caravan: Caravan, voucher: str) -> None:
     paid = Money(divide_half_away(charged * 3000, 10_000))
     found = caravan.json("vouchers", "show", voucher)
     assert charged and (found["pledged"], found["redeemed"]) == (str(paid), str(paid))
+
+
+def test_a_draft_is_held_against_a_closed_period_and_its_pool_forecast(caravan: Caravan, tmp_path: Path) -> None:
+    town, now = caravan.town, clock.floor_second(clock.now())
+    finance, organization = Caravan(town, town.finance), town.market.organization
+    caravan.submitted("--", "sleep", "1.1")
+    period = finance.json("finance", "periods", "--limit", "1")["items"][0]["id"]
+    cut = (clock.floor_second(clock.now()) + timedelta(seconds=2)).isoformat()
+    finance("finance", "cut", period, "--at", cut)
+    terms = {
+        "name": "测算<券>",
+        "issuer": {"name": "市科技局", "level": "city"},
+        "starts_at": now.isoformat(),
+        "ends_at": (now + timedelta(days=30)).isoformat(),
+        "pools": [{"year": year, "amount": "50.00"} for year in (now.year, now.year + 1)],
+        "rates": [{"rate": 1000}, {"kind": "awarded", "rate": 10000}],
+    }
+    draft = office(town).json("programmes", "draft", written(tmp_path, "terms.json", terms))["id"]
+    asks = ("programmes", "preview", draft, "--period", period, "--kind", "awarded", "--organization", organization)
+    assert "/periods/0" in office(town)(*asks, code=1).stderr
+    finance("finance", "close", period)
+    found = office(town).json(*asks)
+    assert found["pays"] == found["used"] == found["organizations"][0]["pays"] != "0.00"
+    drawn = tmp_path / "preview.svg"
+    assert found["pays"] in office(town)(*asks, "--chart", str(drawn)).stdout
+    assert "测算&lt;券&gt;" in drawn.read_text(encoding="utf-8")
+    assert "can't be written" in office(town)(*asks, "--chart", str(tmp_path / "none" / "x.svg"), code=2).stderr
+    assert "尚无完整月份" in office(town)("programmes", "forecast", draft).stdout
+    assert office(town).json("programmes", "forecast", draft)["pool"] == "50.00"
+    assert "(404 not_found)" in caravan("programmes", "forecast", draft, code=1).stderr
