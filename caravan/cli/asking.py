@@ -34,6 +34,7 @@ WIDE: Final = 200
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON, and nothing else.")]
 Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file instead of stdout.")]
 Cursor = Annotated[str | None, typer.Option(help="`next` of the page before.")]
 
 
@@ -215,6 +216,17 @@ def text_of(path: Path) -> str:
         return bytes_of(path).removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         misused(f"{path}: not UTF-8 at byte {error.start}")
+
+
+def put(document: bytes, out: Path | None) -> None:
+    """Write it to a file, or None: to stdout; ends the command when it can't be written."""
+    if out is None:
+        typer.get_binary_stream("stdout").write(document)
+        return
+    try:
+        out.write_bytes(document)
+    except OSError as error:
+        misused(f"{out}: {error.strerror}")
 
 
 def bytes_of(path: Path) -> bytes:

@@ -1,6 +1,5 @@
 """`caravan explain`, `budgets` and `statements`: what was charged and why, what is left, and the documents."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 from rich.console import RenderableType
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused
+from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, put
 from caravan.client import Peers, each
 from caravan.contracts.statements import Statement, StatementLine
 
@@ -102,17 +101,11 @@ def show_statement(ctx: typer.Context, statement: StatementArgument, as_json: As
 def statement_csv(
     ctx: typer.Context,
     statement: StatementArgument,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file instead of stdout.")] = None,
+    out: Out = None,
 ) -> None:
     """The statement as CSV: UTF-8 with a byte order mark, headers in Chinese and English."""
     document = ask(ctx, lambda peers: peers.accounting.get_statement_csv(statement))
-    if out is None:
-        typer.get_binary_stream("stdout").write(document)
-        return
-    try:
-        out.write_bytes(document)
-    except OSError as error:
-        misused(f"{out}: {error.strerror}")
+    put(document, out)
 
 
 @group.command("credit-notes")

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from caravan.cli import estimates
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, misused, put, text_of, wrong_input
 from caravan.cli.show import more, pairs, table, when
-from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeStanding
+from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.kernel.money import Money, percent
 
@@ -118,6 +118,22 @@ def show_payments(
         console().print(payments(found))
 
 
+@group.command("refusals")
+def show_refusals(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
+    """Show what reviewers have refused, by rule, with the last of each."""
+    found = ask(ctx, lambda peers: peers.accounting.get_programme_refusals(programme), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(refusals(found) if found.items else "Nothing was refused.")
+
+
+@group.command()
+def export(ctx: typer.Context, programme: ProgrammeArgument, out: Out = None) -> None:
+    """All vouchers as CSV: who applied, reviewed and issued, what was claimed and paid. For the office and finance."""
+    put(ask(ctx, lambda peers: peers.accounting.export_programme(programme)), out)
+
+
 def listed(found: Iterable[Programme]) -> Table:
     rows = [
         (one.id, one.name, one.issuer.name, one.issuer.level, one.state, when(one.starts_at), when(one.ends_at))
@@ -184,6 +200,23 @@ def payments(found: ProgrammePayments) -> RenderableType:
     if earlier:
         parts.insert(0, table(("!for earlier periods", "organization", ">pays", *names), earlier))
     return Group(*parts)
+
+
+def refusals(found: ProgrammeRefusals) -> Table:
+    rows = [
+        (
+            rule.rule or "another reason",
+            f"{place} of {rule.count}",
+            one.application,
+            one.organization,
+            "\n".join(filter(None, (one.reason, one.remedy))),
+            f"{when(one.reviewed_at)} by {one.reviewed_by}",
+        )
+        for rule in found.items
+        for place, one in enumerate(rule.last, start=1)
+    ]
+    columns = ("rule", ">last", "!application", "!organization", "why, and what would satisfy it", "reviewed")
+    return table(columns, rows)
 
 
 def _parts(funders: Iterable[FunderPart]) -> list[str]:

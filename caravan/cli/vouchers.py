@@ -9,7 +9,19 @@ from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, bytes_of, console, misused, text_of, wrong_input
+from caravan.cli.asking import (
+    AsJson,
+    Cursor,
+    Key,
+    Limit,
+    answer,
+    ask,
+    bytes_of,
+    console,
+    put,
+    text_of,
+    wrong_input,
+)
 from caravan.cli.jobs import JobArgument
 from caravan.cli.show import both, more, pairs, table, when
 from caravan.client import Peers
@@ -94,10 +106,7 @@ def evidence(
 ) -> None:
     """Download a file of an application."""
     content = ask(ctx, lambda peers: peers.accounting.get_voucher_evidence(application, name))
-    try:
-        to.write_bytes(content)
-    except OSError as error:
-        misused(f"{to}: {error.strerror}")
+    put(content, to)
 
 
 @group.command()

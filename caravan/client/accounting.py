@@ -30,7 +30,7 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
-from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.redemptions import JobRedemption
@@ -380,6 +380,14 @@ class AccountingClient(Client):
 
     async def forecast_programme(self, programme: str) -> Forecast:
         return await self._call("GET", f"/programmes/{programme}/forecast", Forecast)
+
+    async def get_programme_refusals(self, programme: str) -> ProgrammeRefusals:
+        """For the office."""
+        return await self._call("GET", f"/programmes/{programme}/refusals", ProgrammeRefusals)
+
+    async def export_programme(self, programme: str) -> bytes:
+        """Its vouchers as CSV: UTF-8 with a byte order mark, headers in Chinese and English. For the office and finance."""
+        return await self._fetch("GET", f"/programmes/{programme}/export.csv")
 
     async def check_eligibility(self, question: EligibilityQuestion) -> EligibilityAnswers:
         return await self._call("POST", "/eligibility", EligibilityAnswers, body=question)

@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
-from caravan.contracts.base import Model, Name
-from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, VoucherId
-from caravan.contracts.programmes import PoolStanding
+from caravan.contracts.base import Instant, Model, Name, Prose
+from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, VoucherApplicationId, VoucherId
+from caravan.contracts.programmes import EligibilityRule, PoolStanding
 from caravan.contracts.statements import PartyId
 from caravan.contracts.vouchers import ApplicationState, VoucherState
 from caravan.kernel.money import Money
@@ -75,3 +75,30 @@ class ProgrammePayments(Model):
     funders: tuple[FunderPart, ...]
     sellers: tuple[SellerPayment, ...]
     earlier: tuple[EarlierPayment, ...]
+
+
+class RefusedReview(Model):
+    """A review that an application has not passed, which refused it."""
+
+    application: VoucherApplicationId
+    organization: OrganizationId
+    stage: int
+    reason: Prose
+    remedy: Prose | None
+    reviewed_at: Instant
+    reviewed_by: Name
+
+
+class RuleRefusals(Model):
+    """What was refused by one rule."""
+
+    rule: EligibilityRule | None = Field(description="Null: for a reason that is none of the rules.")
+    count: int
+    last: tuple[RefusedReview, ...] = Field(description="The last five, the newest first.")
+
+
+class ProgrammeRefusals(Model):
+    """What reviewers have refused, the rule that refused most first. What isn't eligible is refused at once, and not kept."""
+
+    programme: ProgrammeId
+    items: tuple[RuleRefusals, ...]

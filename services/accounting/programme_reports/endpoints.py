@@ -1,12 +1,14 @@
 """HTTP for programme reports."""
 
-from typing import Annotated
+from typing import Annotated, Any
+
+from fastapi.responses import StreamingResponse
 
 from caravan.contracts.ids import PeriodId, ProgrammeId
 from caravan.contracts.problems import WrongState
-from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.kernel.pages import PageParams
-from caravan.kernel.web import Caller, Router, allow, problems, provided
+from caravan.kernel.web import Caller, Office, Response, Router, allow, problems, provided
 from services.accounting.programme_reports.service import ProgrammeReports
 
 router = Router(prefix="/v1/programmes/{programme}", tags=["programmes"])
@@ -19,6 +21,10 @@ ReportReader = Annotated[
         *("platform:programmes", "platform:finance"),
     ),
 ]
+
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The vouchers.", "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
 
 
 @router.get("/standing")
@@ -36,3 +42,23 @@ async def get_programme_payments(
 ) -> ProgrammePayments:
     """Read what a programme pays by the close of a period: by seller, for earlier periods, and which funder pays what of that."""
     return await reports.payments(programme, period, caller)
+
+
+@router.get("/refusals")
+async def get_programme_refusals(programme: ProgrammeId, caller: Office, reports: Reports) -> ProgrammeRefusals:
+    """Read what reviewers have refused: how many applications by which rule, and the last of each."""
+    return await reports.refusals(programme)
+
+
+@router.get("/export.csv", response_class=StreamingResponse, responses=CSV)
+async def export_programme(programme: ProgrammeId, caller: ReportReader, reports: Reports) -> Response:
+    """Download a programme's vouchers as CSV: UTF-8 with a byte order mark, a Chinese and English header, a row for each voucher and span.
+
+    It says who applied, reviewed and issued, what was claimed and what was paid. What persons wrote has an apostrophe before it where it
+    would start a spreadsheet's formula.
+    """
+    return StreamingResponse(
+        await reports.export(programme, caller),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{programme}.csv"'},
+    )

@@ -25,6 +25,7 @@ from caravan.kernel.money import Money, percent
 from caravan.pricing import DIVISOR
 from services.accounting.charging.reading import seller_of
 
+BOM: Final = b"\xef\xbb\xbf"
 UNITS: Final[Mapping[str, str]] = {
     Component.CPU_CORE_HOUR: "核秒 core-seconds",
     Component.ACCELERATOR_HOUR: "卡秒 accelerator-seconds",
@@ -93,27 +94,27 @@ def header(columns: Columns) -> bytes:
     """The first bytes of the file."""
     more = TAX_HEADERS, SELLER_HEADERS, SUBSIDY_HEADERS
     chosen = (names for names, there in zip(more, columns, strict=True) if there)
-    return b"\xef\xbb\xbf" + _encode((*HEADERS, *chain(*chosen)))
+    return BOM + encode((*HEADERS, *chain(*chosen)))
 
 
 def line(row: Row[Any], names: Mapping[str, str], columns: Columns) -> bytes:
     """A line (a row of `lines` with `job_name`). `names` has those of its parties, project and corrected period."""
-    return _encode(
+    return encode(
         (
             row.job,
-            _typed(row.job_name or "") if row.kind == LineKind.USAGE else _discount(Money(row.basis)),
+            typed(row.job_name or "") if row.kind == LineKind.USAGE else _discount(Money(row.basis)),
             row.organization,
-            _typed(names[row.organization]),
+            typed(names[row.organization]),
             row.project,
-            _typed(names[row.project]) if row.project else "",
+            typed(names[row.project]) if row.project else "",
             row.provider,
-            _typed(names[row.provider]),
+            typed(names[row.provider]),
             row.component,
             row.accelerator,
             row.price_list,
             str(row.price_list_revision),
-            _typed(row.tariff),
-            _typed(row.pricing_window),
+            typed(row.tariff),
+            typed(row.pricing_window),
             row.bearer,
             row.reason,
             row.unit_price,
@@ -125,7 +126,7 @@ def line(row: Row[Any], names: Mapping[str, str], columns: Columns) -> bytes:
             names[row.corrects] if row.corrects else "",
             row.id,
             *(_tax(row) if columns.taxed else ()),
-            *((seller_of(row), _typed(names[seller_of(row)])) if columns.sold else ()),
+            *((seller_of(row), typed(names[seller_of(row)])) if columns.sold else ()),
             *(_subsidy(row) if columns.subsidized else ()),
         )
     )
@@ -148,7 +149,7 @@ def _discount(basis: Money) -> str:
     return f"用量折扣,基数 {basis} Volume discount on {basis}"
 
 
-def _typed(text: str) -> str:
+def typed(text: str) -> str:
     """What a person typed, so that no spreadsheet takes it for a formula: an apostrophe before the signs that start one.
 
     A Chinese or Japanese Excel reads their full-width forms like them.
@@ -156,7 +157,8 @@ def _typed(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r")) else text
 
 
-def _encode(cells: tuple[str, ...]) -> bytes:
+def encode(cells: tuple[str, ...]) -> bytes:
+    """A row."""
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\r\n").writerow(cells)
     return out.getvalue().encode()

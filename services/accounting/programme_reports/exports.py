@@ -1,0 +1,53 @@
+"""What of a programme's vouchers goes into its CSV, a batch at a time. Reads alone."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from caravan.kernel.tables import audit
+from services.accounting.periods import service as periods
+from services.accounting.programme_reports import paper
+from services.accounting.redemptions.models import SettlementRow
+from services.accounting.usage import copies
+from services.accounting.vouchers.eligible import VOUCHERS
+from services.accounting.vouchers.evidence import APPLICATIONS
+from services.accounting.vouchers.reviewing import reviews_of
+
+BATCH: Final = 200
+
+
+def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
+    """Rows of the next vouchers behind the one with the id `after`: the last one's id, and the bytes. None: there are no more."""
+    issuing = (audit.c.entity == VOUCHERS.c.id) & (audit.c.action == "issue_voucher")
+    query = (
+        select(VOUCHERS, APPLICATIONS.c.applied_at, APPLICATIONS.c.applied_by, audit.c.subject.label("issued_by"))
+        .join(APPLICATIONS, APPLICATIONS.c.id == VOUCHERS.c.application)
+        .outerjoin(audit, issuing)
+        .where(VOUCHERS.c.programme == programme, VOUCHERS.c.id > after)
+    )
+    rows = tx.execute(query.order_by(VOUCHERS.c.id).limit(BATCH)).all()
+    if not rows:
+        return None
+    names = copies.names_of(tx, {row.organization for row in rows})
+    reviews, spans = reviews_of(tx, [row.application for row in rows]), _spans(tx, [row.id for row in rows])
+    zone: ZoneInfo = periods.zone(tx)
+    return rows[-1].id, b"".join(
+        paper.voucher(row, names[row.organization], reviews[row.application], spans[row.id], zone) for row in rows
+    )
+
+
+def _spans(tx: Session, vouchers: Collection[str]) -> defaultdict[str, list[paper.Span]]:
+    """Of each voucher, in order."""
+    by = SettlementRow.voucher, SettlementRow.starts_at
+    sums = (
+        func.sum(SettlementRow.claimed).label("claimed"),
+        func.sum(SettlementRow.on_lines + SettlementRow.earlier).label("paid"),
+    )
+    found: defaultdict[str, list[paper.Span]] = defaultdict(list)
+    for row in tx.execute(select(*by, *sums).where(by[0].in_(vouchers)).group_by(*by).order_by(*by)):
+        found[row.voucher].append(paper.Span(row.starts_at, int(row.claimed), int(row.paid)))
+    return found

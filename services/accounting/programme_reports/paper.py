@@ -1,0 +1,90 @@
+"""A programme's vouchers as CSV, for the bureau that pays. Pure.
+
+UTF-8 with a byte order mark, CRLF, one header row, Chinese first; a row for each voucher and span of claims, and one for a voucher without
+claims. What is of the voucher stands on each of its rows. Dates are days in the platform's zone. What was paid is what closed periods have.
+"""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row
+
+from caravan.contracts.vouchers import Review, VoucherState
+from caravan.kernel import clock
+from caravan.kernel.money import Money
+from services.accounting.statements.paper import BOM, encode, typed
+
+HEADERS: Final = (
+    "算力券 Voucher",
+    "申请 Application",
+    "企业 Organization",
+    "企业名称 Organization name",
+    "面额(元) Amount (CNY)",
+    "资金年度 Pool year",
+    "状态 State",
+    "申请日期 Applied on",
+    "申请人 Applied by",
+    "初审日期 First review on",
+    "初审人 First reviewer",
+    "复审日期 Second review on",
+    "复审人 Second reviewer",
+    "发放日期 Issued on",
+    "发放人 Issued by",
+    "有效期至(不含) Good until (exclusive)",
+    "撤销日期 Revoked on",
+    "撤销人 Revoked by",
+    "撤销原因 Why it was revoked",
+    "结算周期起 Claim span from",
+    "分摊额合计(元) Claimed (CNY)",
+    "已补贴(元) Paid (CNY)",
+)
+STATES: Final = {
+    VoucherState.ISSUED: "有效 issued",
+    VoucherState.EXPIRED: "到期 expired",
+    VoucherState.REVOKED: "撤销 revoked",
+}
+
+
+class Span(NamedTuple):
+    """Of claims, from `start` (seconds since the epoch) on; amounts are fen."""
+
+    start: int
+    claimed: int
+    paid: int
+
+
+def header() -> bytes:
+    """The first bytes of the file."""
+    return BOM + encode(HEADERS)
+
+
+def voucher(row: Row[Any], name: str, reviews: list[Review], spans: list[Span], zone: ZoneInfo) -> bytes:
+    """The rows of a voucher (a row of `vouchers` with `applied_at`, `applied_by` and `issued_by`). `name`: its organization's."""
+
+    def day(at: datetime | None) -> str:
+        return "" if at is None else at.astimezone(zone).date().isoformat()
+
+    by_stage = {review.stage: review for review in reviews}
+    stages = (by_stage.get(stage) for stage in (1, 2))
+    reviewed = (("", "") if one is None else (day(one.reviewed_at), typed(one.reviewed_by)) for one in stages)
+    own = (
+        row.id,
+        row.application,
+        row.organization,
+        typed(name),
+        str(Money(row.amount)),
+        str(row.year),
+        STATES[VoucherState(row.state)],
+        day(row.applied_at),
+        typed(row.applied_by),
+        *(cell for pair in reviewed for cell in pair),
+        day(row.issued_at),
+        typed(row.issued_by or ""),
+        day(row.expires_at),
+        day(row.revoked_at),
+        typed(row.revoked_by or ""),
+        typed(row.revoke_reason or ""),
+    )
+    claims = [(day(clock.from_seconds(one.start)), *map(str, map(Money, one[1:]))) for one in spans]
+    return b"".join(encode((*own, *claim)) for claim in claims or [("", "0.00", "0.00")])

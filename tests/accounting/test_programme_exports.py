@@ -1,0 +1,97 @@
+"""What auditors are given of a programme: what was refused, and all vouchers as a table."""
+
+import csv
+import io
+from typing import Any
+
+from rich.console import Console
+
+from caravan.cli import programmes as cli
+from caravan.contracts.programme_reports import ProgrammeRefusals
+from tests.accounting import test_redemptions
+from tests.accounting.programmes_cases import PASSES, applied, drafted, issued, office, published, reviewed
+from tests.accounting.test_redemptions import charged
+from tests.accounting.volume import MONTH, close
+from tests.accounting.world import World
+from tests.support import Json, ok, refused
+
+FAILS = {"passed": False, "reason": "执照过期", "remedy": "换发后再申请"}
+
+
+async def exported(world: World, programme: str) -> list[dict[str, str]]:
+    answer = await office(world).get(f"/programmes/{programme}/export.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.content.startswith(b"\xef\xbb\xbf\xe7\xae\x97\xe5\x8a\x9b\xe5\x88\xb8 Voucher,")
+    rows = csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline=""))
+    return list(rows)
+
+
+async def refusals(world: World, programme: Json) -> ProgrammeRefusals:
+    return ProgrammeRefusals.model_validate(ok(await office(world).get(f"/programmes/{programme['id']}/refusals")))
+
+
+async def test_refusals_are_counted_by_rule_with_the_last_of_each(spring: World) -> None:
+    programme, other = await published(spring), await published(spring)
+    await reviewed(spring, await applied(spring, other), FAILS)
+    await reviewed(spring, await applied(spring, programme), PASSES, PASSES)
+    assert (await refusals(spring, programme)).items == ()
+    by_place: list[Any] = [
+        await reviewed(spring, await applied(spring, programme), FAILS | {"rule": "places"}) for _ in range(6)
+    ]
+    late = await reviewed(spring, await applied(spring, programme), PASSES, FAILS)
+    found = (await refusals(spring, programme)).items
+    assert [(one.rule, one.count, len(one.last)) for one in found] == [("places", 6, 5), (None, 1, 1)]
+    assert [one.application for one in found[0].last] == [one["id"] for one in reversed(by_place[1:])]
+    (last,) = found[1].last
+    assert (last.application, last.stage, last.reviewed_by) == (late["id"], 2, "reviewer-2")
+    assert (last.reason, last.remedy, last.organization) == ("执照过期", "换发后再申请", spring.organization)
+    shown = Console(width=300, file=io.StringIO(), record=True)
+    shown.print(cli.refusals(await refusals(spring, programme)))
+    text = shown.export_text()
+    for cell in ("another reason", "5 of 6", "换发后再申请"):
+        assert cell in text
+
+
+async def test_every_voucher_is_exported_with_who_applied_reviewed_issued_and_revoked_it(spring: World) -> None:
+    programme = await published(spring, valid_months=6)
+    first = await issued(spring, programme, "1000.00")
+    second = await issued(spring, programme, "700.00")
+    await issued(spring, await published(spring))
+    ok(await office(spring).post(f"/vouchers/{first['id']}/revoke", {"reason": "=已迁出"}))
+    rows = await exported(spring, programme["id"])
+    assert [row["算力券 Voucher"] for row in rows] == [first["id"], second["id"]]
+    assert [*rows[0].values()] == [
+        *(first["id"], first["application"], spring.organization, "Qinling Materials"),
+        *("1000.00", "2026", "撤销 revoked"),
+        *("2026-03-31", "admin", "2026-03-31", "reviewer-1", "2026-03-31", "reviewer-2", "2026-03-31", "office"),
+        *("2026-10-01", "2026-03-31", "office", "'=已迁出"),
+        *("", "0.00", "0.00"),
+    ]
+
+
+async def test_a_voucher_has_a_row_for_each_span_of_its_claims(sold: World) -> None:
+    programme = await published(sold, settles="month", caps={"claim": "4.00"})
+    voucher = await test_redemptions.issued(sold, "1000.00", programme=programme)
+    job, run = await charged(sold, 2000, "100.00")
+    await close(sold)
+    job.use(run, MONTH * 3600, MONTH * 3600 + 1000)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    rows = [[*row.values()] for row in await exported(sold, programme["id"])]
+    assert [(row[0], *row[-3:]) for row in rows] == [
+        (voucher, "2026-03-01", "6.00", "4.00"),
+        (voucher, "2026-04-01", "3.00", "3.00"),
+    ]
+
+
+async def test_the_office_reads_refusals_and_finance_takes_the_export_too(spring: World) -> None:
+    programme = await published(spring)
+    path = f"/programmes/{programme['id']}"
+    assert (await spring.finance.get(f"{path}/export.csv")).status_code == 200
+    refused(await spring.finance.get(f"{path}/refusals"), 404, "not_found")
+    for stranger in (spring.admin, spring.seller):
+        for report in ("refusals", "export.csv"):
+            refused(await stranger.get(f"{path}/{report}"), 404, "not_found")
+    draft = (await drafted(spring))["id"]
+    refused(await spring.finance.get(f"/programmes/{draft}/export.csv"), 404, "not_found")
+    refused(await office(spring).get(f"/programmes/prg_{9:032x}/refusals"), 404, "not_found")
