@@ -93,6 +93,11 @@ def test_a_programme_is_drafted_applied_to_reviewed_issued_and_revoked(caravan: 
     assert (voucher["amount"], voucher["organization"]) == ("300.00", town.market.organization)
     assert voucher["id"] in caravan("vouchers", "list", "--programme", id).stdout
     assert voucher["id"] in caravan("vouchers", "application", made["id"]).stdout
+    assert town.market.organization in office(town)("programmes", "standing", id).stdout
+    table = tmp_path / "vouchers.csv"
+    office(town)("programmes", "export", id, "--out", str(table))
+    assert voucher["id"] in table.read_text("utf-8-sig")
+    assert "(404 not_found)" in caravan("programmes", "export", id, code=1).stderr
     assert "(409 wrong_state)" in caravan("vouchers", "withdraw", made["id"], code=1).stderr
     _pays_its_part(caravan, voucher["id"])
     assert "已迁出" in office(town)("vouchers", "revoke", voucher["id"], "--reason", "企业已迁出").stdout
@@ -100,6 +105,7 @@ def test_a_programme_is_drafted_applied_to_reviewed_issued_and_revoked(caravan: 
     again = caravan.json("vouchers", "apply", str(tmp_path / "application.json"), "--key", "b")
     refusal = ("--refused", "--reason", "执照过期", "--rule", "places", "--remedy", "换发后再申请", "--version", "1")
     assert "换发后再申请" in first("vouchers", "review", again["id"], *refusal).stdout
+    assert "换发后再申请" in first("programmes", "refusals", id).stdout
     assert caravan.json("vouchers", "withdraw", again["id"], code=1)["state"] == "refused"
 
 
