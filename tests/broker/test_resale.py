@@ -45,7 +45,8 @@ class District:
     wholesale: str
     direct: str
     watcher: BrokerClient
-    seen: str | None = None
+    seen: str
+    """What the watcher has been told: from then on it follows, and nothing that it hasn't heard is dropped."""
 
     async def publish(self, price: str, ends_after: timedelta | None = None) -> str:
         start = clock.floor_second(clock.now())
@@ -104,7 +105,9 @@ async def district(market: Market) -> District:
     hand = await market.hand(site)
     await sold(member, resold.id, direct.id)
     watcher = market.platform.broker(ids.new("own"), "service:catalog")
-    made = District(market, member, reseller, agreement, hand, resold.id, wholesale.id, direct.id, watcher)
+    since, _, _ = await watcher.snapshot(None)
+    _, seen = await watcher.feed(since, 0)
+    made = District(market, member, reseller, agreement, hand, resold.id, wholesale.id, direct.id, watcher, seen)
     await made.offered((resold.id, None, "1.00"), (direct.id, None, "3.00"))
     await made.publish("72.00")
     await made.offered((resold.id, reseller.organization, "2.00"), (direct.id, None, "3.00"))
