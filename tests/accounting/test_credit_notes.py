@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.kernel import ids
-from services.accounting.credit_notes.left import Billed, left, tax_in
+from services.accounting.credit_notes.left import Billed, left, part_in
 from services.accounting.ledger.verify import verify
 from tests.accounting.volume import MONTH, close, sound, use
 from tests.accounting.volume import given as discounts
@@ -233,7 +233,7 @@ def test_notes_of_all_of_a_line_give_all_of_its_tax_back(amount: int, rate: int,
     tax, noted, given_back = amount * rate // 11_300, 0, 0
     while noted < amount:
         more = data.draw(st.integers(max(1, (amount - noted) // 3), amount - noted))
-        part = tax_in(Billed(amount, noted), tax, more)
+        part = part_in(Billed(amount, noted), tax, more)
         assert part >= 0
         noted, given_back = noted + more, given_back + part
     assert given_back == tax

@@ -40,7 +40,7 @@ from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import VoucherRow
 from tests.accounting.programmes_cases import key, office, programme
 from tests.accounting.test_redemptions import charged, funds, issued, settle, standing
-from tests.accounting.volume import MONTH, close
+from tests.accounting.volume import MONTH, close, sound
 from tests.accounting.world import Job, World
 from tests.support import ok, pointers, refused
 
@@ -393,3 +393,25 @@ def test_a_discount_is_spread_by_what_vouchers_pay_of_what_it_is_taken_off() -> 
     later = DiscountLine("lin_later", group, MARCH, -1200, 10_000)
     (again,) = [one for one in settled([voucher], [], [later], past, SHANGHAI).values() if one.lines]
     assert again.lines == {"lin_later": (-36, -36)}
+
+
+async def test_what_a_credit_note_gives_back_of_a_line_is_given_back_to_who_has_paid_it(sold: World) -> None:
+    voucher = await issued(sold, "4.00", settles="year")
+    job, _ = await charged(sold)
+    await charged(sold)
+    period = await close(sold)
+    (line,) = [one for one in await job.lines() if one["amount"] != "0.00"]
+    (statement,) = ok(await sold.member.get("/statements", period=period))["items"]
+    before = Money.parse((await funds(sold, "available"))[0])
+    paid = Money.parse(line["subsidy"])
+    for amount in ("3.33", "6.67"):
+        draft = {"statement": statement["id"], "line": line["id"], "amount": amount, "reason": "机房断电"}
+        ok(await sold.finance.post("/credit-notes", draft, {"Idempotency-Key": ids.new("evt")}), 201)
+    after = Money.parse((await funds(sold, "available"))[0])
+    assert after - before == Money(1000) - paid
+    left = str(Money(400) - paid)
+    assert await standing(sold, voucher) == (left, left)
+    await charged(sold, 100, ahead=())
+    await close(sold, MONTH * 3600)
+    assert await standing(sold, voucher) == ("3.30", "3.30")
+    await sound(sold)

@@ -1,4 +1,4 @@
-"""How much of a line may be given back, and the tax in it. Pure; all amounts are fen."""
+"""How much of a line may be given back, and what belongs to that. Pure; all amounts are fen."""
 
 from typing import NamedTuple
 
@@ -21,10 +21,11 @@ def left(line: Billed, with_corrections: Billed, statement: Billed) -> int:
     return max(0, min(line.left, with_corrections.left, statement.left))
 
 
-def tax_in(line: Billed, tax: int, amount: int) -> int:
-    """The tax in `amount` more of a line with `tax`. Notes of all of a line give all of its tax back, in however many parts."""
-    return _share(line, tax, line.noted + amount) - _share(line, tax, line.noted)
+def part_in(line: Billed, whole: int, amount: int) -> int:
+    """What of `whole`, which belongs to a line (its tax, what vouchers pay of it), is in `amount` more of it. Notes of all of a line give
+    all of that back, in however many parts."""
+    return _share(line, whole, line.noted + amount) - _share(line, whole, line.noted)
 
 
-def _share(line: Billed, tax: int, of: int) -> int:
-    return divide_half_away(tax * of, line.amount)
+def _share(line: Billed, whole: int, of: int) -> int:
+    return divide_half_away(whole * of, line.amount)

@@ -17,13 +17,14 @@ from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.charging.book import LINES, key_of
 from services.accounting.charging.reading import parties_see, seller_of
-from services.accounting.credit_notes.left import Billed, left, tax_in
+from services.accounting.credit_notes.left import Billed, left, part_in
 from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.fees import paying
 from services.accounting.funds import holds
 from services.accounting.funds.service import check_amount, unknown
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
+from services.accounting.redemptions import returning
 from services.accounting.statements import numbers
 from services.accounting.statements.models import StatementRow
 
@@ -95,7 +96,7 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         provider_name=statement.names[line.provider],
         seller=seller_of(line),
         seller_name=statement.names[seller_of(line)],
-        tax=None if line.tax is None else Money(tax_in(own, line.tax, draft.amount.fen)),
+        tax=None if line.tax is None else Money(part_in(own, line.tax, draft.amount.fen)),
         issued_at=at,
         issued_by=subject,
     )
@@ -112,6 +113,7 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         at=at,
     )
     holds.add_to_fund(tx, note.organization, charged=-note.amount.fen)
+    returning.give_back(tx, line, note.id, lambda whole: part_in(own, whole, note.amount.fen), at)
     paying.bring_up(tx, note.organization, at)
     audit.record(tx, subject, "issue_credit_note", note.id, draft)
     return note

@@ -24,7 +24,10 @@ LINES = table_of(LineRow)
 
 
 def read(tx: Session, period: str, organization: str) -> Sequence[Row[Any]]:
-    """Rows of `lines`, by id, with their offering, when their job was submitted, and where they correct a period that one's `starts_at`."""
+    """Rows of `lines`, by id, with their offering, when their job was submitted, and where they correct a period that one's `starts_at`.
+
+    What a reseller buys to sell it on is not among them: no voucher of its own pays for that.
+    """
     columns = (*LINES.c, HoldRow.submitted_at, PeriodRow.starts_at, PriceListCopy.offering)
     own = (LINES.c.period == period) & (LINES.c.organization == organization)
     return tx.execute(
@@ -32,7 +35,7 @@ def read(tx: Session, period: str, organization: str) -> Sequence[Row[Any]]:
         .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
         .outerjoin(HoldRow, (HoldRow.job == LINES.c.job) & (HoldRow.organization == LINES.c.organization))
         .outerjoin(PeriodRow, PeriodRow.id == LINES.c.corrects)
-        .where(own, LINES.c.bearer == BearerKind.ORGANIZATION.value)
+        .where(own, LINES.c.bearer == BearerKind.ORGANIZATION.value, HoldRow.resale.is_not(True))
         .order_by(LINES.c.id)
     ).all()
 

@@ -29,6 +29,8 @@ class RedemptionRow(Base):
 class SettlementRow(Base):
     """What a period's close has added to what a voucher pays for the span of claims that starts at `starts_at` (seconds since the epoch)
     and lies in `year`: on lines of that period, and for those of `earlier` ones. `claimed`: its lines' shares. Never changed.
+
+    Where a credit note gives back of a line, `period` is the note, and what it takes is of `earlier`.
     """
 
     __tablename__ = "voucher_settlements"

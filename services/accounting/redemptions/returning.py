@@ -1,0 +1,68 @@
+"""What a credit note gives back of a line that vouchers have paid a part of: that part is their programmes' again. Within a transaction.
+
+The claim that the line belongs to is less by its share, so its caps and its year have it again.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select
+from sqlalchemy.orm import Session
+
+from caravan.contracts.programmes import ProgrammeTerms
+from services.accounting.funds import holds
+from services.accounting.ledger import service as ledger
+from services.accounting.periods import service as periods
+from services.accounting.programmes.models import ProgrammeRow
+from services.accounting.redemptions.claiming import span_of
+from services.accounting.redemptions.models import LineShareRow, SettlementRow
+from services.accounting.redemptions.service import Moved, move
+from services.accounting.vouchers.models import VoucherRow
+
+
+def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int], at: datetime) -> int:
+    """Let vouchers pay less of `line` (a row of `lines`), of which the credit note `note` gives some back; returns by how much, in fen.
+
+    `part`: what of an amount that belongs to the whole line, in fen, belongs to what is given back.
+    """
+    shares = (
+        select(VoucherRow.__table__, ProgrammeRow.terms, LineShareRow.share, LineShareRow.paid)
+        .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
+        .join(LineShareRow, LineShareRow.voucher == VoucherRow.id)
+        .where(LineShareRow.line == line.id)
+        .order_by(VoucherRow.id)
+    )
+    starts_at, zone = periods.find(tx, line.corrects or line.period).starts_at, periods.zone(tx)
+    share = paid = 0
+    for row in tx.execute(shares).all():
+        # together once rounded, and never more than what is given back
+        claimed, pays = part(share + row.share) - part(share), part(paid + row.paid) - part(paid)
+        share, paid = share + row.share, paid + row.paid
+        span = span_of(row.id, ProgrammeTerms.model_validate(row.terms).settles, starts_at, zone)
+        tx.execute(
+            insert(SettlementRow).values(
+                period=note,
+                voucher=row.id,
+                starts_at=span.start,
+                year=span.year,
+                organization=row.organization,
+                programme=row.programme,
+                claimed=-claimed,
+                on_lines=0,
+                earlier=-pays,
+            )
+        )
+        moved = Moved(-pays, -pays)
+        move(tx, row, moved)
+        holds.add_grants(tx, row.organization, moved)
+        if pays:
+            ledger.redemption(
+                tx,
+                organization=row.organization,
+                programme=row.programme,
+                delta_fen=-pays,
+                reference=note,
+                at=at,
+            )
+    return part(paid)
