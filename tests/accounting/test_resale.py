@@ -17,6 +17,7 @@ from services.accounting.ledger.verify import verify_ledger
 from services.accounting.usage import records
 from tests.accounting.test_contests import contested, decided
 from tests.accounting.test_corrections import Desk
+from tests.accounting.test_redemptions import issued, standing
 from tests.accounting.volume import LATER, close, given, tiers
 from tests.accounting.world import T0, Job, World, hour_of, tariff
 from tests.support import Json, Person, ok, refused, running
@@ -493,3 +494,23 @@ async def test_a_closed_period_has_each_sellers_discount_tax_and_statement_and_t
     }
     assert corrected == {(member, "-144.00"), (reseller, "-72.00")}
     await sold.sound()
+
+
+async def test_a_resellers_own_voucher_pays_nothing_of_what_it_sells_on(later: World) -> None:
+    sold = Sold(later)
+    await sold.open()
+    rule = {"category": "compute_service", "treatment": "taxed", "rate": 300, "starts_at": "2025-12-31T16:00:00Z"}
+    ok(await later.finance.post("/tax-rules", rule | {"seller": sold.reseller}), 201)
+    of_reseller = await issued(later, "1000.00", sold.reseller)
+    of_member = await issued(later, "1000.00")
+    job, run = await sold.job()
+    job.use(run, 0, 400)
+    await later.deliver()
+    await close(later)
+    found = ok(await later.finance.get("/lines", job=job.id))["items"]
+    paid = {one["organization"]: one["subsidy"] for one in found if one["component"] == "cpu_core_hour"}
+    assert paid == {later.organization: "2.40", sold.reseller: None}
+    assert (await standing(later, of_member), await standing(later, of_reseller)) == (
+        ("2.40", "2.40"),
+        ("0.00", "0.00"),
+    )
