@@ -189,6 +189,17 @@ async def test_a_hold_that_moves_to_what_is_not_supported_needs_the_money_itself
     assert await standing(world, voucher) == ("0.00", "0.00")
 
 
+async def test_what_is_redeemed_of_an_attempt_that_goes_on_is_not_pledged_again(world: World) -> None:
+    await world.deposit("14.00")
+    voucher = await issued(world, "1000.00")
+    job, _ = await charged(world, 500)
+    assert await standing(world, voucher) == ("3.00", "1.50")
+    both = ahead(world, "10.00") * 2
+    assert (await job.hold("20.00", ahead=both))["granted"]
+    assert await standing(world, voucher) == ("6.00", "1.50")
+    assert await funds(world, "granted", "held", "available") == ["6.00", "15.00", "0.00"]
+
+
 async def test_what_is_taken_back_of_a_charge_is_taken_back_of_the_voucher(world: World) -> None:
     await world.deposit("7.00")
     voucher = await issued(world, "1000.00")

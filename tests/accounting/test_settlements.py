@@ -39,7 +39,7 @@ from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import VoucherRow
 from tests.accounting.programmes_cases import key, office, programme
-from tests.accounting.test_redemptions import charged, funds, issued, settle, standing
+from tests.accounting.test_redemptions import ahead, charged, funds, issued, settle, standing
 from tests.accounting.volume import MONTH, close, sound
 from tests.accounting.world import Job, World
 from tests.support import ok, pointers, refused
@@ -415,3 +415,12 @@ async def test_what_a_credit_note_gives_back_of_a_line_is_given_back_to_who_has_
     await close(sold, MONTH * 3600)
     assert await standing(sold, voucher) == ("3.30", "3.30")
     await sound(sold)
+
+
+async def test_what_a_closed_period_has_of_an_attempt_that_goes_on_is_not_pledged_again(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, _ = await charged(sold, 500)
+    await close(sold)
+    assert await standing(sold, voucher) == ("3.00", "1.50")
+    assert (await job.hold("20.00", ahead=ahead(sold, "10.00") * 2))["granted"]
+    assert await standing(sold, voucher) == ("6.00", "1.50")

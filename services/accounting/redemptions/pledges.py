@@ -22,12 +22,12 @@ def paid(parts: Iterable[Supported]) -> int:
     return sum(divide_half_away(rate * amount, WHOLE) for rate, amount in sums.items())
 
 
-def pledge(ahead: Iterable[Supported], redeemed: int, left: int) -> int:
+def pledge(ahead: Iterable[Supported], redeemed: int, left: int, had: int = 0) -> int:
     """What a hold may count on: of what is `ahead`, each at the most that it may come to, and what is redeemed already.
 
-    `left`: what the voucher has besides what it has redeemed for this job.
+    `left`: what the voucher has besides what it has redeemed for this job. `had`: what it has paid of what is `ahead` already, at most.
     """
-    return redeemed + min(paid(ahead), left)
+    return redeemed + min(max(0, paid(ahead) - had), left)
 
 
 def redeemed(charged: Iterable[Supported], pledged: int) -> int:

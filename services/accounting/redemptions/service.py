@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.funds import HoldRequest, HoldUse
@@ -26,12 +26,13 @@ from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.claims import Holder, rate_of
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import supplies
-from services.accounting.redemptions.models import RedemptionRow
+from services.accounting.redemptions.models import LineShareRow, RedemptionRow
 from services.accounting.redemptions.pledges import Supported, pledge, redeemed
 from services.accounting.redemptions.supplies import Supply
 from services.accounting.vouchers.models import VoucherRow
 
 REDEMPTIONS, VOUCHERS, PROGRAMMES = table_of(RedemptionRow), table_of(VoucherRow), table_of(ProgrammeRow)
+SHARES: Final = table_of(LineShareRow)
 
 _WITH_TERMS: Final = select(VOUCHERS, PROGRAMMES.c.terms).join(PROGRAMMES, PROGRAMMES.c.id == VOUCHERS.c.programme)
 _VALID: Final = Prepared(
@@ -101,17 +102,31 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
         return None
     found = supplies.of_offerings(tx, {use.offering for use in request.ahead})
     own, mine = (current.redeemed, current.pledged) if current is not None else (0, 0)
+    # what is ahead last hasn't begun; others may run, and be redeemed already
+    had = own + _claimed(tx, job, current.voucher) if current is not None and len(request.ahead) > 1 else 0
     pledges = [
         Pledge(
             row.id,
             current,
-            pledge(_parts(voucher, request.ahead, found), own, row.amount - row.released - row.pledged + mine - own),
+            pledge(
+                _parts(voucher, request.ahead, found),
+                own,
+                row.amount - row.released - row.pledged + mine - own,
+                had,
+            ),
         )
         for row in rows
         if (voucher := _voucher(row)).terms.mode is Mode.DEDUCTED
     ]
     best = max(pledges, key=lambda one: one.pledged, default=None)
     return best if best is not None and (best.pledged or current is not None) else None
+
+
+def _claimed(tx: Session, job: str, voucher: str) -> int:
+    """The voucher's shares of what closed periods have of a job, in fen."""
+    shares = select(func.sum(SHARES.c.share)).join(LINES, LINES.c.id == SHARES.c.line)
+    of_job = shares.where(LINES.c.job == job, SHARES.c.voucher == voucher)
+    return max(0, int(tx.execute(of_job).scalar_one() or 0))
 
 
 def keep(tx: Session, job: str, organization: str, offer: Pledge) -> None:
