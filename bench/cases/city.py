@@ -15,7 +15,7 @@ RECORDS, SHORT_RECORDS, FAULT_RECORDS = 1_000_000, 20_000, 1200
 MIXED: Final = ("late", "doubled", "reordered", "revised")
 MIXED_SHARE, MEMORY_MIB = 0.045, 1000
 LINES_SHARE, STATEMENTS_SHARE, STATEMENTS_EACH = 0.5, 0.01, 10
-"""How many there are at least, for each usage record. Since nobody has more than one statement a month, ten a year for each organization are
+"""How many there are at least, for each usage record. Nobody has more than one statement a month: ten a year for each organization are
 enough of them."""
 
 
