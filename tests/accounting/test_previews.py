@@ -90,7 +90,7 @@ async def preview(world: World, programme: Json, periods: list[str], **more: Any
     [
         {"caps": {"voucher": "500.00"}},
         {"caps": {"voucher": "150.00"}, "settles": "month"},
-        {"caps": {"first_voucher": "500.00", "claim": "120.00"}, "floor": "30.00", "settles": "month"},
+        {"caps": {"first_voucher": "130.00", "claim": "120.00"}, "floor": "30.00", "settles": "month"},
         {"caps": {"voucher": "500.00", "redeemed_in_year": "100.00"}, "settles": "year"},
     ],
 )
@@ -109,7 +109,7 @@ async def test_a_preview_says_what_the_programme_then_pays(
         assert reimbursed | {"programme": found["programme"], "mode": "deducted"} == found
     async with trading(keys, migrated("accounting")) as world:
         other = await second(world)
-        amount = terms["caps"].get("voucher", "500.00")
+        amount = terms["caps"].get("voucher", "130.00")
         await issued(world, amount, **terms)
         await issued(world, amount, other[0], **terms)
         await trade(world, other)
