@@ -151,7 +151,7 @@ async def test_a_preview_is_shown_as_tables_and_as_a_chart(sold: World) -> None:
     svg = Xml.fromstring(estimates.charted(found))
     words = ["".join(one.itertext()) for one in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert words[0] == "<券>：测算 preview"
-    assert {"150.00 / 565.20", "150.00 / 540.00", "300.00 / 1105.20"} <= {*words}
+    assert {"150.00 / 565.20", "150.00 / 540.00", "300.00 / 1,105.20"} <= {*words}
 
 
 async def test_corrections_of_periods_that_are_not_asked_for_are_left_out(sold: World) -> None:
