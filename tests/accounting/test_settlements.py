@@ -424,3 +424,28 @@ async def test_what_a_closed_period_has_of_an_attempt_that_goes_on_is_not_pledge
     assert await standing(sold, voucher) == ("3.00", "1.50")
     assert (await job.hold("20.00", ahead=ahead(sold, "10.00") * 2))["granted"]
     assert await standing(sold, voucher) == ("6.00", "1.50")
+
+
+async def test_what_was_clawed_back_is_not_taken_again_with_what_is_given_back_of_its_line(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", settles="year")
+    first, run = await charged(sold)
+    second, _ = await charged(sold)
+    period = await close(sold)
+    all_ = ClawbackDraft(amount=Money(600), reason="材料不实")
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", all_, key("all")))
+    assert await funds(sold, "granted", "charged", "available") == ["0.00", "20.00", "4980.00"]
+    (line,) = [one for one in await second.lines() if one["amount"] != "0.00"]
+    (statement,) = ok(await sold.member.get("/statements", period=period))["items"]
+    draft = {"statement": statement["id"], "line": line["id"], "amount": "10.00", "reason": "机房断电"}
+    ok(await sold.finance.post("/credit-notes", draft, {"Idempotency-Key": ids.new("evt")}), 201)
+    assert await funds(sold, "granted", "charged", "available") == ["0.00", "10.00", "4990.00"]
+    first.end(run, Outcome.SITE)
+    await sold.deliver()
+    april = await close(sold, MONTH * 3600)
+    assert await funds(sold, "granted", "charged", "held") == ["0.00", "0.00", "10.00"]
+    assert await standing(sold, voucher) == ("0.00", "0.00")
+    found = ok(await office(sold).get(f"/vouchers/{voucher}"))
+    assert (found["released"], found["clawed_back"]) == ("6.00", "0.00")
+    (mine,) = ok(await sold.member.get("/statements", period=april))["items"]
+    (redemption,) = mine["redemptions"]
+    assert (redemption["on_lines"], redemption["earlier"]) == ("-3.00", "0.00")

@@ -1,11 +1,13 @@
 """Clawing back what a voucher has paid: the organization owes it again, and the voucher's pool has it again. Within a transaction.
 
-Claims stay as they were settled: what was clawed back counts on in caps, and isn't paid a second time.
+Claims stay as they were settled: what was clawed back counts on in caps, and isn't paid a second time. Nor is it taken a second time,
+where what it was taken of is given back later.
 """
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.vouchers import ClawbackDraft
@@ -17,40 +19,24 @@ from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes import pools
 from services.accounting.redemptions.models import ClawbackRow, SettlementRow
-from services.accounting.redemptions.service import VOUCHERS, Moved
+from services.accounting.redemptions.service import VOUCHERS, Moved, move
 from services.accounting.vouchers.reading import row
 
 
 def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: datetime) -> None:
     """Take back what closed periods have paid. Raises NotFound; Invalid for more than is left of that."""
     voucher, amount = row(tx, id), draft.amount.fen
-    sums = select(func.sum(SettlementRow.on_lines + SettlementRow.earlier)).where(SettlementRow.voucher == id)
-    most = int(tx.execute(sums).scalar_one() or 0) - voucher.clawed_back
+    most = _paid(tx, id) - voucher.clawed_back
     if amount > most:
         detail = f"Give at most {Money(max(0, most))}, which closed periods have paid and nobody has taken back yet"
         raise Invalid(errors=[FieldError(pointer="/amount", code="too_large", detail=detail)])
-    back = ids.new("clw")
-    tx.execute(
-        insert(ClawbackRow).values(
-            id=back,
-            voucher=id,
-            period=periods.open_period(tx),
-            organization=voucher.organization,
-            amount=amount,
-            reason=draft.reason,
-            made_at=at,
-            made_by=subject,
-        )
-    )
-    own = {
-        "pledged": VOUCHERS.c.pledged - amount,
-        "redeemed": VOUCHERS.c.redeemed - amount,
-        "released": VOUCHERS.c.released + amount,
-        "clawed_back": VOUCHERS.c.clawed_back + amount,
-    }
-    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == id).values(own))
+    back = _record(tx, voucher, periods.open_period(tx), amount, draft.reason, subject, at)
+    released = {"released": VOUCHERS.c.released + amount}
+    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == id).values(released))
+    moved = Moved(-amount, -amount)
+    move(tx, voucher, moved)
     pools.give_back(tx, voucher.programme, voucher.year, amount)
-    holds.add_grants(tx, voucher.organization, Moved(-amount, -amount))
+    holds.add_grants(tx, voucher.organization, moved)
     ledger.redemption(
         tx,
         organization=voucher.organization,
@@ -60,3 +46,39 @@ def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: date
         at=at,
     )
     audit.record(tx, subject, "claw_back_voucher", id, draft)
+
+
+def undo(tx: Session, voucher: Row[Any], period: str, at: datetime) -> int:
+    """Where closed periods now have paid less by a voucher (its row) than was taken back, let that stand as given back alone, on the
+    statement of `period`. Returns how much of it isn't to be taken again, in fen: the money is the caller's. The pool keeps what it has.
+    """
+    twice = max(0, voucher.clawed_back - _paid(tx, voucher.id)) if voucher.clawed_back else 0
+    if twice:
+        _record(tx, voucher, period, -twice, "已因更正退回 Given back by a correction", "accounting", at)
+    return twice
+
+
+def _record(tx: Session, voucher: Row[Any], period: str, amount: int, reason: str, subject: str, at: datetime) -> str:
+    """Keep that `amount` fen (negative: less) were taken back. Returns the clawback's id."""
+    back = ids.new("clw")
+    tx.execute(
+        insert(ClawbackRow).values(
+            id=back,
+            voucher=voucher.id,
+            period=period,
+            organization=voucher.organization,
+            amount=amount,
+            reason=reason,
+            made_at=at,
+            made_by=subject,
+        )
+    )
+    clawed_back = {"clawed_back": VOUCHERS.c.clawed_back + amount}
+    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == voucher.id).values(clawed_back))
+    return back
+
+
+def _paid(tx: Session, voucher: str) -> int:
+    """What closed periods have paid by it, in fen."""
+    sums = select(func.sum(SettlementRow.on_lines + SettlementRow.earlier)).where(SettlementRow.voucher == voucher)
+    return int(tx.execute(sums).scalar_one() or 0)

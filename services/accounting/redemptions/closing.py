@@ -23,7 +23,7 @@ from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes.claims import Holder
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions import closed_lines
+from services.accounting.redemptions import clawing, closed_lines
 from services.accounting.redemptions.claiming import (
     DiscountLine,
     Group,
@@ -88,7 +88,9 @@ class _Closing:
         for span, one in moved.items():
             before = of_voucher[span.voucher]
             of_voucher[span.voucher] = Moved(before.pledged + one.pays, before.redeemed + one.pays)
-        for voucher, more in sorted(of_voucher.items()):
+        for voucher, less in sorted(of_voucher.items()):
+            undone = clawing.undo(tx, self._rows[voucher], self._period.id, at)
+            more = Moved(less.pledged + undone, less.redeemed + undone)
             move(tx, self._rows[voucher], more)
             holds.add_grants(tx, self._organization, more)
             if more.redeemed:

@@ -15,6 +15,7 @@ from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes.models import ProgrammeRow
+from services.accounting.redemptions import clawing
 from services.accounting.redemptions.claiming import span_of
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.service import Moved, move
@@ -53,15 +54,16 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
                 earlier=-pays,
             )
         )
-        moved = Moved(-pays, -pays)
+        more = clawing.undo(tx, row, periods.open_period(tx), at) - pays
+        moved = Moved(more, more)
         move(tx, row, moved)
         holds.add_grants(tx, row.organization, moved)
-        if pays:
+        if more:
             ledger.redemption(
                 tx,
                 organization=row.organization,
                 programme=row.programme,
-                delta_fen=-pays,
+                delta_fen=more,
                 reference=note,
                 at=at,
             )
