@@ -60,7 +60,7 @@ def test_periods_together_pay_what_closing_one_after_another_pays(
         closes[min(used_in + later, 2)].append(line(number, PERIODS[used_in], amount, ends_at))
     lines = [one for own in closes.values() for one in own]
     whole = sum(one.amount for one in lines) if most is None else most
-    voucher = Voucher("vou", "prg", terms, PLAIN, whole, 0, 11, False)
+    voucher = Voucher("vou", "prg", terms, PLAIN, whole, 0, 11, None)
     claimed, paid = Counter[Span](), Counter[Span]()
     used, discounted = Counter[tuple[Group, str]](), Counter[tuple[Group, str]]()
     bases, taken, discounts = Counter[Group](), Counter[Group](), list[DiscountLine]()

@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -40,7 +41,7 @@ from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers.models import VoucherRow
 from tests.accounting.programmes_cases import key, office, programme
 from tests.accounting.test_redemptions import ahead, charged, funds, issued, settle, standing
-from tests.accounting.volume import MONTH, close, sound
+from tests.accounting.volume import LATER, MONTH, close, sound
 from tests.accounting.world import Job, World
 from tests.support import ok, pointers, refused
 
@@ -182,8 +183,9 @@ async def test_levels_that_stack_pay_together_as_the_period_closes(sold: World) 
     assert [await standing(sold, one) for one in (city, province)] == [("2.00", "2.00"), ("2.00", "2.00")]
 
 
-async def test_a_voucher_that_is_revoked_pays_nothing_more_and_what_it_paid_stays(sold: World) -> None:
-    voucher = await issued(sold, "1000.00")
+@pytest.mark.parametrize("settles", ["month", "year"])
+async def test_a_voucher_that_is_revoked_pays_nothing_more_and_what_it_paid_stays(sold: World, settles: str) -> None:
+    voucher = await issued(sold, "1000.00", settles=settles)
     first, run = await charged(sold)
     settle(first, run)
     await sold.deliver()
@@ -193,7 +195,7 @@ async def test_a_voucher_that_is_revoked_pays_nothing_more_and_what_it_paid_stay
     second.place()
     second.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + 1000)
     await sold.deliver()
-    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked")))
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked", revoked_at=LATER)))
     await close(sold, MONTH * 3600)
     assert (await subsidies(first), await subsidies(second)) == ([("10.00", "3.00")], [("10.00", None)])
     assert await standing(sold, voucher) == ("3.00", "3.00")
@@ -202,7 +204,7 @@ async def test_a_voucher_that_is_revoked_pays_nothing_more_and_what_it_paid_stay
 async def test_a_revocation_while_a_job_runs_takes_what_was_redeemed_back(sold: World) -> None:
     voucher = await issued(sold, "1000.00")
     job, run = await charged(sold)
-    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked")))
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked", revoked_at=LATER)))
     settle(job, run)
     await sold.deliver()
     assert await funds(sold, "granted", "available") == ["3.00", "4993.00"]
@@ -339,7 +341,7 @@ def test_claims_come_to_the_same_in_however_many_closes_their_lines_came(
     drawn: list[tuple[datetime, int, int]], cuts: list[int], settles: Settles, most: int, rules: dict[str, Any]
 ) -> None:
     terms = programme(settles=settles, **rules)
-    voucher = Voucher("vou_1", "prg", terms, Holder(frozenset(), None, frozenset()), most, 0, 11, False)
+    voucher = Voucher("vou_1", "prg", terms, Holder(frozenset(), None, frozenset()), most, 0, 11, None)
     own = [made(number, *one) for number, one in enumerate(drawn)]
     edges = [0, *sorted(cuts), len(own)]
     past, claims = Past(), [settled([voucher], own, [], Past(), SHANGHAI)]
@@ -357,7 +359,7 @@ def test_claims_come_to_the_same_in_however_many_closes_their_lines_came(
 def test_a_voucher_that_is_used_up_leaves_later_lines_to_another_and_is_gone_on_with_where_there_is_none() -> None:
     one, two = (
         Voucher(
-            f"vou_{n}", "prg", programme(settles="month"), Holder(frozenset(), None, frozenset()), 1000, 0, 11, False
+            f"vou_{n}", "prg", programme(settles="month"), Holder(frozenset(), None, frozenset()), 1000, 0, 11, None
         )
         for n in (1, 2)
     )
@@ -383,7 +385,7 @@ def _paid(past: Past) -> dict[Span, int]:
 
 
 def test_a_discount_is_spread_by_what_vouchers_pay_of_what_it_is_taken_off() -> None:
-    voucher = Voucher("vou_1", "prg", programme(), Holder(frozenset(), None, frozenset()), 10**6, 0, 11, False)
+    voucher = Voucher("vou_1", "prg", programme(), Holder(frozenset(), None, frozenset()), 10**6, 0, 11, None)
     group = Group(str(MARCH), "prl", "cpu", "")
     own = [made(1, MARCH, 6000, 0), made(2, MARCH, 4000, 0)._replace(submitted_at=11)]
     off = DiscountLine("lin_off", group, MARCH, -1000, 10_000)
@@ -449,3 +451,14 @@ async def test_what_was_clawed_back_is_not_taken_again_with_what_is_given_back_o
     (mine,) = ok(await sold.member.get("/statements", period=april))["items"]
     (redemption,) = mine["redemptions"]
     assert (redemption["on_lines"], redemption["earlier"]) == ("-3.00", "0.00")
+
+
+def test_a_voucher_that_is_revoked_has_only_what_corrects_periods_that_were_closed_before() -> None:
+    terms, holder = programme(settles="year"), Holder(frozenset(), None, frozenset())
+    voucher = Voucher("vou_1", "prg", terms, holder, 10**6, 0, 11, revoked_at=APRIL)
+    span = span_of("vou_1", Settles.YEAR, MARCH, SHANGHAI)
+    past = Past({span: 300}, {span: 300})
+    line = made(1, MARCH, -1000, 5)
+    for closed_at, pays in ((APRIL, -300), (JULY, 0), (None, 0)):
+        found = settled([voucher], [line._replace(closed_at=closed_at)], [], past, SHANGHAI)
+        assert (found[span].pays if found else 0) == pays

@@ -67,7 +67,7 @@ def estimated(
     """What a voucher for `most` (None: no limit) pays that covers all of these lines. `discounts`: one of each group at most; `providers`:
     of each line."""
     whole = sum(abs(line.amount) for line in used) if most is None else most
-    voucher = Voucher(_ONE, _ONE, terms, holder, whole, 0, _ALWAYS, revoked=False)
+    voucher = Voucher(_ONE, _ONE, terms, holder, whole, 0, _ALWAYS, revoked_at=None)
     found = settled([voucher], used, discounts, Past(), zone)
     supported = {line.group for line in used if line.used is not None and rate_of(terms, holder, line.used)}
     lines: list[UsageLine | DiscountLine] = [*used, *discounts]

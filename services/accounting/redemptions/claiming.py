@@ -1,7 +1,8 @@
 """What an organization's lines in a period are claimed of its vouchers. Pure; amounts are fen, times seconds since the epoch.
 
-A voucher covers the jobs that were submitted while it was valid, and of them what its programme supports. It goes on for what it has
-claimed already of a span; else not once it is revoked. One that earlier spans have used up leaves a line to others, if there are any.
+A voucher covers the jobs that were submitted while it was valid, and of them what its programme supports. Once it is revoked, only what
+corrects periods that were closed before goes to claims that it has. One that earlier spans have used up leaves a line to others, if there
+are any.
 """
 
 from collections import Counter, defaultdict
@@ -41,7 +42,7 @@ class Voucher:
     most: int
     issued_at: int
     expires_at: int
-    revoked: bool
+    revoked_at: datetime | None
 
 
 class Group(NamedTuple):
@@ -54,7 +55,9 @@ class Group(NamedTuple):
 
 
 class UsageLine(NamedTuple):
-    """A line of a job. `starts_at` is that of the period in which its seconds lie; `used` is None where that isn't known."""
+    """A line of a job. `starts_at` is that of the period in which its seconds lie, and so is `closed_at`, where the line corrects that one.
+    `used` is None where that isn't known.
+    """
 
     id: str
     group: Group
@@ -63,6 +66,7 @@ class UsageLine(NamedTuple):
     ends_at: int
     used: Used | None
     amount: int
+    closed_at: datetime | None = None
 
 
 class DiscountLine(NamedTuple):
@@ -147,7 +151,9 @@ def _shares(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: Zone
         if line.used is None or not voucher.issued_at <= line.submitted_at < voucher.expires_at:
             continue
         span = span_of(voucher.id, voucher.terms.settles, line.starts_at, zone)
-        if voucher.revoked and span not in past.claimed:
+        if voucher.revoked_at is not None and not (
+            span in past.claimed and line.closed_at is not None and line.closed_at <= voucher.revoked_at
+        ):
             continue
         rate = rate_of(voucher.terms, voucher.holder, line.used)
         offer = Offer(voucher.id, voucher.terms.issuer.level, rate, voucher.terms.stacks_to)

@@ -24,11 +24,12 @@ LINES = table_of(LineRow)
 
 
 def read(tx: Session, period: str, organization: str) -> Sequence[Row[Any]]:
-    """Rows of `lines`, by id, with their offering, when their job was submitted, and where they correct a period that one's `starts_at`.
+    """Rows of `lines`, by id, with their offering, when their job was submitted, and where they correct a period that one's `starts_at` and
+    `closed_at`.
 
     What a reseller buys to sell it on is not among them: no voucher of its own pays for that.
     """
-    columns = (*LINES.c, HoldRow.submitted_at, PeriodRow.starts_at, PriceListCopy.offering)
+    columns = (*LINES.c, HoldRow.submitted_at, PeriodRow.starts_at, PeriodRow.closed_at, PriceListCopy.offering)
     own = (LINES.c.period == period) & (LINES.c.organization == organization)
     return tx.execute(
         select(*columns)
@@ -54,6 +55,7 @@ def used(tx: Session, period: Row[Any], rows: Iterable[Row[Any]]) -> list[UsageL
             ends_at=ends[line.corrects or line.period, line.job],
             used=found[line.price_list].used(Component(line.component)) if line.price_list in found else None,
             amount=line.amount,
+            closed_at=line.closed_at,
         )
         for line in lines
     ]

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import Mode, ProgrammeTerms
 from caravan.contracts.statements import LineKind
-from caravan.contracts.vouchers import VoucherState
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany
 from caravan.kernel.database import table_of
@@ -119,7 +118,7 @@ class _Closing:
             most=row.amount - row.released + row.clawed_back - pledged,
             issued_at=clock.to_seconds(row.issued_at),
             expires_at=clock.to_seconds(row.expires_at),
-            revoked=row.state == VoucherState.REVOKED,
+            revoked_at=row.revoked_at,
         )
 
     def _discounts(self) -> list[DiscountLine]:
