@@ -462,3 +462,22 @@ def test_a_voucher_that_is_revoked_has_only_what_corrects_periods_that_were_clos
     for closed_at, pays in ((APRIL, -300), (JULY, 0), (None, 0)):
         found = settled([voucher], [line._replace(closed_at=closed_at)], [], past, SHANGHAI)
         assert (found[span].pays if found else 0) == pays
+
+
+async def test_the_next_statement_names_what_was_clawed_back_though_months_go_by_without_one(sold: World) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, run = await charged(sold)
+    settle(job, run)
+    await sold.deliver()
+    await close(sold)
+    some = ClawbackDraft(amount=Money(120), reason="材料不实")
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", some, key("some")))
+    await close(sold, MONTH * 3600)
+    second = sold.job()
+    await second.hold("50.00")
+    second.place()
+    second.use(ids.new("run"), 2 * MONTH * 3600, 2 * MONTH * 3600 + 1000)
+    await sold.deliver()
+    may = await close(sold, 2 * MONTH * 3600)
+    (mine,) = ok(await sold.member.get("/statements", period=may))["items"]
+    assert sum(Money.parse(one["earlier"]).fen for one in mine["redemptions"]) == -120

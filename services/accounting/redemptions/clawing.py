@@ -14,6 +14,7 @@ from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import audit, ids
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
+from services.accounting.charging.models import LineRow
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
@@ -56,6 +57,14 @@ def undo(tx: Session, voucher: Row[Any], period: str, at: datetime) -> int:
     if twice:
         _record(tx, voucher, period, -twice, "已因更正退回 Given back by a correction", "accounting", at)
     return twice
+
+
+def carry_over(tx: Session, period: str) -> None:
+    """Leave what was taken back of those who have no statement of `period`, which is closing, to their next one."""
+    buyers = select(LineRow.organization).where(LineRow.period == period)
+    none = (ClawbackRow.period == period) & ClawbackRow.organization.not_in(buyers)
+    if tx.execute(select(ClawbackRow.id).where(none).limit(1)).first() is not None:
+        tx.execute(update(ClawbackRow).where(none).values(period=periods.open_period(tx)))
 
 
 def _record(tx: Session, voucher: Row[Any], period: str, amount: int, reason: str, subject: str, at: datetime) -> str:

@@ -61,6 +61,7 @@ def settle(tx: Session, period: Row[Any], at: datetime) -> None:
             of_organization[row.organization].append(row)
     for organization, own in of_organization.items():
         _Closing(tx, period, organization, own).settle(at)
+    clawing.carry_over(tx, period.id)
 
 
 class _Closing:

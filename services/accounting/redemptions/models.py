@@ -60,7 +60,8 @@ class LineShareRow(Base):
 
 
 class ClawbackRow(Base):
-    """What was taken back of what closed periods had paid by a voucher; on the statement of `period`, which was open then."""
+    """What was taken back of what closed periods had paid by a voucher; on the statement of `period`, which was open then,
+    or which followed on those in which the organization had none."""
 
     __tablename__ = "voucher_clawbacks"
     __table_args__ = (Index("ix_voucher_clawbacks_voucher", "voucher"), Index("ix_voucher_clawbacks_period", "period"))
