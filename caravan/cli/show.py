@@ -419,13 +419,25 @@ def credit_notes(found: Iterable[CreditNote]) -> Table:
             f"{one.provider_name} ({one.provider})",
             str(one.amount),
             "" if one.tax is None else str(one.tax),
+            "" if one.subsidy is None else str(one.subsidy),
             when(one.issued_at),
             one.line,
             one.reason,
         )
         for one in found
     ]
-    columns = ("!number", "!statement", "to", "by", ">amount", ">tax in it", "!issued", "!line", "reason")
+    columns = (
+        "!number",
+        "!statement",
+        "to",
+        "by",
+        ">amount",
+        ">tax in it",
+        ">vouchers' part",
+        "!issued",
+        "!line",
+        "reason",
+    )
     return table(columns, rows)
 
 

@@ -31,5 +31,9 @@ class CreditNote(CreditNoteDraft):
     seller: PartyId = Field(description="Who sold it: the provider, or an organization that sold its time on.")
     seller_name: Name
     tax: Money | None = Field(description="Included in the amount, as on the line; null where that says none.")
+    subsidy: Money | None = Field(
+        default=None,
+        description="What of the amount vouchers had paid: it goes back to their programmes, and the rest to the organization. Null where none had.",
+    )
     issued_at: Instant
     issued_by: Name

@@ -406,9 +406,12 @@ async def test_what_a_credit_note_gives_back_of_a_line_is_given_back_to_who_has_
     (statement,) = ok(await sold.member.get("/statements", period=period))["items"]
     before = Money.parse((await funds(sold, "available"))[0])
     paid = Money.parse(line["subsidy"])
+    notes = []
     for amount in ("3.33", "6.67"):
         draft = {"statement": statement["id"], "line": line["id"], "amount": amount, "reason": "机房断电"}
-        ok(await sold.finance.post("/credit-notes", draft, {"Idempotency-Key": ids.new("evt")}), 201)
+        notes.append(ok(await sold.finance.post("/credit-notes", draft, {"Idempotency-Key": ids.new("evt")}), 201))
+    assert sum((Money.parse(note["subsidy"]) for note in notes), Money(0)) == paid
+    assert ok(await sold.member.get("/credit-notes"))["items"] == notes[::-1]
     after = Money.parse((await funds(sold, "available"))[0])
     assert after - before == Money(1000) - paid
     left = str(Money(400) - paid)

@@ -287,11 +287,11 @@ def test_a_credit_note_is_shown_with_its_statement_and_reason() -> None:
     note = CreditNote(
         id=one("crn"), number="CN-2026-000001", statement=one("stm"), statement_number="ORG-2026-000007", period=PERIOD,
         line=one("lin"), organization=ORGANIZATION, organization_name="Qinling", provider=one("prv"),
-        provider_name="Centre", seller=one("prv"), seller_name="Centre", amount=Money(1234), tax=Money(70),
+        provider_name="Centre", seller=one("prv"), seller_name="Centre", amount=Money(1234), tax=Money(70), subsidy=Money(370),
         reason="机房断电", issued_at=END, issued_by="finance",
     )  # fmt: skip
     text = shown(show.credit_notes([note]))
-    words = ("CN-2026-000001", "ORG-2026-000007", "12.34", "0.70", "机房断电", "Qinling")
+    words = ("CN-2026-000001", "ORG-2026-000007", "12.34", "0.70", "3.70", "机房断电", "Qinling")
     assert [word in text for word in words] == [True] * len(words), text
 
 

@@ -102,7 +102,7 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
     )
     money = {"amount": note.amount.fen, "tax": None if note.tax is None else note.tax.fen}
     resold = {"reseller": line.reseller, "reseller_name": note.seller_name if line.reseller else ""}
-    values = note.model_dump(exclude={"seller", "seller_name"})
+    values = note.model_dump(exclude={"seller", "seller_name", "subsidy"})
     tx.execute(insert(CreditNoteRow).values(values | money | resold))
     ledger.credit_note(
         tx,
@@ -113,10 +113,10 @@ def issue(tx: Session, draft: CreditNoteDraft, subject: str, at: datetime) -> Cr
         at=at,
     )
     holds.add_to_fund(tx, note.organization, charged=-note.amount.fen)
-    returning.give_back(tx, line, note.id, lambda whole: part_in(own, whole, note.amount.fen), at)
+    back = returning.give_back(tx, line, note.id, lambda whole: part_in(own, whole, note.amount.fen), at)
     paying.bring_up(tx, note.organization, at)
     audit.record(tx, subject, "issue_credit_note", note.id, draft)
-    return note
+    return note.model_copy(update={"subsidy": back})
 
 
 def left_of(tx: Session, statement: Row[Any], line: Row[Any], own: Billed) -> int:
@@ -154,14 +154,17 @@ def _noted(tx: Session, which: ColumnElement[bool]) -> int:
 
 
 def _notes(caller: Caller) -> Select[*tuple[Any, ...]]:
-    query = select(*CreditNoteRow.__table__.c)
+    query = select(*CreditNoteRow.__table__.c, returning.given_back(CreditNoteRow.id).label("subsidy"))
     if caller.is_finance:
         return query
     return query.where(parties_see(CreditNoteRow, caller.organizations(), caller.providers()))
 
 
 def _shown(row: Row[Any]) -> CreditNote:
-    values = row._asdict() | {"amount": Money(row.amount), "tax": None if row.tax is None else Money(row.tax)}
+    parts = {
+        name: None if getattr(row, name) is None else Money(int(getattr(row, name))) for name in ("tax", "subsidy")
+    }
+    values = row._asdict() | {"amount": Money(row.amount)} | parts
     reseller, name = values.pop("reseller"), values.pop("reseller_name")
     seller = {"seller": reseller or row.provider, "seller_name": name or row.provider_name}
     return CreditNote.model_validate(values | seller)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, ScalarSelect, func, insert, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caravan.contracts.programmes import ProgrammeTerms
+from caravan.kernel.money import Money
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
@@ -22,8 +23,9 @@ from services.accounting.redemptions.service import Moved, move
 from services.accounting.vouchers.models import VoucherRow
 
 
-def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int], at: datetime) -> int:
-    """Let vouchers pay less of `line` (a row of `lines`), of which the credit note `note` gives some back; returns by how much, in fen.
+def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int], at: datetime) -> Money | None:
+    """Let vouchers pay less of `line` (a row of `lines`), of which the credit note `note` gives some back. Returns by how much; None: they
+    have no part of it.
 
     `part`: what of an amount that belongs to the whole line, in fen, belongs to what is given back.
     """
@@ -36,7 +38,8 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
     )
     starts_at, zone = periods.find(tx, line.corrects or line.period).starts_at, periods.zone(tx)
     share = paid = 0
-    for row in tx.execute(shares).all():
+    rows = tx.execute(shares).all()
+    for row in rows:
         # together once rounded, and never more than what is given back
         claimed, pays = part(share + row.share) - part(share), part(paid + row.paid) - part(paid)
         share, paid = share + row.share, paid + row.paid
@@ -67,4 +70,9 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
                 reference=note,
                 at=at,
             )
-    return part(paid)
+    return Money(part(paid)) if rows else None
+
+
+def given_back(note: InstrumentedAttribute[str]) -> ScalarSelect[int]:
+    """What `give_back` has returned of a note, in fen, for a query of notes."""
+    return select(-func.sum(SettlementRow.earlier)).where(SettlementRow.period == note).scalar_subquery()
