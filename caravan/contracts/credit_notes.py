@@ -33,7 +33,7 @@ class CreditNote(CreditNoteDraft):
     tax: Money | None = Field(description="Included in the amount, as on the line; null where that says none.")
     subsidy: Money | None = Field(
         default=None,
-        description="What of the amount vouchers had paid: it goes back to their programmes, and the rest to the organization. Null where none had.",
+        description="What of it vouchers had paid: that goes back to their programmes, the rest to the organization. Null where none had.",
     )
     issued_at: Instant
     issued_by: Name
