@@ -38,6 +38,7 @@ from services.accounting.redemptions.claiming import (
 )
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.verify import verify
+from services.accounting.vouchers import ending
 from services.accounting.vouchers.models import VoucherRow
 from tests.accounting.programmes_cases import key, office, programme
 from tests.accounting.test_redemptions import ahead, charged, funds, issued, settle, standing
@@ -484,3 +485,19 @@ async def test_the_next_statement_names_what_was_clawed_back_though_months_go_by
     may = await close(sold, 2 * MONTH * 3600)
     (mine,) = ok(await sold.member.get("/statements", period=may))["items"]
     assert sum(Money.parse(one["earlier"]).fen for one in mine["redemptions"]) == -120
+
+
+async def test_a_voucher_that_expires_is_not_released_before_the_jobs_that_it_covers_are_claimed(sold: World) -> None:
+    await issued(sold, "1000.00", stacks_to=4000)
+    province = {"issuer": {"name": "省科技厅", "level": "province"}, "rates": [{"rate": 2000}], "stacks_to": 10000}
+    voucher = await issued(sold, "1000.00", **province)
+    job, run = await charged(sold)
+    await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="expired")))
+    assert await sold.db.write(ending.release, voucher) == 0
+    settle(job, run)
+    await sold.deliver()
+    assert await sold.db.write(ending.release, voucher) == 0
+    await close(sold)
+    assert await subsidies(job) == [("10.00", "4.00")]
+    assert await sold.db.write(ending.release, voucher) == 1
+    assert await standing(sold, voucher) == ("2.00", "2.00")

@@ -4,15 +4,20 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.funds import HoldStatus
 from caravan.contracts.problems import WrongState
+from caravan.contracts.statements import PeriodState
 from caravan.contracts.vouchers import RevocationDraft, Voucher, VoucherState
 from caravan.kernel import audit
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
+from services.accounting.charging.models import LineRow
+from services.accounting.funds.models import HoldRow
+from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes import pools
 from services.accounting.redemptions.service import REDEMPTIONS
 from services.accounting.vouchers.applying import LIVING
@@ -70,19 +75,31 @@ def revoke(tx: Session, id: str, draft: RevocationDraft, caller: Caller, at: dat
 def release(tx: Session, voucher: str | None = None) -> int:
     """Give pools what is left of vouchers that have ended: of one, or AT_ONCE at most. Returns of how many.
 
-    What jobs still hold of one may be redeemed: so its pool waits until none does.
+    What jobs still hold of one may be redeemed: so its pool waits until none does. One that has expired may be claimed for the jobs that
+    were submitted while it was valid, whatever they hold of it: so its pool waits until these are settled, and their periods closed.
     """
     ended = VOUCHERS.c.state.in_([VoucherState.EXPIRED.value, VoucherState.REVOKED.value])
     left = VOUCHERS.c.amount - VOUCHERS.c.pledged - VOUCHERS.c.released
     held = select(REDEMPTIONS.c.job).where(REDEMPTIONS.c.voucher == VOUCHERS.c.id, REDEMPTIONS.c.pledged > 0)
     query = select(VOUCHERS.c.id, VOUCHERS.c.programme, VOUCHERS.c.year, left.label("left"))
-    query = query.where(ended, left > 0, ~held.exists()).order_by(VOUCHERS.c.id).limit(AT_ONCE)
+    query = query.where(ended, left > 0, ~held.exists(), ~_claimable()).order_by(VOUCHERS.c.id).limit(AT_ONCE)
     rows = tx.execute(query if voucher is None else query.where(VOUCHERS.c.id == voucher)).all()
     for one in rows:
         released = {"released": VOUCHERS.c.released + one.left}
         tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == one.id).values(released))
         pools.give_back(tx, one.programme, one.year, one.left)
     return len(rows)
+
+
+def _claimable() -> ColumnElement[bool]:
+    """Whether a voucher has expired, and has such jobs."""
+    valid = (HoldRow.submitted_at >= VOUCHERS.c.issued_at) & (HoldRow.submitted_at < VOUCHERS.c.expires_at)
+    own = select(HoldRow.job).where(HoldRow.organization == VOUCHERS.c.organization, ~HoldRow.resale, valid)
+    unsettled = own.where(HoldRow.status == HoldStatus.OPEN.value)
+    unclosed = select(PeriodRow.id).where(PeriodRow.state != PeriodState.CLOSED.value)
+    of_it = (LineRow.organization == VOUCHERS.c.organization) & LineRow.period.in_(unclosed)
+    used = own.join(LineRow, LineRow.job == HoldRow.job).where(of_it)
+    return (VOUCHERS.c.state == VoucherState.EXPIRED.value) & (unsettled.exists() | used.exists())
 
 
 def count_waiting(tx: Session) -> dict[str, int]:
