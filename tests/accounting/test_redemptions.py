@@ -200,6 +200,17 @@ async def test_what_is_redeemed_of_an_attempt_that_goes_on_is_not_pledged_again(
     assert await funds(world, "granted", "held", "available") == ["6.00", "15.00", "0.00"]
 
 
+async def test_a_hold_that_grows_counts_on_no_more_of_a_voucher_that_is_revoked(world: World) -> None:
+    await world.deposit("17.00")
+    voucher = await issued(world, "1000.00")
+    job = world.job()
+    assert (await job.hold("10.00", ahead=ahead(world, "10.00")))["granted"]
+    await world.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="revoked")))
+    assert (await job.hold("20.00", ahead=ahead(world, "20.00")))["granted"]
+    assert await standing(world, voucher) == ("3.00", "0.00")
+    assert await funds(world, "granted", "held", "available") == ["3.00", "20.00", "0.00"]
+
+
 async def test_what_is_taken_back_of_a_charge_is_taken_back_of_the_voucher(world: World) -> None:
     await world.deposit("7.00")
     voucher = await issued(world, "1000.00")

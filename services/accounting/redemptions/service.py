@@ -111,7 +111,7 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
             pledge(
                 _parts(voucher, request.ahead, found),
                 own,
-                row.amount - row.released - row.pledged + mine - own,
+                _unpledged(row) + mine - own,
                 had,
             ),
         )
@@ -120,6 +120,11 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
     ]
     best = max(pledges, key=lambda one: one.pledged, default=None)
     return best if best is not None and (best.pledged or current is not None) else None
+
+
+def _unpledged(row: Fetched) -> int:
+    """What of a voucher (its row) may still be pledged, in fen: nothing once it is revoked."""
+    return 0 if row.state == VoucherState.REVOKED else int(row.amount - row.released - row.pledged)
 
 
 def _claimed(tx: Session, job: str, voucher: str) -> int:
