@@ -150,6 +150,19 @@ async def test_it_pays_for_what_its_programme_supports_alone(
     assert await standing(world, voucher) == (pledged, "0.00")
 
 
+async def test_the_price_per_job_is_pledged_for_once_though_it_is_tried_again(world: World) -> None:
+    await world.deposit("100.00")
+    voucher = await issued(world, "1000.00")
+    job = world.job()
+    once = ahead(world, "10.00", job="20.00")
+    assert (await job.hold("30.00", ahead=once))["granted"]
+    assert await standing(world, voucher) == ("9.00", "0.00")
+    assert (await job.hold("40.00", ahead=(*once, *once)))["granted"]
+    assert await standing(world, voucher) == ("6.00", "0.00")
+    assert (await job.hold("30.00", ahead=once))["granted"]
+    assert await standing(world, voucher) == ("3.00", "0.00")
+
+
 async def test_of_several_vouchers_the_one_that_pays_most_counts_and_stays_with_the_job(world: World) -> None:
     await world.deposit("10.00")
     small = await issued(world, "1.00", rates=[{"rate": 9000}])

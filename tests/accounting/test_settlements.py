@@ -489,7 +489,11 @@ async def test_the_next_statement_names_what_was_clawed_back_though_months_go_by
 
 async def test_a_voucher_that_expires_is_not_released_before_the_jobs_that_it_covers_are_claimed(sold: World) -> None:
     await issued(sold, "1000.00", stacks_to=4000)
-    province = {"issuer": {"name": "省科技厅", "level": "province"}, "rates": [{"rate": 2000}], "stacks_to": 10000}
+    province: dict[str, Any] = {
+        "issuer": {"name": "省科技厅", "level": "province"},
+        "rates": [{"rate": 2000}],
+        "stacks_to": 10000,
+    }
     voucher = await issued(sold, "1000.00", **province)
     job, run = await charged(sold)
     await sold.db.write(lambda tx: tx.execute(update(VoucherRow).values(state="expired")))

@@ -4,7 +4,7 @@ What an organization is granted by vouchers is what is pledged of them, so it ca
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -109,7 +109,7 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
             row.id,
             current,
             pledge(
-                _parts(voucher, request.ahead, found),
+                _parts(voucher, request.ahead, found, first=current is None),
                 own,
                 _unpledged(row) + mine - own,
                 had,
@@ -246,11 +246,15 @@ def _voucher(row: Fetched) -> _Voucher:
     return _Voucher(row.programme, ProgrammeTerms.model_validate(row.terms), holder)
 
 
-def _parts(voucher: _Voucher, ahead: Iterable[HoldUse], found: Mapping[str, Supply]) -> Iterator[Supported]:
+def _parts(
+    voucher: _Voucher, ahead: Sequence[HoldUse], found: Mapping[str, Supply], *, first: bool
+) -> Iterator[Supported]:
     """What of a hold the voucher supports. Where there is a minimum charge, which may take the place of all else, all is at the lowest
-    of the rates."""
+    of the rates. The price per job is held for once, whichever attempt it falls in: so it's counted where there is one, the `first`."""
+    once = first and len(ahead) == 1
     for use in ahead:
         rates = {one: voucher.rate(found.get(use.offering), one) for one in use.components}
         lowest = min(rates.values()) if Component.MINIMUM_CHARGE in rates else WHOLE
         for component, most in use.components.items():
-            yield min(rates[component], lowest), most.fen
+            if component is not Component.JOB or once:
+                yield min(rates[component], lowest), most.fen
