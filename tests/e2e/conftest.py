@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -66,8 +68,15 @@ async def _furnish(platform: Platform) -> Market:
 
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with opened(tmp_path_factory.mktemp("town")) as made:
+        yield made
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Town]:
+    """A town of its own: periods close in one whose sites all go on telling what was used there."""
     with asyncio.Runner() as runner:
-        platform = Platform(tmp_path_factory.mktemp("town")).start()
+        platform = Platform(folder).start()
         try:
             market = runner.run(_furnish(platform))
             yield Town(

@@ -9,7 +9,7 @@ import pytest
 
 from caravan.kernel import clock
 from caravan.kernel.money import Money, divide_half_away
-from tests.e2e.conftest import Town
+from tests.e2e.conftest import Town, opened
 from tests.e2e.test_client import Caravan, until_settled
 
 ENTERPRISE = {
@@ -121,7 +121,13 @@ def _pays_its_part(caravan: Caravan, voucher: str) -> None:
     assert charged and (found["pledged"], found["redeemed"]) == (str(paid), str(paid))
 
 
-def test_a_draft_is_held_against_a_closed_period_and_its_pool_forecast(caravan: Caravan, tmp_path: Path) -> None:
+def test_a_draft_is_held_against_a_closed_period_and_its_pool_forecast(tmp_path: Path) -> None:
+    (tmp_path / "town").mkdir()
+    with opened(tmp_path / "town") as town:
+        _previews(Caravan(town), tmp_path)
+
+
+def _previews(caravan: Caravan, tmp_path: Path) -> None:
     town, now = caravan.town, clock.floor_second(clock.now())
     finance, organization = Caravan(town, town.finance), town.market.organization
     caravan.submitted("--", "sleep", "1.1")
