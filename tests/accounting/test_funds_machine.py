@@ -157,7 +157,8 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.jobs))
         job.stated += 1
         self.books.write(job.job.apply, Stated(run, 0, seconds, 1, job.stated))
-        job.seconds[run] = seconds
+        # of a settled job no second is taken back without a person
+        job.seconds[run] = max(seconds, job.seconds.get(run, 0)) if job.settled else seconds
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), run=st.integers(0, 2), outcome=st.sampled_from([Outcome.USER, Outcome.SITE]))
