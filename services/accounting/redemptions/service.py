@@ -168,7 +168,8 @@ def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: da
     """Let a job's redemption (`row`, as it is stored) be what its lines in open periods make it: `charged` are these, with what they come
     to in fen."""
     lines = [(key, amount) for key, amount in charged if key.billed and key.organization == row.organization]
-    now = redeemed(_supported(tx, row.voucher, lines), row.pledged)
+    voucher = _voucher(_VOUCHER.one(tx, its_id=row.voucher))
+    now = redeemed(_supported(tx, voucher, lines), row.pledged)
     if now == row.redeemed:
         return Moved(0, 0)
     pledged = now if row.settled else row.pledged
@@ -178,7 +179,7 @@ def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: da
     ledger.redemption(
         tx,
         organization=row.organization,
-        programme=_VOUCHER.one(tx, its_id=row.voucher).programme,
+        programme=voucher.programme,
         delta_fen=moved.redeemed,
         reference=row.job,
         at=at,
@@ -217,11 +218,12 @@ def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Move
     lines: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for line in tx.execute(select(LINES).where(billed, LINES.c.period.not_in(closed))):
         lines[line.job].append(line)
+    vouchers = {id: _voucher(_VOUCHER.one(tx, its_id=id)) for id in {row.voucher for row in rows.values()}}
     for job, row in rows.items():
         own = [line for line in lines[job] if line.organization == row.organization]
         now = min(
             row.redeemed,
-            redeemed(_supported(tx, row.voucher, ((key_of(line), line.amount) for line in own)), row.pledged),
+            redeemed(_supported(tx, vouchers[row.voucher], ((key_of(line), line.amount) for line in own)), row.pledged),
         )
         less = row.redeemed - now
         if less:
@@ -232,12 +234,11 @@ def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Move
     return taken
 
 
-def _supported(tx: Session, voucher: str, charged: Iterable[tuple[Key, int]]) -> list[Supported]:
+def _supported(tx: Session, voucher: _Voucher, charged: Iterable[tuple[Key, int]]) -> list[Supported]:
     """At which rates the voucher pays for what was charged."""
     lines = list(charged)
     found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
-    own = _voucher(_VOUCHER.one(tx, its_id=voucher))
-    return [(own.rate(found.get(key.price_list), key.component), amount) for key, amount in lines]
+    return [(voucher.rate(found.get(key.price_list), key.component), amount) for key, amount in lines]
 
 
 def _voucher(row: Fetched) -> _Voucher:
