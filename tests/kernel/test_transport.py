@@ -250,7 +250,7 @@ async def test_once_it_is_closed_no_connection_is_left_whatever_the_other_side_d
 
     def serve(listening: socket.socket) -> None:
         """Hears a request, and says nothing any more, neither in HTTP nor in TLS. Raises TimeoutError: the connection stays."""
-        with listening.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as tls:
+        with _asked_for(listening, context) as tls:
             tls.recv(1_000)
             loop.call_soon_threadsafe(asked.set)
             with socket.socket(fileno=os.dup(tls.fileno())) as below:
@@ -259,10 +259,13 @@ async def test_once_it_is_closed_no_connection_is_left_whatever_the_other_side_d
                     pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
         served = asyncio.create_task(asyncio.to_thread(serve, listening))
-        async with httpx.AsyncClient(transport=Transport(1, trusting)) as http:
+        async with httpx.AsyncClient(transport=Transport(1, trusting), timeout=20) as http:
             asking = asyncio.create_task(http.get(f"https://127.0.0.1:{listening.getsockname()[1]}"))
-            await asked.wait()
+            heard = asyncio.create_task(asked.wait())
+            await asyncio.wait({heard, served}, return_when=asyncio.FIRST_COMPLETED)
+            assert asked.is_set(), served.exception()
             asking.cancel()
             await asyncio.wait({asking})
         await served
@@ -277,6 +280,17 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) 
                 await http.get("/")
         async with httpx.AsyncClient(transport=Transport(1, trusting)) as http:
             assert (await http.get(url)).text == "ok"
+
+
+def _asked_for(listening: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """The first connection that speaks TLS: who still asks for what had this port before is sent away."""
+    while True:
+        plain = listening.accept()[0]
+        plain.settimeout(5)
+        try:
+            return context.wrap_socket(plain, server_side=True)
+        except OSError:
+            plain.close()
 
 
 def secured(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
