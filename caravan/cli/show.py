@@ -496,6 +496,7 @@ def period(found: Period) -> Table:
         ("parked facts", str(found.parked_facts or "")),
         ("anomalies", str(found.anomalies or "")),
         ("without tax rule", ", ".join(found.untaxed)),
+        ("unknown offerings", ", ".join(found.unknown_offerings)),
         ("late sites", ", ".join(found.late_sites)),
         ("set aside", hours_by_reason(found.set_aside)),
         ("closed", when(found.closed_at)),
@@ -519,6 +520,7 @@ def waits(found: Period, sites: Mapping[str, str], now: datetime) -> str:
     if found.anomalies:
         reasons.append(f"{found.anomalies} anomalies that nobody has settled: caravan finance anomalies")
     reasons += [f"a tax rule of {seller}: caravan finance tax-rule" for seller in found.untaxed]
+    reasons += [f"the offering {one}, of which the catalog has not told yet" for one in found.unknown_offerings]
     return f"{found.name} waits for {', '.join(reasons)}" if reasons else ""
 
 

@@ -14,6 +14,7 @@ from caravan.contracts.ids import (
     EntryId,
     JobId,
     LineId,
+    OfferingId,
     OrganizationId,
     PeriodId,
     PriceListId,
@@ -85,6 +86,11 @@ class Period(Model):
         default=(),
         description="While closing, told to finance and the platform's administrators: sellers of what is in it of whose tax no rule is"
         " known. It can't close before each has one: `POST /v1/tax-rules`.",
+    )
+    unknown_offerings: tuple[OfferingId, ...] = Field(
+        default=(),
+        description="While closing, told to finance and the platform's administrators: what organizations that have vouchers used of, and"
+        " the catalog's feed has not told of yet. It can't close before.",
     )
     late_sites: tuple[SiteId, ...] = Field(default=(), description="Closed without them after the grace.")
     set_aside: dict[AnomalyReason, int] = Field(

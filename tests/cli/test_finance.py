@@ -41,6 +41,7 @@ from caravan.pricing.explained import explained_span
 
 ORGANIZATION, PERIOD, SITE, OTHER = ("org_" + "0" * 32, "per_" + "0" * 32, "sit_" + "1" * 32, "sit_" + "2" * 32)
 SELLER = "org_" + "0" * 31 + "2"
+OFFERING = "off_" + "0" * 31 + "3"
 END = datetime(2026, 4, 1, tzinfo=UTC)
 
 
@@ -82,6 +83,7 @@ CLOSING = Period(
     waiting_for=(SITE, OTHER),
     parked_facts=2,
     untaxed=(SELLER,),
+    unknown_offerings=(OFFERING,),
     version=2,
 )
 
@@ -90,25 +92,27 @@ def test_what_a_closing_period_waits_for_is_said_by_name() -> None:
     names = {SITE: "一号站 Hall one"}
     assert show.waits(CLOSING, names, END) == (
         f"2026-03 waits for the usage of 一号站 Hall one ({SITE}), the usage of a site ({OTHER}), "
-        f"2 facts that can't be applied yet; accounting's log says why, a tax rule of {SELLER}: caravan finance tax-rule"
+        f"2 facts that can't be applied yet; accounting's log says why, a tax rule of {SELLER}: caravan finance tax-rule, "
+        f"the offering {OFFERING}, of which the catalog has not told yet"
     )
     assert show.waits(CLOSING, names, END - timedelta(seconds=1)).startswith("2026-03 waits for its end at ")
-    assert (
-        show.waits(CLOSING.model_copy(update={"waiting_for": (), "parked_facts": 0, "untaxed": ()}), names, END) == ""
-    )
+    nothing = {"waiting_for": (), "parked_facts": 0, "untaxed": (), "unknown_offerings": ()}
+    assert show.waits(CLOSING.model_copy(update=nothing), names, END) == ""
 
 
 def test_a_period_is_shown_with_what_it_waits_for_or_was_closed_without() -> None:
     text = shown(show.period(CLOSING))
     assert re.search(rf"waits for +{SITE}, {OTHER}", text) and re.search("parked facts +2", text)
-    assert re.search(f"without tax rule +{SELLER}", text)
-    closed = {"state": PeriodState.CLOSED, "waiting_for": (), "parked_facts": 0, "untaxed": (), "late_sites": (SITE,)}
+    assert re.search(f"without tax rule +{SELLER}", text) and re.search(f"unknown offerings +{OFFERING}", text)
+    nothing = {"waiting_for": (), "parked_facts": 0, "untaxed": (), "unknown_offerings": ()}
+    closed = {"state": PeriodState.CLOSED, **nothing, "late_sites": (SITE,)}
     text = shown(show.period(CLOSING.model_copy(update=closed)))
     assert (
         re.search(f"late sites +{SITE}", text)
         and "waits for" not in text
         and "parked" not in text
         and "tax" not in text
+        and "offerings" not in text
     )
     closed["set_aside"] = {AnomalyReason.TAKEN_BACK: 1, AnomalyReason.CONTRADICTORY: 2}
     text = shown(show.period(CLOSING.model_copy(update=closed)))

@@ -23,6 +23,7 @@ from services.accounting.fees import taking
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow, SiteProgressRow
 from services.accounting.redemptions import closing as vouchers
+from services.accounting.redemptions.supplies import unknown
 from services.accounting.statements.issuing import issue
 from services.accounting.tax import supplies
 from services.accounting.tax.assessing import assess
@@ -145,9 +146,10 @@ def _start(tx: Session, period: str, now: datetime, grace: timedelta) -> bool:
 
 
 def _is_due(tx: Session, row: Row[Any], now: datetime) -> bool:
-    """The period is over, each site that was given a job has passed its end, and no usage waits or is set aside; or the grace is over."""
+    """The period is over, each site that was given a job has passed its end, and no usage waits or is set aside; or the grace is over.
+    Without what vouchers need to know it never is."""
     complete = not (_behind(tx, row.ends_at) or parked_facts(tx) or set_aside(tx, row.starts_at, row.ends_at))
-    return now >= row.ends_at and (complete or now >= row.grace_ends_at)
+    return now >= row.ends_at and (complete or now >= row.grace_ends_at) and not unknown(tx, row.id)
 
 
 def _behind(tx: Session, end: datetime) -> dict[str, str]:
@@ -203,6 +205,7 @@ def _shown(tx: Session, row: Row[Any], caller: Caller) -> Period:
         parked_facts=parked_facts(tx) if closing else 0,
         anomalies=sum(one.hours for one in set_aside(tx, row.starts_at, row.ends_at)) if closing else 0,
         untaxed=tuple(sorted(_untaxed(tx, row))) if closing and caller.is_platform_reader else (),
+        unknown_offerings=unknown(tx, row.id) if closing and caller.is_platform_reader else (),
         late_sites=tuple(row.late_sites),
         set_aside=row.set_aside,
         closed_at=row.closed_at,
