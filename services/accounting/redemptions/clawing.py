@@ -32,10 +32,10 @@ def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: date
         detail = f"Give at most {Money(max(0, most))}, which closed periods have paid and nobody has taken back yet"
         raise Invalid(errors=[FieldError(pointer="/amount", code="too_large", detail=detail)])
     back = _record(tx, voucher, periods.open_period(tx), amount, draft.reason, subject, at)
-    released = {"released": VOUCHERS.c.released + amount}
-    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == id).values(released))
     moved = Moved(-amount, -amount)
     move(tx, voucher, moved)
+    released = {"released": VOUCHERS.c.released + amount}
+    tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == id).values(released))
     pools.give_back(tx, voucher.programme, voucher.year, amount)
     holds.add_grants(tx, voucher.organization, moved)
     ledger.redemption(
