@@ -41,7 +41,7 @@ async def test_pools_applications_and_vouchers_stand_as_they_were_issued_and_rev
         "refused": 0,
         "withdrawn": 0,
     }
-    assert found["vouchers"] == {"issued": 1, "expired": 0, "revoked": 1}
+    assert found["vouchers"] == {"issued": 1, "redeemed": 0, "expired": 0, "revoked": 1}
     (own,) = found["items"]
     assert (own["organization"], own["organization_name"]) == (spring.organization, "Qinling Materials")
     assert (own["issued"], own["most_issued"]) == ("700.00", None), "what is revoked may be issued again"

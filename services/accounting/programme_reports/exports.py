@@ -16,6 +16,7 @@ from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.reviewing import reviews_of
+from services.accounting.vouchers.states import ALL_PAID
 
 BATCH: Final = 200
 
@@ -24,7 +25,9 @@ def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
     """Rows of the next vouchers behind the one with the id `after`: the last one's id, and the bytes. None: there are no more."""
     issuing = (audit.c.entity == VOUCHERS.c.id) & (audit.c.action == "issue_voucher")
     query = (
-        select(VOUCHERS, APPLICATIONS.c.applied_at, APPLICATIONS.c.applied_by, audit.c.subject.label("issued_by"))
+        select(
+            VOUCHERS, ALL_PAID, APPLICATIONS.c.applied_at, APPLICATIONS.c.applied_by, audit.c.subject.label("issued_by")
+        )
         .join(APPLICATIONS, APPLICATIONS.c.id == VOUCHERS.c.application)
         .outerjoin(audit, issuing)
         .where(VOUCHERS.c.programme == programme, VOUCHERS.c.id > after)

@@ -14,6 +14,7 @@ from caravan.contracts.vouchers import Review, VoucherState
 from caravan.kernel import clock
 from caravan.kernel.money import Money
 from services.accounting.statements.paper import BOM, encode, typed
+from services.accounting.vouchers.states import state_of
 
 HEADERS: Final = (
     "算力券 Voucher",
@@ -41,6 +42,7 @@ HEADERS: Final = (
 )
 STATES: Final = {
     VoucherState.ISSUED: "有效 issued",
+    VoucherState.REDEEMED: "兑付完毕 redeemed",
     VoucherState.EXPIRED: "到期 expired",
     VoucherState.REVOKED: "撤销 revoked",
 }
@@ -60,7 +62,7 @@ def header() -> bytes:
 
 
 def voucher(row: Row[Any], name: str, reviews: list[Review], spans: list[Span], zone: ZoneInfo) -> bytes:
-    """The rows of a voucher (a row of `vouchers` with `applied_at`, `applied_by` and `issued_by`). `name`: its organization's."""
+    """The rows of a voucher (a row of `vouchers` with ALL_PAID, `applied_at`, `applied_by` and `issued_by`). `name`: its organization's."""
 
     def day(at: datetime | None) -> str:
         return "" if at is None else at.astimezone(zone).date().isoformat()
@@ -75,7 +77,7 @@ def voucher(row: Row[Any], name: str, reviews: list[Review], spans: list[Span], 
         typed(name),
         str(Money(row.amount)),
         str(row.year),
-        STATES[VoucherState(row.state)],
+        STATES[state_of(row.state, all_paid=row.all_paid)],
         day(row.applied_at),
         typed(row.applied_by),
         *(cell for pair in reviewed for cell in pair),

@@ -1,7 +1,6 @@
 """How a programme stands: its pools, its applications and vouchers by state, and what each organization has in each year. Reads alone."""
 
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Row, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
@@ -17,8 +16,7 @@ from services.accounting.redemptions.models import SettlementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import COUNTS, VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
-
-State = TypeVar("State", bound=StrEnum)
+from services.accounting.vouchers.states import ALL_PAID, state_of
 
 
 def standing(tx: Session, id: str, listing: Listing, caller: Caller) -> ProgrammeStanding:
@@ -30,8 +28,8 @@ def standing(tx: Session, id: str, listing: Listing, caller: Caller) -> Programm
         next=page.next,
         programme=id,
         pools=_pools(tx, programme),
-        applications=_by_state(tx, APPLICATIONS, id, ApplicationState),
-        vouchers=_by_state(tx, VOUCHERS, id, VoucherState),
+        applications=_applications(tx, id),
+        vouchers=_vouchers(tx, id),
     )
 
 
@@ -41,12 +39,19 @@ def _pools(tx: Session, programme: Programme) -> tuple[PoolUse, ...]:
     return tuple(PoolUse(**dict(pool), redeemed=Money(redeemed.get(pool.year, 0))) for pool in programme.pools)
 
 
-def _by_state(tx: Session, table: Any, programme: str, states: type[State]) -> dict[State, int]:
-    counted = (
-        select(table.c.state, func.count().label("some")).where(table.c.programme == programme).group_by(table.c.state)
-    )
+def _applications(tx: Session, programme: str) -> dict[ApplicationState, int]:
+    state = APPLICATIONS.c.state
+    counted = select(state, func.count().label("some")).where(APPLICATIONS.c.programme == programme).group_by(state)
     found = {row.state: row.some for row in tx.execute(counted)}
-    return {state: found.get(state.value, 0) for state in states}
+    return {one: found.get(one.value, 0) for one in ApplicationState}
+
+
+def _vouchers(tx: Session, programme: str) -> dict[VoucherState, int]:
+    stated = select(VOUCHERS.c.state, ALL_PAID).where(VOUCHERS.c.programme == programme).subquery()
+    found = dict.fromkeys(VoucherState, 0)
+    for row in tx.execute(select(*stated.c, func.count().label("some")).group_by(*stated.c)):
+        found[state_of(row.state, all_paid=row.all_paid)] += row.some
+    return found
 
 
 def _organizations(tx: Session, programme: Programme, listing: Listing) -> list[OrganizationStanding]:

@@ -24,6 +24,7 @@ from services.accounting.vouchers.applying import LIVING
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.reading import row, shown
+from services.accounting.vouchers.states import state_of
 
 LOOK_SECONDS: Final = 30.0
 AT_ONCE: Final = 100
@@ -65,8 +66,8 @@ def expire(tx: Session, at: datetime) -> int:
 def revoke(tx: Session, id: str, draft: RevocationDraft, caller: Caller, at: datetime) -> Voucher:
     """Raises NotFound, WrongState."""
     found = row(tx, id)
-    if found.state != VoucherState.ISSUED:
-        raise WrongState(state=found.state, allowed=(VoucherState.ISSUED.value,))
+    if (state := state_of(found.state, all_paid=found.all_paid)) is not VoucherState.ISSUED:
+        raise WrongState(state=state, allowed=(VoucherState.ISSUED.value,))
     _end(tx, found, VoucherState.REVOKED, revoked_at=at, revoked_by=caller.subject, revoke_reason=draft.reason)
     audit.record(tx, caller.subject, "revoke_voucher", id, draft)
     return shown(row(tx, id))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import PoolExhausted, VoucherCap
@@ -18,7 +18,7 @@ from services.accounting.programmes.eligibility import months_after
 from services.accounting.programmes.service import find
 from services.accounting.vouchers import applying
 from services.accounting.vouchers.eligible import VOUCHERS, left_in, standing
-from services.accounting.vouchers.reading import row, shown
+from services.accounting.vouchers.reading import STATED, row, shown
 
 
 def issue(tx: Session, application: str, caller: Caller, at: datetime) -> Voucher:
@@ -26,7 +26,7 @@ def issue(tx: Session, application: str, caller: Caller, at: datetime) -> Vouche
     VoucherCap, PoolExhausted."""
     asked = applying.row(tx, application)
     if asked.state == ApplicationState.ISSUED:
-        return shown(tx.execute(select(VOUCHERS).where(VOUCHERS.c.application == application)).one())
+        return shown(tx.execute(STATED.where(VOUCHERS.c.application == application)).one())
     applying.move(tx, asked, ApplicationState.ISSUED, (ApplicationState.APPROVED,))
     programme, zone = find(tx, asked.programme), periods.zone(tx)
     year, cap = at.astimezone(zone).year, programme.caps.issued_in_year

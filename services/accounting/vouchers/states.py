@@ -1,0 +1,24 @@
+"""What a voucher is: redeemed, once closed periods have paid all that it is issued for. Where some of that is given back, it is again what
+it was before."""
+
+from typing import Final
+
+from sqlalchemy import func, select
+
+from caravan.contracts.vouchers import VoucherState
+from services.accounting.redemptions.models import SettlementRow
+from services.accounting.vouchers.eligible import VOUCHERS
+
+_PAID: Final = (
+    select(func.coalesce(func.sum(SettlementRow.on_lines + SettlementRow.earlier), 0))
+    .where(SettlementRow.voucher == VOUCHERS.c.id)
+    .scalar_subquery()
+)
+ALL_PAID: Final = (VOUCHERS.c.amount <= _PAID).label("all_paid")
+"""Whether closed periods have paid all of it, for a query of VOUCHERS. What was clawed back since was paid too."""
+
+
+def state_of(stored: str, *, all_paid: bool) -> VoucherState:
+    """`stored`: whether it has ended, and how. One that is revoked stays so. Pure."""
+    state = VoucherState(stored)
+    return VoucherState.REDEEMED if all_paid and state is not VoucherState.REVOKED else state
