@@ -110,6 +110,28 @@ def test_one_that_does_not_stack_pays_alone_where_that_is_more() -> None:
     assert together([*stack, offer(3, IssuerLevel.DISTRICT, 3000)]) == {one.voucher: 2000 for one in stack}
 
 
+def test_what_pays_already_keeps_its_level_and_counts_in_the_limit_of_what_stacks_with_it() -> None:
+    city, province = offer(1, IssuerLevel.CITY, 3000, 4000), offer(2, IssuerLevel.PROVINCE, 2000, WHOLE)
+    assert together([offer(3, IssuerLevel.CITY, 9000, WHOLE)], [city]) == {}
+    assert together([province], [city]) == {province.voucher: 1000}
+    assert together([province._replace(stacks_to=3000)], [city]) == {}
+    assert together([province._replace(stacks_to=None)], [city]) == {}
+    assert together([province], [city._replace(stacks_to=None)]) == {}
+
+
+@given(offers, st.integers(0, 6))
+def test_what_comes_second_pays_with_what_came_first_no_more_than_all(some: list[Offer], cut: int) -> None:
+    rates = together(some[:cut])
+    first = [one._replace(rate=rates[one.voucher]) for one in some[:cut] if one.voucher in rates]
+    more = together(some[cut:], first)
+    both = [one for one in some if one.voucher in {**rates, **more}]
+    assert sum(rates.values()) + sum(more.values()) <= WHOLE
+    assert len({one.level for one in both}) == len(both)
+    if rates and more:
+        assert sum(rates.values()) + sum(more.values()) <= min(one.stacks_to or 0 for one in both)
+    assert rates or more == together(some[cut:])
+
+
 @given(offers)
 def test_no_vouchers_pay_more_than_all_and_never_less_than_the_best_alone(some: list[Offer]) -> None:
     rates = together(some)

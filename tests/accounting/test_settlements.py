@@ -33,6 +33,7 @@ from services.accounting.redemptions.claiming import (
     Span,
     UsageLine,
     Voucher,
+    ends_at,
     settled,
     span_of,
 )
@@ -371,6 +372,53 @@ def test_a_voucher_that_is_used_up_leaves_later_lines_to_another_and_is_gone_on_
     assert {span.voucher: claim.pays for span, claim in settled([one], later, [], past, SHANGHAI).items()} == {
         "vou_1": 0
     }
+
+
+@given(lines, st.lists(st.integers(0, 8), max_size=3), st.sampled_from(["city", "province"]), st.integers(0, 10_000))
+def test_a_voucher_that_deducts_pays_as_if_there_were_none_that_reimburses_in_however_many_closes(
+    drawn: list[tuple[datetime, int, int]], cuts: list[int], level: str, limit: int
+) -> None:
+    holder, other = Holder(frozenset(), None, frozenset()), {"name": "省科技厅", "level": level}
+    deducts = programme(stacks_to=limit)
+    reimburses = programme(mode="reimbursed", issuer=other, rates=[{"rate": 5000}], stacks_to=10_000)
+    two = [
+        Voucher(f"vou_{n}", f"prg_{n}", terms, holder, 10**9, 0, 11, None)
+        for n, terms in enumerate((deducts, reimburses))
+    ]
+    own = [made(number, *one) for number, one in enumerate(drawn)]
+    alone = _paid(_with(Past(), settled(two[:1], own, [], Past(), SHANGHAI)))
+    past = Past()
+    for start, end in pairwise([0, *sorted(cuts), len(own)]):
+        past = _with(past, settled(two, own[start:end], [], past, SHANGHAI))
+    paid = _paid(past)
+    assert {span: fen for span, fen in paid.items() if span.voucher == "vou_0"} == alone
+    assert paid == _paid(_with(Past(), settled(two, own, [], Past(), SHANGHAI)))
+    if level == "city" or limit <= 3000:
+        assert paid == alone
+
+
+def test_one_that_is_used_up_leaves_lines_to_one_of_the_other_mode() -> None:
+    holder = Holder(frozenset(), None, frozenset())
+    terms = programme(settles="month"), programme(settles="month", mode="reimbursed")
+    two = [Voucher(f"vou_{n}", f"prg_{n}", one, holder, 1000, 0, 11, None) for n, one in enumerate(terms)]
+    march = Span("vou_0", span_of("vou_0", Settles.MONTH, MARCH, SHANGHAI).start, 2026)
+    later = [made(1, APRIL, 2000, 0)]
+    assert [one.voucher for one in settled(two, later, [], Past(), SHANGHAI)] == ["vou_0"]
+    found = settled(two, later, [], Past({march: 1500}, {march: 1000}), SHANGHAI)
+    assert {span.voucher: one.pays for span, one in found.items()} == {"vou_1": 600}
+
+
+def test_a_span_is_over_as_the_next_one_begins() -> None:
+    for settles, starts, ends in (
+        (Settles.MONTH, (2026, 12), (2027, 1)),
+        (Settles.QUARTER, (2026, 10), (2027, 1)),
+        (Settles.QUARTER, (2026, 1), (2026, 4)),
+        (Settles.YEAR, (2026, 1), (2027, 1)),
+    ):
+        span = span_of("", settles, datetime(*starts, 1, tzinfo=SHANGHAI), SHANGHAI)
+        over = ends_at(span, settles, SHANGHAI)
+        assert over == datetime(*ends, 1, tzinfo=SHANGHAI)
+        assert span_of("", settles, over, SHANGHAI).start == clock.to_seconds(over)
 
 
 def _with(past: Past, close: dict[Span, Settled]) -> Past:

@@ -92,26 +92,31 @@ def _in(value: object, among: Collection[object]) -> bool:
     return not among or value in among
 
 
-def together(offers: Iterable[Offer]) -> dict[str, int]:
+def together(offers: Iterable[Offer], before: Sequence[Offer] = ()) -> dict[str, int]:
     """At which rate each of an organization's vouchers pays for the same: those above 0.
 
     On one level only the best may pay, of equal ones the one that was issued first. Programmes of several levels that stack may pay
     together, the higher level first, until all of them pay the least that any of them stacks to. Of all that may be, what pays most
     does; of equal ones that of more levels, and then of higher ones.
+
+    What is `before` these pays at its rate already, whatever they offer: they are of other levels, and stack with it.
     """
     best: dict[IssuerLevel, Offer] = {}
     for offer in sorted(offers, key=lambda offer: (-offer.rate, offer.voucher)):
         best.setdefault(offer.level, offer)
-    by_level = [best[level] for level in IssuerLevel if level in best]
+    taken = {offer.level for offer in before}
+    by_level = [best[level] for level in IssuerLevel if level in best and level not in taken]
     ways = (way for size in range(len(by_level), 0, -1) for way in combinations(by_level, size))
-    return max(map(_stacked, ways), key=lambda rates: sum(rates.values()), default={})
+    return max((_stacked(way, before) for way in ways), key=lambda rates: sum(rates.values()), default={})
 
 
-def _stacked(offers: Sequence[Offer]) -> dict[str, int]:
-    most = WHOLE if len(offers) == 1 else min(offer.stacks_to or 0 for offer in offers)
+def _stacked(offers: Sequence[Offer], before: Sequence[Offer]) -> dict[str, int]:
+    every = (*before, *offers)
+    most = WHOLE if len(every) == 1 else min(offer.stacks_to or 0 for offer in every)
+    left = most - sum(offer.rate for offer in before)
     rates: dict[str, int] = {}
     for offer in offers:
-        rate = min(offer.rate, most - sum(rates.values()))
+        rate = min(offer.rate, left - sum(rates.values()))
         if rate > 0:
             rates[offer.voucher] = rate
     return rates

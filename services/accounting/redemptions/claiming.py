@@ -8,11 +8,11 @@ are any.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from caravan.contracts.programmes import ProgrammeTerms, Settles
+from caravan.contracts.programmes import Mode, ProgrammeTerms, Settles
 from caravan.kernel import clock
 from caravan.kernel.money import divide_half_away
 from services.accounting.programmes.claims import (
@@ -27,6 +27,7 @@ from services.accounting.programmes.claims import (
     spread,
     together,
 )
+from services.accounting.programmes.eligibility import months_after
 
 MONTHS = {Settles.MONTH: 1, Settles.QUARTER: 3, Settles.YEAR: 12}
 
@@ -118,6 +119,12 @@ def span_of(voucher: str, settles: Settles, starts_at: datetime, zone: ZoneInfo)
     return Span(voucher, clock.to_seconds(first), local.year)
 
 
+def ends_at(span: Span, settles: Settles, zone: ZoneInfo) -> datetime:
+    """When a span of claims is over."""
+    after = months_after(clock.from_seconds(span.start).astimezone(zone).date(), MONTHS[settles])
+    return clock.from_seconds(clock.to_seconds(datetime.combine(after, time(), zone)))
+
+
 def settled(
     vouchers: Sequence[Voucher],
     used: Iterable[UsageLine],
@@ -146,20 +153,31 @@ def settled(
 
 
 def _shares(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: ZoneInfo) -> dict[str, int]:
-    offers, used_up = list[Offer](), list[Offer]()
+    if line.used is None:
+        return {}
+    live, used_up = list[Voucher](), list[Voucher]()
     for voucher in vouchers:
-        if line.used is None or not voucher.issued_at <= line.submitted_at < voucher.expires_at:
+        if not voucher.issued_at <= line.submitted_at < voucher.expires_at:
             continue
         span = span_of(voucher.id, voucher.terms.settles, line.starts_at, zone)
         if voucher.revoked_at is not None and not (
             span in past.claimed and line.closed_at is not None and line.closed_at <= voucher.revoked_at
         ):
             continue
-        rate = rate_of(voucher.terms, voucher.holder, line.used)
-        offer = Offer(voucher.id, voucher.terms.issuer.level, rate, voucher.terms.stacks_to)
         over = span not in past.claimed and _is_used_up(voucher, span, past)
-        (used_up if over else offers).append(offer)
-    return share(line.amount, together(offers) or together(used_up))
+        (used_up if over else live).append(voucher)
+    return share(line.amount, _rates(live, line.used) or _rates(used_up, line.used))
+
+
+def _rates(vouchers: Iterable[Voucher], used: Used) -> dict[str, int]:
+    """Of those that deduct as if there were no others, for they pay first; and then of those that reimburse."""
+    offers: defaultdict[Mode, list[Offer]] = defaultdict(list)
+    for one in vouchers:
+        rate = rate_of(one.terms, one.holder, used)
+        offers[one.terms.mode].append(Offer(one.id, one.terms.issuer.level, rate, one.terms.stacks_to))
+    rates = together(offers[Mode.DEDUCTED])
+    first = [one._replace(rate=rates[one.voucher]) for one in offers[Mode.DEDUCTED] if one.voucher in rates]
+    return rates | together(offers[Mode.REIMBURSED], first)
 
 
 def _is_used_up(voucher: Voucher, span: Span, past: Past) -> bool:
