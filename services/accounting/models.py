@@ -13,6 +13,7 @@ import services.accounting.periods.models
 import services.accounting.programmes.models
 import services.accounting.reconciliations.models
 import services.accounting.redemptions.models
+import services.accounting.reimbursements.models
 import services.accounting.silences.models
 import services.accounting.statements.models
 import services.accounting.tax.models

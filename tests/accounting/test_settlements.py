@@ -251,6 +251,15 @@ async def test_what_is_clawed_back_is_owed_again_and_not_paid_a_second_time(sold
     assert await standing(sold, voucher) == ("4.80", "4.80")
 
 
+async def test_what_has_paid_all_that_it_is_for_may_be_clawed_back(sold: World) -> None:
+    voucher = await issued(sold, "3.00")
+    await charged(sold)
+    await close(sold)
+    some = ClawbackDraft(amount=Money(300), reason="材料不实")
+    found = ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", some, key("a")))
+    assert (found["pledged"], found["released"]) == ("0.00", "3.00")
+
+
 async def test_a_job_that_was_submitted_while_it_was_valid_is_paid_for_though_it_expires(sold: World) -> None:
     voucher = await issued(sold, "1000.00", settles="month")
     job, run = await charged(sold, 1000, "100.00")

@@ -28,6 +28,7 @@ from services.accounting.ledger import sealing
 from services.accounting.ledger.models import Balance, Entry, EntryPosting, Seal, Unsealed
 from services.accounting.ledger.postings import payable
 from services.accounting.redemptions import verify as redemptions
+from services.accounting.reimbursements import verify as reimbursements
 from services.accounting.statements import service as statements
 from services.accounting.statements.models import StatementRow
 from services.accounting.tax import verify as tax
@@ -76,6 +77,7 @@ def verify(tx: Session) -> Iterator[Finding]:
     yield from (Finding(check="tax", subject=line, detail=words) for line, words in tax.verify(tx))
     yield from (Finding(check="funds", subject=subject, detail=words) for subject, words in funds.verify(tx))
     yield from (Finding(check="voucher", subject=subject, detail=words) for subject, words in redemptions.verify(tx))
+    yield from (Finding(check="reimbursement", subject=who, detail=words) for who, words in reimbursements.verify(tx))
     yield from (Finding(check="credit note", subject=note, detail=words) for note, words in credit_notes.verify(tx))
     yield from (Finding(check="fee", subject=subject, detail=words) for subject, words in fees.verify(tx))
     yield from (Finding(check="statement", subject=number, detail=words) for number, words in statements.verify(tx))

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, delete, insert, select, true, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import WrongState
-from caravan.contracts.programmes import PoolsDraft, PoolStanding, Programme, ProgrammeDraft, ProgrammeState
+from caravan.contracts.programmes import Mode, PoolsDraft, PoolStanding, Programme, ProgrammeDraft, ProgrammeState
 from caravan.kernel import audit, ids
 from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
@@ -111,6 +111,12 @@ def find(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Prog
     if not rows:
         raise NotFound
     return shown(tx, rows)[0]
+
+
+def reimbursing(tx: Session) -> set[str]:
+    """The programmes that reimburse."""
+    rows = tx.execute(select(PROGRAMMES.c.id, PROGRAMMES.c.terms))
+    return {row.id for row in rows if row.terms["mode"] == Mode.REIMBURSED}
 
 
 def shown(tx: Session, rows: Sequence[Row[Any]]) -> list[Programme]:

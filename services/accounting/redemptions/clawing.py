@@ -1,17 +1,21 @@
 """Clawing back what a voucher has paid: the organization owes it again, and the voucher's pool has it again. Within a transaction.
 
+Of one whose programme reimburses, it is taken of what is due: nothing is posted, and it stands with the reimbursement in which it is set
+off.
 Claims stay as they were settled: what was clawed back counts on in caps, and isn't paid a second time. Nor is it taken a second time,
 where what it was taken of is given back later.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.programmes import Mode
 from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import audit, ids
+from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.charging.models import LineRow
@@ -19,39 +23,50 @@ from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes import pools
+from services.accounting.programmes.service import find
 from services.accounting.redemptions.models import ClawbackRow, SettlementRow
 from services.accounting.redemptions.service import VOUCHERS, Moved, move
+from services.accounting.reimbursements import dues
 from services.accounting.vouchers.reading import row
+
+NO_PAPER: Final = ""
+"""Instead of a period: it stands on no statement, but is set off in the next reimbursement."""
 
 
 def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: datetime) -> None:
-    """Take back what closed periods have paid. Raises NotFound; Invalid for more than is left of that."""
+    """Take back what closed periods have paid, or made due. Raises NotFound; Invalid for more than is left of that."""
     voucher, amount = row(tx, id), draft.amount.fen
     most = _paid(tx, id) - voucher.clawed_back
     if amount > most:
         detail = f"Give at most {Money(max(0, most))}, which closed periods have paid and nobody has taken back yet"
         raise Invalid(errors=[FieldError(pointer="/amount", code="too_large", detail=detail)])
-    back = _record(tx, voucher, periods.open_period(tx), amount, draft.reason, subject, at)
-    moved = Moved(-amount, -amount)
-    move(tx, voucher, moved)
+    reimburses = find(tx, voucher.programme).mode is Mode.REIMBURSED
+    paper = NO_PAPER if reimburses else periods.open_period(tx)
+    back = _record(tx, voucher, paper, amount, draft.reason, subject, at)
+    if reimburses:
+        dues.restate(tx, id)
+    else:
+        moved = Moved(-amount, -amount)
+        move(tx, voucher, moved)
+        holds.add_grants(tx, voucher.organization, moved)
+        ledger.redemption(
+            tx,
+            organization=voucher.organization,
+            programme=voucher.programme,
+            delta_fen=-amount,
+            reference=back,
+            at=at,
+        )
     released = {"released": VOUCHERS.c.released + amount}
     tx.execute(update(VOUCHERS).where(VOUCHERS.c.id == id).values(released))
     pools.give_back(tx, voucher.programme, voucher.year, amount)
-    holds.add_grants(tx, voucher.organization, moved)
-    ledger.redemption(
-        tx,
-        organization=voucher.organization,
-        programme=voucher.programme,
-        delta_fen=-amount,
-        reference=back,
-        at=at,
-    )
     audit.record(tx, subject, "claw_back_voucher", id, draft)
 
 
 def undo(tx: Session, voucher: Row[Any], period: str, at: datetime) -> int:
     """Where closed periods now have paid less by a voucher (its row) than was taken back, let that stand as given back alone, on the
-    statement of `period`. Returns how much of it isn't to be taken again, in fen: the money is the caller's. The pool keeps what it has.
+    statement of `period`; NO_PAPER, where it reimburses. Returns how much of it isn't to be taken again, in fen: the money is the caller's.
+    The pool keeps what it has.
     """
     twice = max(0, voucher.clawed_back - _paid(tx, voucher.id)) if voucher.clawed_back else 0
     if twice:
@@ -88,6 +103,7 @@ def _record(tx: Session, voucher: Row[Any], period: str, amount: int, reason: st
 
 
 def _paid(tx: Session, voucher: str) -> int:
-    """What closed periods have paid by it, in fen."""
-    sums = select(func.sum(SettlementRow.on_lines + SettlementRow.earlier)).where(SettlementRow.voucher == voucher)
-    return int(tx.execute(sums).scalar_one() or 0)
+    """What closed periods have paid by it, or made due, in fen."""
+    of = (table_of(SettlementRow), dues.DUES)
+    sums = (select(func.sum(one.c.on_lines + one.c.earlier)).where(one.c.voucher == voucher) for one in of)
+    return sum(int(tx.execute(fen).scalar_one() or 0) for fen in sums)

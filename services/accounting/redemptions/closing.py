@@ -1,7 +1,8 @@
 """Settling vouchers as a period closes: what its lines are claimed, and one entry for each voucher by how much that differs from what was
 redeemed before. Within the transaction that closes the period, when its lines are all there.
 
-What a job has redeemed before is taken from its redemption then: it stands in settlements from there on.
+What a job has redeemed before is taken from its redemption then: it stands in settlements from there on. Of vouchers whose programme
+reimburses nothing is posted: what they pay is due then, and may be filed.
 """
 
 from collections import Counter, defaultdict
@@ -32,13 +33,15 @@ from services.accounting.redemptions.claiming import (
     Voucher,
     settled,
 )
+from services.accounting.redemptions.clawing import NO_PAPER
 from services.accounting.redemptions.closed_lines import LINES, group
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.redemptions.service import Moved, keep_open, move
+from services.accounting.reimbursements import dues
 from services.accounting.usage.models import PriceListCopy
 from services.accounting.vouchers.models import VoucherRow
 
-SHARES = table_of(LineShareRow)
+SHARES, SETTLEMENTS = table_of(LineShareRow), table_of(SettlementRow)
 _SHARE: Final = InsertMany(SHARES)
 _SUBSIDY: Final = ChangeMany(
     {"line": LINES.c.id.type, "fen": LINES.c.subsidy.type},
@@ -57,8 +60,7 @@ def settle(tx: Session, period: Row[Any], at: datetime) -> None:
     ).all()
     of_organization: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        if ProgrammeTerms.model_validate(row.terms).mode is Mode.DEDUCTED:
-            of_organization[row.organization].append(row)
+        of_organization[row.organization].append(row)
     for organization, own in of_organization.items():
         _Closing(tx, period, organization, own).settle(at)
     clawing.carry_over(tx, period.id)
@@ -72,6 +74,7 @@ class _Closing:
         self._period = period
         self._organization = organization
         self._rows = {row.id: row for row in vouchers}
+        self._terms = {row.id: ProgrammeTerms.model_validate(row.terms) for row in vouchers}
         self._lines = closed_lines.read(tx, period.id, organization)
 
     def settle(self, at: datetime) -> None:
@@ -86,6 +89,8 @@ class _Closing:
         for voucher, taken in open_.items():
             of_voucher[voucher] = Moved(-taken.pledged, -taken.redeemed)
         for span, one in moved.items():
+            if self._reimburses(span):
+                continue
             before = of_voucher[span.voucher]
             of_voucher[span.voucher] = Moved(before.pledged + one.pays, before.redeemed + one.pays)
         for voucher, less in sorted(of_voucher.items()):
@@ -102,6 +107,12 @@ class _Closing:
                     reference=voucher,
                     at=at,
                 )
+        for due in sorted({span.voucher for span in moved if self._reimburses(span)}):
+            clawing.undo(tx, self._rows[due], NO_PAPER, at)
+            dues.restate(tx, due)
+
+    def _reimburses(self, span: Span) -> bool:
+        return self._terms[span.voucher].mode is Mode.REIMBURSED
 
     def _pledged(self) -> Mapping[str, int]:
         """What of each voucher is with jobs' holds, in fen."""
@@ -114,7 +125,7 @@ class _Closing:
         return Voucher(
             id=row.id,
             programme=row.programme,
-            terms=ProgrammeTerms.model_validate(row.terms),
+            terms=self._terms[row.id],
             holder=Holder(frozenset(row.kinds), row.use, frozenset(row.affiliates)),
             most=row.amount - row.released + row.clawed_back - pledged,
             issued_at=clock.to_seconds(row.issued_at),
@@ -145,31 +156,35 @@ class _Closing:
     def _past(self, zone: Any) -> Past:
         claimed: Counter[Span] = Counter()
         paid: Counter[Span] = Counter()
-        for row in self._tx.execute(select(SettlementRow.__table__).where(SettlementRow.voucher.in_(self._rows))):
-            span = Span(row.voucher, row.starts_at, row.year)
-            claimed[span] += row.claimed
-            paid[span] += row.on_lines + row.earlier
+        for of in SETTLEMENTS, dues.DUES:
+            for row in self._tx.execute(select(of).where(of.c.voucher.in_(self._rows))):
+                span = Span(row.voucher, row.starts_at, row.year)
+                claimed[span] += row.claimed
+                paid[span] += row.on_lines + row.earlier
         used: Counter[tuple[Group, str]] = Counter()
         discounted: Counter[tuple[Group, str]] = Counter()
         of_groups = {group(line).period for line in closed_lines.discounts(self._lines)}
         if of_groups:
-            rows = self._tx.execute(
-                select(LINES, SHARES.c.voucher, SHARES.c.share, PriceListCopy.offering)
-                .join(SHARES, SHARES.c.line == LINES.c.id)
-                .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
-                .where(LINES.c.organization == self._organization)
-                .where(LINES.c.period.in_(of_groups) | LINES.c.corrects.in_(of_groups))
-            )
-            for row in rows:
-                of = used if row.kind == LineKind.USAGE else discounted
-                of[group(row), row.voucher] += row.share
+            for shares in SHARES, dues.DUE_SHARES:
+                rows = self._tx.execute(
+                    select(LINES, shares.c.voucher, shares.c.share, PriceListCopy.offering)
+                    .join(shares, shares.c.line == LINES.c.id)
+                    .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
+                    .where(LINES.c.organization == self._organization)
+                    .where(LINES.c.period.in_(of_groups) | LINES.c.corrects.in_(of_groups))
+                )
+                for row in rows:
+                    to = used if row.kind == LineKind.USAGE else discounted
+                    to[group(row), row.voucher] += row.share
         return Past(claimed, paid, used, discounted)
 
     def _write(self, moved: Mapping[Span, Settled]) -> None:
         subsidies: Counter[str] = Counter()
-        shares, rows = [], []
+        rows: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
+        shares: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
         for span, one in moved.items():
-            rows.append(
+            reimburses = self._reimburses(span)
+            rows[reimburses].append(
                 {
                     "period": self._period.id,
                     "voucher": span.voucher,
@@ -183,9 +198,14 @@ class _Closing:
                 }
             )
             for line, (share, stands) in one.lines.items():
-                shares.append({"line": line, "voucher": span.voucher, "share": share, "paid": stands})
-                subsidies[line] += stands
-        if rows:
-            self._tx.execute(insert(SettlementRow), rows)
-        _SHARE.run(self._tx, shares)
+                of_line = {"line": line, "voucher": span.voucher, "share": share, "paid": stands}
+                if reimburses:
+                    shares[True].append(of_line | {"starts_at": span.start})
+                else:
+                    shares[False].append(of_line)
+                    subsidies[line] += stands
+        if rows[False]:
+            self._tx.execute(insert(SETTLEMENTS), rows[False])
+        _SHARE.run(self._tx, shares[False])
         _SUBSIDY.run(self._tx, [{"line": line, "fen": fen} for line, fen in subsidies.items()])
+        dues.keep(self._tx, rows[True], shares[True])

@@ -61,7 +61,8 @@ class LineShareRow(Base):
 
 class ClawbackRow(Base):
     """What was taken back of what closed periods had paid by a voucher; on the statement of `period`, which was open then,
-    or which followed on those in which the organization had none."""
+    or which followed on those in which the organization had none. Of one that reimburses, `period` is the reimbursement in which it is set
+    off, or empty as long as there is none."""
 
     __tablename__ = "voucher_clawbacks"
     __table_args__ = (Index("ix_voucher_clawbacks_voucher", "voucher"), Index("ix_voucher_clawbacks_period", "period"))

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions.models import ClawbackRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
@@ -51,6 +52,7 @@ def _shown(voucher: str, programme: str, terms: Any, on_lines: int, earlier: int
 def paid(tx: Session, organization: str) -> int:
     """What vouchers have paid of the organization's statements in all, less what was clawed back, in fen."""
     sums = select(func.sum(SettlementRow.on_lines + SettlementRow.earlier))
-    back = select(func.sum(ClawbackRow.amount)).where(ClawbackRow.organization == organization)
+    on_statements = ClawbackRow.period.in_(select(PeriodRow.id))
+    back = select(func.sum(ClawbackRow.amount)).where(ClawbackRow.organization == organization, on_statements)
     settled = tx.execute(sums.where(SettlementRow.organization == organization)).scalar_one() or 0
     return int(settled) - int(tx.execute(back).scalar_one() or 0)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, ScalarSelect, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from caravan.contracts.programmes import ProgrammeTerms
+from caravan.contracts.programmes import Mode, ProgrammeTerms
 from caravan.kernel.money import Money
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
@@ -20,43 +20,44 @@ from services.accounting.redemptions import clawing
 from services.accounting.redemptions.claiming import span_of
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.service import Moved, move
+from services.accounting.reimbursements import dues
+from services.accounting.reimbursements.models import DueShareRow
 from services.accounting.vouchers.models import VoucherRow
 
 
 def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int], at: datetime) -> Money | None:
-    """Let vouchers pay less of `line` (a row of `lines`), of which the credit note `note` gives some back. Returns by how much; None: they
-    have no part of it.
+    """Let vouchers pay less of `line` (a row of `lines`), of which the credit note `note` gives some back. Returns by how much those
+    pay less that deduct; None: they have no part of it.
 
     `part`: what of an amount that belongs to the whole line, in fen, belongs to what is given back.
     """
-    shares = (
-        select(VoucherRow.__table__, ProgrammeRow.terms, LineShareRow.share, LineShareRow.paid)
-        .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
-        .join(LineShareRow, LineShareRow.voucher == VoucherRow.id)
-        .where(LineShareRow.line == line.id)
-        .order_by(VoucherRow.id)
-    )
     starts_at, zone = periods.find(tx, line.corrects or line.period).starts_at, periods.zone(tx)
     share = paid = 0
-    rows = tx.execute(shares).all()
-    for row in rows:
+    back: Money | None = None
+    for row in _vouchers_of(tx, line):
         # together once rounded, and never more than what is given back
         claimed, pays = part(share + row.share) - part(share), part(paid + row.paid) - part(paid)
         share, paid = share + row.share, paid + row.paid
-        span = span_of(row.id, ProgrammeTerms.model_validate(row.terms).settles, starts_at, zone)
-        tx.execute(
-            insert(SettlementRow).values(
-                period=note,
-                voucher=row.id,
-                starts_at=span.start,
-                year=span.year,
-                organization=row.organization,
-                programme=row.programme,
-                claimed=-claimed,
-                on_lines=0,
-                earlier=-pays,
-            )
-        )
+        terms = ProgrammeTerms.model_validate(row.terms)
+        span = span_of(row.id, terms.settles, starts_at, zone)
+        values = {
+            "period": note,
+            "voucher": row.id,
+            "starts_at": span.start,
+            "year": span.year,
+            "organization": row.organization,
+            "programme": row.programme,
+            "claimed": -claimed,
+            "on_lines": 0,
+            "earlier": -pays,
+        }
+        if terms.mode is Mode.REIMBURSED:
+            dues.keep(tx, [values], ())
+            clawing.undo(tx, row, clawing.NO_PAPER, at)
+            dues.restate(tx, row.id)
+            continue
+        back = Money(part(paid))
+        tx.execute(insert(SettlementRow).values(values))
         more = clawing.undo(tx, row, periods.open_period(tx), at) - pays
         moved = Moved(more, more)
         move(tx, row, moved)
@@ -70,7 +71,22 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
                 reference=note,
                 at=at,
             )
-    return Money(part(paid)) if rows else None
+    return back
+
+
+def _vouchers_of(tx: Session, line: Row[Any]) -> list[Row[Any]]:
+    """Those that have a share of it: the ones that deduct before those that reimburse, each the one that was issued first before others."""
+    return [
+        row
+        for shares in (LineShareRow, DueShareRow)
+        for row in tx.execute(
+            select(VoucherRow.__table__, ProgrammeRow.terms, shares.share, shares.paid)
+            .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
+            .join(shares, shares.voucher == VoucherRow.id)
+            .where(shares.line == line.id)
+            .order_by(VoucherRow.id)
+        )
+    ]
 
 
 def given_back(note: InstrumentedAttribute[str]) -> ScalarSelect[int]:

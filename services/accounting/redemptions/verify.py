@@ -3,22 +3,23 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from services.accounting.charging.models import LineRow
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.postings import programme_receivable
+from services.accounting.programmes.service import reimbursing
 from services.accounting.redemptions.models import ClawbackRow, LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
 
 
 def granted(tx: Session) -> dict[str, tuple[int, int]]:
-    """What is pledged of each organization's vouchers, and what of that is redeemed, in fen."""
+    """What is pledged of each organization's vouchers that deduct, and what of that is redeemed, in fen."""
     sums = select(VoucherRow.organization, func.sum(VoucherRow.pledged), func.sum(VoucherRow.redeemed))
     return {
         organization: (int(pledged), int(redeemed))
-        for organization, pledged, redeemed in tx.execute(sums.group_by(VoucherRow.organization))
+        for organization, pledged, redeemed in tx.execute(sums.where(_deducts(tx)).group_by(VoucherRow.organization))
     }
 
 
@@ -43,14 +44,16 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
             settled[voucher] += int(fen)
     vouchers = select(VoucherRow.id, VoucherRow.pledged, VoucherRow.redeemed, sums.c.pledged, sums.c.redeemed)
     for voucher, pledged, redeemed, of_jobs, redeemed_of_jobs in tx.execute(
-        vouchers.outerjoin(sums, sums.c.voucher == VoucherRow.id).order_by(VoucherRow.id)
+        vouchers.where(_deducts(tx)).outerjoin(sums, sums.c.voucher == VoucherRow.id).order_by(VoucherRow.id)
     ):
         of_claims = settled[voucher]
         right = int(of_jobs or 0) + of_claims, int(redeemed_of_jobs or 0) + of_claims
         if (pledged, redeemed) != right:
             yield voucher, f"pledged and redeemed are {(pledged, redeemed)} fen, and should be {right}"
     receivable = {row.account: row.debit - row.credit for row in tx.execute(select(*Balance.__table__.c))}
-    programmes = select(VoucherRow.programme, func.sum(VoucherRow.redeemed)).group_by(VoucherRow.programme)
+    programmes = (
+        select(VoucherRow.programme, func.sum(VoucherRow.redeemed)).where(_deducts(tx)).group_by(VoucherRow.programme)
+    )
     for programme, redeemed in tx.execute(programmes.order_by(VoucherRow.programme)):
         if (posted := receivable.get(programme_receivable(programme), 0)) != redeemed:
             yield programme, f"{posted} fen were posted of what it pays, and {int(redeemed)} were redeemed"
@@ -59,3 +62,7 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     for line, shown, paid in tx.execute(lines.where(LineRow.subsidy.is_not(None) | shares.c.paid.is_not(None))):
         if shown != paid:
             yield line, f"it shows {shown} fen of subsidy, and its vouchers pay {paid}"
+
+
+def _deducts(tx: Session) -> ColumnElement[bool]:
+    return VoucherRow.programme.not_in(reimbursing(tx))

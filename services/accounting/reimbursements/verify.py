@@ -1,0 +1,36 @@
+"""Holding what is due of vouchers that reimburse against what it sums up."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from services.accounting.charging.models import LineRow
+from services.accounting.programmes.service import reimbursing
+from services.accounting.reimbursements import dues
+from services.accounting.reimbursements.dues import DUE_SHARES
+from services.accounting.vouchers.models import VoucherRow
+
+
+def verify(tx: Session) -> Iterator[tuple[str, str]]:
+    """(voucher or line, what is wrong) where totals aren't what is due and was paid, and where more of a line is due than its share, or
+    vouchers have more of it than the organization bears.
+    """
+    vouchers = select(VoucherRow.id, VoucherRow.pledged, VoucherRow.redeemed)
+    own = vouchers.where(VoucherRow.programme.in_(reimbursing(tx))).order_by(VoucherRow.id)
+    for voucher, pledged, redeemed in tx.execute(own):
+        due, paid = dues.totals(tx, voucher)
+        right = due, min(due, paid)
+        if (pledged, redeemed) != right:
+            yield voucher, f"pledged and redeemed are {(pledged, redeemed)} fen, and should be {right}"
+    shares = (
+        select(
+            DUE_SHARES.c.line, func.sum(DUE_SHARES.c.share).label("share"), func.sum(DUE_SHARES.c.paid).label("paid")
+        )
+        .group_by(DUE_SHARES.c.line)
+        .subquery()
+    )
+    lines = select(LineRow.id, LineRow.amount, func.coalesce(LineRow.subsidy, 0), shares.c.share, shares.c.paid)
+    for line, amount, subsidy, share, due in tx.execute(lines.join(shares, shares.c.line == LineRow.id)):
+        if abs(due) > abs(share) or abs(share) + abs(subsidy) > abs(amount):
+            yield line, f"{due} fen of {share} are due of it, beside {subsidy} fen of subsidy, and it is for {amount}"
