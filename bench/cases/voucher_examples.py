@@ -1,0 +1,233 @@
+"""The worked examples of docs/programmes.md, through applications, vouchers, jobs and closed periods."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from bench.case import Trial, Verdict, case
+from bench.engines import both_engines
+from bench.independent import vouchers as independent
+from bench.vouchers.jobs import Buyer, Job, sold_at
+from bench.vouchers.page import Claim, Example, Row, examples
+from bench.vouchers.town import Month, Town, buyer, month_of, opened, starts
+from caravan.contracts.offerings import Tier
+from caravan.contracts.prices import Component
+from caravan.contracts.programmes import Mode
+from caravan.contracts.vouchers import SupplyContract
+from caravan.kernel.money import Money
+
+MONEY: Final = Money(10**12)
+OTHERS: Final = {"accelerators": ("2",)}
+"""By example, which vouchers are another enterprise's than the first."""
+CONTRACTS: Final = {("contracts", "1"): Money(300_000_000), ("contracts", "2"): Money(800_000_000)}
+CORRECTED_SECONDS: Final = 10
+"""By so much a job has run less where a line takes something off."""
+KINDS: Final = ("line", "claim", "funders", "statement")
+RULES: Final = "the rules"
+
+
+@case(
+    "voucher-examples",
+    claim="Each worked example of docs/programmes.md comes out to the fen by the API: its programme published, its applications "
+    "reviewed by two, its vouchers issued, its lines charged to jobs, and its periods closed, on SQLite and on PostgreSQL",
+    goal="every line, claim, funder's part and statement as on the page; the books verified",
+)
+def voucher_examples(trial: Trial) -> Verdict:
+    told = examples()
+    deducted = [one for one in told if one.terms.get("mode") != Mode.REIMBURSED]
+    found = {RULES: Found()}
+    for example in told:
+        _by_the_rules(example, found[RULES])
+    with both_engines(trial.folder) as engines:
+        for name, engine in engines.items():
+            found[name] = Found()
+            asyncio.run(_played(trial, engine.migrated("accounting"), deducted, found[name]))
+            trial.say(f"{name}: {dict(found[name].compared)}, {len(found[name].wrong)} differ")
+    wrong = [f"{name}: {one}" for name, some in found.items() for one in some.wrong]
+    alone = [one.name for one in told if one not in deducted]
+    return Verdict(
+        passed=not wrong and all(found[name].compared[kind] for name in engines for kind in KINDS),
+        figure=f"{len(told)} examples: "
+        + ", ".join(f"{sum(some.compared.values())} figures by {name}" for name, some in found.items())
+        + f", {len(wrong)} differ; by the rules alone: {', '.join(alone) or 'none'}"
+        + "".join(f"; {one}" for one in wrong[:3]),
+        details={"wrong": wrong, "compared": {name: some.compared for name, some in found.items()}},
+    )
+
+
+@dataclass
+class Found:
+    """How many figures were compared, by kind, and which are not the page's."""
+
+    compared: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def equal(self, kind: str, what: str, page: object, found: object) -> None:
+        self.compared[kind] += 1
+        if page != found:
+            self.wrong.append(f"{what}: {found} instead of {page}")
+
+
+def _by_the_rules(example: Example, found: Found) -> None:
+    """As an independent script computes it, reimbursed or not."""
+    terms = {**example.terms, "id": example.name, "mode": Mode.DEDUCTED}
+    of = {one.name: (one.name, one.name in OTHERS.get(example.name, ())) for one in example.vouchers}
+    vouchers = [
+        independent.Voucher(one.name, terms, str(of[one.name][1]), one.amount, 0, 10, frozenset(one.kinds), one.use)
+        for one in example.vouchers
+    ]
+    lines = [
+        independent.Line(
+            row.name,
+            str(of[claim.voucher][1]),
+            close,
+            close,
+            claim.span,
+            row.component,
+            row.tier,
+            row.origin,
+            "",
+            1,
+            place,
+            row.amount,
+        )
+        for close, claim in enumerate(example.claims)
+        for place, row in enumerate(claim.lines)
+    ]
+    paid = independent.paid(vouchers, lines)
+    so_far = Counter[str]()
+    for claim in example.claims:
+        what, at = f"{example.name} {claim.span}", independent.Claim(claim.voucher, claim.span)
+        for row in claim.lines:
+            found.equal("line", f"{example.name} {row.name}", row.pays, paid.of_line(row.name))
+        found.equal("claim", what, tuple(claim.sums[1:]), (paid.full[at], paid.claims[at]))
+        before = independent.funded(so_far[claim.voucher], terms.get("funders", ()))
+        so_far[claim.voucher] += paid.claims[at]
+        after = independent.funded(so_far[claim.voucher], terms.get("funders", ()))
+        found.equal("funders", what, claim.parts, [now - was for now, was in zip(after, before, strict=True)])
+
+
+async def _played(trial: Trial, url: str, told: Sequence[Example], found: Found) -> None:
+    """All of them in one year, each with enterprises of its own."""
+    async with opened(url, trial.folder, trial.random) as town:
+        plays = [_Play(town, example, trial.random) for example in told]
+        await town.open([one for play in plays for one in play.buyers.values()], [], MONEY)
+        for play in plays:
+            await play.issue()
+        for span in sorted({claim.span for example in told for claim in example.claims}):
+            some = [(play, claim) for play in plays for claim in play.example.claims if claim.span == span]
+            for later in range(1 + max(_corrections(claim) for _, claim in some)):
+                month = (span[0], span[1] + later)
+                for play, claim in some:
+                    await play.use(claim, month, later)
+                await town.close(month)
+        for play in plays:
+            await play.compare(found)
+        found.wrong += await town.wrong()
+
+
+def _corrections(claim: Claim) -> int:
+    """How many of its lines take something off the one before: each does that in a later month."""
+    return sum(row.amount < 0 for row in claim.lines)
+
+
+class _Play:
+    """An example in the town."""
+
+    def __init__(self, town: Town, example: Example, random: Random) -> None:
+        self.example = example
+        self.buyers = {False: buyer(random), True: buyer(random)}
+        self._town, self._random = town, random
+        self._vouchers: dict[str, str] = {}
+        self._jobs: dict[str, Job] = {}
+
+    def _buyer(self, voucher: str) -> Buyer:
+        return self.buyers[voucher in OTHERS.get(self.example.name, ())]
+
+    async def issue(self) -> None:
+        self._programme = await self._town.publish(self.example.terms)
+        for held in self.example.vouchers:
+            contract = CONTRACTS.get((self.example.name, held.name))
+            voucher = await self._town.issue(
+                self._programme,
+                self._buyer(held.name),
+                Money(held.amount),
+                kinds=held.kinds,
+                use=held.use,
+                contract=contract and SupplyContract(number=held.name, amount=contract),
+            )
+            self._vouchers[held.name] = voucher.id
+
+    async def use(self, claim: Claim, month: Month, part: int) -> None:
+        """The lines behind as many corrections: a job each, or less of the one before."""
+        number = 0
+        for place, row in enumerate(claim.lines):
+            number += row.amount < 0
+            if number != part:
+                continue
+            begins = starts(month) + timedelta(days=1 + place)
+            self._town.at(begins + timedelta(days=1))
+            if row.amount < 0:
+                await self._correct(self._jobs[claim.lines[place - 1].name])
+            else:
+                after = claim.lines[place + 1 :]
+                less = -after[0].amount if after and after[0].amount < 0 else 0
+                await self._use(claim, row, begins, less)
+        await self._town.charge()
+
+    async def _use(self, claim: Claim, row: Row, begins: datetime, less: int) -> None:
+        """An hour of it, or as long as what is taken off costs so many seconds."""
+        seconds = row.amount * CORRECTED_SECONDS // less if less else 3600
+        price = Decimal(row.amount * 36) / seconds
+        sold = sold_at(self._random, Component(row.component), Tier(row.tier), row.origin, price)
+        await self._town.sell([sold])
+        job = Job.of(self._random, self._buyer(claim.voucher), sold, begins, Money(row.amount))
+        self._jobs[row.name] = job
+        await self._town.hold(job)
+        used = job.use(begins, begins + timedelta(seconds=seconds))
+        await self._town.say([*job.placed(), *used, *([] if less else [*job.end(), *job.settle()])])
+
+    async def _correct(self, job: Job) -> None:
+        """Before it is settled: nothing is taken back after that."""
+        begins, ends = job.used or (job.submitted_at, job.submitted_at)
+        used = job.use(begins, ends - timedelta(seconds=CORRECTED_SECONDS))
+        await self._town.say([*used, *job.end(), *job.settle()])
+
+    async def compare(self, found: Found) -> None:
+        """With what the API says of all of it."""
+        name, town = self.example.name, self._town
+        lines = [line for one in self.buyers.values() for line in await town.lines(one.organization) if line.amount]
+        by_job = {job.id: row for row, job in self._jobs.items()}
+        claims = await town.claims(self._programme.id)
+        parts = await self._parts()
+        for claim in self.example.claims:
+            what, of = f"{name} {claim.span}", (self._vouchers[claim.voucher], claim.span)
+            for place, row in enumerate(claim.lines):
+                job = claim.lines[place - (row.amount < 0)].name
+                (line,) = [
+                    one for one in lines if by_job[str(one.job)] == job and (one.amount < Money(0)) == (row.amount < 0)
+                ]
+                page = Money(row.amount), Money(row.pays)
+                found.equal("line", f"{name} {row.name}", page, (line.amount, line.subsidy or Money(0)))
+            found.equal("claim", what, tuple(claim.sums[1:]), claims.get(of))
+            if claim.parts:
+                found.equal("funders", what, claim.parts, parts[claim.span])
+        for statement in [one for each in self.buyers.values() for one in await town.statements(each.organization)]:
+            own = [line for line in lines if (line.period, line.organization) == (statement.period, statement.party_id)]
+            due = sum(line.amount.fen - (line.subsidy or Money(0)).fen for line in own)
+            found.equal("statement", f"{name} {statement.period_name}", Money(due), statement.due)
+
+    async def _parts(self) -> dict[Month, list[int]]:
+        """What each funder pays in fen, by the first month of a span."""
+        found: dict[Month, list[int]] = {}
+        for period in self._town.closed:
+            paid = await self._town.office.get_programme_payments(self._programme.id, period.id)
+            span = independent.span_of(month_of(period.starts_at), self.example.terms)
+            before = found.get(span, [0] * len(paid.funders))
+            found[span] = [fen + one.amount.fen for fen, one in zip(before, paid.funders, strict=True)]
+        return found

@@ -1,0 +1,246 @@
+"""What vouchers pay, from scratch: programmes, vouchers and lines of closed periods in, what each pays of each line out.
+
+The rules are those of docs/programmes.md, written down a second time.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import product
+from typing import Any, NamedTuple
+
+LEVELS = ("national", "province", "city", "district")
+MONTHS = {"month": 1, "quarter": 3, "year": 12}
+Month = tuple[int, int]
+"""A year and a month of it."""
+
+
+class Voucher(NamedTuple):
+    """`programme`: its JSON. `issued`, `expires`: seconds; of those issued at once the first by id. `revoked`: after how
+    many closes."""
+
+    id: str
+    programme: Mapping[str, Any]
+    organization: str
+    amount: int
+    issued: int
+    expires: int
+    kinds: frozenset[str] = frozenset()
+    use: str | None = None
+    affiliates: frozenset[str] = frozenset()
+    revoked: int | None = None
+
+
+class Line(NamedTuple):
+    """A line that the organization bears. `close`: which one it came with; `month`: of the period whose usage it is about, which was
+    closed by `about` (the same close where it corrects nothing). `off`: of a volume discount what it is taken off, in fen; of its group.
+    """
+
+    id: str
+    organization: str
+    close: int
+    about: int
+    month: Month
+    component: str
+    tier: str
+    origin: str | None
+    seller: str
+    submitted: int
+    ended: int
+    amount: int
+    group: str = ""
+    off: int | None = None
+
+
+class Claim(NamedTuple):
+    voucher: str
+    span: Month
+
+
+@dataclass
+class Paid:
+    """In fen. `lines`: by line and voucher; `earlier`: by close and claim, what is paid for lines of closes before it."""
+
+    full: Counter[Claim] = field(default_factory=Counter)
+    claims: Counter[Claim] = field(default_factory=Counter)
+    lines: Counter[tuple[str, str]] = field(default_factory=Counter)
+    earlier: Counter[tuple[int, Claim]] = field(default_factory=Counter)
+
+    def of_voucher(self, voucher: str) -> int:
+        return sum(fen for claim, fen in self.claims.items() if claim.voucher == voucher)
+
+    def of_line(self, line: str) -> int:
+        return sum(fen for (one, _), fen in self.lines.items() if one == line)
+
+
+def paid(vouchers: Sequence[Voucher], lines: Iterable[Line]) -> Paid:
+    """Close by close."""
+    by_close: defaultdict[int, list[Line]] = defaultdict(list)
+    for line in lines:
+        by_close[line.close].append(line)
+    found, known, groups = Paid(), {one.id: one for one in vouchers}, defaultdict[tuple[str, Month], _Group](_Group)
+    for close in sorted(by_close):
+        shares: defaultdict[Claim, list[tuple[Line, int]]] = defaultdict(list)
+        for line in sorted(by_close[close], key=lambda one: one.off is not None):
+            group = groups[line.group, line.month]
+            if line.off is None:
+                own = shares_of(vouchers, line, found)
+                group.used.update(own)
+            else:
+                own = group.given_back(line.amount, line.off)
+            for voucher, share in own.items():
+                shares[Claim(voucher, span_of(line.month, known[voucher].programme))].append((line, share))
+        for claim, some in shares.items():
+            found.full[claim] += sum(share for _, share in some)
+        now = capped(known, found.full)
+        for claim, pays in now.items():
+            some = sorted(shares.get(claim, ()), key=lambda one: (one[0].ended, one[0].id))
+            more = pays - found.claims[claim]
+            stands = filled([share for _, share in some], more)
+            for (line, _), fen in zip(some, stands, strict=True):
+                found.lines[line.id, claim.voucher] += fen
+            found.earlier[close, claim] += more - sum(stands)
+            found.claims[claim] = pays
+    return found
+
+
+@dataclass
+class _Group:
+    """All that a volume discount is taken off: the vouchers' shares of it, and of the discount so far; what that came to, and of what."""
+
+    used: Counter[str] = field(default_factory=Counter)
+    discounted: Counter[str] = field(default_factory=Counter)
+    amount: int = 0
+    off: int = 0
+
+    def given_back(self, amount: int, off: int) -> dict[str, int]:
+        self.amount, self.off = self.amount + amount, self.off + off
+        found = {}
+        for voucher, share in self.used.items():
+            whole = rounded(Fraction(self.amount * share, self.off)) if self.off else 0
+            found[voucher] = whole - self.discounted[voucher]
+            self.discounted[voucher] = whole
+        return {voucher: fen for voucher, fen in found.items() if fen}
+
+
+def span_of(month: Month, programme: Mapping[str, Any]) -> Month:
+    """The first month of the span in which it lies."""
+    long = MONTHS[programme.get("settles", "quarter")]
+    return month[0], (month[1] - 1) // long * long + 1
+
+
+def rate_of(voucher: Voucher, line: Line) -> Fraction:
+    """What it would pay of the line alone."""
+    terms = voucher.programme
+    who = terms.get("eligibility", {})
+    if (
+        line.component not in (terms.get("components") or [line.component])
+        or line.tier not in (terms.get("tiers") or [line.tier])
+        or line.origin not in (terms.get("origins") or [line.origin])
+        or line.seller not in (who.get("suppliers") or [line.seller])
+        or (who.get("unaffiliated") and line.seller in voucher.affiliates)
+    ):
+        return Fraction(0)
+    met = [
+        one["rate"]
+        for one in terms["rates"]
+        if one.get("kind") in {None, *voucher.kinds}
+        and one.get("origin") in (None, line.origin)
+        and one.get("use") in (None, voucher.use)
+    ]
+    return Fraction(max(met, default=0), 10_000)
+
+
+def shares_of(vouchers: Iterable[Voucher], line: Line, so_far: Paid) -> dict[str, int]:
+    """Of those that cover it, what each is to pay."""
+    fresh, used_up = list[Voucher](), list[Voucher]()
+    for one in vouchers:
+        claim = Claim(one.id, span_of(line.month, one.programme))
+        begun = claim in so_far.claims
+        if (
+            one.organization != line.organization
+            or one.programme.get("mode", "deducted") != "deducted"
+            or not one.issued <= line.submitted < one.expires
+            or (one.revoked is not None and not (begun and line.about < line.close and line.about <= one.revoked))
+        ):
+            continue
+        before = sum(fen for at, fen in so_far.claims.items() if at.voucher == one.id and at.span < claim.span)
+        (used_up if not begun and before >= one.amount else fresh).append(one)
+    rates = together(fresh, line) or together(used_up, line)
+    shares, upto = {}, Fraction(0)
+    for voucher, rate in rates:
+        shares[voucher] = rounded(line.amount * (upto + rate)) - rounded(line.amount * upto)
+        upto += rate
+    return shares
+
+
+def together(covering: Iterable[Voucher], line: Line) -> list[tuple[str, Fraction]]:
+    """The best of each level alone, or some of these that stack, up to the least that any of them stacks to; the higher level first."""
+    best: dict[str, Voucher] = {}
+    for one in sorted(covering, key=lambda one: (-rate_of(one, line), one.issued, one.id)):
+        best.setdefault(one.programme["issuer"]["level"], one)
+    ways: list[list[tuple[str, Fraction]]] = [[]]
+    for chosen in product((True, False), repeat=len(LEVELS)):
+        some = [best[level] for level, is_in in zip(LEVELS, chosen, strict=True) if is_in and level in best]
+        stacks_to = [one.programme.get("stacks_to") or 0 for one in some]
+        left = Fraction(min(stacks_to, default=0), 10_000) if len(some) > 1 else Fraction(1)
+        way = []
+        for one in some:
+            rate = min(rate_of(one, line), left)
+            left -= rate
+            way += [(one.id, rate)] if rate else []
+        ways.append(way)
+    return max(ways, key=lambda way: (sum(rate for _, rate in way), len(way)))
+
+
+def capped(vouchers: Mapping[str, Voucher], full: Mapping[Claim, int]) -> dict[Claim, int]:
+    """What all claims pay: the earlier span first, in a span the voucher that was issued first."""
+    found: dict[Claim, int] = {}
+    of_voucher, of_year = Counter[str](), Counter[tuple[str, str, int]]()
+    for claim in sorted(full, key=lambda one: (one.span, vouchers[one.voucher].issued, one.voucher)):
+        voucher = vouchers[claim.voucher]
+        caps = voucher.programme.get("caps", {})
+        year = str(voucher.programme["id"]), voucher.organization, claim.span[0]
+        most = [full[claim], voucher.amount - of_voucher[voucher.id]]
+        if caps.get("claim"):
+            most.append(fen_of(caps["claim"]))
+        if caps.get("redeemed_in_year"):
+            most.append(fen_of(caps["redeemed_in_year"]) - of_year[year])
+        pays = 0 if full[claim] < fen_of(voucher.programme.get("floor", "0.00")) else max(0, min(most))
+        found[claim] = pays
+        of_voucher[voucher.id] += pays
+        of_year[year] += pays
+    return found
+
+
+def filled(shares: Sequence[int], more: int) -> list[int]:
+    """What of each share stands on its line, where the claim pays `more` than before: what lines give back whole, and the others one after
+    the other, until it is used up. Nothing, where it pays no more."""
+    if not more:
+        return [0] * len(shares)
+    found, left = [], max(0, more - sum(share for share in shares if share < 0))
+    for share in shares:
+        found.append(min(share, left))
+        left -= max(0, found[-1])
+    return found
+
+
+def funded(pays: int, funders: Sequence[Mapping[str, Any]]) -> list[int]:
+    """What each pays of it, by the largest remainder: of equal ones the first."""
+    exact = [Fraction(pays * one["share"], 10_000) for one in funders]
+    found = [fen.numerator // fen.denominator for fen in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda place: found[place] - exact[place])
+    for place in by_remainder[: pays - sum(found)] if funders else ():
+        found[place] += 1
+    return found
+
+
+def rounded(fen: Fraction) -> int:
+    """Halves away from zero."""
+    whole = (abs(fen) + Fraction(1, 2)).__floor__()
+    return whole if fen >= 0 else -whole
+
+
+def fen_of(text: str) -> int:
+    return int(Fraction(text) * 100)
