@@ -22,6 +22,7 @@ from caravan.client import AccountingClient
 from caravan.client.base import each
 from caravan.contracts import events
 from caravan.contracts.funds import DepositDraft
+from caravan.contracts.problems import VoucherCap
 from caravan.contracts.programmes import Enterprise, EnterpriseSize, Programme, ProgrammeDraft
 from caravan.contracts.statements import Line, Period, PeriodState, Statement, StatementParty
 from caravan.contracts.vouchers import ReviewDraft, SupplyContract, Voucher, VoucherApplication, VoucherApplicationDraft
@@ -128,7 +129,6 @@ class Town:
             kinds=tuple(kinds),
             clear_credit=True,
         )
-        admin = self.client("hong", f"org/{buyer.organization}:admin")
         draft = VoucherApplicationDraft(
             programme=programme.id,
             organization=buyer.organization,
@@ -137,7 +137,7 @@ class Town:
             amount=amount,
             contract=contract,
         )
-        asked = await admin.apply_for_voucher(draft)
+        asked = await self.admin(buyer).apply_for_voucher(draft)
         for reviewer in self._reviewers:
             passes = ReviewDraft(passed=True, reason="材料齐全")
             asked = await reviewer.review_voucher_application(asked.id, passes, asked.version)
@@ -146,6 +146,19 @@ class Town:
     async def issue(self, programme: Programme, buyer: Buyer, amount: Money, **more: Any) -> Voucher:
         """By all that it takes."""
         return await self.office.issue_voucher((await self.apply(programme, buyer, amount, **more)).id)
+
+    async def refused(self, programme: Programme, buyer: Buyer, amount: Money, **more: Any) -> Money | None:
+        """What the enterprise's year leaves, where it doesn't leave so much: the application is withdrawn then. None: it does."""
+        asked = await self.apply(programme, buyer, amount, **more)
+        try:
+            await self.office.issue_voucher(asked.id)
+        except VoucherCap as refusal:
+            await self.admin(buyer).withdraw_voucher_application(asked.id)
+            return refusal.most
+        return None
+
+    def admin(self, buyer: Buyer) -> AccountingClient:
+        return self.client("hong", f"org/{buyer.organization}:admin")
 
     async def hold(self, job: Job) -> None:
         answer = await self._asks.put_hold(job.id, job.request())
