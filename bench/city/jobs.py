@@ -39,6 +39,8 @@ SUBMITTED: Final = 36 * HOUR
 """How long before they start jobs are submitted. They are placed in between."""
 SHORT: Final = 10
 """Of each group's jobs, the first and each tenth behind it have too little held for them; some of these get more later."""
+SPARE: Final = 200_000
+"""More than an attempt needs that is held for it, in fen."""
 CONTESTABLE: Final = (Outcome.LOST, Outcome.PREEMPTED)
 
 
@@ -64,6 +66,8 @@ class Books:
 
     later: defaultdict[int, Told] = field(default_factory=lambda: defaultdict(Told))
     counts: Counter[str] = field(default_factory=Counter)
+    settled: bool = False
+    """Whether all runs end, some months later."""
     contestable: list[tuple[str, str]] = field(default_factory=list)
     """(run, provider) of the month."""
 
@@ -124,6 +128,8 @@ class _Job:
         self._buyer = group.buyer()
         self._project = self._random.choice(self._buyer.projects)
         self._rough, self._enough, self._wholesale = Decimal(0), Decimal(0), Decimal(0)
+        self._ahead: list[tuple[str, dict[Component, Decimal]]] = []
+        """Of each attempt its offering, and what its components come to at most, in fen."""
         self._resale: dict[str, str] | None = None
         """Who resells it, and the project that buys."""
         self._settled: list[dict[str, Any]] = []
@@ -182,13 +188,16 @@ class _Job:
             stretches, started = _drawn(random, attempt.shape["cpus"], start)
             seconds += sum(one.end - one.start for one in stretches)
             self._settled.append({"run": run, "hours": self._usage(attempt, run, started, stretches)})
-            if outcome is None:
+            if outcome is None and not group.books.settled:
                 ended = -1
                 continue
+            if outcome is None:
+                outcome, late = Outcome.SUCCEEDED, 3
+            else:
+                late = random.randint(1, 2) if random.random() < 0.03 else 0
             final = _fact(
                 events.RUN_FINAL, self.id, {"run": run, "attempt": attempt.id, "job": self.id, "outcome": outcome}
             )
-            late = random.randint(1, 2) if random.random() < 0.03 else 0
             (group.later(late).facts if late else group.ends).append(final)
             ended = max(ended, late) if ended >= 0 else -1
             again += outcome in TRIED_AGAIN
@@ -199,11 +208,12 @@ class _Job:
             fact = _fact(events.ATTEMPT_ENDED, self.id, {"attempt": attempt.id, "job": self.id})
             (group.later(ended).facts if ended else group.ends).append(fact)
         self._ended = max(self._ended, ended) if self._ended >= 0 and ended >= 0 else -1
-        rough, enough = _costs(price_list, attempt.shape, seconds)
+        rough, most = _costs(price_list, attempt.shape, seconds)
         self._rough += rough
-        self._enough += enough
+        self._enough += sum(most.values()) + SPARE
+        self._ahead.append((sold.id, most))
         if retail is not None:
-            self._wholesale += _costs(sold.prices.at(at), attempt.shape, seconds)[1]
+            self._wholesale += sum(_costs(sold.prices.at(at), attempt.shape, seconds)[1].values()) + SPARE
         return again
 
     def _retail(self, sold: Sold, placed: datetime) -> PriceList | None:
@@ -249,7 +259,17 @@ class _Job:
             "project": self._project,
             "amount": str(Money(fen)),
             "submitted_at": written(self._begins - SUBMITTED),
+            "ahead": [self._use(offering, most, fen) for offering, most in self._ahead],
             "resale": self._resale and self._resale | {"amount": str(Money(int(self._wholesale)))},
+        }
+
+    def _use(self, offering: str, most: dict[Component, Decimal], fen: int) -> dict[str, Any]:
+        """A HoldUse: all of it, or where less than enough is held its part of that."""
+        enough = int(self._enough)
+        parts = {component: int(one) * min(fen, enough) // enough for component, one in most.items()}
+        return {
+            "offering": offering,
+            "components": {component: str(Money(part)) for component, part in parts.items() if part},
         }
 
     def _usage(self, attempt: "_Attempt", run: str, started: int, stretches: Sequence[_Stretch]) -> dict[str, int]:
@@ -371,8 +391,8 @@ def _mistaken(random: Random, held: Sequence[_Stretch]) -> list[_Stretch]:
     return [*held[:-1], last._replace(cpus=last.cpus + random.randint(1, 3))]
 
 
-def _costs(price_list: PriceList, shape: dict[str, Any], seconds: int) -> tuple[Decimal, Decimal]:
-    """About what so many seconds cost, and what an attempt that holds them can't pass; in fen."""
+def _costs(price_list: PriceList, shape: dict[str, Any], seconds: int) -> tuple[Decimal, dict[Component, Decimal]]:
+    """About what so many seconds cost, and what an attempt that holds them can't pass; in fen. A minimum charge takes the place of all."""
     rates = _rates(price_list)
     units = {
         Component.CPU_CORE_HOUR: shape["cpus"] + 3,
@@ -381,8 +401,10 @@ def _costs(price_list: PriceList, shape: dict[str, Any], seconds: int) -> tuple[
         Component.ACCELERATOR_HOUR: shape["accelerators"],
     }
     rough = sum(100 * rates[component][0] * count * seconds / HOUR for component, count in units.items())
-    enough = sum(100 * rates[component][1] * count * seconds / HOUR for component, count in units.items())
-    return Decimal(rough), enough + 100 * rates[Component.JOB][1] + 200_000
+    most = {component: 100 * rates[component][1] * count * seconds / HOUR for component, count in units.items()}
+    most[Component.JOB] = 100 * rates[Component.JOB][1]
+    minima = [one.minimum_charge.fen for one in price_list.tariffs if one.minimum_charge is not None]
+    return Decimal(rough), most | ({Component.MINIMUM_CHARGE: Decimal(max(minima))} if minima else {})
 
 
 def _rates(price_list: PriceList) -> dict[Component, tuple[Decimal, Decimal]]:

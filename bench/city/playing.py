@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -14,7 +15,7 @@ from bench.city.finance import Finance
 from bench.city.jobs import RECORDS_PER_JOB, Books, Fact, Told, draw_group
 from bench.city.telling import Asking, Record, envelope, fact_of
 from bench.city.town import Mistake, draw_town
-from bench.city.year import AFTER, MONTHS, TAIL, month, noon_after
+from bench.city.year import YEAR, Course, month, noon_after
 from bench.volume.making import pages
 from bench.volume.playing import PAGE, peak_mib
 from bench.volume.playing import Told as Feed
@@ -46,17 +47,7 @@ def play(folder: Path, records: int, seed: int, url: str | None, say: Callable[[
     Without a URL of an empty database it is a file in `folder`.
     """
     began = clock.monotonic()
-    settings = Settings(
-        mode="development",
-        data_dir=folder / "data",
-        log_level="error",
-        log_format="console",
-        accounting_database_url=url,
-    )
-    settings.data_dir.mkdir(parents=True)
-    (folder / "claims").mkdir()
-    migrate(settings.database_url("accounting"), "accounting")
-    found = asyncio.run(_play(settings, folder, records, Random(seed), say))
+    found = asyncio.run(_play(folder, records, seed, url, say))
     city = {
         "seed": seed,
         "asked": records,
@@ -68,30 +59,48 @@ def play(folder: Path, records: int, seed: int, url: str | None, say: Callable[[
     return city
 
 
-async def _play(
-    settings: Settings, folder: Path, records: int, random: Random, say: Callable[[str], None]
-) -> dict[str, Any]:
-    now = Now()
+async def _play(folder: Path, records: int, seed: int, url: str | None, say: Callable[[str], None]) -> dict[str, Any]:
+    (folder / "claims").mkdir(parents=True)
+    async with playing(folder, YEAR, records, seed, url, say) as player:
+        await player.open()
+        for number in player.months:
+            await player.month(number)
+        await player.finish()
+        counts = await write_claims(player.asking, player.town, folder / "claims")
+        return {"told": dict(sorted(player.books.counts.items())), "claimed": counts}
+
+
+@asynccontextmanager
+async def playing(
+    folder: Path, course: Course, records: int, seed: int, url: str | None, say: Callable[[str], None]
+) -> AsyncIterator["Player"]:
+    """A player, on an empty accounting of its own; leaves `facts` in `folder`."""
+    settings = Settings(
+        mode="development",
+        data_dir=folder / "data",
+        log_level="error",
+        log_format="console",
+        accounting_database_url=url,
+    )
+    settings.data_dir.mkdir(parents=True)
+    migrate(settings.database_url("accounting"), "accounting")
+    now = Now(noon_after(month(course.first) - timedelta(days=3)))
     app = create_app(settings, now=now)
     async with started(app):
         record = Record(folder / "facts")
         asking = Asking(app, record)
         try:
-            jobs = records // RECORDS_PER_JOB
-            player = _Player(app, now, asking, record, random, jobs, say)
-            await player.tell_year(jobs)
-            counts = await write_claims(asking, player.town, folder / "claims")
+            yield Player(app, now, asking, record, Random(seed), course, records // RECORDS_PER_JOB, say)
         finally:
             record.close()
             await asking.aclose()
-        return {"told": dict(sorted(player.books.counts.items())), "claimed": counts}
 
 
 @dataclass
 class Now:
     """The platform's clock, which the player moves."""
 
-    at: datetime = datetime(2024, 12, 30, 4, tzinfo=UTC)
+    at: datetime
 
     def __call__(self) -> datetime:
         return self.at
@@ -100,7 +109,9 @@ class Now:
         self.at = max(self.at, noon_after(instant))
 
 
-class _Player:
+class Player:
+    """`open`, then each of its months, then `finish`."""
+
     def __init__(
         self,
         app: ServiceApp,
@@ -108,35 +119,55 @@ class _Player:
         asking: Asking,
         record: Record,
         random: Random,
+        course: Course,
         jobs: int,
         say: Callable[[str], None],
     ) -> None:
-        self._now, self._asking, self._record, self._random, self._say = now, asking, record, random, say
+        self._now, self._record, self._random, self._say = now, record, random, say
+        self._course, self._jobs = course, jobs
+        self.asking = asking
         self.town = draw_town(random, min(ORGANIZATIONS, 20 + jobs // 4))
-        self.books = Books()
+        self.books = Books(settled=course.settled)
         self._finance = Finance(asking, self.town, random)
         runtime = app.provided[Runtime]
-        self._db = runtime.db
+        self.db = runtime.db
         self._catalog, self._broker = Feed(), Feed()
-        self._follow_catalog = Follower(self._db, "catalog", self._catalog, copies.HANDLERS)
-        self._follow_broker = Follower(self._db, "broker", self._broker, Facts(now).handlers())
-        self._charger = Charger(self._db, runtime.owner.id, now)
+        self._follow_catalog = Follower(self.db, "catalog", self._catalog, copies.HANDLERS)
+        self._follow_broker = Follower(self.db, "broker", self._broker, Facts(now).handlers())
+        self._charger = Charger(self.db, runtime.owner.id, now)
         self._events = 0
         self._known = 0
         """How much of what the catalog says was told."""
 
-    async def tell_year(self, jobs: int) -> None:
-        await self._learn(month(0))
+    @property
+    def months(self) -> range:
+        """Those that are closed."""
+        return range(self._course.first, self._course.first + self._course.closes)
+
+    async def open(self) -> None:
+        await self._learn(month(self._course.first))
         await self._finance.open()
-        for number in range(TAIL + 1):
-            if number < MONTHS:
-                await self._tell_month(number, jobs // MONTHS + (number < jobs % MONTHS))
-            else:
-                await self._tell_later(number, 1)
-            await self._close(number)
-            self._say(f"{month(number):%Y-%m-%d}: {self.books.counts['records']:,} records told, month closed")
-        await self._tell_later(AFTER, 1)
-        if parked := await self._db.read(parked_count):
+
+    async def month(self, number: int) -> str:
+        """All that is told in it, its close, and what finance does next. Returns its period."""
+        place, months = number - self._course.first, self._course.months
+        if place < months:
+            await self._tell_month(number, self._jobs // months + (place < self._jobs % months))
+        else:
+            await self._tell_later(number, 1)
+        period = await self._close(number)
+        if place < months:
+            await self._correct(self.town.mistakes[number])
+        await self._finance.contest(self.books.contestable)
+        self.books.contestable = []
+        await self._charge()
+        self._say(f"{month(number):%Y-%m-%d}: {self.books.counts['records']:,} records told, month closed")
+        return period
+
+    async def finish(self) -> None:
+        """What is told behind the last close."""
+        await self._tell_later(self.months.stop, 1)
+        if parked := await self.db.read(parked_count):
             raise RuntimeError(f"{parked} facts wait for something")
 
     async def _tell_month(self, number: int, jobs: int) -> None:
@@ -166,8 +197,8 @@ class _Player:
         later.holds, later.facts = [], later.facts[share:]
         await self._tell(told)
 
-    async def _close(self, number: int) -> None:
-        """A month, once all sites have stated it; and what finance does next."""
+    async def _close(self, number: int) -> str:
+        """A month, once all sites have stated it. Returns its period."""
         ends = month(number + 1)
         self._now.pass_by(ends + timedelta(days=1))
         progress = [
@@ -178,15 +209,14 @@ class _Player:
         await self._follow(self._follow_broker, self._broker, "broker", facts)
         period = await self._finance.close(month(number))
         self._record.next_file()
-        await self._finance.give_back(period)
-        if number < MONTHS:
-            mistake = self.town.mistakes[number]
-            self._now.pass_by(mistake.published)
-            await self._learn(mistake.published)
-            await self._finance.correct(mistake)
-        await self._finance.contest(self.books.contestable)
-        self.books.contestable = []
-        await self._charge()
+        if not self._course.settled:
+            await self._finance.give_back(period)
+        return period
+
+    async def _correct(self, mistake: Mistake) -> None:
+        self._now.pass_by(mistake.published)
+        await self._learn(mistake.published)
+        await self._finance.correct(mistake)
 
     async def _learn(self, until: datetime) -> None:
         """What the catalog says up to then."""
@@ -198,7 +228,7 @@ class _Player:
 
     async def _tell(self, told: Told) -> None:
         for start in range(0, len(told.holds), HOLDS):
-            await self._asking.put_holds(told.holds[start : start + HOLDS])
+            await self.asking.put_holds(told.holds[start : start + HOLDS])
         await self._follow(self._follow_broker, self._broker, "broker", told.facts)
         await self._charge()
 

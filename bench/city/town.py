@@ -12,7 +12,16 @@ from bench.city.prices import BEGINS, CLASSES, Priced, modes
 from bench.city.resale import Reselling, draw_resale, said_of
 from bench.city.year import MONTHS, month
 from caravan.contracts import events
-from caravan.contracts.offerings import Capacity, Limits, Offering, OfferingState, PreemptedBearer, Tier
+from caravan.contracts.offerings import (
+    Accelerator,
+    AcceleratorUnit,
+    Capacity,
+    Limits,
+    Offering,
+    OfferingState,
+    PreemptedBearer,
+    Tier,
+)
 from caravan.contracts.parties import Organization, Project, Provider, ProviderKind, ProviderState
 from caravan.contracts.prices import PriceList
 
@@ -21,6 +30,8 @@ ZONES: Final = ("Asia/Shanghai", "Asia/Shanghai", "Asia/Shanghai", "Europe/Berli
 """Of the centres' price lists. One has summer time."""
 RESOLD_WRONG: Final = (4, 8)
 """Months in which a reseller's prices are corrected."""
+DOMESTIC: Final = "acc_ascend-910b"
+"""Of the accelerators."""
 MINIMAL: Final = (0, 3)
 """Centres that have minimum charges."""
 TAX_RATES: Final = (600, 600, 600, 1300, 900, 300)
@@ -93,7 +104,7 @@ class Town:
 
 
 def draw_town(random: Random, organizations: int) -> Town:
-    buyers, known = [], []
+    buyers, known = [], [(BEGINS, Event(events.ACCELERATOR, id, _accelerator(id))) for id in ACCELERATORS]
     for number in range(organizations):
         buyer, said = _buyer(random, number)
         buyers.append(buyer)
@@ -116,6 +127,13 @@ def draw_town(random: Random, organizations: int) -> Town:
     in_order = sorted(known, key=lambda one: one[0])
     mistakes = tuple(_mistakes(plans, resold))
     return Town(tuple(buyers), tuple(weights), tuple(sold), resold, tuple(in_order), mistakes)
+
+
+def _accelerator(id: str) -> Accelerator:
+    vendor, model = id.removeprefix("acc_").split("-", 1)
+    return Accelerator(
+        id=id, vendor=vendor, model=model, memory_mib=65_536, unit=AcceleratorUnit.CARD, domestic=id == DOMESTIC
+    )
 
 
 def _buyer(random: Random, number: int) -> tuple[Buying, list[tuple[datetime, Event]]]:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.local_days import zone_named
@@ -16,6 +16,23 @@ AFTER: Final = MONTHS + 1
 HOUR: Final = 3600
 DAY: Final = 86_400
 ZONE: Final = zone_named("Asia/Shanghai")
+
+
+class Course(NamedTuple):
+    """What of the year is played: from the month `first` on, `months` in which jobs start, and `closes` that are closed.
+
+    `settled`: all that was begun ends, and is told, before the last of them closes, and no credit note gives back of what is closed.
+    """
+
+    first: int
+    months: int
+    closes: int
+    settled: bool
+
+
+YEAR: Final = Course(0, MONTHS, TAIL + 1, settled=False)
+QUARTER: Final = Course(1, 3, 6, settled=True)
+"""February to April: of two spans of claims of three months."""
 
 
 def month(number: int) -> datetime:
