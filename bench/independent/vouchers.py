@@ -60,12 +60,14 @@ class Claim(NamedTuple):
 
 @dataclass
 class Paid:
-    """In fen. `lines`: by line and voucher; `earlier`: by close and claim, what is paid for lines of closes before it."""
+    """In fen. `lines`: by line and voucher; `earlier`: by close and claim, what is paid for lines of closes before it. `discounted`: by
+    claim, the shares of volume discounts."""
 
     full: Counter[Claim] = field(default_factory=Counter)
     claims: Counter[Claim] = field(default_factory=Counter)
     lines: Counter[tuple[str, str]] = field(default_factory=Counter)
     earlier: Counter[tuple[int, Claim]] = field(default_factory=Counter)
+    discounted: Counter[Claim] = field(default_factory=Counter)
 
     def of_voucher(self, voucher: str) -> int:
         return sum(fen for claim, fen in self.claims.items() if claim.voucher == voucher)
@@ -90,7 +92,9 @@ def paid(vouchers: Sequence[Voucher], lines: Iterable[Line]) -> Paid:
             else:
                 own = group.given_back(line.amount, line.off)
             for voucher, share in own.items():
-                shares[Claim(voucher, span_of(line.month, known[voucher].programme))].append((line, share))
+                claim = Claim(voucher, span_of(line.month, known[voucher].programme))
+                shares[claim].append((line, share))
+                found.discounted[claim] += share if line.off is not None else 0
         for claim, some in shares.items():
             found.full[claim] += sum(share for _, share in some)
         now = capped(known, found.full)
@@ -216,12 +220,12 @@ def capped(vouchers: Mapping[str, Voucher], full: Mapping[Claim, int]) -> dict[C
 
 def filled(shares: Sequence[int], more: int) -> list[int]:
     """What of each share stands on its line, where the claim pays `more` than before: what lines give back whole, and the others one after
-    the other, until it is used up. Nothing, where it pays no more."""
-    if not more:
-        return [0] * len(shares)
-    found, left = [], max(0, more - sum(share for share in shares if share < 0))
+    the other, until it is used up. Nothing, where these add to the claim and it pays no more."""
+    back = sum(share for share in shares if share < 0)
+    stands = max(back, min(more, sum(shares)))
+    found, left = [], stands - back
     for share in shares:
-        found.append(min(share, left))
+        found.append(min(share, left) if stands else 0)
         left -= max(0, found[-1])
     return found
 

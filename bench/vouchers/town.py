@@ -4,9 +4,10 @@ is set.
 
 import csv
 import io
+import logging
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 import httpx
+import structlog
 
 from bench.charges.market import Event, identifier
 from bench.charges.playing import Feed
@@ -21,7 +23,7 @@ from bench.vouchers.jobs import OPENS, ORIGINS, ZONE, Buyer, Job, Sold
 from caravan.client import AccountingClient
 from caravan.client.base import each
 from caravan.contracts import events
-from caravan.contracts.funds import DepositDraft
+from caravan.contracts.funds import DepositDraft, HoldAnswer
 from caravan.contracts.problems import VoucherCap
 from caravan.contracts.programmes import Enterprise, EnterpriseSize, Programme, ProgrammeDraft
 from caravan.contracts.statements import Line, Period, PeriodState, Statement, StatementParty
@@ -160,18 +162,27 @@ class Town:
     def admin(self, buyer: Buyer) -> AccountingClient:
         return self.client("hong", f"org/{buyer.organization}:admin")
 
+    async def ask(self, job: Job) -> HoldAnswer:
+        """For its hold."""
+        return await self._asks.put_hold(job.id, job.request())
+
     async def hold(self, job: Job) -> None:
-        answer = await self._asks.put_hold(job.id, job.request())
+        answer = await self.ask(job)
         if not answer.granted:
             raise RuntimeError(f"not granted: {answer}")
 
-    async def say(self, facts: Iterable[Event]) -> None:
-        """The broker says it; nothing is charged yet."""
+    def tell(self, facts: Iterable[Event]) -> None:
+        """The broker says it; nobody has followed yet."""
         self._broker.say(facts)
+
+    async def say(self, facts: Iterable[Event]) -> None:
+        """It is followed, and nothing is charged yet."""
+        self.tell(facts)
         await self._follow()
 
     async def charge(self) -> None:
         """All that was said."""
+        await self._follow()
         await self._follow_broker.retry()
         while await self._charger.charge():
             pass
@@ -256,5 +267,17 @@ async def opened(url: str, folder: Path, random: Random) -> AsyncIterator[Town]:
     )
     hand = Hand()
     app = create_app(settings, now=hand)
-    async with started(app), AsyncExitStack() as stack:
-        yield Town(app, hand, random, stack)
+    with _quiet():
+        async with started(app), AsyncExitStack() as stack:
+            yield Town(app, hand, random, stack)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Facts that come before others are parked, which the service tells in its log."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
