@@ -4,7 +4,7 @@ The rules are those of docs/programmes.md, written down a second time.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
@@ -81,23 +81,38 @@ def paid(vouchers: Sequence[Voucher], lines: Iterable[Line]) -> Paid:
     by_close: defaultdict[int, list[Line]] = defaultdict(list)
     for line in lines:
         by_close[line.close].append(line)
-    found, known, groups = Paid(), {one.id: one for one in vouchers}, defaultdict[tuple[str, Month], _Group](_Group)
+    claims = Claims()
     for close in sorted(by_close):
+        claims.close(close, vouchers, by_close[close])
+    return claims.paid
+
+
+class Claims:
+    """What vouchers have paid so far."""
+
+    def __init__(self) -> None:
+        self.paid = Paid()
+        self._shares: dict[str, dict[Claim, int]] = {}
+        self._groups: defaultdict[tuple[str, Month], _Group] = defaultdict(_Group)
+
+    def close(
+        self, close: int, vouchers: Sequence[Voucher], lines: Iterable[Line], buyers: Collection[str] | None = None
+    ) -> None:
+        """A period closes with these lines, by which the claims of `buyers` come to what they are now: of those who bear some, if not said
+        otherwise."""
+        lines = sorted(lines, key=lambda one: one.off is not None)
+        found, known = self.paid, {one.id: one for one in vouchers}
         shares: defaultdict[Claim, list[tuple[Line, int]]] = defaultdict(list)
-        for line in sorted(by_close[close], key=lambda one: one.off is not None):
-            group = groups[line.group, line.month]
-            if line.off is None:
-                own = shares_of(vouchers, line, found)
-                group.used.update(own)
-            else:
-                own = group.given_back(line.amount, line.off)
-            for voucher, share in own.items():
+        for line in lines:
+            self._shares[line.id] = {}
+            for voucher, share in self._of_line(vouchers, line).items():
                 claim = Claim(voucher, span_of(line.month, known[voucher].programme))
+                self._shares[line.id][claim] = share
                 shares[claim].append((line, share))
+                found.full[claim] += share
                 found.discounted[claim] += share if line.off is not None else 0
-        for claim, some in shares.items():
-            found.full[claim] += sum(share for _, share in some)
-        now = capped(known, found.full)
+        buyers = {line.organization for line in lines} if buyers is None else buyers
+        now = capped(known, {at: fen for at, fen in found.full.items() if known[at.voucher].organization in buyers})
         for claim, pays in now.items():
             some = sorted(shares.get(claim, ()), key=lambda one: (one[0].ended, one[0].id))
             more = pays - found.claims[claim]
@@ -106,7 +121,31 @@ def paid(vouchers: Sequence[Voucher], lines: Iterable[Line]) -> Paid:
                 found.lines[line.id, claim.voucher] += fen
             found.earlier[close, claim] += more - sum(stands)
             found.claims[claim] = pays
-    return found
+
+    def _of_line(self, vouchers: Sequence[Voucher], line: Line) -> dict[str, int]:
+        group = self._groups[line.group, line.month]
+        if line.off is not None:
+            return group.given_back(line.amount, line.off)
+        found = shares_of(vouchers, line, self.paid)
+        group.used.update(found)
+        return found
+
+    def give_back(self, line: Line, before: int, amount: int) -> dict[str, int]:
+        """A credit note gives `amount` back of a line, after `before`: each of its vouchers' claims is less by its part, and has paid less,
+        together once rounded. Returns what each has back."""
+
+        def part(fen: int) -> int:
+            whole = [rounded(Fraction(fen * given, line.amount)) for given in (before, before + amount)]
+            return whole[1] - whole[0]
+
+        found, share, pays = {}, 0, 0
+        for claim, own in sorted(self._shares[line.id].items()):
+            stands = self.paid.lines[line.id, claim.voucher]
+            self.paid.full[claim] -= part(share + own) - part(share)
+            found[claim.voucher] = part(pays + stands) - part(pays)
+            self.paid.claims[claim] -= found[claim.voucher]
+            share, pays = share + own, pays + stands
+        return found
 
 
 @dataclass

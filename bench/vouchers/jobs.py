@@ -1,7 +1,7 @@
 """What is sold in the town, and jobs that use it: what the broker says of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -229,7 +229,11 @@ class Job:
         final = RunFinal(run=self.run, attempt=self.attempt, job=self.id, outcome=outcome)
         return [Event(events.RUN_FINAL, self.id, final)]
 
-    def settle(self) -> list[Event]:
-        """Nothing more comes of it: its hold is free."""
-        runs = (RunUsage(run=self.run, hours=dict(self.hours)),)
+    def another(self, random: Random) -> "Job":
+        """Another run of the same job."""
+        return replace(self, run=identifier(random, "run"), used=None, revision=0, hours={})
+
+    def settle(self, *others: "Job") -> list[Event]:
+        """Nothing more comes of it, nor of its other runs: its hold is free."""
+        runs = tuple(RunUsage(run=one.run, hours=dict(one.hours)) for one in (self, *others))
         return [Event(events.JOB_SETTLED, self.id, JobSettled(job=self.id, hold_revision=1, runs=runs))]
