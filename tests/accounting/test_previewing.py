@@ -103,6 +103,15 @@ def test_what_a_discount_is_corrected_by_is_a_part_of_it() -> None:
     assert (found.used, found.claimed, found.pays) == (8500, 2550, 2550)
 
 
+def test_of_a_discount_only_that_part_counts_that_is_of_what_is_not_sold_on() -> None:
+    own = line(0, MARCH, 6000)
+    mixed, sold_on = off(own, 8, -1000, 10_000), off(line(1, MARCH, 0), 9, -700, 7000)
+    sellers = {own.id: "prv_1", mixed.id: "prv_1", sold_on.id: "prv_2"}
+    found = estimated(programme(), PLAIN, None, [own], [mixed, sold_on], sellers, SHANGHAI)
+    assert (found.used, found.supported, found.claimed, found.pays) == (5400, 5400, 1620, 1620)
+    assert found.providers == {"prv_1": (5400, 1620), "prv_2": (0, 0)}
+
+
 def test_each_limit_cuts_what_those_before_it_left() -> None:
     terms = programme(settles="month", floor="10.00", caps={"claim": "25.00", "redeemed_in_year": "38.00"})
     lines = [line(0, MARCH, 3000), line(2, APRIL, 10_000), line(4, JULY, 9000)]

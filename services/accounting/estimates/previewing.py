@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from caravan.contracts.programmes import Caps, ProgrammeTerms
-from caravan.kernel.money import ZERO
+from caravan.kernel.money import ZERO, divide_half_away
 from services.accounting.programmes.claims import Claim, Holder, paid, rate_of
 from services.accounting.redemptions.claiming import DiscountLine, Group, Past, UsageLine, Voucher, settled
 
@@ -64,23 +64,29 @@ def estimated(
     providers: Mapping[str, str],
     zone: ZoneInfo,
 ) -> Estimate:
-    """What a voucher for `most` (None: no limit) pays that covers all of these lines. `discounts`: one of each group at most; `providers`:
-    of each line."""
+    """What a voucher for `most` (None: no limit) pays that covers all of these lines. `discounts`: one of each group at most, of which only
+    the part counts that is of these lines; `providers`: of each line."""
     whole = sum(abs(line.amount) for line in used) if most is None else most
     voucher = Voucher(_ONE, _ONE, terms, holder, whole, 0, _ALWAYS, revoked_at=None)
     found = settled([voucher], used, discounts, Past(), zone)
     supported = {line.group for line in used if line.used is not None and rate_of(terms, holder, line.used)}
-    lines: list[UsageLine | DiscountLine] = [*used, *discounts]
+    own: Counter[Group] = Counter()
+    for line in used:
+        own[line.group] += line.amount
+    amounts = [(line.id, line.group, line.amount) for line in used]
+    for off in discounts:
+        part = divide_half_away(off.amount * own[off.group], off.basis) if off.basis else 0
+        amounts.append((off.id, off.group, part))
     sold: Counter[str] = Counter()
-    for line in lines:
-        sold[providers[line.id]] += line.amount
+    for id, _, fen in amounts:
+        sold[providers[id]] += fen
     pays: Counter[str] = Counter()
     for one in found.values():
         for id, (_, stands) in one.lines.items():
             pays[providers[id]] += stands if one.pays else 0
     return Estimate(
-        used=sum(line.amount for line in lines),
-        supported=sum(line.amount for line in lines if line.group in supported),
+        used=sum(fen for *_, fen in amounts),
+        supported=sum(fen for _, group, fen in amounts if group in supported),
         claimed=sum(one.claimed for one in found.values()),
         pays=sum(one.pays for one in found.values()),
         cut=_cut(terms, whole, [Claim(*span, one.claimed) for span, one in found.items()]),
