@@ -64,7 +64,7 @@ async def _play(folder: Path, records: int, seed: int, url: str | None, say: Cal
     async with playing(folder, YEAR, records, seed, url, say) as player:
         await player.open()
         for number in player.months:
-            await player.month(number)
+            await player.go_on(number, await player.month(number))
         await player.finish()
         counts = await write_claims(player.asking, player.town, folder / "claims")
         return {"told": dict(sorted(player.books.counts.items())), "claimed": counts}
@@ -110,7 +110,7 @@ class Now:
 
 
 class Player:
-    """`open`, then each of its months, then `finish`."""
+    """`open`, then `month` and `go_on` for each of its months, then `finish`."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Player:
         self._now, self._record, self._random, self._say = now, record, random, say
         self._course, self._jobs = course, jobs
         self.asking = asking
-        self.town = draw_town(random, min(ORGANIZATIONS, 20 + jobs // 4))
+        self.town = draw_town(random, min(ORGANIZATIONS, course.organizations + jobs // 4))
         self.books = Books(settled=course.settled)
         self._finance = Finance(asking, self.town, random)
         runtime = app.provided[Runtime]
@@ -149,20 +149,25 @@ class Player:
         await self._finance.open()
 
     async def month(self, number: int) -> str:
-        """All that is told in it, its close, and what finance does next. Returns its period."""
+        """All that is told in it, and its close. Returns its period."""
         place, months = number - self._course.first, self._course.months
         if place < months:
             await self._tell_month(number, self._jobs // months + (place < self._jobs % months))
         else:
             await self._tell_later(number, 1)
         period = await self._close(number)
-        if place < months:
+        self._say(f"{month(number):%Y-%m-%d}: {self.books.counts['records']:,} records told, month closed")
+        return period
+
+    async def go_on(self, number: int, period: str) -> None:
+        """What finance does next."""
+        if not self._course.settled:
+            await self._finance.give_back(period)
+        if number - self._course.first < self._course.months:
             await self._correct(self.town.mistakes[number])
         await self._finance.contest(self.books.contestable)
         self.books.contestable = []
         await self._charge()
-        self._say(f"{month(number):%Y-%m-%d}: {self.books.counts['records']:,} records told, month closed")
-        return period
 
     async def finish(self) -> None:
         """What is told behind the last close."""
@@ -209,8 +214,6 @@ class Player:
         await self._follow(self._follow_broker, self._broker, "broker", facts)
         period = await self._finance.close(month(number))
         self._record.next_file()
-        if not self._course.settled:
-            await self._finance.give_back(period)
         return period
 
     async def _correct(self, mistake: Mistake) -> None:

@@ -61,7 +61,8 @@ class Record:
 
 
 class Asking:
-    """The API as those who call it see it. A subject's name says what it may: of finance, of a provider, or the broker."""
+    """The API as those who call it see it. A subject's name says what it may: of finance, of a provider or organization, of the office
+    (`office…`), or the broker."""
 
     def __init__(self, app: ServiceApp, record: Record) -> None:
         self._signer = create_signer(app.settings)
@@ -88,6 +89,11 @@ class Asking:
         headers = self._headers(by) | {"Idempotency-Key": ids.new("own"), "If-Match": '"0"'}
         return self._content(await self._http.request(method, template.format(**path), json=body, headers=headers))
 
+    async def post(self, path: str, by: str, body: Any = None, version: int = 0) -> Any:
+        """What isn't kept as a fact."""
+        headers = self._headers(by) | {"Idempotency-Key": ids.new("own"), "If-Match": f'"{version}"'}
+        return self._content(await self._http.post(path, json=body, headers=headers))
+
     async def put_holds(self, holds: list[dict[str, Any]]) -> None:
         """Each is a fact."""
         response = await self._http.post("/holds:batch", json={"holds": holds}, headers=self._headers(BROKER))
@@ -112,7 +118,9 @@ class Asking:
             cursor = {"cursor": page["next"]}
 
     def _headers(self, by: str) -> dict[str, str]:
-        may = BROKER if by == BROKER else f"provider/{by}:admin" if by.startswith("prv_") else "platform:finance"
+        kinds = {"prv_": f"provider/{by}:admin", "org_": f"org/{by}:admin", "office": "platform:programmes"}
+        found = (permission for prefix, permission in kinds.items() if by.startswith(prefix))
+        may = BROKER if by == BROKER else next(found, "platform:finance")
         return {"Authorization": f"Bearer {self._signer.kept_token(by, [may])}"}
 
     @staticmethod

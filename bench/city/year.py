@@ -28,10 +28,12 @@ class Course(NamedTuple):
     months: int
     closes: int
     settled: bool
+    organizations: int
+    """In a small city; there is one more for each four jobs."""
 
 
-YEAR: Final = Course(0, MONTHS, TAIL + 1, settled=False)
-QUARTER: Final = Course(1, 3, 6, settled=True)
+YEAR: Final = Course(0, MONTHS, TAIL + 1, settled=False, organizations=20)
+QUARTER: Final = Course(1, 3, 6, settled=True, organizations=8)
 """February to April: of two spans of claims of three months."""
 
 
