@@ -65,7 +65,14 @@ BODIES: Final = {
     "answer_log_read": {"epoch": 1, "data": "", "offset": 0, "size": 0, "complete": True},
 }
 """Instead of the example in the schema."""
-UNSEEN: Final = frozenset({"get_log_read", "get_contest"})
+UNSEEN: Final = frozenset(
+    {
+        "get_log_read",
+        "get_contest",
+        "get_reimbursement",
+        "list_reimbursed_lines",
+    }
+)
 """Shows nothing to anybody, as the walk asks."""
 ID: Final = re.compile(r"\A([a-z]{3})_[0-9a-f]{32}\Z")
 MARK: Final = "xi-an-secret-7c1f"
@@ -295,6 +302,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
         "prg": programme.id,
         "vap": application.id,
         "vou": voucher.id,
+        "rei": "rei_" + "0" * 32,
         "rsl": agreement.id,
     }
     kinds = (
@@ -364,6 +372,7 @@ KINDS: Final = {
     "programme": "prg",
     "application": "vap",
     "voucher": "vou",
+    "reimbursement": "rei",
 }
 
 

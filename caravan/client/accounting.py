@@ -34,6 +34,13 @@ from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefu
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
 from caravan.contracts.redemptions import JobRedemption
+from caravan.contracts.reimbursements import (
+    Reimbursables,
+    ReimbursedLine,
+    Reimbursement,
+    ReimbursementDraft,
+    ReimbursementState,
+)
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.silences import Silence
 from caravan.contracts.statements import (
@@ -448,6 +455,38 @@ class AccountingClient(Client):
     async def revoke_voucher(self, voucher: str, draft: RevocationDraft) -> Voucher:
         """Raises WrongState for one that has ended."""
         return await self._call("POST", f"/vouchers/{voucher}/revoke", Voucher, body=draft)
+
+    async def get_reimbursable(self, organization: str) -> Reimbursables:
+        """What it may claim now of programmes that reimburse."""
+        return await self._call("GET", f"/reimbursable/{organization}", Reimbursables)
+
+    async def file_reimbursement(self, draft: ReimbursementDraft, key: str | None = None) -> Reimbursement:
+        """Raises NothingDue; AlreadyExists while another one of the programme waits."""
+        return await self._call("POST", "/reimbursements", Reimbursement, body=draft, key=key or new_key())
+
+    async def list_reimbursements(
+        self,
+        *,
+        state: ReimbursementState | None = None,
+        organization: str | None = None,
+        programme: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Reimbursement]:
+        query = {"state": state, "organization": organization, "programme": programme, "limit": limit, "cursor": cursor}
+        return await self._call("GET", "/reimbursements", Page[Reimbursement], query=query)
+
+    async def get_reimbursement(self, reimbursement: str) -> Reimbursement:
+        return await self._call("GET", f"/reimbursements/{reimbursement}", Reimbursement)
+
+    async def list_reimbursed_lines(
+        self, reimbursement: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ReimbursedLine]:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/reimbursements/{reimbursement}/lines", Page[ReimbursedLine], query=query)
+
+    async def withdraw_reimbursement(self, reimbursement: str) -> Reimbursement:
+        return await self._call("POST", f"/reimbursements/{reimbursement}/withdraw", Reimbursement)
 
     async def claw_back_voucher(self, voucher: str, draft: ClawbackDraft, key: str | None = None) -> Voucher:
         """Raises Invalid for more than is left of what it has paid."""

@@ -311,6 +311,18 @@ class PoolExhausted(Problem):
     left: Money
 
 
+class NothingDue(Problem):
+    """Nothing above zero is due now, so there is nothing to claim: `amount` is set off against what is due next. `waits` is due of spans
+    that aren't over, or whose periods aren't all closed; the first of these is over at `waits_until` (null: there are none).
+    """
+
+    status, code = 409, "nothing_due"
+    title, title_zh = "There is nothing to claim yet", "暂无可申报金额"
+    amount: Money
+    waits: Money
+    waits_until: Instant | None
+
+
 class ConsentNeeded(Problem):
     """The `local` adapter runs jobs on the machine of the site's agent.
 

@@ -11,7 +11,7 @@ Prefix = Literal[
     "org", "prj", "prv", "sit", "ten", "acc", "off", "prl", "rsl",  # catalog
     "quo", "job", "att", "run", "plc", "log",  # broker
     "dep", "bud", "per", "stm", "ent", "lin", "tax", "fee", "crn", "cor", "cts", "rec", "ano", "sil",  # accounting
-    "prg", "vap", "vou", "clw",  # accounting, programmes
+    "prg", "vap", "vou", "clw", "rei",  # accounting, programmes
     "evt", "req", "own", "aud",  # kernel
 ]  # fmt: skip
 

@@ -55,6 +55,8 @@ from services.accounting.reconciliations.nightly import Nightly
 from services.accounting.reconciliations.reading import ReconciliationService
 from services.accounting.redemptions import endpoints as redemptions
 from services.accounting.redemptions.reports import RedemptionService
+from services.accounting.reimbursements import endpoints as reimbursements
+from services.accounting.reimbursements.service import ReimbursementService
 from services.accounting.runs import endpoints as runs
 from services.accounting.runs.service import RunService
 from services.accounting.settings import Settings
@@ -91,6 +93,7 @@ ROUTERS = (
     estimates.router,
     vouchers.router,
     redemptions.router,
+    reimbursements.router,
     programme_reports.router,
 )
 
@@ -155,6 +158,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ApplicationService(runtime),
             VoucherService(runtime),
             RedemptionService(runtime),
+            ReimbursementService(runtime),
             ProgrammeReports(runtime),
             ReconciliationService(runtime.db),
         ],

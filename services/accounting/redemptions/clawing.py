@@ -7,7 +7,7 @@ where what it was taken of is given back later.
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -29,9 +29,6 @@ from services.accounting.redemptions.service import VOUCHERS, Moved, move
 from services.accounting.reimbursements import dues
 from services.accounting.vouchers.reading import row
 
-NO_PAPER: Final = ""
-"""Instead of a period: it stands on no statement, but is set off in the next reimbursement."""
-
 
 def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: datetime) -> None:
     """Take back what closed periods have paid, or made due. Raises NotFound; Invalid for more than is left of that."""
@@ -41,7 +38,7 @@ def claw_back(tx: Session, id: str, draft: ClawbackDraft, subject: str, at: date
         detail = f"Give at most {Money(max(0, most))}, which closed periods have paid and nobody has taken back yet"
         raise Invalid(errors=[FieldError(pointer="/amount", code="too_large", detail=detail)])
     reimburses = find(tx, voucher.programme).mode is Mode.REIMBURSED
-    paper = NO_PAPER if reimburses else periods.open_period(tx)
+    paper = dues.NO_PAPER if reimburses else periods.open_period(tx)
     back = _record(tx, voucher, paper, amount, draft.reason, subject, at)
     if reimburses:
         dues.restate(tx, id)

@@ -33,7 +33,6 @@ from services.accounting.redemptions.claiming import (
     Voucher,
     settled,
 )
-from services.accounting.redemptions.clawing import NO_PAPER
 from services.accounting.redemptions.closed_lines import LINES, group
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.redemptions.service import Moved, keep_open, move
@@ -108,7 +107,7 @@ class _Closing:
                     at=at,
                 )
         for due in sorted({span.voucher for span in moved if self._reimburses(span)}):
-            clawing.undo(tx, self._rows[due], NO_PAPER, at)
+            clawing.undo(tx, self._rows[due], dues.NO_PAPER, at)
             dues.restate(tx, due)
 
     def _reimburses(self, span: Span) -> bool:

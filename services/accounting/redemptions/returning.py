@@ -53,7 +53,7 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
         }
         if terms.mode is Mode.REIMBURSED:
             dues.keep(tx, [values], ())
-            clawing.undo(tx, row, clawing.NO_PAPER, at)
+            clawing.undo(tx, row, dues.NO_PAPER, at)
             dues.restate(tx, row.id)
             continue
         back = Money(part(paid))

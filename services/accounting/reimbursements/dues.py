@@ -4,20 +4,32 @@ What is due of a voucher counts in `pledged`, filed or not, and what of that was
 back of what was paid already is owed by the organization: it is set off against what is due next.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.programmes import ProgrammeTerms
+from caravan.contracts.reimbursements import DueSpan
+from caravan.contracts.statements import PeriodState
+from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
 from caravan.kernel.database import table_of
+from caravan.kernel.money import Money
+from services.accounting.periods import service as periods
+from services.accounting.periods.models import PeriodRow
+from services.accounting.redemptions.claiming import Span, ends_at
 from services.accounting.redemptions.models import ClawbackRow
 from services.accounting.reimbursements.models import DueRow, DueShareRow
 from services.accounting.vouchers.models import VoucherRow
 
 DUES, DUE_SHARES, CLAWBACKS = table_of(DueRow), table_of(DueShareRow), table_of(ClawbackRow)
 DUE: Final = DUES.c.on_lines + DUES.c.earlier
+NO_PAPER: Final = ""
+"""Instead of the period of a clawback: it stands on no statement, but is set off in the next reimbursement."""
 _SHARE: Final = InsertMany(DUE_SHARES)
 
 
@@ -26,6 +38,65 @@ def keep(tx: Session, dues: Sequence[Mapping[str, Any]], shares: Sequence[Mappin
     if dues:
         tx.execute(insert(DUES), dues)
     _SHARE.run(tx, shares)
+
+
+class Found(NamedTuple):
+    """What an organization has due by a programme and hasn't filed: rows of spans that are over, with all of their periods closed; and what
+    was clawed back. `waits`: what is due of other spans so far, by when they are over.
+    """
+
+    rows: Sequence[Row[Any]]
+    clawbacks: Sequence[Row[Any]]
+    waits: Mapping[datetime, int]
+
+    @property
+    def clawed_back(self) -> int:
+        return int(sum(row.amount for row in self.clawbacks))
+
+    @property
+    def amount(self) -> int:
+        return int(sum(row.due for row in self.rows)) - self.clawed_back
+
+    @property
+    def spans(self) -> tuple[DueSpan, ...]:
+        """Those of the rows."""
+        claimed: Counter[tuple[str, int]] = Counter()
+        due: Counter[tuple[str, int]] = Counter()
+        for row in self.rows:
+            claimed[row.voucher, row.starts_at] += row.claimed
+            due[row.voucher, row.starts_at] += row.due
+        return tuple(
+            DueSpan(
+                voucher=voucher,
+                starts_at=clock.from_seconds(start),
+                claimed=Money(claimed[voucher, start]),
+                amount=Money(due[voucher, start]),
+            )
+            for voucher, start in sorted(claimed, key=lambda span: span[::-1])
+        )
+
+
+def unfiled(tx: Session, organization: str, programme: ProgrammeTerms, id: str, at: datetime) -> Found:
+    """`id`: the programme's."""
+    own = (DUES.c.organization == organization) & (DUES.c.programme == id) & DUES.c.reimbursement.is_(None)
+    dues = tx.execute(select(DUES, DUE.label("due")).where(own).order_by(DUES.c.starts_at, DUES.c.voucher)).all()
+    zone = periods.zone(tx)
+    ends = {start: ends_at(Span("", start, 0), programme.settles, zone) for start in {row.starts_at for row in dues}}
+    waits = {start for start, end in ends.items() if end > at or _has_open(tx, clock.from_seconds(start), end)}
+    waiting: Counter[datetime] = Counter()
+    for row in dues:
+        if row.starts_at in waits:
+            waiting[ends[row.starts_at]] += row.due
+    mine = select(VoucherRow.id).where(VoucherRow.organization == organization, VoucherRow.programme == id)
+    back = select(CLAWBACKS).where(CLAWBACKS.c.period == NO_PAPER, CLAWBACKS.c.voucher.in_(mine))
+    return Found([row for row in dues if row.starts_at not in waits], tx.execute(back).all(), waiting)
+
+
+def _has_open(tx: Session, start: datetime, end: datetime) -> bool:
+    """Whether a period that begins in the span isn't closed."""
+    begins = (PeriodRow.starts_at >= start) & (PeriodRow.starts_at < end)
+    query = select(PeriodRow.id).where(begins, PeriodRow.state != PeriodState.CLOSED.value)
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def restate(tx: Session, voucher: str) -> None:

@@ -1,9 +1,18 @@
-"""What is due of vouchers whose programme reimburses. Money is integer fen."""
+"""What is due of vouchers whose programme reimburses, and the claims by which that is asked for. Money is integer fen."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from caravan.contracts.reimbursements import ReimbursementState
+from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
+
+PENDING: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW, ReimbursementState.APPROVED)
+"""Of these an organization has one of a programme at most."""
+_IS_PENDING: Final = text("state IN ('{}', '{}', '{}')".format(*PENDING))
 
 
 class DueRow(Base):
@@ -44,3 +53,32 @@ class DueShareRow(Base):
     starts_at: Mapped[int] = mapped_column(BigInteger)
     share: Mapped[int] = mapped_column(BigInteger)
     paid: Mapped[int] = mapped_column(BigInteger)
+
+
+class ReimbursementRow(Base):
+    """A claim of all that was due as it was filed; its dues and clawbacks name it, unless it is refused or withdrawn."""
+
+    __tablename__ = "reimbursements"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        Index("ix_reimbursements_organization_id", "organization", "id"),
+        Index("ix_reimbursements_state_id", "state", "id"),
+        Index(
+            "ix_reimbursements_pending",
+            *("organization", "programme"),
+            unique=True,
+            sqlite_where=_IS_PENDING,
+            postgresql_where=_IS_PENDING,
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    organization: Mapped[str] = mapped_column(String)
+    programme: Mapped[str] = mapped_column(ForeignKey("programmes.id"))
+    state: Mapped[str] = mapped_column(String)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    clawed_back: Mapped[int] = mapped_column(BigInteger, comment="Is taken off amount.")
+    spans: Mapped[Any] = mapped_column(Json, comment="As the contract has them.")
+    version: Mapped[int] = mapped_column(BigInteger)
+    filed_at: Mapped[datetime] = mapped_column(Instant)
+    filed_by: Mapped[str] = mapped_column(String)

@@ -1,0 +1,97 @@
+"""HTTP for what programmes reimburse."""
+
+from typing import Annotated
+
+from caravan.contracts.ids import OrganizationId, ProgrammeId, ReimbursementId
+from caravan.contracts.problems import AlreadyExists, NothingDue, UnknownReference, WrongState
+from caravan.contracts.reimbursements import (
+    Reimbursables,
+    ReimbursedLine,
+    Reimbursement,
+    ReimbursementDraft,
+    ReimbursementState,
+)
+from caravan.kernel.pages import Page, PageParams
+from caravan.kernel.web import (
+    IdempotencyKey,
+    OrgAdmin,
+    Response,
+    Router,
+    etag,
+    problems,
+    provided,
+    stored,
+)
+from services.accounting.reimbursements.service import ReimbursementService
+from services.accounting.vouchers.endpoints import VoucherReader
+
+router = Router(prefix="/v1", tags=["reimbursements"])
+Service = Annotated[ReimbursementService, provided(ReimbursementService)]
+
+
+def tagged(found: Reimbursement, response: Response) -> Reimbursement:
+    """With its ETag."""
+    response.headers["ETag"] = etag(found.version)
+    return found
+
+
+@router.get("/reimbursable/{organization}")
+async def get_reimbursable(organization: OrganizationId, caller: VoucherReader, service: Service) -> Reimbursables:
+    """Read what an organization may claim now of programmes that reimburse, and what waits until a span of claims is over."""
+    return await service.reimbursable(organization, caller)
+
+
+@router.post(
+    "/reimbursements",
+    status_code=201,
+    response_model=Reimbursement,
+    responses=problems(UnknownReference, AlreadyExists, NothingDue),
+)
+async def file_reimbursement(
+    draft: ReimbursementDraft, caller: OrgAdmin, service: Service, key: IdempotencyKey
+) -> Response:
+    """Claim all that is due now by a programme. Its amounts stay as they are; one at a time is reviewed and paid.
+
+    Add proof of payment then, before the review begins.
+    """
+    return stored(await service.file(draft, caller, key))
+
+
+@router.get("/reimbursements")
+async def list_reimbursements(
+    page: PageParams,
+    caller: VoucherReader,
+    service: Service,
+    state: ReimbursementState | None = None,
+    organization: OrganizationId | None = None,
+    programme: ProgrammeId | None = None,
+) -> Page[Reimbursement]:
+    """List what was filed, the oldest first: all to the office and finance, to members their organization's."""
+    filters = {"state": state, "organization": organization, "programme": programme}
+    listing = page.listing("reimbursements", caller, (str,), **filters)
+    return await service.list(listing, caller, state, organization, programme)
+
+
+@router.get("/reimbursements/{reimbursement}")
+async def get_reimbursement(
+    reimbursement: ReimbursementId, caller: VoucherReader, service: Service, response: Response
+) -> Reimbursement:
+    """Read what was filed, by span."""
+    return tagged(await service.get(reimbursement, caller), response)
+
+
+@router.get("/reimbursements/{reimbursement}/lines")
+async def list_reimbursed_lines(
+    reimbursement: ReimbursementId, page: PageParams, caller: VoucherReader, service: Service
+) -> Page[ReimbursedLine]:
+    """List the lines of what was filed. One that is refused or withdrawn has none any more: they may be filed anew."""
+    listing = page.listing("reimbursed_lines", caller, (str, str), reimbursement=reimbursement)
+    return await service.lines(reimbursement, listing, caller)
+
+
+@router.post("/reimbursements/{reimbursement}/withdraw", responses=problems(WrongState))
+async def withdraw_reimbursement(
+    reimbursement: ReimbursementId, caller: OrgAdmin, service: Service, response: Response
+) -> Reimbursement:
+    """Take back what was filed, before it is paid. It may be filed anew."""
+    return tagged(await service.withdraw(reimbursement, caller), response)

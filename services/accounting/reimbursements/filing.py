@@ -1,0 +1,93 @@
+"""Filing what is due, and taking it back. The organization's admins do. Within a transaction."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, tuple_, update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.problems import AlreadyExists, NothingDue, WrongState
+from caravan.contracts.programmes import Mode, Programme, ProgrammeState
+from caravan.contracts.reimbursements import Reimbursement, ReimbursementDraft, ReimbursementState
+from caravan.kernel import audit, ids
+from caravan.kernel.money import Money
+from caravan.kernel.problems import FieldError, Invalid, NotFound
+from caravan.kernel.tokens import Caller
+from services.accounting.funds.service import unknown
+from services.accounting.programmes.service import PROGRAMMES, find
+from services.accounting.reimbursements import dues, reading
+from services.accounting.reimbursements.dues import CLAWBACKS, DUES, NO_PAPER
+from services.accounting.reimbursements.models import PENDING
+from services.accounting.reimbursements.reading import REIMBURSEMENTS
+
+
+def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> Reimbursement:
+    """All that is due. Raises UnknownReference, Invalid for a programme that deducts, AlreadyExists while one is pending, NothingDue."""
+    programme = _programme(tx, draft)
+    if existing := reading.pending(tx, draft.organization, draft.programme):
+        detail = "Another one waits: have it reviewed and paid, or withdraw it"
+        raise AlreadyExists(detail, existing=existing)
+    found = dues.unfiled(tx, draft.organization, programme, programme.id, at)
+    if found.amount <= 0:
+        raise NothingDue(
+            amount=Money(found.amount),
+            waits=Money(sum(found.waits.values())),
+            waits_until=min(found.waits, default=None),
+        )
+    id = ids.new("rei")
+    values = {
+        **draft.model_dump(),
+        "id": id,
+        "state": ReimbursementState.FILED.value,
+        "amount": found.amount,
+        "clawed_back": found.clawed_back,
+        "spans": [span.model_dump(mode="json") for span in found.spans],
+        "version": 1,
+        "filed_at": at,
+        "filed_by": subject,
+    }
+    tx.execute(insert(REIMBURSEMENTS).values(values))
+    key = tuple_(DUES.c.period, DUES.c.voucher, DUES.c.starts_at)
+    filed = key.in_([(row.period, row.voucher, row.starts_at) for row in found.rows])
+    tx.execute(update(DUES).where(filed).values(reimbursement=id))
+    set_off = CLAWBACKS.c.id.in_([row.id for row in found.clawbacks])
+    tx.execute(update(CLAWBACKS).where(set_off).values(period=id))
+    audit.record(tx, subject, "file_reimbursement", id, draft)
+    return reading.get(tx, id)
+
+
+def withdraw(tx: Session, id: str, caller: Caller) -> Reimbursement:
+    """A repeat changes nothing. Raises NotFound, WrongState."""
+    found = reading.row(tx, id, reading.seen_by(caller))
+    if not caller.is_org_admin(found.organization):
+        raise NotFound
+    if found.state != ReimbursementState.WITHDRAWN:
+        move(tx, found, ReimbursementState.WITHDRAWN, PENDING)
+        let_go(tx, id)
+        audit.record(tx, caller.subject, "withdraw_reimbursement", id)
+    return reading.get(tx, id)
+
+
+def let_go(tx: Session, id: str) -> None:
+    """What was filed may be filed anew."""
+    tx.execute(update(DUES).where(DUES.c.reimbursement == id).values(reimbursement=None))
+    tx.execute(update(CLAWBACKS).where(CLAWBACKS.c.period == id).values(period=NO_PAPER))
+
+
+def move(tx: Session, found: Row[Any], state: ReimbursementState, allowed: tuple[ReimbursementState, ...]) -> None:
+    """Into the next state. Raises WrongState."""
+    if found.state not in allowed:
+        raise WrongState(state=found.state, allowed=tuple(one.value for one in allowed))
+    moved = {"state": state.value, "version": found.version + 1}
+    tx.execute(update(REIMBURSEMENTS).where(REIMBURSEMENTS.c.id == found.id).values(moved))
+
+
+def _programme(tx: Session, draft: ReimbursementDraft) -> Programme:
+    try:
+        programme = find(tx, draft.programme, PROGRAMMES.c.state == ProgrammeState.PUBLISHED.value)
+    except NotFound:
+        raise unknown("/programme") from None
+    if programme.mode is not Mode.REIMBURSED:
+        detail = "Name a programme that reimburses: what this one pays is deducted on statements already"
+        raise Invalid(errors=[FieldError(pointer="/programme", code="deducted", detail=detail)])
+    return programme
