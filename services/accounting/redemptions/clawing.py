@@ -74,7 +74,8 @@ def undo(tx: Session, voucher: Row[Any], period: str, at: datetime) -> int:
 def carry_over(tx: Session, period: str) -> None:
     """Leave what was taken back of those who have no statement of `period`, which is closing, to their next one."""
     buyers = select(LineRow.organization).where(LineRow.period == period)
-    none = (ClawbackRow.period == period) & ClawbackRow.organization.not_in(buyers)
+    settled = select(SettlementRow.organization).where(SettlementRow.period == period)
+    none = (ClawbackRow.period == period) & ClawbackRow.organization.not_in(buyers.union(settled))
     if tx.execute(select(ClawbackRow.id).where(none).limit(1)).first() is not None:
         tx.execute(update(ClawbackRow).where(none).values(period=periods.open_period(tx)))
 

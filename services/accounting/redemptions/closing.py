@@ -49,12 +49,14 @@ _SUBSIDY: Final = ChangeMany(
 
 
 def settle(tx: Session, period: Row[Any], at: datetime) -> None:
-    """Bring the claims of all vouchers up to the lines of `period` (a row of `periods`), which is closing."""
+    """Bring the claims of all vouchers up to the lines of `period` (a row of `periods`), which is closing, and to what credit notes have
+    given back since another was."""
     buyers = select(LINES.c.organization).where(LINES.c.period == period.id).distinct()
+    unsettled = select(VoucherRow.organization).where(VoucherRow.unsettled)
     rows = tx.execute(
         select(VoucherRow.__table__, ProgrammeRow.terms)
         .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
-        .where(VoucherRow.organization.in_(buyers))
+        .where(VoucherRow.organization.in_(buyers) | VoucherRow.organization.in_(unsettled))
         .order_by(VoucherRow.organization, VoucherRow.id)
     ).all()
     of_organization: defaultdict[str, list[Row[Any]]] = defaultdict(list)
@@ -62,6 +64,7 @@ def settle(tx: Session, period: Row[Any], at: datetime) -> None:
         of_organization[row.organization].append(row)
     for organization, own in of_organization.items():
         _Closing(tx, period, organization, own).settle(at)
+    tx.execute(update(VoucherRow).where(VoucherRow.unsettled).values(unsettled=False))
     clawing.carry_over(tx, period.id)
 
 

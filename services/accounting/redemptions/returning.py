@@ -1,13 +1,14 @@
 """What a credit note gives back of a line that vouchers have paid a part of: that part is their programmes' again. Within a transaction.
 
-The claim that the line belongs to is less by its share, so its caps and its year have it again.
+The claim that the line belongs to is less by its share, so its caps and its year have it again. What that makes of floors and caps is
+settled by the next close.
 """
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, ScalarSelect, func, insert, select
+from sqlalchemy import Row, ScalarSelect, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caravan.contracts.programmes import Mode, ProgrammeTerms
@@ -51,6 +52,7 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
             "on_lines": 0,
             "earlier": -pays,
         }
+        tx.execute(update(VoucherRow).where(VoucherRow.id == row.id).values(unsettled=True))
         if terms.mode is Mode.REIMBURSED:
             dues.keep(tx, [values], ())
             clawing.undo(tx, row, dues.NO_PAPER, at)

@@ -1,4 +1,5 @@
-"""Issuing the statements of a period: within the transaction that closes it, one for each party that has lines in it."""
+"""Issuing the statements of a period: within the transaction that closes it, one for each party that has lines in it, or for which vouchers
+pay more or less of earlier ones."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from services.accounting.redemptions.reading import of_period
 from services.accounting.statements import lines, numbers, paper
 from services.accounting.statements.models import StatementRow
 from services.accounting.statements.totals import Tally
+from services.accounting.usage import copies
 from services.accounting.usage.service import SetAside, by_reason
 
 NUMBER_PREFIX: Final = {
@@ -34,14 +36,17 @@ def issue(tx: Session, period: Row[Any], late: Mapping[str, str], aside: Sequenc
     have run on any, and a reseller's too; a provider's names its own. Of `aside`, each has what is its party's. The lines have their tax
     already; the fees of providers are taken here.
     """
-    names, rates, issued = lines.names_in(tx, period.id), lines.rates_in(tx, period.id), 0
     redemptions = of_period(tx, period.id)
+    names = copies.names_of(tx, redemptions) | lines.names_in(tx, period.id)
+    rates, issued = lines.rates_in(tx, period.id), 0
     year = int(period.month[:4])
     for party in StatementParty:
         column = lines.PARTY_COLUMN[party].key
         groups = groupby(lines.by_party(tx, period.id, party), key=lambda row: getattr(row, column))
         paid = redemptions if party is StatementParty.ORGANIZATION else {}
         sealed = [_seal(party, party_id, rows, names, rates, paid.get(party_id)) for party_id, rows in groups]
+        without = sorted(paid.keys() - {statement["party_id"] for statement in sealed})
+        sealed += [_seal(party, party_id, (), names, rates, paid[party_id]) for party_id in without]
         if sealed:
             first = numbers.take(tx, party.value, year, len(sealed))
             common = {

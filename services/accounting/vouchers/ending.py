@@ -77,13 +77,18 @@ def release(tx: Session, voucher: str | None = None) -> int:
     """Give pools what is left of vouchers that have ended: of one, or AT_ONCE at most. Returns of how many.
 
     What jobs still hold of one may be redeemed: so its pool waits until none does. One that has expired may be claimed for the jobs that
-    were submitted while it was valid, whatever they hold of it: so its pool waits until these are settled, and their periods closed.
+    were submitted while it was valid, whatever they hold of it: so its pool waits until these are settled, and their periods closed; and
+    until a close has looked at what a credit note gave back to its claims.
     """
     ended = VOUCHERS.c.state.in_([VoucherState.EXPIRED.value, VoucherState.REVOKED.value])
     left = VOUCHERS.c.amount - VOUCHERS.c.pledged - VOUCHERS.c.released
     held = select(REDEMPTIONS.c.job).where(REDEMPTIONS.c.voucher == VOUCHERS.c.id, REDEMPTIONS.c.pledged > 0)
     query = select(VOUCHERS.c.id, VOUCHERS.c.programme, VOUCHERS.c.year, left.label("left"))
-    query = query.where(ended, left > 0, ~held.exists(), ~_claimable()).order_by(VOUCHERS.c.id).limit(AT_ONCE)
+    query = (
+        query.where(ended, left > 0, ~VOUCHERS.c.unsettled, ~held.exists(), ~_claimable())
+        .order_by(VOUCHERS.c.id)
+        .limit(AT_ONCE)
+    )
     rows = tx.execute(query if voucher is None else query.where(VOUCHERS.c.id == voucher)).all()
     for one in rows:
         released = {"released": VOUCHERS.c.released + one.left}

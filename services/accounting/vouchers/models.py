@@ -3,7 +3,18 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    false,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.vouchers import ApplicationState
@@ -87,6 +98,12 @@ class VoucherRow(Base):
         Index("ix_vouchers_organization_id", "organization", "id"),
         Index("ix_vouchers_programme_organization_year", "programme", "organization", "year"),
         Index("ix_vouchers_state_expires_at", "state", "expires_at"),
+        Index(
+            "ix_vouchers_unsettled",
+            "organization",
+            sqlite_where=text("unsettled = 1"),
+            postgresql_where=text("unsettled"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
@@ -98,6 +115,9 @@ class VoucherRow(Base):
     redeemed: Mapped[int] = mapped_column(BigInteger, server_default="0")
     released: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="What its pool has again.")
     clawed_back: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="A part of released.")
+    unsettled: Mapped[bool] = mapped_column(
+        Boolean, server_default=false(), comment="A credit note has changed its claims since a period was closed."
+    )
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)

@@ -28,7 +28,8 @@ def shown(row: Row[Any]) -> Voucher:
     """Of a row of STATED."""
     money = {name: Money(getattr(row, name)) for name in ("amount", "pledged", "redeemed", "released", "clawed_back")}
     values = row._asdict() | money | {"state": state_of(row.state, all_paid=row.all_paid)}
-    at, by, reason, _ = (values.pop(name) for name in ("revoked_at", "revoked_by", "revoke_reason", "all_paid"))
+    at, by, reason = (values.pop(name) for name in ("revoked_at", "revoked_by", "revoke_reason"))
+    del values["all_paid"], values["unsettled"]
     revocation = None if at is None else {"revoked_at": at, "revoked_by": by, "reason": reason}
     return Voucher.model_validate(values | {"revocation": revocation})
 
