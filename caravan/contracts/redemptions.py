@@ -16,7 +16,7 @@ class VoucherRedemption(Model):
     organization: OrganizationId
     pledged: Money = Field(description="What of it is with the job's hold, or redeemed.")
     redeemed: Money = Field(description="What it pays so far of the job's lines in periods that are not closed.")
-    paid: Money = Field(description="What it pays of the job's lines in closed periods.")
+    paid: Money = Field(description="What it pays of the job's lines in closed periods, less credit notes.")
     saved: Money
 
 

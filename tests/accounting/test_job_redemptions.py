@@ -9,6 +9,7 @@ from caravan.contracts.redemptions import JobRedemption
 from caravan.contracts.vouchers import Voucher
 from tests.accounting.programmes_cases import office
 from tests.accounting.test_redemptions import charged, issued, settle
+from tests.accounting.test_voucher_states import give_back
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import Job, World
 from tests.support import Json, ok, refused
@@ -80,3 +81,17 @@ async def test_terminals_show_what_is_saved_and_left(sold: World) -> None:
     text = shown.export_text()
     for cell in ("3.00", "2.70", "997.00", "saved on the job"):
         assert cell in text
+
+
+async def test_what_a_credit_note_gives_back_of_a_job_is_saved_no_more(sold: World) -> None:
+    await issued(sold, "1000.00")
+    job, run = await charged(sold)
+    other, _ = await charged(sold)
+    settle(job, run)
+    await sold.deliver()
+    period = await close(sold)
+    await give_back(sold, period, job, "3.33")
+    assert await saved(job) == ("2.00", [("0.00", "0.00", "2.00", "2.00")])
+    await give_back(sold, period, job, "6.67")
+    assert await saved(job) == ("0.00", [("0.00", "0.00", "0.00", "0.00")])
+    assert (await saved(other))[0] == "3.00"

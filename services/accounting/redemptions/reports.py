@@ -11,8 +11,9 @@ from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.models import LineRow
+from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions.models import LineShareRow, RedemptionRow
+from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
 from services.accounting.vouchers.reading import seen_by
 
@@ -37,13 +38,19 @@ def of_job(tx: Session, job: str, which: ColumnElement[bool]) -> JobRedemption:
 
 
 def _of_job(tx: Session, job: str, which: ColumnElement[bool]) -> Iterator[VoucherRedemption]:
-    closed = (
-        select(LineShareRow.voucher, func.sum(LineShareRow.paid).label("paid"))
+    of_lines = (
+        select(LineShareRow.voucher, LineShareRow.paid)
         .join(LineRow, LineRow.id == LineShareRow.line)
         .where(LineRow.job == job)
-        .group_by(LineShareRow.voucher)
-        .subquery()
     )
+    given_back = (
+        select(SettlementRow.voucher, SettlementRow.earlier)
+        .join(CreditNoteRow, CreditNoteRow.id == SettlementRow.period)
+        .join(LineRow, LineRow.id == CreditNoteRow.line)
+        .where(LineRow.job == job)
+    )
+    both = of_lines.union_all(given_back).subquery()
+    closed = select(both.c.voucher, func.sum(both.c.paid).label("paid")).group_by(both.c.voucher).subquery()
     open_ = select(*RedemptionRow.__table__.c).where(RedemptionRow.job == job).subquery()
     query = (
         select(VoucherRow.id, VoucherRow.programme, VoucherRow.organization, ProgrammeRow.terms)
