@@ -193,7 +193,7 @@ async def _any(scene: Scene, random: Random) -> str | None:
             voucher = random.choice(clawable)
             most = scene.model.clawable(voucher)
             await scene.claw_back(voucher, random.choice((most, random.randint(1, most))))
-        case "revocation" as step if living := [id for id in vouchers if scene.model.vouchers[id].state == "issued"]:
+        case "revocation" as step if living := [id for id in vouchers if scene.model.state(id) == "issued"]:
             await scene.revoke(random.choice(living))
         case "expiry" as step if len(scene.town.closed) > 1:
             await scene.expire(vouchers[0])

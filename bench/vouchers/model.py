@@ -71,6 +71,12 @@ class Model:
                 if pledged > use.pledged:
                     use.voucher, use.pledged = id, pledged
 
+    def state(self, voucher: str) -> str:
+        """Once closed periods have paid all of it, it is redeemed."""
+        one = self.vouchers[voucher]
+        all_paid = one.state != "revoked" and self.claims.paid.of_voucher(voucher) == one.voucher.amount
+        return "redeemed" if all_paid else one.state
+
     def left(self, voucher: str) -> int:
         """What of it may still be pledged."""
         one = self.vouchers[voucher]

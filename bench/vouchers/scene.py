@@ -283,7 +283,7 @@ class Scene:
         model, equal = self.model, self.compared.equal
         for id, one in model.vouchers.items():
             now = await self.town.office.get_voucher(id)
-            should = (one.state, model.pledged(id), model.redeemed(id), one.released, one.clawed_back)
+            should = (model.state(id), model.pledged(id), model.redeemed(id), one.released, one.clawed_back)
             found = now.state.value, now.pledged.fen, now.redeemed.fen, now.released.fen, now.clawed_back.fen
             equal("voucher", f"{id} after {step}", should, found)
             equal("within", f"{id} after {step}", True, 0 <= now.redeemed.fen <= now.pledged.fen <= now.amount.fen)
@@ -362,7 +362,7 @@ class Scene:
                 ]
                 gross = sum(line.amount.fen for line in own if line.bearer is BearerKind.ORGANIZATION)
                 due = gross - sum(sum(fen) for fen in should.values())
-                self.compared.equal("due", what, due, statement.due and statement.due.fen)
+                self.compared.equal("due", what, Money(due), statement.due)
 
 
 def _like(sold: Sold, organization: str) -> Line:
