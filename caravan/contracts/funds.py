@@ -97,6 +97,7 @@ class HoldUse(Model):
     """What an attempt, or what waits for one, may come to at most, by component."""
 
     offering: OfferingId
+    reseller: OrganizationId | None = Field(default=None, description="Who sells it on; null: its provider sells it.")
     components: dict[Component, Money] = Field(examples=[{"accelerator_hour": "320.00", "cpu_core_hour": "12.80"}])
 
 

@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words
-from caravan.contracts.ids import ProgrammeId, ProviderId
+from caravan.contracts.ids import ProgrammeId
 from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
+from caravan.contracts.statements import PartyId
 from caravan.kernel.money import Money
 
 Share = Annotated[int, Field(ge=0, le=10000, strict=True)]
@@ -137,7 +138,9 @@ class Enterprise(Model):
     size: EnterpriseSize
     registered_on: date
     kinds: tuple[Name, ...] = Field(default=(), description="Of those that the programme's rates name.")
-    affiliates: tuple[ProviderId, ...] = Field(default=(), description="Providers that it is affiliated with.")
+    affiliates: tuple[PartyId, ...] = Field(
+        default=(), description="Providers and resellers that it is affiliated with."
+    )
     clear_credit: bool = Field(description="It isn't listed as dishonest (失信).")
 
 
@@ -170,7 +173,9 @@ class Eligibility(Model):
     oldest_months: Positive | None = Field(default=None, description="Registered at most so long ago.")
     youngest_months: Positive | None = Field(default=None, description="Registered at least so long ago.")
     uses: tuple[Name, ...] = Field(default=(), description="Purposes that are supported.")
-    suppliers: tuple[ProviderId, ...] = Field(default=(), description="Only what these sell is supported.")
+    suppliers: tuple[PartyId, ...] = Field(
+        default=(), description="Only what these providers and resellers sell is supported."
+    )
     unaffiliated: bool = Field(default=False, description="Nothing is paid for what an affiliated enterprise sells.")
     clear_credit: bool = Field(
         default=False, description="Not listed as dishonest (失信) on the day of the application."

@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Prose, Words, like
-from caravan.contracts.ids import OrganizationId, ProgrammeId, ProviderId, VoucherApplicationId, VoucherId
+from caravan.contracts.ids import OrganizationId, ProgrammeId, VoucherApplicationId, VoucherId
 from caravan.contracts.programmes import EligibilityRule, Enterprise, Unmet
+from caravan.contracts.statements import PartyId
 from caravan.kernel.money import Money
 
 EvidenceName = Annotated[
@@ -140,7 +141,7 @@ class Voucher(Model):
     year: int = Field(description="Of whose pool it is: the calendar year of its issue, in the platform's zone.")
     use: Name | None
     kinds: tuple[Name, ...]
-    affiliates: tuple[ProviderId, ...]
+    affiliates: tuple[PartyId, ...]
     state: VoucherState
     issued_at: Instant
     expires_at: Instant

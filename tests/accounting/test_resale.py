@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from caravan.contracts.funds import BudgetDraft, ResaleHold
+from caravan.contracts.funds import BudgetDraft, HoldUse, ResaleHold
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.contracts.usage import Resale
@@ -39,15 +39,15 @@ class Sold:
         await self.world.deposit("100.00")
         await self.world.deposit("100.00", self.reseller)
 
-    async def ask(self, job: Job, retail: str, wholesale: str) -> Json:
-        amount = Money.parse(wholesale)
-        return await job.hold(
-            retail, resale=ResaleHold(organization=self.reseller, project=self.project, amount=amount)
-        )
+    async def ask(self, job: Job, retail: str, wholesale: str, ahead: tuple[HoldUse, ...] = ()) -> Json:
+        resale = ResaleHold(organization=self.reseller, project=self.project, amount=Money.parse(wholesale))
+        return await job.hold(retail, resale=resale, ahead=ahead)
 
-    async def job(self, retail: str = "20.00", wholesale: str = "10.00") -> tuple[Job, str]:
+    async def job(
+        self, retail: str = "20.00", wholesale: str = "10.00", ahead: tuple[HoldUse, ...] = ()
+    ) -> tuple[Job, str]:
         job = self.world.job()
-        assert (await self.ask(job, retail, wholesale))["granted"]
+        assert (await self.ask(job, retail, wholesale, ahead))["granted"]
         job.place(
             self.retail,
             resale=Resale(reseller=self.reseller, project=self.project, price_list=self.world.price_list),
@@ -514,3 +514,24 @@ async def test_a_resellers_own_voucher_pays_nothing_of_what_it_sells_on(later: W
         ("2.40", "2.40"),
         ("0.00", "0.00"),
     )
+
+
+async def test_what_a_voucher_pays_for_is_judged_by_who_sells_to_its_organization(later: World) -> None:
+    sold = Sold(later)
+    await sold.open()
+    rule = {"category": "compute_service", "treatment": "taxed", "rate": 300, "starts_at": "2025-12-31T16:00:00Z"}
+    ok(await later.finance.post("/tax-rules", rule | {"seller": sold.reseller}), 201)
+    centre, reseller = [
+        await issued(later, "1000.00", eligibility={"suppliers": [one]}) for one in (later.provider, sold.reseller)
+    ]
+    components = {Component.CPU_CORE_HOUR: Money.parse("20.00")}
+    use = HoldUse(offering=later.offering, reseller=sold.reseller, components=components)
+    job, run = await sold.job(ahead=(use,))
+    assert [await standing(later, one) for one in (reseller, centre)] == [("6.00", "0.00"), ("0.00", "0.00")]
+    job.use(run, 0, 400)
+    await later.deliver()
+    assert [await standing(later, one) for one in (reseller, centre)] == [("6.00", "2.40"), ("0.00", "0.00")]
+    await close(later)
+    assert [await standing(later, one) for one in (reseller, centre)] == [("6.00", "2.40"), ("0.00", "0.00")]
+    found = ok(await later.finance.get("/lines", job=job.id))["items"]
+    assert [one["subsidy"] for one in found if one["subsidy"] is not None] == ["2.40"]

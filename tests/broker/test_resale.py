@@ -86,6 +86,12 @@ class District:
         request = (await read(lambda tx: funding.ask_for(tx.get_one(JobRow, job.id)))).request
         return str(request.amount), request.resale
 
+    async def sellers(self, job: Job) -> list[str | None]:
+        """The resellers of what it was asked for, of what is ahead."""
+        read = self.market.platform.runtime.db.read
+        request = (await read(lambda tx: funding.ask_for(tx.get_one(JobRow, job.id)))).request
+        return [use.reseller for use in request.ahead]
+
     def hold(self, amount: str) -> ResaleHold:
         reseller = self.reseller
         return ResaleHold(organization=reseller.organization, project=reseller.project, amount=Money.parse(amount))
@@ -132,6 +138,7 @@ async def test_an_attempt_is_placed_by_both_lists_and_both_amounts_are_asked_for
     ).items
     job = await district.member.submit(array=Array(indices=(0, 1)))
     assert await district.asked(job) == ("4.00", district.hold("2.00"))
+    assert await district.sellers(job) == [district.reseller.organization]
     placed = await district.placed(job)
     assert (placed.organization, placed.price_list) == (district.member.organization, retail.id)
     reseller = district.reseller
@@ -152,6 +159,7 @@ async def test_what_is_tried_again_is_sold_by_who_sells_it_then_and_the_reseller
     assert (again.offering, again.resale) == (district.direct, None)
     # 20 s that ran, by the lists of then, and a walltime of what the centre sells itself
     assert await district.asked(job) == ("3.40", district.hold("0.20"))
+    assert await district.sellers(job) == [None]
 
 
 async def test_a_job_keeps_its_reseller_when_the_agreement_ends_while_it_waits(district: District) -> None:

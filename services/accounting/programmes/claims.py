@@ -24,7 +24,8 @@ class Used(NamedTuple):
     component: Component
     tier: Tier
     origin: Origin | None
-    provider: str
+    seller: str
+    """A provider, or a reseller that sells it on."""
 
 
 class Holder(NamedTuple):
@@ -33,7 +34,7 @@ class Holder(NamedTuple):
     kinds: frozenset[str]
     use: str | None
     affiliates: frozenset[str]
-    """Providers that it is affiliated with."""
+    """Providers and resellers that it is affiliated with."""
 
 
 class Offer(NamedTuple):
@@ -83,8 +84,8 @@ def _supports(programme: ProgrammeTerms, holder: Holder, used: Used) -> bool:
         _in(used.component, programme.components)
         and _in(used.tier, programme.tiers)
         and _in(used.origin, programme.origins)
-        and _in(used.provider, rules.suppliers)
-        and not (rules.unaffiliated and used.provider in holder.affiliates)
+        and _in(used.seller, rules.suppliers)
+        and not (rules.unaffiliated and used.seller in holder.affiliates)
     )
 
 

@@ -184,7 +184,7 @@ def _short(draft: PoolsDraft, committed: dict[int, Money]) -> Iterator[tuple[str
 
 def _check_suppliers(tx: Session, draft: ProgrammeDraft) -> None:
     for place, supplier in enumerate(draft.eligibility.suppliers):
-        if not copies.is_provider(tx, supplier):
+        if not copies.is_party(tx, supplier):
             raise unknown(f"/eligibility/suppliers/{place}")
 
 

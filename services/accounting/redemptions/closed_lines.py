@@ -53,7 +53,9 @@ def used(tx: Session, period: Row[Any], rows: Iterable[Row[Any]]) -> list[UsageL
             starts_at=line.starts_at or period.starts_at,
             submitted_at=clock.to_seconds(line.submitted_at),
             ends_at=ends[line.corrects or line.period, line.job],
-            used=found[line.price_list].used(Component(line.component)) if line.price_list in found else None,
+            used=supply.used(Component(line.component), line.reseller)
+            if (supply := found.get(line.price_list)) is not None
+            else None,
             amount=line.amount,
             closed_at=line.closed_at,
         )

@@ -83,9 +83,9 @@ class _Voucher(NamedTuple):
     terms: ProgrammeTerms
     holder: Holder
 
-    def rate(self, supply: Supply | None, component: Component) -> int:
+    def rate(self, supply: Supply | None, component: Component, reseller: str) -> int:
         """0 also for what isn't known here."""
-        return rate_of(self.terms, self.holder, supply.used(component)) if supply is not None else 0
+        return rate_of(self.terms, self.holder, supply.used(component, reseller)) if supply is not None else 0
 
 
 def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge | None:
@@ -238,7 +238,7 @@ def _supported(tx: Session, voucher: _Voucher, charged: Iterable[tuple[Key, int]
     """At which rates the voucher pays for what was charged."""
     lines = list(charged)
     found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
-    return [(voucher.rate(found.get(key.price_list), key.component), amount) for key, amount in lines]
+    return [(voucher.rate(found.get(key.price_list), key.component, key.reseller), amount) for key, amount in lines]
 
 
 def _voucher(row: Fetched) -> _Voucher:
@@ -254,7 +254,8 @@ def _parts(
     of the rates. The price per job is held for once, whichever attempt it falls in: so it's counted where there is one, the `first`."""
     once = first and len(ahead) == 1
     for use in ahead:
-        rates = {one: voucher.rate(found.get(use.offering), one) for one in use.components}
+        supply, reseller = found.get(use.offering), use.reseller or ""
+        rates = {one: voucher.rate(supply, one, reseller) for one in use.components}
         lowest = min(rates.values()) if Component.MINIMUM_CHARGE in rates else WHOLE
         for component, most in use.components.items():
             if component is not Component.JOB or once:

@@ -37,8 +37,9 @@ class Supply(NamedTuple):
     tier: Tier
     origin: Origin | None
 
-    def used(self, component: Component) -> Used:
-        return Used(component, self.tier, self.origin, self.provider)
+    def used(self, component: Component, reseller: str) -> Used:
+        """`reseller`: who sells it; '': the provider does."""
+        return Used(component, self.tier, self.origin, reseller or self.provider)
 
 
 def of_offerings(tx: Session, offerings: Collection[str]) -> dict[str, Supply]:

@@ -72,5 +72,5 @@ def check_enterprise(tx: Session, enterprise: Enterprise, day: date) -> None:
         detail = "Give the day on which it was registered, which isn't to come"
         raise Invalid(errors=[FieldError(pointer="/enterprise/registered_on", code="to_come", detail=detail)])
     for place, affiliate in enumerate(enterprise.affiliates):
-        if not copies.is_provider(tx, affiliate):
+        if not copies.is_party(tx, affiliate):
             raise unknown(f"/enterprise/affiliates/{place}")

@@ -121,7 +121,7 @@ class VoucherRow(Base):
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)
-    affiliates: Mapped[list[str]] = mapped_column(Json, comment="Providers.")
+    affiliates: Mapped[list[str]] = mapped_column(Json, comment="Providers and resellers.")
     state: Mapped[str] = mapped_column(String)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime] = mapped_column(Instant)

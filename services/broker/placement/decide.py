@@ -42,7 +42,8 @@ class Option:
     @property
     def use(self) -> HoldUse:
         """What `worst` is made of."""
-        return HoldUse(offering=self.candidate.offering, components=self.worst.by_component)
+        candidate = self.candidate
+        return HoldUse(offering=candidate.offering, reseller=candidate.reseller, components=self.worst.by_component)
 
 
 @dataclass(frozen=True)
