@@ -32,7 +32,7 @@ DRAFTS: Final = {
     "accelerators": Draft(issued=60),
     "quarterly": Draft(issued=75, floor=35),
     "contracts": Draft(issued=85, redeemed_in_year=60, changes={"settles": "year"}),
-    "province-and-city": Draft(issued=90, claim=70, redeemed_in_year=80, floor=15, changes={"settles": "month"}),
+    "province-and-city": Draft(issued=90, claim=70, redeemed_in_year=50, floor=15, changes={"settles": "month"}),
     "paid-first": Draft(kinds=("awarded_project",), issued=75, redeemed_in_year=55),
 }
 _ISSUED: Final = ("voucher", "first_voucher", "issued_in_year")
