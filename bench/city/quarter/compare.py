@@ -13,6 +13,7 @@ from caravan.kernel.money import Money
 from services.accounting.programmes.claims import Claim, paid
 
 NOTHING: Final[dict[str, Any]] = vars(Own())
+YEAR: Final = 2025
 CUTS: Final = ("floor", "claim", "voucher", "redeemed_in_year")
 
 
@@ -60,19 +61,14 @@ def compare(preview: Mapping[str, Any], told: Mapping[str, Any]) -> Compared:
 
 
 def _expected(terms: ProgrammeTerms, one: Mapping[str, Any], pledged: int) -> dict[str, tuple[int, int]]:
-    """What is claimed and paid by span, where so much of the voucher is pledged."""
-    claims = {}
-    for claim in one["claims"]:
-        starts_at = datetime.fromisoformat(claim["starts_at"])
-        claims[str(to_seconds(starts_at))] = claim
-    if not pledged:
-        return {start: (_fen(claim["claimed"]), _fen(claim["pays"])) for start, claim in claims.items()}
-    year = 2025
-    full = [Claim("", int(start), year, _fen(claim["claimed"])) for start, claim in claims.items()]
-    return {
-        str(claim.start): (claim.full, fen)
-        for claim, fen in paid(terms, {"": _fen(one["voucher"]) - pledged}, full).items()
-    }
+    """What is claimed and paid by span, where so much of the voucher is pledged: by the preview, unless some is."""
+    claims = {to_seconds(datetime.fromisoformat(claim["starts_at"])): claim for claim in one["claims"]}
+    found = {start: (_fen(claim["claimed"]), _fen(claim["pays"])) for start, claim in claims.items()}
+    if pledged:
+        full = [Claim("", start, YEAR, claimed) for start, (claimed, _) in found.items()]
+        pays = paid(terms, {"": _fen(one["voucher"]) - pledged}, full)
+        found = {claim.start: (claim.full, fen) for claim, fen in pays.items()}
+    return {str(start): both for start, both in found.items()}
 
 
 def _of_itself(preview: Mapping[str, Any]) -> Iterator[str]:
