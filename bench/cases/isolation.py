@@ -70,6 +70,7 @@ UNSEEN: Final = frozenset(
         "get_log_read",
         "get_contest",
         "get_reimbursement",
+        "get_reimbursement_evidence",
         "list_reimbursed_lines",
     }
 )

@@ -39,6 +39,7 @@ from caravan.contracts.reimbursements import (
     ReimbursedLine,
     Reimbursement,
     ReimbursementDraft,
+    ReimbursementPaymentDraft,
     ReimbursementState,
 )
 from caravan.contracts.runs import SiteRuns
@@ -484,6 +485,25 @@ class AccountingClient(Client):
     ) -> Page[ReimbursedLine]:
         query = {"limit": limit, "cursor": cursor}
         return await self._call("GET", f"/reimbursements/{reimbursement}/lines", Page[ReimbursedLine], query=query)
+
+    async def store_reimbursement_evidence(self, reimbursement: str, name: str, content: bytes) -> Evidence:
+        path = f"/reimbursements/{reimbursement}/evidence/{quote(name, safe='')}"
+        return await self._call("PUT", path, Evidence, content=content)
+
+    async def get_reimbursement_evidence(self, reimbursement: str, name: str) -> bytes:
+        return await self._fetch("GET", f"/reimbursements/{reimbursement}/evidence/{quote(name, safe='')}")
+
+    async def review_reimbursement(self, reimbursement: str, review: ReviewDraft, version: int) -> Reimbursement:
+        """Raises SameReviewer, WrongState; EvidenceNeeded for one that can't pass without."""
+        path = f"/reimbursements/{reimbursement}/review"
+        return await self._call("POST", path, Reimbursement, body=review, version=version)
+
+    async def pay_reimbursement(
+        self, reimbursement: str, payment: ReimbursementPaymentDraft, key: str | None = None
+    ) -> Reimbursement:
+        """Record that it is paid. For finance."""
+        path = f"/reimbursements/{reimbursement}/pay"
+        return await self._call("POST", path, Reimbursement, body=payment, key=key or new_key())
 
     async def withdraw_reimbursement(self, reimbursement: str) -> Reimbursement:
         return await self._call("POST", f"/reimbursements/{reimbursement}/withdraw", Reimbursement)

@@ -285,7 +285,7 @@ class AboveCap(Problem):
 
 
 class SameReviewer(Problem):
-    """Who applied, or reviewed this before, can't review it: ask another person of the office."""
+    """Who asked for this, or reviewed it before, can't review it: ask another person of the office."""
 
     status, code = 409, "same_reviewer"
     title, title_zh = "Another person has to review this", "须由另一人审核"
@@ -321,6 +321,13 @@ class NothingDue(Problem):
     amount: Money
     waits: Money
     waits_until: Instant | None
+
+
+class EvidenceNeeded(Problem):
+    """Nothing bears out that it was paid: have the enterprise attach proof of payment, or refuse it and say so."""
+
+    status, code = 409, "evidence_needed"
+    title, title_zh = "Proof of payment is needed", "缺少付款凭证"
 
 
 class ConsentNeeded(Problem):

@@ -1,5 +1,6 @@
 """Claiming what programmes pay back of what enterprises have paid first."""
 
+from datetime import date
 from enum import StrEnum
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from caravan.contracts.base import Instant, Model, Name
 from caravan.contracts.ids import OrganizationId, ProgrammeId, ReimbursementId, VoucherId
 from caravan.contracts.statements import Line
+from caravan.contracts.vouchers import Evidence, Review
 from caravan.kernel.money import Money
 
 
@@ -39,6 +41,18 @@ class DueSpan(Model):
     amount: Money = Field(description="What of that is due within floor and caps.")
 
 
+class ReimbursementPaymentDraft(Model):
+    """How finance has paid what was approved, to the organization's account."""
+
+    reference: Name = Field(description="Of the payment, at the bank or treasury.", examples=["XAFB-2026-0731"])
+    paid_on: date
+
+
+class ReimbursementPayment(ReimbursementPaymentDraft):
+    paid_at: Instant = Field(description="When that was recorded.")
+    paid_by: Name
+
+
 class Reimbursement(ReimbursementDraft):
     """As it stands. Its amounts are fixed as it is filed."""
 
@@ -47,6 +61,9 @@ class Reimbursement(ReimbursementDraft):
     amount: Money = Field(description="The sum of its spans, less what was clawed back.")
     clawed_back: Money = Field(description="What the office took back of earlier ones, and is set off here.")
     spans: tuple[DueSpan, ...]
+    evidence: tuple[Evidence, ...]
+    reviews: tuple[Review, ...]
+    payment: ReimbursementPayment | None = Field(description="Null until it is paid.")
     version: int
     filed_at: Instant
     filed_by: Name

@@ -52,7 +52,7 @@ class ApplicationState(StrEnum):
 
 
 class Evidence(Model):
-    """A file that bears an application out."""
+    """A file that bears out what is asked for."""
 
     name: EvidenceName = Field(examples=["business-licence.pdf"])
     media_type: str = Field(examples=["application/pdf"])
@@ -63,7 +63,7 @@ class Evidence(Model):
 
 
 class ReviewDraft(Model):
-    """What a reviewer found of an application with its evidence."""
+    """What a reviewer found of an application, or of a claim, with its evidence."""
 
     passed: bool = Field(examples=[True])
     reason: Prose = Field(min_length=1, description="For the enterprise to read.")
@@ -82,7 +82,7 @@ class ReviewDraft(Model):
 
 
 class Review(ReviewDraft):
-    """One of two, by two persons. The first that doesn't pass ends the application."""
+    """One of two, by two persons. The first that doesn't pass ends what is reviewed."""
 
     stage: int
     reviewed_at: Instant

@@ -15,7 +15,7 @@ from services.accounting.redemptions.models import SettlementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
-from services.accounting.vouchers.reviewing import reviews_of
+from services.accounting.vouchers.reviewing import REVIEWS
 from services.accounting.vouchers.states import ALL_PAID
 
 BATCH: Final = 200
@@ -36,7 +36,7 @@ def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
     if not rows:
         return None
     names = copies.names_of(tx, {row.organization for row in rows})
-    reviews, spans = reviews_of(tx, [row.application for row in rows]), _spans(tx, [row.id for row in rows])
+    reviews, spans = REVIEWS.of(tx, [row.application for row in rows]), _spans(tx, [row.id for row in rows])
     zone: ZoneInfo = periods.zone(tx)
     return rows[-1].id, b"".join(
         paper.voucher(row, names[row.organization], reviews[row.application], spans[row.id], zone) for row in rows

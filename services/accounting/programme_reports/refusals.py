@@ -7,10 +7,12 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programme_reports import ProgrammeRefusals, RefusedReview, RuleRefusals
+from caravan.kernel.database import table_of
 from services.accounting.programmes.service import find
 from services.accounting.vouchers.evidence import APPLICATIONS
-from services.accounting.vouchers.reviewing import REVIEWS
+from services.accounting.vouchers.models import ReviewRow
 
+REVIEWS = table_of(ReviewRow)
 LAST: Final = 5
 
 

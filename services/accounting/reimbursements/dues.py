@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import ProgrammeTerms
-from caravan.contracts.reimbursements import DueSpan
+from caravan.contracts.reimbursements import DueSpan, ReimbursementState
 from caravan.contracts.statements import PeriodState
 from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
@@ -23,7 +23,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.redemptions.claiming import Span, ends_at
 from services.accounting.redemptions.models import ClawbackRow
-from services.accounting.reimbursements.models import DueRow, DueShareRow
+from services.accounting.reimbursements.models import DueRow, DueShareRow, ReimbursementRow
 from services.accounting.vouchers.models import VoucherRow
 
 DUES, DUE_SHARES, CLAWBACKS = table_of(DueRow), table_of(DueShareRow), table_of(ClawbackRow)
@@ -108,6 +108,14 @@ def restate(tx: Session, voucher: str) -> None:
 
 def totals(tx: Session, voucher: str) -> tuple[int, int]:
     """What is due of a voucher in all, less what was clawed back; and what was paid of it, less what was set off. In fen."""
-    due = select(func.coalesce(func.sum(DUE), 0)).where(DUES.c.voucher == voucher)
-    back = select(func.coalesce(func.sum(CLAWBACKS.c.amount), 0)).where(CLAWBACKS.c.voucher == voucher)
-    return int(tx.execute(due).scalar_one()) - int(tx.execute(back).scalar_one()), 0
+    of_it, back = DUES.c.voucher == voucher, CLAWBACKS.c.voucher == voucher
+    paid = select(ReimbursementRow.id).where(ReimbursementRow.state == ReimbursementState.PAID.value)
+    return (
+        _sum(tx, DUE, of_it) - _sum(tx, CLAWBACKS.c.amount, back),
+        _sum(tx, DUE, of_it & DUES.c.reimbursement.in_(paid))
+        - _sum(tx, CLAWBACKS.c.amount, back & CLAWBACKS.c.period.in_(paid)),
+    )
+
+
+def _sum(tx: Session, of: ColumnElement[int], which: ColumnElement[bool]) -> int:
+    return int(tx.execute(select(func.coalesce(func.sum(of), 0)).where(which)).scalar_one())

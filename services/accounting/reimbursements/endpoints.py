@@ -3,18 +3,31 @@
 from typing import Annotated
 
 from caravan.contracts.ids import OrganizationId, ProgrammeId, ReimbursementId
-from caravan.contracts.problems import AlreadyExists, NothingDue, UnknownReference, WrongState
+from caravan.contracts.problems import (
+    AlreadyExists,
+    EvidenceNeeded,
+    NothingDue,
+    SameReviewer,
+    UnknownReference,
+    WrongState,
+)
 from caravan.contracts.reimbursements import (
     Reimbursables,
     ReimbursedLine,
     Reimbursement,
     ReimbursementDraft,
+    ReimbursementPaymentDraft,
     ReimbursementState,
 )
+from caravan.contracts.vouchers import Evidence, EvidenceName, ReviewDraft
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import (
+    Finance,
     IdempotencyKey,
+    IfMatch,
+    Office,
     OrgAdmin,
+    Request,
     Response,
     Router,
     etag,
@@ -23,7 +36,8 @@ from caravan.kernel.web import (
     stored,
 )
 from services.accounting.reimbursements.service import ReimbursementService
-from services.accounting.vouchers.endpoints import VoucherReader
+from services.accounting.vouchers.endpoints import CONTENT, FILE, VoucherReader, download
+from services.accounting.vouchers.files import MAX_BYTES
 
 router = Router(prefix="/v1", tags=["reimbursements"])
 Service = Annotated[ReimbursementService, provided(ReimbursementService)]
@@ -95,3 +109,63 @@ async def withdraw_reimbursement(
 ) -> Reimbursement:
     """Take back what was filed, before it is paid. It may be filed anew."""
     return tagged(await service.withdraw(reimbursement, caller), response)
+
+
+@router.put(
+    "/reimbursements/{reimbursement}/evidence/{name}",
+    max_body_size=MAX_BYTES,
+    openapi_extra=FILE,
+    responses=problems(WrongState),
+)
+async def store_reimbursement_evidence(
+    reimbursement: ReimbursementId,
+    name: EvidenceName,
+    caller: OrgAdmin,
+    service: Service,
+    request: Request,
+    response: Response,
+) -> Evidence:
+    """Add proof of payment, or replace it, until the review begins. Its ending says what it is; 8 MiB at most, of 20 files."""
+    found = await service.store(reimbursement, name, await request.body(), caller)
+    response.headers["ETag"] = f'"{found.sha256}"'
+    return found
+
+
+@router.get(
+    "/reimbursements/{reimbursement}/evidence/{name}",
+    response_class=Response,
+    responses=CONTENT,
+)
+async def get_reimbursement_evidence(
+    reimbursement: ReimbursementId, name: EvidenceName, caller: VoucherReader, service: Service
+) -> Response:
+    """Download a file. The ETag is its sha256."""
+    return download(*await service.content(reimbursement, name, caller))
+
+
+@router.post("/reimbursements/{reimbursement}/review", responses=problems(WrongState, SameReviewer, EvidenceNeeded))
+async def review_reimbursement(
+    reimbursement: ReimbursementId,
+    review: ReviewDraft,
+    caller: Office,
+    version: IfMatch,
+    service: Service,
+    response: Response,
+) -> Reimbursement:
+    """Say whether it passes, as you read it: two persons do, one after the other. What is refused may be filed anew.
+
+    None passes without evidence.
+    """
+    return tagged(await service.review(reimbursement, review, version, caller), response)
+
+
+@router.post("/reimbursements/{reimbursement}/pay", response_model=Reimbursement, responses=problems(WrongState))
+async def pay_reimbursement(
+    reimbursement: ReimbursementId,
+    payment: ReimbursementPaymentDraft,
+    caller: Finance,
+    service: Service,
+    key: IdempotencyKey,
+) -> Response:
+    """Record that what was approved is paid to the organization: vouchers have redeemed it then. Nothing is posted to the ledger."""
+    return stored(await service.pay(reimbursement, payment, caller, key))

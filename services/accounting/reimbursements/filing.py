@@ -1,5 +1,6 @@
 """Filing what is due, and taking it back. The organization's admins do. Within a transaction."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -74,12 +75,23 @@ def let_go(tx: Session, id: str) -> None:
     tx.execute(update(CLAWBACKS).where(CLAWBACKS.c.period == id).values(period=NO_PAPER))
 
 
-def move(tx: Session, found: Row[Any], state: ReimbursementState, allowed: tuple[ReimbursementState, ...]) -> None:
+def move(
+    tx: Session,
+    found: Row[Any],
+    state: ReimbursementState,
+    allowed: Collection[ReimbursementState],
+    **values: Any,
+) -> None:
     """Into the next state. Raises WrongState."""
+    check_state(found, allowed)
+    moved = {"state": state.value, "version": found.version + 1} | values
+    tx.execute(update(REIMBURSEMENTS).where(REIMBURSEMENTS.c.id == found.id).values(moved))
+
+
+def check_state(found: Row[Any], allowed: Collection[ReimbursementState]) -> None:
+    """Raises WrongState unless it is in one of these."""
     if found.state not in allowed:
         raise WrongState(state=found.state, allowed=tuple(one.value for one in allowed))
-    moved = {"state": state.value, "version": found.version + 1}
-    tx.execute(update(REIMBURSEMENTS).where(REIMBURSEMENTS.c.id == found.id).values(moved))
 
 
 def _programme(tx: Session, draft: ReimbursementDraft) -> Programme:

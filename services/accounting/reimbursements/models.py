@@ -1,14 +1,15 @@
 """What is due of vouchers whose programme reimburses, and the claims by which that is asked for. Money is integer fen."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.contracts.reimbursements import ReimbursementState
 from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
+from services.accounting.vouchers.models import EvidenceColumns, ReviewColumns
 
 PENDING: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW, ReimbursementState.APPROVED)
 """Of these an organization has one of a programme at most."""
@@ -82,3 +83,23 @@ class ReimbursementRow(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     filed_at: Mapped[datetime] = mapped_column(Instant)
     filed_by: Mapped[str] = mapped_column(String)
+    reference: Mapped[str | None] = mapped_column(String)
+    paid_on: Mapped[date | None] = mapped_column(Date)
+    paid_at: Mapped[datetime | None] = mapped_column(Instant)
+    paid_by: Mapped[str | None] = mapped_column(String)
+
+
+class ReimbursementEvidenceRow(EvidenceColumns, Base):
+    """A file that bears out that it was paid."""
+
+    __tablename__ = "reimbursement_evidence"
+
+    reimbursement: Mapped[str] = mapped_column(ForeignKey("reimbursements.id"), primary_key=True)
+
+
+class ReimbursementReviewRow(ReviewColumns, Base):
+    """A review of a claim."""
+
+    __tablename__ = "reimbursement_reviews"
+
+    reimbursement: Mapped[str] = mapped_column(ForeignKey("reimbursements.id"), primary_key=True)

@@ -12,8 +12,10 @@ from caravan.contracts.reimbursements import (
     Reimbursable,
     ReimbursedLine,
     Reimbursement,
+    ReimbursementPayment,
     ReimbursementState,
 )
+from caravan.contracts.vouchers import Evidence, Review
 from caravan.kernel import clock
 from caravan.kernel.database import table_of
 from caravan.kernel.money import Money
@@ -25,10 +27,19 @@ from services.accounting.charging.reading import shown as shown_line
 from services.accounting.programmes.service import PROGRAMMES, reimbursing, shown
 from services.accounting.reimbursements import dues
 from services.accounting.reimbursements.dues import DUE_SHARES, DUES
-from services.accounting.reimbursements.models import PENDING, ReimbursementRow
+from services.accounting.reimbursements.models import (
+    PENDING,
+    ReimbursementEvidenceRow,
+    ReimbursementReviewRow,
+    ReimbursementRow,
+)
+from services.accounting.vouchers.files import Files
 from services.accounting.vouchers.models import VoucherRow
+from services.accounting.vouchers.reviewing import Reviews
 
 REIMBURSEMENTS: Final = table_of(ReimbursementRow)
+EVIDENCE: Final = Files(table_of(ReimbursementEvidenceRow), "reimbursement")
+REVIEWS: Final = Reviews(table_of(ReimbursementReviewRow), "reimbursement")
 
 
 def reimbursable(tx: Session, organization: str, at: datetime) -> Iterator[Reimbursable]:
@@ -72,16 +83,21 @@ def row(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Row[A
 
 def get(tx: Session, id: str, which: ColumnElement[bool] | None = None) -> Reimbursement:
     """As `row`."""
-    return show([row(tx, id, which)])[0]
+    return show(tx, [row(tx, id, which)])[0]
 
 
-def show(rows: list[Row[Any]]) -> list[Reimbursement]:
-    return [
-        Reimbursement.model_validate(
-            row._asdict() | {"amount": Money(row.amount), "clawed_back": Money(row.clawed_back)}
-        )
-        for row in rows
-    ]
+def show(tx: Session, rows: list[Row[Any]]) -> list[Reimbursement]:
+    these = [row.id for row in rows]
+    files, reviews = EVIDENCE.of(tx, these), REVIEWS.of(tx, these)
+    return [_shown(row, files[row.id], reviews[row.id]) for row in rows]
+
+
+def _shown(row: Row[Any], files: list[Evidence], reviews: list[Review]) -> Reimbursement:
+    values = row._asdict() | {"amount": Money(row.amount), "clawed_back": Money(row.clawed_back)}
+    paid = {name: values.pop(name) for name in ReimbursementPayment.model_fields}
+    payment = None if row.paid_at is None else paid
+    of_it = {"evidence": tuple(files), "reviews": tuple(reviews), "payment": payment}
+    return Reimbursement.model_validate(values | of_it)
 
 
 def seen_by(caller: Caller) -> ColumnElement[bool]:
@@ -104,7 +120,7 @@ def page(
             query = query.where(REIMBURSEMENTS.c[column] == value)
     if listing.after:
         query = query.where(REIMBURSEMENTS.c.id > listing.after[0])
-    return show(list(tx.execute(query)))
+    return show(tx, list(tx.execute(query)))
 
 
 def lines(tx: Session, id: str, listing: Listing, caller: Caller) -> list[ReimbursedLine]:

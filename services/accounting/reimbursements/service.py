@@ -9,8 +9,10 @@ from caravan.contracts.reimbursements import (
     ReimbursedLine,
     Reimbursement,
     ReimbursementDraft,
+    ReimbursementPaymentDraft,
     ReimbursementState,
 )
+from caravan.contracts.vouchers import Evidence, ReviewDraft
 from caravan.kernel import idempotency
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import NotFound
@@ -18,7 +20,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.funds.service import unknown
-from services.accounting.reimbursements import filing, reading
+from services.accounting.reimbursements import deciding, filing, reading
 from services.accounting.usage import copies
 
 
@@ -58,6 +60,30 @@ class ReimbursementService:
     async def withdraw(self, id: str, caller: Caller) -> Reimbursement:
         """A repeat changes nothing. Raises WrongState."""
         return await self._db.write(filing.withdraw, id, caller)
+
+    async def store(self, id: str, name: str, content: bytes, caller: Caller) -> Evidence:
+        """Raises WrongState, Invalid."""
+        return await self._db.write(deciding.store, id, name, content, caller, self._now())
+
+    async def content(self, id: str, name: str, caller: Caller) -> tuple[Evidence, bytes]:
+        def read(tx: Session) -> tuple[Evidence, bytes]:
+            reading.row(tx, id, reading.seen_by(caller))
+            return reading.EVIDENCE.content(tx, id, name)
+
+        return await self._db.read(read)
+
+    async def review(self, id: str, draft: ReviewDraft, version: int, caller: Caller) -> Reimbursement:
+        """Raises WrongState, Stale, SameReviewer, EvidenceNeeded."""
+        return await self._db.write(deciding.review, id, draft, version, caller, self._now())
+
+    async def pay(
+        self, id: str, draft: ReimbursementPaymentDraft, caller: Caller, key: idempotency.Key
+    ) -> idempotency.Answer:
+        """One transaction: the key, the payment, the vouchers' totals. Raises WrongState, Invalid."""
+        now = self._now()
+        return await self._db.write(
+            self._answered, key, 200, lambda tx: deciding.pay(tx, id, draft, caller.subject, now)
+        )
 
     async def get(self, id: str, caller: Caller) -> Reimbursement:
         return await self._db.read(reading.get, id, reading.seen_by(caller))

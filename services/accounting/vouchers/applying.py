@@ -31,9 +31,9 @@ from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.usage import copies
 from services.accounting.vouchers import eligible, evidence, reviewing
 from services.accounting.vouchers.eligible import VOUCHERS
-from services.accounting.vouchers.evidence import APPLICATIONS
+from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
 from services.accounting.vouchers.limits import limits, tightest
-from services.accounting.vouchers.reviewing import STAGES
+from services.accounting.vouchers.reviewing import REVIEWS, STAGES
 
 LIVING = (*STAGES, ApplicationState.APPROVED)
 """In which an application may still be withdrawn."""
@@ -91,7 +91,7 @@ class ApplicationService:
 
         def read(tx: Session) -> tuple[Evidence, bytes]:
             row_of(tx, id, caller)
-            return evidence.content_of(tx, id, name)
+            return EVIDENCE.content(tx, id, name)
 
         return await self._db.read(read)
 
@@ -188,7 +188,7 @@ def check_state(found: Row[Any], allowed: tuple[ApplicationState, ...]) -> None:
 
 def show(tx: Session, rows: list[Row[Any]]) -> list[VoucherApplication]:
     these = [row.id for row in rows]
-    files, reviews = evidence.evidence_of(tx, these), reviewing.reviews_of(tx, these)
+    files, reviews = EVIDENCE.of(tx, these), REVIEWS.of(tx, these)
     issued = select(VOUCHERS.c.application, VOUCHERS.c.id).where(VOUCHERS.c.application.in_(these))
     vouchers = {one.application: one.id for one in tx.execute(issued)}
     return [_shown(row, files[row.id], reviews[row.id], vouchers.get(row.id)) for row in rows]

@@ -45,7 +45,7 @@ from caravan.kernel.web import (
     stored,
 )
 from services.accounting.vouchers.applying import ApplicationService
-from services.accounting.vouchers.evidence import MAX_BYTES, MEDIA_TYPES
+from services.accounting.vouchers.files import MAX_BYTES, MEDIA_TYPES
 from services.accounting.vouchers.service import VoucherService
 
 router = Router(prefix="/v1", tags=["vouchers"])
@@ -68,8 +68,8 @@ VoucherReader = Annotated[
     ),
 ]
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
-_CONTENT: dict[int | str, dict[str, Any]] = {
+FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
+CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY)}
 }
 
@@ -78,6 +78,16 @@ def tagged(found: VoucherApplication, response: Response) -> VoucherApplication:
     """With its ETag."""
     response.headers["ETag"] = etag(found.version)
     return found
+
+
+def download(found: Evidence, content: bytes) -> Response:
+    """A file, which no browser shows by itself."""
+    headers = {
+        "ETag": f'"{found.sha256}"',
+        "Content-Disposition": "attachment",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type=found.media_type, headers=headers)
 
 
 @router.post("/eligibility", responses=problems(UnknownReference))
@@ -136,7 +146,7 @@ async def withdraw_voucher_application(
 @router.put(
     "/voucher-applications/{application}/evidence/{name}",
     max_body_size=MAX_BYTES,
-    openapi_extra=_FILE,
+    openapi_extra=FILE,
     responses=problems(WrongState),
 )
 async def store_voucher_evidence(
@@ -156,19 +166,13 @@ async def store_voucher_evidence(
 @router.get(
     "/voucher-applications/{application}/evidence/{name}",
     response_class=Response,
-    responses=_CONTENT,
+    responses=CONTENT,
 )
 async def get_voucher_evidence(
     application: VoucherApplicationId, name: EvidenceName, caller: ApplicationReader, applications: Applications
 ) -> Response:
     """Download a file of an application. The ETag is its sha256."""
-    found, content = await applications.content(application, name, caller)
-    headers = {
-        "ETag": f'"{found.sha256}"',
-        "Content-Disposition": "attachment",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(content, media_type=found.media_type, headers=headers)
+    return download(*await applications.content(application, name, caller))
 
 
 @router.post("/voucher-applications/{application}/review", responses=problems(WrongState, SameReviewer))

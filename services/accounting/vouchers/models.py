@@ -56,34 +56,44 @@ class ApplicationRow(Base):
     applied_by: Mapped[str] = mapped_column(String)
 
 
-class EvidenceRow(Base):
+class EvidenceColumns:
+    """Of a file, beside what it belongs to."""
+
+    name: Mapped[str] = mapped_column(String, primary_key=True, sort_order=1)
+    media_type: Mapped[str] = mapped_column(String, sort_order=1)
+    size_bytes: Mapped[int] = mapped_column(BigInteger, sort_order=1)
+    sha256: Mapped[str] = mapped_column(String, sort_order=1)
+    content: Mapped[bytes] = mapped_column(LargeBinary, sort_order=1)
+    stored_at: Mapped[datetime] = mapped_column(Instant, sort_order=1)
+    stored_by: Mapped[str] = mapped_column(String, sort_order=1)
+
+
+class EvidenceRow(EvidenceColumns, Base):
     """A file of an application."""
 
     __tablename__ = "voucher_evidence"
 
     application: Mapped[str] = mapped_column(ForeignKey("voucher_applications.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(String, primary_key=True)
-    media_type: Mapped[str] = mapped_column(String)
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
-    stored_at: Mapped[datetime] = mapped_column(Instant)
-    stored_by: Mapped[str] = mapped_column(String)
 
 
-class ReviewRow(Base):
-    """A review of an application, of the first or second stage."""
+class ReviewColumns:
+    """Of a review of the first or second stage, beside what it is of."""
+
+    stage: Mapped[int] = mapped_column(BigInteger, primary_key=True, sort_order=1)
+    passed: Mapped[bool] = mapped_column(Boolean, sort_order=1)
+    reason: Mapped[str] = mapped_column(Text, sort_order=1)
+    rule: Mapped[str | None] = mapped_column(String, sort_order=1)
+    remedy: Mapped[str | None] = mapped_column(Text, sort_order=1)
+    reviewed_at: Mapped[datetime] = mapped_column(Instant, sort_order=1)
+    reviewed_by: Mapped[str] = mapped_column(String, sort_order=1)
+
+
+class ReviewRow(ReviewColumns, Base):
+    """A review of an application."""
 
     __tablename__ = "voucher_reviews"
 
     application: Mapped[str] = mapped_column(ForeignKey("voucher_applications.id"), primary_key=True)
-    stage: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    passed: Mapped[bool] = mapped_column(Boolean)
-    reason: Mapped[str] = mapped_column(Text)
-    rule: Mapped[str | None] = mapped_column(String)
-    remedy: Mapped[str | None] = mapped_column(Text)
-    reviewed_at: Mapped[datetime] = mapped_column(Instant)
-    reviewed_by: Mapped[str] = mapped_column(String)
 
 
 class VoucherRow(Base):

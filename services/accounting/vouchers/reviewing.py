@@ -1,10 +1,10 @@
-"""Reviewing applications, in two stages by two persons. Who applied is neither."""
+"""Reviewing, in two stages by two persons. Who applied is neither."""
 
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, Table, insert, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import SameReviewer
@@ -14,7 +14,33 @@ from caravan.kernel.database import table_of
 from caravan.kernel.tokens import Caller
 from services.accounting.vouchers.models import ReviewRow
 
-REVIEWS = table_of(ReviewRow)
+
+class Reviews:
+    """In `table`, whose column `of` names what they are of."""
+
+    def __init__(self, table: Table, of: str) -> None:
+        self._table = table
+        self._of = table.c[of]
+
+    def keep(self, tx: Session, of: str, asked_by: str, draft: ReviewDraft, subject: str, at: datetime) -> None:
+        """Raises SameReviewer for who has asked for it, or reviewed it before."""
+        earlier = self.of(tx, [of])[of]
+        if subject in {asked_by, *(one.reviewed_by for one in earlier)}:
+            raise SameReviewer
+        made = Review(**dict(draft), stage=len(earlier) + 1, reviewed_at=at, reviewed_by=subject)
+        tx.execute(insert(self._table).values(dict(made) | {self._of.name: of}))
+
+    def of(self, tx: Session, these: Collection[str]) -> dict[str, list[Review]]:
+        """The reviews of each, in order."""
+        found: dict[str, list[Review]] = {one: [] for one in these}
+        query = select(self._table).where(self._of.in_(these))
+        for row in tx.execute(query.order_by(self._of, self._table.c.stage)):
+            values = row._asdict()
+            found[values.pop(self._of.name)].append(Review(**values))
+        return found
+
+
+REVIEWS: Final = Reviews(table_of(ReviewRow), "application")
 STAGES: Final = {
     ApplicationState.APPLIED: ApplicationState.UNDER_REVIEW,
     ApplicationState.UNDER_REVIEW: ApplicationState.APPROVED,
@@ -24,20 +50,6 @@ STAGES: Final = {
 
 def record(tx: Session, application: Row[Any], draft: ReviewDraft, caller: Caller, at: datetime) -> ApplicationState:
     """Keep the review of an application in one of STAGES, and give what that becomes. Raises SameReviewer."""
-    earlier = reviews_of(tx, [application.id])[application.id]
-    if caller.subject in {application.applied_by, *(one.reviewed_by for one in earlier)}:
-        raise SameReviewer
-    made = Review(**dict(draft), stage=len(earlier) + 1, reviewed_at=at, reviewed_by=caller.subject)
-    tx.execute(insert(REVIEWS).values(dict(made) | {"application": application.id}))
+    REVIEWS.keep(tx, application.id, application.applied_by, draft, caller.subject, at)
     audit.record(tx, caller.subject, "review_voucher_application", application.id, draft)
     return STAGES[ApplicationState(application.state)] if draft.passed else ApplicationState.REFUSED
-
-
-def reviews_of(tx: Session, applications: Collection[str]) -> dict[str, list[Review]]:
-    """The reviews of each application, in order."""
-    found: dict[str, list[Review]] = {one: [] for one in applications}
-    query = select(REVIEWS).where(REVIEWS.c.application.in_(applications))
-    for row in tx.execute(query.order_by(REVIEWS.c.application, REVIEWS.c.stage)):
-        values = row._asdict()
-        found[values.pop("application")].append(Review(**values))
-    return found

@@ -1,0 +1,199 @@
+"""What becomes of what was filed: evidence, two reviews, the payment, and what is set off after that."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from caravan.contracts.jobs import Outcome
+from caravan.contracts.vouchers import ClawbackDraft
+from caravan.kernel import ids
+from caravan.kernel.money import Money
+from services.accounting.reimbursements.models import ReimbursementRow
+from services.accounting.reimbursements.verify import verify
+from tests.accounting.programmes_cases import PASSES, key, office
+from tests.accounting.test_redemptions import charged, funds, standing
+from tests.accounting.test_reimbursement_dues import april, reimbursed
+from tests.accounting.test_reimbursements import filed, reimbursable
+from tests.accounting.volume import MONTH, close
+from tests.accounting.world import World
+from tests.support import Json, Person, ok, pointers, refused
+
+FAILS = {"passed": False, "reason": "发票与账单不符", "remedy": "补交付款回单"}
+PAYMENT = {"reference": "XAFB-2026-0731", "paid_on": "2027-04-01"}
+
+
+def path(made: Json, verb: str) -> str:
+    return f"/reimbursements/{made['id']}/{verb}"
+
+
+def reviewer(world: World, number: int) -> Person:
+    return world.service.person(f"reviewer-{number}", "platform:programmes")
+
+
+async def attached(world: World, made: Json, name: str = "receipt.pdf") -> Json:
+    ok(await world.admin.upload(path(made, f"evidence/{name}"), b"%PDF"))
+    return ok(await world.member.get(f"/reimbursements/{made['id']}"))
+
+
+async def reviewed(world: World, made: Json, *reviews: Json) -> Json:
+    """By one reviewer after the other."""
+    for number, review in enumerate(reviews, start=1):
+        version = {"If-Match": f'"{made["version"]}"'}
+        made = ok(await reviewer(world, number).post(path(made, "review"), review, version))
+    return made
+
+
+async def paid(world: World, voucher: str) -> Json:
+    """What was due, filed, passed and paid."""
+    approved = await reviewed(world, await attached(world, await filed(world, voucher)), PASSES, PASSES)
+    done = ok(await world.finance.post(path(approved, "pay"), PAYMENT, key(ids.new("req"))))
+    assert await world.db.read(lambda tx: list(verify(tx))) == []
+    return done
+
+
+async def april_and_closed(world: World, seconds: int = 1000) -> None:
+    await april(world, seconds)
+    await close(world, MONTH * 3600)
+
+
+async def test_two_persons_pass_it_and_finance_pays_it_without_an_entry(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    entries = len(ok(await sold.finance.get("/ledger/entries", limit=200))["items"])
+    made = await attached(sold, await filed(sold, voucher))
+    assert (made["version"], [one["name"] for one in made["evidence"]]) == (2, ["receipt.pdf"])
+    once = await reviewed(sold, made, PASSES)
+    assert (once["state"], once["payment"]) == ("under_review", None)
+    refused(await sold.admin.upload(path(made, "evidence/late.pdf"), b"late"), 409, "wrong_state")
+    refused(await sold.finance.post(path(made, "pay"), PAYMENT, key("early")), 409, "wrong_state")
+    version = {"If-Match": f'"{once["version"]}"'}
+    for person in (reviewer(sold, 1), sold.service.person("admin", "platform:programmes")):
+        refused(await person.post(path(made, "review"), PASSES, version), 409, "same_reviewer")
+    approved = ok(await reviewer(sold, 2).post(path(made, "review"), PASSES, version))
+    assert (approved["state"], [one["stage"] for one in approved["reviews"]]) == ("approved", [1, 2])
+    assert await standing(sold, voucher) == ("5.00", "0.00")
+    done = ok(await sold.finance.post(path(made, "pay"), PAYMENT, key("pay")))
+    assert (done["state"], done["payment"]) == (
+        "paid", PAYMENT | {"paid_at": done["payment"]["paid_at"], "paid_by": "finance"},
+    )  # fmt: skip
+    assert ok(await sold.finance.post(path(made, "pay"), PAYMENT, key("pay"))) == done
+    refused(await sold.finance.post(path(made, "pay"), PAYMENT, key("again")), 409, "wrong_state")
+    refused(await sold.admin.post(path(made, "withdraw")), 409, "wrong_state")
+    assert await standing(sold, voucher) == ("5.00", "5.00")
+    assert len(ok(await sold.finance.get("/ledger/entries", limit=200))["items"]) == entries
+    assert await funds(sold, "granted", "available") == ["0.00", "4990.00"]
+    auditor = sold.service.person("auditor", "platform:admin")
+    audited = ok(await auditor.get("/audit", entity=made["id"]))["items"]
+    assert [one["action"] for one in audited] == [
+        "pay_reimbursement", "review_reimbursement", "review_reimbursement", "store_reimbursement_evidence",
+        "file_reimbursement",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [(), (PASSES,)])
+async def test_what_is_refused_names_what_would_satisfy_it_and_is_filed_anew(
+    sold: World, before: tuple[Json, ...]
+) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    gone = await reviewed(sold, await attached(sold, await filed(sold, voucher)), *before, FAILS)
+    assert (gone["state"], gone["reviews"][-1]["remedy"]) == ("refused", "补交付款回单")
+    assert (await paid(sold, voucher))["amount"] == "5.00"
+    assert await standing(sold, voucher) == ("5.00", "5.00")
+
+
+async def test_none_passes_without_proof_of_payment_and_one_without_is_refused(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await filed(sold, voucher)
+    version = {"If-Match": '"1"'}
+    refused(await reviewer(sold, 1).post(path(made, "review"), PASSES, version), 409, "evidence_needed")
+    assert (await reviewed(sold, made, FAILS))["state"] == "refused"
+
+
+async def test_it_is_reviewed_as_it_was_read_by_the_office_and_paid_by_finance(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await attached(sold, await filed(sold, voucher))
+    refused(await reviewer(sold, 1).post(path(made, "review"), PASSES, {"If-Match": '"1"'}), 412, "stale")
+    version = {"If-Match": '"2"'}
+    for person in (sold.admin, sold.member, sold.finance):
+        refused(await person.post(path(made, "review"), PASSES, version), 404, "not_found")
+    approved = await reviewed(sold, made, PASSES, PASSES)
+    for person in (sold.admin, sold.member, office(sold)):
+        refused(await person.post(path(made, "pay"), PAYMENT, key("x")), 404, "not_found")
+    late = PAYMENT | {"paid_on": "2029-01-01"}
+    answer = await sold.finance.post(path(approved, "pay"), late, key("late"))
+    assert pointers(refused(answer, 422, "invalid")) == ["/paid_on"]
+    assert ok(await sold.admin.post(path(made, "withdraw")))["state"] == "withdrawn"
+
+
+async def test_evidence_is_for_the_organization_the_office_and_finance(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await attached(sold, await filed(sold, voucher))
+    other = sold.service.person("other", f"org/{ids.new('org')}:admin")
+    file = path(made, "evidence/receipt.pdf")
+    for reader in (sold.member, office(sold), sold.finance):
+        assert (await reader.get(file)).content == b"%PDF"
+    refused(await other.get(file), 404, "not_found")
+    for person in (other, sold.member):
+        refused(await person.upload(file, b"forged"), 404, "not_found")
+    refused(await sold.member.get(path(made, "evidence/none.pdf")), 404, "not_found")
+
+
+@pytest.mark.parametrize(("seconds", "due", "redeemed"), [(400, "-3.00", "2.00"), (1400, "2.00", "5.00")])
+async def test_what_is_taken_back_after_the_payment_is_set_off(
+    sold: World, seconds: int, due: str, redeemed: str
+) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    job, run = await charged(sold)
+    await close(sold)
+    await paid(sold, voucher)
+    job.end(run, Outcome.SITE)
+    await april_and_closed(sold, seconds)
+    (now,) = await reimbursable(sold)
+    assert now["amount"] == due
+    assert (await standing(sold, voucher))[1] == redeemed
+    if due == "2.00":
+        assert (await paid(sold, voucher))["amount"] == "2.00"
+        assert await standing(sold, voucher) == ("7.00", "7.00")
+
+
+async def test_what_is_clawed_back_of_what_was_paid_is_set_off_against_what_is_due_next(sold: World) -> None:
+    voucher = await reimbursed(sold, "10.00")
+    await charged(sold)
+    await close(sold)
+    await paid(sold, voucher)
+    some = ClawbackDraft(amount=Money(120), reason="材料不实")
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", some, key("some")))
+    assert await standing(sold, voucher) == ("3.80", "3.80")
+    (now,) = await reimbursable(sold)
+    assert (now["amount"], now["clawed_back"]) == ("-1.20", "1.20")
+    await april_and_closed(sold, 1400)
+    done = await paid(sold, voucher)
+    assert (done["amount"], done["clawed_back"]) == ("3.80", "1.20")
+    assert await standing(sold, voucher) == ("8.80", "8.80")
+
+
+async def test_a_claim_that_is_not_what_it_is_for_is_found(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await filed(sold, voucher)
+
+    def spoil(tx: Session, **values: Any) -> list[tuple[str, str]]:
+        tx.execute(update(ReimbursementRow).values(values))
+        return list(verify(tx))
+
+    found = await sold.db.write(lambda tx: spoil(tx, amount=501))
+    assert found == [(made["id"], "it is filed for 501 fen, its spans come to 500 and its dues to 500")]
+    found = await sold.db.write(lambda tx: spoil(tx, amount=500, state="refused"))
+    assert found == [(made["id"], "it is refused for 500 fen, its spans come to 500 and its dues to 500")]
