@@ -1,12 +1,14 @@
-"""What a voucher is: redeemed, once closed periods have paid all that it is issued for. Where some of that is given back, it is again what
-it was before."""
+"""What a voucher is: redeemed, once closed periods have paid all that it is issued for, or finance has paid it back. Where some of that is
+given back, it is again what it was before."""
 
 from typing import Final
 
 from sqlalchemy import func, select
 
+from caravan.contracts.reimbursements import ReimbursementState
 from caravan.contracts.vouchers import VoucherState
 from services.accounting.redemptions.models import SettlementRow
+from services.accounting.reimbursements.models import DueRow, ReimbursementRow
 from services.accounting.vouchers.eligible import VOUCHERS
 
 _PAID: Final = (
@@ -14,8 +16,14 @@ _PAID: Final = (
     .where(SettlementRow.voucher == VOUCHERS.c.id)
     .scalar_subquery()
 )
-ALL_PAID: Final = (VOUCHERS.c.amount <= _PAID).label("all_paid")
-"""Whether closed periods have paid all of it, for a query of VOUCHERS. What was clawed back since was paid too."""
+_PAID_BACK: Final = (
+    select(func.coalesce(func.sum(DueRow.on_lines + DueRow.earlier), 0))
+    .join(ReimbursementRow, ReimbursementRow.id == DueRow.reimbursement)
+    .where(DueRow.voucher == VOUCHERS.c.id, ReimbursementRow.state == ReimbursementState.PAID.value)
+    .scalar_subquery()
+)
+ALL_PAID: Final = (VOUCHERS.c.amount <= _PAID + _PAID_BACK).label("all_paid")
+"""Whether all of it was paid, for a query of VOUCHERS. What was clawed back since was paid too."""
 
 
 def state_of(stored: str, *, all_paid: bool) -> VoucherState:
