@@ -18,7 +18,8 @@ def credit_code_check(body: str) -> str:
     return _ALPHABET[(31 - total % 31) % 31]
 
 
-def _credit_code(value: str) -> str:
+def credit_code(value: str) -> str:
+    """The code itself, if it is one."""
     if len(value) != 18 or any(c not in _ALPHABET for c in value):
         raise PydanticCustomError(
             "credit_code", "A unified social credit code has 18 characters of 0-9 and A-Y without I, O, S, V and Z"
@@ -30,7 +31,7 @@ def _credit_code(value: str) -> str:
     return value
 
 
-CreditCode = Annotated[str, AfterValidator(_credit_code), Field(examples=["91610131MA6TXXXX02"])]
+CreditCode = Annotated[str, AfterValidator(credit_code), Field(examples=["91610131MA6TXXXX02"])]
 """Unified social credit code, GB 32100-2015."""
 
 TaxRate = Annotated[int, Field(ge=0, le=10000, strict=True)]

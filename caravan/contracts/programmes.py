@@ -1,5 +1,6 @@
 """Programmes: what a city or district pays of what its enterprises use, as data."""
 
+import re
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words
 from caravan.contracts.ids import ProgrammeId
 from caravan.contracts.offerings import Tier
+from caravan.contracts.parties import credit_code
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import PartyId
 from caravan.kernel.money import Money
@@ -20,6 +22,18 @@ Place = Annotated[str, Field(pattern="^[0-9]{6}$", examples=["610100"])]
 """An administrative division by GB/T 2260. One that ends in zeros has those in it: 610100 is all of Xi'an, 610000 all of Shaanxi."""
 Industry = Annotated[str, Field(pattern="^[A-T]([0-9]{2}|[0-9]{3}|[0-9]{4})?$", examples=["I65"])]
 """A class of GB/T 4754 with its section's letter; a shorter one has those in it: I65 has I651 and I6513."""
+
+
+def _affiliate(value: str) -> str:
+    if re.fullmatch("(org|prv)_[0-9a-f]{32}", value):
+        return value
+    if value.startswith(("org_", "prv_")):
+        raise PydanticCustomError("affiliate", "Give a provider's id prv_…, a reseller's org_…, or a credit code")
+    return credit_code(value)
+
+
+Affiliate = Annotated[str, AfterValidator(_affiliate), Field(examples=["91610131MA6TXXXX02"])]
+"""A provider or reseller by its id, or an enterprise by its unified social credit code."""
 
 
 class IssuerLevel(StrEnum):
@@ -138,9 +152,7 @@ class Enterprise(Model):
     size: EnterpriseSize
     registered_on: date
     kinds: tuple[Name, ...] = Field(default=(), description="Of those that the programme's rates name.")
-    affiliates: tuple[PartyId, ...] = Field(
-        default=(), description="Providers and resellers that it is affiliated with."
-    )
+    affiliates: tuple[Affiliate, ...] = Field(default=(), description="Whom it is affiliated with.")
     clear_credit: bool = Field(description="It isn't listed as dishonest (失信).")
 
 
@@ -176,7 +188,10 @@ class Eligibility(Model):
     suppliers: tuple[PartyId, ...] = Field(
         default=(), description="Only what these providers and resellers sell is supported."
     )
-    unaffiliated: bool = Field(default=False, description="Nothing is paid for what an affiliated enterprise sells.")
+    unaffiliated: bool = Field(
+        default=False,
+        description="Nothing is paid for what an affiliated enterprise sells, or one with its own unified social credit code.",
+    )
     clear_credit: bool = Field(
         default=False, description="Not listed as dishonest (失信) on the day of the application."
     )

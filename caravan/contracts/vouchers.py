@@ -8,8 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from caravan.contracts.base import Instant, Model, Name, Prose, Words, like
 from caravan.contracts.ids import OrganizationId, ProgrammeId, VoucherApplicationId, VoucherId
-from caravan.contracts.programmes import EligibilityRule, Enterprise, Unmet
-from caravan.contracts.statements import PartyId
+from caravan.contracts.programmes import Affiliate, EligibilityRule, Enterprise, Unmet
 from caravan.kernel.money import Money
 
 EvidenceName = Annotated[
@@ -141,7 +140,7 @@ class Voucher(Model):
     year: int = Field(description="Of whose pool it is: the calendar year of its issue, in the platform's zone.")
     use: Name | None
     kinds: tuple[Name, ...]
-    affiliates: tuple[PartyId, ...]
+    affiliates: tuple[Affiliate, ...]
     state: VoucherState
     issued_at: Instant
     expires_at: Instant

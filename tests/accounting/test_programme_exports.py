@@ -10,6 +10,7 @@ from caravan.cli import programmes as cli
 from caravan.contracts.programme_reports import ProgrammeRefusals
 from tests.accounting import test_redemptions
 from tests.accounting.programmes_cases import PASSES, applied, drafted, issued, office, published, reviewed
+from tests.accounting.test_affiliation import OWN, know
 from tests.accounting.test_redemptions import charged
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World
@@ -58,10 +59,11 @@ async def test_every_voucher_is_exported_with_who_applied_reviewed_issued_and_re
     second = await issued(spring, programme, "700.00")
     await issued(spring, await published(spring))
     ok(await office(spring).post(f"/vouchers/{first['id']}/revoke", {"reason": "=已迁出"}))
+    await know(spring, organization=OWN)
     rows = await exported(spring, programme["id"])
     assert [row["算力券 Voucher"] for row in rows] == [first["id"], second["id"]]
     assert [*rows[0].values()] == [
-        *(first["id"], first["application"], spring.organization, "Qinling Materials"),
+        *(first["id"], first["application"], spring.organization, "Qinling Materials", OWN),
         *("1000.00", "2026", "撤销 revoked"),
         *("2026-03-31", "admin", "2026-03-31", "reviewer-1", "2026-03-31", "reviewer-2", "2026-03-31", "office"),
         *("2026-10-01", "2026-03-31", "office", "'=已迁出"),

@@ -37,6 +37,7 @@ from services.accounting.redemptions import closed_lines
 from services.accounting.redemptions.claiming import DiscountLine, UsageLine
 from services.accounting.redemptions.closed_lines import LINES
 from services.accounting.usage.models import OrganizationCopy, ProviderCopy
+from services.accounting.vouchers.affiliation import affiliates
 from services.accounting.vouchers.limits import limits, tightest
 
 
@@ -116,6 +117,7 @@ def _estimate(
             for row in closed_lines.discounts(rows)
         ]
         providers |= {row.id: row.provider for row in rows}
+    holder = holder._replace(affiliates=affiliates(tx, organization, ()))
     return estimated(programme, holder, most, used, merged(discounts), providers, zone)
 
 

@@ -35,11 +35,13 @@ def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
     rows = tx.execute(query.order_by(VOUCHERS.c.id).limit(BATCH)).all()
     if not rows:
         return None
-    names = copies.names_of(tx, {row.organization for row in rows})
+    organizations = {row.organization for row in rows}
+    names, codes = copies.names_of(tx, organizations), copies.credit_codes_of(tx, organizations)
     reviews, spans = REVIEWS.of(tx, [row.application for row in rows]), _spans(tx, [row.id for row in rows])
     zone: ZoneInfo = periods.zone(tx)
+    buyers = {one: paper.Enterprise(names[one], codes.get(one, "")) for one in organizations}
     return rows[-1].id, b"".join(
-        paper.voucher(row, names[row.organization], reviews[row.application], spans[row.id], zone) for row in rows
+        paper.voucher(row, buyers[row.organization], reviews[row.application], spans[row.id], zone) for row in rows
     )
 
 

@@ -21,6 +21,7 @@ HEADERS: Final = (
     "申请 Application",
     "企业 Organization",
     "企业名称 Organization name",
+    "统一社会信用代码 Credit code",
     "面额(元) Amount (CNY)",
     "资金年度 Pool year",
     "状态 State",
@@ -48,6 +49,13 @@ STATES: Final = {
 }
 
 
+class Enterprise(NamedTuple):
+    """`credit_code`: its unified social credit code; '': it has none."""
+
+    name: str
+    credit_code: str
+
+
 class Span(NamedTuple):
     """Of claims, from `start` (seconds since the epoch) on; amounts are fen."""
 
@@ -61,8 +69,8 @@ def header() -> bytes:
     return BOM + encode(HEADERS)
 
 
-def voucher(row: Row[Any], name: str, reviews: list[Review], spans: list[Span], zone: ZoneInfo) -> bytes:
-    """The rows of a voucher (a row of `vouchers` with ALL_PAID, `applied_at`, `applied_by` and `issued_by`). `name`: its organization's."""
+def voucher(row: Row[Any], enterprise: Enterprise, reviews: list[Review], spans: list[Span], zone: ZoneInfo) -> bytes:
+    """The rows of a voucher (a row of `vouchers` with ALL_PAID, `applied_at`, `applied_by` and `issued_by`). `enterprise`: whose it is."""
 
     def day(at: datetime | None) -> str:
         return "" if at is None else at.astimezone(zone).date().isoformat()
@@ -74,7 +82,8 @@ def voucher(row: Row[Any], name: str, reviews: list[Review], spans: list[Span], 
         row.id,
         row.application,
         row.organization,
-        typed(name),
+        typed(enterprise.name),
+        enterprise.credit_code,
         str(Money(row.amount)),
         str(row.year),
         STATES[state_of(row.state, all_paid=row.all_paid)],

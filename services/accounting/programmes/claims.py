@@ -34,7 +34,7 @@ class Holder(NamedTuple):
     kinds: frozenset[str]
     use: str | None
     affiliates: frozenset[str]
-    """Providers and resellers that it is affiliated with."""
+    """Itself, and the providers and resellers that it is affiliated with."""
 
 
 class Offer(NamedTuple):

@@ -21,7 +21,6 @@ from caravan.kernel.database import table_of
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
-from services.accounting.programmes.claims import Holder
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import clawing, closed_lines
 from services.accounting.redemptions.claiming import (
@@ -34,6 +33,7 @@ from services.accounting.redemptions.claiming import (
     settled,
 )
 from services.accounting.redemptions.closed_lines import LINES, group
+from services.accounting.redemptions.holders import holder_of
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.redemptions.service import Moved, keep_open, move
 from services.accounting.reimbursements import dues
@@ -124,11 +124,12 @@ class _Closing:
         return {voucher: int(fen) for voucher, fen in self._tx.execute(sums.group_by(RedemptionRow.voucher))}
 
     def _voucher(self, row: Row[Any], pledged: int) -> Voucher:
+        terms = self._terms[row.id]
         return Voucher(
             id=row.id,
             programme=row.programme,
-            terms=self._terms[row.id],
-            holder=Holder(frozenset(row.kinds), row.use, frozenset(row.affiliates)),
+            terms=terms,
+            holder=holder_of(self._tx, row, terms),
             most=row.amount - row.released + row.clawed_back - pledged,
             issued_at=clock.to_seconds(row.issued_at),
             expires_at=clock.to_seconds(row.expires_at),

@@ -26,6 +26,7 @@ from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.claims import Holder, rate_of
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import supplies
+from services.accounting.redemptions.holders import holder_of
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow
 from services.accounting.redemptions.pledges import Supported, pledge, redeemed
 from services.accounting.redemptions.supplies import Supply
@@ -116,7 +117,7 @@ def offered(tx: Session, job: str, request: HoldRequest, *, new: bool) -> Pledge
             ),
         )
         for row in rows
-        if (voucher := _voucher(row)).terms.mode is Mode.DEDUCTED
+        if (voucher := _voucher(tx, row)).terms.mode is Mode.DEDUCTED
     ]
     best = max(pledges, key=lambda one: one.pledged, default=None)
     return best if best is not None and (best.pledged or current is not None) else None
@@ -168,7 +169,7 @@ def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: da
     """Let a job's redemption (`row`, as it is stored) be what its lines in open periods make it: `charged` are these, with what they come
     to in fen."""
     lines = [(key, amount) for key, amount in charged if key.billed and key.organization == row.organization]
-    voucher = _voucher(_VOUCHER.one(tx, its_id=row.voucher))
+    voucher = _voucher(tx, _VOUCHER.one(tx, its_id=row.voucher))
     now = redeemed(_supported(tx, voucher, lines), row.pledged)
     if now == row.redeemed:
         return Moved(0, 0)
@@ -218,7 +219,7 @@ def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Move
     lines: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for line in tx.execute(select(LINES).where(billed, LINES.c.period.not_in(closed))):
         lines[line.job].append(line)
-    vouchers = {id: _voucher(_VOUCHER.one(tx, its_id=id)) for id in {row.voucher for row in rows.values()}}
+    vouchers = {id: _voucher(tx, _VOUCHER.one(tx, its_id=id)) for id in {row.voucher for row in rows.values()}}
     for job, row in rows.items():
         own = [line for line in lines[job] if line.organization == row.organization]
         now = min(
@@ -241,10 +242,10 @@ def _supported(tx: Session, voucher: _Voucher, charged: Iterable[tuple[Key, int]
     return [(voucher.rate(found.get(key.price_list), key.component, key.reseller), amount) for key, amount in lines]
 
 
-def _voucher(row: Fetched) -> _Voucher:
+def _voucher(tx: Session, row: Fetched) -> _Voucher:
     """Of a row of `vouchers` with the terms of its programme."""
-    holder = Holder(frozenset(row.kinds), row.use, frozenset(row.affiliates))
-    return _Voucher(row.programme, ProgrammeTerms.model_validate(row.terms), holder)
+    terms = ProgrammeTerms.model_validate(row.terms)
+    return _Voucher(row.programme, terms, holder_of(tx, row, terms))
 
 
 def _parts(

@@ -46,7 +46,7 @@ def _keep(tx: Session, table: Any, entity: BaseModel, *names: str) -> None:
 
 
 def organization(tx: Session, event: dict[str, Any]) -> None:
-    _keep(tx, OrganizationCopy, Organization.model_validate(event["data"]), "name")
+    _keep(tx, OrganizationCopy, Organization.model_validate(event["data"]), "name", "credit_code")
 
 
 def project(tx: Session, event: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ def project(tx: Session, event: dict[str, Any]) -> None:
 
 
 def provider(tx: Session, event: dict[str, Any]) -> None:
-    _keep(tx, ProviderCopy, Provider.model_validate(event["data"]), "name", "tax_rate")
+    _keep(tx, ProviderCopy, Provider.model_validate(event["data"]), "name", "credit_code", "tax_rate")
 
 
 def price_list(tx: Session, event: dict[str, Any]) -> None:
@@ -123,6 +123,15 @@ def names_of(tx: Session, parties: Collection[str]) -> dict[str, str]:
         rows = tx.execute(select(table.id, table.name).where(table.id.in_(parties)))
         names |= {row.id: row.name for row in rows}
     return names
+
+
+def credit_codes_of(tx: Session, organizations: Collection[str]) -> dict[str, str]:
+    """Their unified social credit codes as they are now: of those that have one."""
+    has = OrganizationCopy.credit_code.is_not(None)
+    rows = tx.execute(
+        select(OrganizationCopy.id, OrganizationCopy.credit_code).where(OrganizationCopy.id.in_(organizations), has)
+    )
+    return {row.id: row.credit_code for row in rows}
 
 
 async def arrived(db: Database, organization: str, project: str | None = None) -> bool:

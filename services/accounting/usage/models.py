@@ -32,6 +32,7 @@ class OrganizationCopy(Base):
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     name: Mapped[str] = mapped_column(String)
+    credit_code: Mapped[str | None] = mapped_column(String, index=True)
     version: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -49,6 +50,7 @@ class ProviderCopy(Base):
 
     id: Mapped[str] = mapped_column(String, primary_key=True)
     name: Mapped[str] = mapped_column(String)
+    credit_code: Mapped[str | None] = mapped_column(String, index=True)
     tax_rate: Mapped[int] = mapped_column(BigInteger, comment="In hundredths of a percent.")
     version: Mapped[int] = mapped_column(BigInteger)
 

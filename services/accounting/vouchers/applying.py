@@ -30,6 +30,7 @@ from services.accounting.programmes.eligibility import unmet
 from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.usage import copies
 from services.accounting.vouchers import eligible, evidence, reviewing
+from services.accounting.vouchers.affiliation import resolved
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
 from services.accounting.vouchers.limits import limits, tightest
@@ -112,7 +113,7 @@ def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetim
     programme = _programme(tx, draft, at)
     day = eligible.today(tx, at)
     eligible.check_enterprise(tx, draft.enterprise, day)
-    if lacks := unmet(programme, draft.enterprise, draft.use, day):
+    if lacks := unmet(programme, resolved(tx, draft.organization, draft.enterprise), draft.use, day):
         raise NotEligible(unmet=lacks)
     if programme.caps.contract is not None and draft.contract is None:
         detail = "Give the contract: the programme pays a part of it"

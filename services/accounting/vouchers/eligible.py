@@ -15,6 +15,7 @@ from services.accounting.periods import service as periods
 from services.accounting.programmes.eligibility import unmet
 from services.accounting.programmes.service import PROGRAMMES, shown
 from services.accounting.usage import copies
+from services.accounting.vouchers.affiliation import resolved
 from services.accounting.vouchers.limits import limits, of_pool, tightest
 from services.accounting.vouchers.models import VoucherRow
 
@@ -37,7 +38,7 @@ def answer(tx: Session, question: EligibilityQuestion, at: datetime) -> list[Eli
 
 
 def _of(tx: Session, programme: Programme, question: EligibilityQuestion, day: date) -> EligibilityAnswer:
-    lacks = unmet(programme, question.enterprise, question.use, day)
+    lacks = unmet(programme, resolved(tx, question.organization, question.enterprise), question.use, day)
     first, issued = standing(tx, programme.id, question.organization, day.year)
     found = [*limits(programme, first=first, issued=issued, contract=None), of_pool(left_in(programme, day.year))]
     limit = None if lacks else tightest(found)
@@ -72,5 +73,5 @@ def check_enterprise(tx: Session, enterprise: Enterprise, day: date) -> None:
         detail = "Give the day on which it was registered, which isn't to come"
         raise Invalid(errors=[FieldError(pointer="/enterprise/registered_on", code="to_come", detail=detail)])
     for place, affiliate in enumerate(enterprise.affiliates):
-        if not copies.is_party(tx, affiliate):
+        if affiliate.startswith(("org_", "prv_")) and not copies.is_party(tx, affiliate):
             raise unknown(f"/enterprise/affiliates/{place}")

@@ -131,7 +131,7 @@ class VoucherRow(Base):
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)
     kinds: Mapped[list[str]] = mapped_column(Json)
-    affiliates: Mapped[list[str]] = mapped_column(Json, comment="Providers and resellers.")
+    affiliates: Mapped[list[str]] = mapped_column(Json, comment="As declared: ids and credit codes.")
     state: Mapped[str] = mapped_column(String)
     issued_at: Mapped[datetime] = mapped_column(Instant)
     expires_at: Mapped[datetime] = mapped_column(Instant)
