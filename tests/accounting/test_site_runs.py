@@ -1,7 +1,7 @@
 """The runs at a site, each whole, with what they are priced at, and the lines of their jobs."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,12 +47,14 @@ def priced(run: Json, component: str = "cpu_core_hour") -> list[tuple[str, str, 
 
 
 @contextmanager
-def reads() -> Iterator[list[tuple[str, Any]]]:
-    """What is asked of usage, prices and lines meanwhile, with its parameters. The service's loops look at other tables."""
+def reads(
+    tables: Sequence[str] = ("usage_records", "attempts", "price_lists", "lines"),
+) -> Iterator[list[tuple[str, Any]]]:
+    """What is asked of these tables meanwhile, with its parameters. The service's loops look at others."""
     asked: list[tuple[str, Any]] = []
 
     def keep(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if any(f"FROM {table}" in statement for table in ("usage_records", "attempts", "price_lists", "lines")):
+        if any(f"FROM {table}" in statement for table in tables):
             asked.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", keep)
@@ -255,6 +257,17 @@ async def test_a_run_that_is_restated_while_pages_are_read_is_given_all_the_same
     assert len(rest["items"][0]["spans"]) == 2 and rest["next"] is None
 
 
+def plan(tx: Session, statement: str, parameters: Any) -> str:
+    """How the database would read it, where it may choose without sorting."""
+    connection = tx.connection()
+    if connection.dialect.name == "sqlite":
+        explain = "EXPLAIN QUERY PLAN"
+    else:
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+        explain = "EXPLAIN"
+    return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
+
+
 @pytest.mark.parametrize("alone", [False, True])
 async def test_pages_are_read_in_the_order_of_an_index(world: World, alone: bool) -> None:
     job = await job_with_hold(world)
@@ -265,17 +278,7 @@ async def test_pages_are_read_in_the_order_of_an_index(world: World, alone: bool
     page = await listed(world, limit=1, **one)
     with reads() as asked:
         await listed(world, limit=1, cursor=page["next"], **one)
-
-    def plan(tx: Session) -> str:
-        connection, (statement, parameters) = tx.connection(), asked[0]
-        if connection.dialect.name == "sqlite":
-            explain = "EXPLAIN QUERY PLAN"
-        else:
-            connection.exec_driver_sql("SET LOCAL enable_sort = off")
-            explain = "EXPLAIN"
-        return str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
-
-    told = await world.db.read(plan)
+    told = await world.db.read(plan, *asked[0])
     assert ("ix_usage_records_job_hour_run" if alone else "ix_usage_records_hour_run") in told
     assert "Sort" not in told and "TEMP B-TREE" not in told
 

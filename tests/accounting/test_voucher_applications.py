@@ -3,9 +3,15 @@
 import hashlib
 from datetime import UTC, datetime
 
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
 from caravan.kernel import ids
 from caravan.kernel.money import Money
+from services.accounting.vouchers.evidence import APPLICATIONS
 from tests.accounting.programmes_cases import ENTERPRISE, Hands, applied, asked, drafted, key, office, published
+from tests.accounting.test_site_runs import plan, reads
 from tests.accounting.world import World
 from tests.support import Json, Person, ok, pointers, refused
 
@@ -222,3 +228,34 @@ async def test_evidence_stays_once_the_application_is_withdrawn(spring: World) -
     ok(await spring.admin.post(f"/voucher-applications/{made['id']}/withdraw"))
     refused(await spring.admin.upload(file, b"other"), 409, "wrong_state")
     assert (await spring.admin.get(file)).content == PDF
+
+
+@pytest.mark.parametrize(
+    ("by", "index"),
+    [
+        (("state",), "ix_voucher_applications_state_id"),
+        (("programme",), "ix_voucher_applications_programme_id"),
+        (("programme", "state"), "ix_voucher_applications_programme_state_id"),
+    ],
+)
+async def test_the_queue_costs_with_its_page_and_not_with_all_applications(
+    spring: World, by: tuple[str, ...], index: str
+) -> None:
+    programme, other = await published(spring), await published(spring)
+    one = await applied(spring, programme)
+    await applied(spring, programme)
+
+    def many(tx: Session) -> None:
+        kept = tx.execute(select(APPLICATIONS).where(APPLICATIONS.c.id == one["id"])).one()._asdict()
+        place = {"programme": other["id"] if "programme" in by else programme["id"], "state": "withdrawn"}
+        tx.execute(insert(APPLICATIONS), [kept | place | {"id": ids.new("vap")} for _ in range(2000)])
+        tx.execute(text("ANALYZE"))
+
+    await spring.db.write(many)
+    filters = {name: {"state": "applied", "programme": programme["id"]}[name] for name in by}
+    page = ok(await office(spring).get("/voucher-applications", limit=1, **filters))
+    with reads(("voucher_applications",)) as queries:
+        found = ok(await office(spring).get("/voucher-applications", limit=1, cursor=page["next"], **filters))
+    assert len(found["items"]) == 1
+    told = await spring.db.read(plan, *queries[0])
+    assert index in told and "Sort" not in told and "TEMP B-TREE" not in told

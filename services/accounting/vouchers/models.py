@@ -33,6 +33,8 @@ class ApplicationRow(Base):
     __table_args__ = (
         Index("ix_voucher_applications_organization_id", "organization", "id"),
         Index("ix_voucher_applications_state_id", "state", "id"),
+        Index("ix_voucher_applications_programme_id", "programme", "id"),
+        Index("ix_voucher_applications_programme_state_id", "programme", "state", "id"),
         Index(
             "ix_voucher_applications_contract",
             *("programme", "organization", "contract_number"),
