@@ -194,9 +194,15 @@ def payments(found: ProgrammePayments) -> RenderableType:
     names = [f">{one.funder}" for one in found.funders]
     sellers = [(one.seller, one.seller_name, str(one.amount), *_parts(one.funders)) for one in found.sellers]
     earlier = [(one.voucher, one.organization_name, str(one.amount), *_parts(one.funders)) for one in found.earlier]
+    back = [
+        (one.reimbursement, one.organization_name, str(one.amount), *_parts(one.funders))
+        for one in found.reimbursements
+    ]
     parts = [
         table(("!to", "name", ">pays", *names), [*sellers, ("all", "", str(found.total), *_parts(found.funders))]),
     ]
+    if back:
+        parts.insert(0, table(("!reimbursement", "organization", ">paid", *names), back))
     if earlier:
         parts.insert(0, table(("!for earlier periods", "organization", ">pays", *names), earlier))
     return Group(*parts)

@@ -3,7 +3,14 @@
 from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name, Prose
-from caravan.contracts.ids import OrganizationId, PeriodId, ProgrammeId, VoucherApplicationId, VoucherId
+from caravan.contracts.ids import (
+    OrganizationId,
+    PeriodId,
+    ProgrammeId,
+    ReimbursementId,
+    VoucherApplicationId,
+    VoucherId,
+)
 from caravan.contracts.programmes import EligibilityRule, PoolStanding
 from caravan.contracts.statements import PartyId
 from caravan.contracts.vouchers import ApplicationState, VoucherState
@@ -25,7 +32,7 @@ class OrganizationStanding(Model):
     year: int
     issued: Money = Field(description="By vouchers of the year, less what pools have again of those that have ended.")
     most_issued: Money | None
-    redeemed: Money = Field(description="For claims of the year, in closed periods.")
+    redeemed: Money = Field(description="For claims of the year, in closed periods: paid, or due to be reimbursed.")
     most_redeemed: Money | None
 
 
@@ -62,8 +69,19 @@ class EarlierPayment(Model):
     funders: tuple[FunderPart, ...]
 
 
+class PaidReimbursement(Model):
+    """What finance has paid back to an enterprise."""
+
+    reimbursement: ReimbursementId
+    organization: OrganizationId
+    organization_name: Name
+    amount: Money
+    funders: tuple[FunderPart, ...]
+
+
 class ProgrammePayments(Model):
-    """What a programme pays by the close of a period: `total` is the sum of all sellers and of all that is for earlier periods.
+    """What a programme pays by the close of a period; or where it reimburses, what was recorded as paid within the period. `total` is the
+    sum of all sellers, of all that is for earlier periods, and of all reimbursements.
 
     Each amount is the sum of its funders' parts. Those of a voucher, over all periods together, are what it has paid in all split by the
     largest remainder (docs/programmes.md).
@@ -75,6 +93,7 @@ class ProgrammePayments(Model):
     funders: tuple[FunderPart, ...]
     sellers: tuple[SellerPayment, ...]
     earlier: tuple[EarlierPayment, ...]
+    reimbursements: tuple[PaidReimbursement, ...]
 
 
 class RefusedReview(Model):

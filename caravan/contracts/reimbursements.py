@@ -7,6 +7,7 @@ from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name
 from caravan.contracts.ids import OrganizationId, ProgrammeId, ReimbursementId, VoucherId
+from caravan.contracts.programme_reports import FunderPart
 from caravan.contracts.statements import Line
 from caravan.contracts.vouchers import Evidence, Review
 from caravan.kernel.money import Money
@@ -61,6 +62,7 @@ class Reimbursement(ReimbursementDraft):
     amount: Money = Field(description="The sum of its spans, less what was clawed back.")
     clawed_back: Money = Field(description="What the office took back of earlier ones, and is set off here.")
     spans: tuple[DueSpan, ...]
+    funders: tuple[FunderPart, ...] = Field(description="Which of the programme's funders pays what of it.")
     evidence: tuple[Evidence, ...]
     reviews: tuple[Review, ...]
     payment: ReimbursementPayment | None = Field(description="Null until it is paid.")

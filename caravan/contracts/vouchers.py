@@ -104,7 +104,7 @@ class VoucherApplication(VoucherApplicationDraft):
 class VoucherState(StrEnum):
     ISSUED = "issued"
     REDEEMED = "redeemed"
-    """Closed periods have paid all of it. Where some of that is given back, it is again what it was before."""
+    """Closed periods have paid all of it, or it was reimbursed. Where some of that is given back, it is again what it was before."""
     EXPIRED = "expired"
     REVOKED = "revoked"
 

@@ -3,10 +3,12 @@
 import io
 from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
 from caravan.cli import estimates
 from caravan.contracts.estimates import Forecast
+from caravan.contracts.programmes import Mode
 from caravan.kernel import ids
 from tests.accounting.programmes_cases import Hands, drafted, issued, office, published
 from tests.accounting.volume import MONTH, close
@@ -14,9 +16,10 @@ from tests.accounting.world import World
 from tests.support import ok, refused
 
 
-async def test_a_forecast_goes_on_from_what_was_issued_and_redeemed(spring: World, hands: Hands) -> None:
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_forecast_goes_on_from_what_was_issued_and_redeemed(spring: World, hands: Hands, mode: Mode) -> None:
     await spring.deposit("5000.00")
-    programme = await published(spring, pools=[{"year": 2026, "amount": "3000.00"}])
+    programme = await published(spring, mode=mode, pools=[{"year": 2026, "amount": "3000.00"}])
     path = f"/programmes/{programme['id']}/forecast"
     early = ok(await office(spring).get(path))
     assert (early["issued_a_month"], early["used_up_in"], early["redeemed_by_year_end"]) == (None, None, None)

@@ -12,6 +12,7 @@ from caravan.contracts.programmes import ProgrammeDraft
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import clock, ids
 from caravan.kernel.money import Money
+from tests.accounting.books import period_at
 from tests.accounting.programmes_cases import ENTERPRISE, FIRST, PASSES, Hands, issued, key, office
 from tests.accounting.test_programmes_docs import DOCS, PAGES, fen, tables
 from tests.accounting.test_reimbursement_decisions import attached, path, reviewed
@@ -92,6 +93,14 @@ async def use(world: World, row: dict[str, str], second: int, sold: Sold) -> str
     return job.id
 
 
+async def payments(world: World, programme: Json, day: int) -> list[tuple[str, str]]:
+    """What the period of a day after T0 has paid back, and who funds it."""
+    period = await world.db.write(period_at, at(day * 86_400))
+    found = ok(await office(world).get(f"/programmes/{programme['id']}/payments", period=period))
+    assert (found["sellers"], found["total"]) == ([], found["reimbursements"][0]["amount"])
+    return [(one["amount"], part["funder"]) for one in found["reimbursements"] for part in one["funders"]]
+
+
 async def test_the_example_paid_first_is_paid_back_to_the_fen(spring: World, hands: Hands) -> None:
     world = spring
     hands.at = datetime(2026, 3, 5, tzinfo=UTC)
@@ -130,6 +139,8 @@ async def test_the_example_paid_first_is_paid_back_to_the_fen(spring: World, han
         approved = await reviewed(world, await attached(world, claim), PASSES, PASSES)
         payment = {"reference": f"XAFB-{number}", "paid_on": hands.at.date().isoformat()}
         ok(await world.finance.post(path(approved, "pay"), payment, key(f"pay-{number}")))
+    assert await payments(world, programme, 31) == [("420000.00", "市经济和信息化局")]
+    assert await payments(world, programme, 122) == [("80000.00", "市经济和信息化局")]
     found = [ok(await world.member.get(f"/vouchers/{one['id']}")) for one in vouchers]
     assert [(one["redeemed"], one["state"]) for one in found] == [("500000.00", "redeemed"), ("500000.00", "issued")]
     assert ok(await world.finance.get(f"/funds/{world.organization}"))["granted"] == "0.00"

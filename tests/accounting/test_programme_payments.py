@@ -12,8 +12,8 @@ from caravan.contracts.programme_reports import EarlierPayment, ProgrammePayment
 from caravan.contracts.programmes import Funder
 from caravan.kernel import ids
 from services.accounting.ledger.postings import programme_receivable
-from services.accounting.programme_reports.payments import Part, divided
 from services.accounting.programmes.claims import funded
+from services.accounting.programmes.funding import Part, divided
 from tests.accounting.books import period_at
 from tests.accounting.programmes_cases import office, published
 from tests.accounting.test_redemptions import issued

@@ -1,5 +1,7 @@
 """What becomes of what was filed: evidence, two reviews, the payment, and what is set off after that."""
 
+import csv
+import io
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from caravan.kernel.money import Money
 from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.reimbursements.verify import verify
 from tests.accounting.programmes_cases import PASSES, key, office
+from tests.accounting.test_programme_payments import HALVES
 from tests.accounting.test_redemptions import charged, funds, standing
 from tests.accounting.test_reimbursement_dues import april, reimbursed
 from tests.accounting.test_reimbursements import filed, reimbursable
@@ -183,6 +186,33 @@ async def test_what_is_clawed_back_of_what_was_paid_is_set_off_against_what_is_d
     assert await standing(sold, voucher) == ("8.80", "8.80")
 
 
+async def test_funders_pay_each_its_part_as_over_all_that_is_paid_of_a_voucher(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", funders=HALVES, settles="year")
+    await charged(sold, 1001, "20.00")
+    await close(sold)
+    first = await paid(sold, voucher)
+    await april_and_closed(sold, 1001)
+    programme = first["programme"]
+    path = f"/programmes/{programme}"
+    own = ok(await office(sold).get(f"{path}/standing"))
+    assert [(one["year"], one["redeemed"]) for one in own["items"]] == [(2026, "10.02")]
+    assert own["pools"][0]["redeemed"] == "5.01"
+    assert await exported(sold, path) == [("10.02", "5.01")]
+    second = await paid(sold, voucher)
+    assert [[part["amount"] for part in one["funders"]] for one in (first, second)] == [
+        ["2.51", "2.50"],
+        ["2.50", "2.51"],
+    ]
+    assert await exported(sold, path) == [("10.02", "10.02")]
+
+
+async def exported(world: World, path: str) -> list[tuple[str, str]]:
+    """What was claimed and paid in each span, by the programme's CSV."""
+    content = (await office(world).get(f"{path}/export.csv")).content.decode("utf-8-sig")
+    rows = csv.DictReader(io.StringIO(content, newline=""))
+    return [(row["分摊额合计(元) Claimed (CNY)"], row["已补贴(元) Paid (CNY)"]) for row in rows]
+
+
 async def test_a_claim_that_is_not_what_it_is_for_is_found(sold: World) -> None:
     voucher = await reimbursed(sold, "1000.00")
     await charged(sold)
@@ -194,6 +224,10 @@ async def test_a_claim_that_is_not_what_it_is_for_is_found(sold: World) -> None:
         return list(verify(tx))
 
     found = await sold.db.write(lambda tx: spoil(tx, amount=501))
-    assert found == [(made["id"], "it is filed for 501 fen, its spans come to 500 and its dues to 500")]
+    assert found == [
+        (made["id"], "it is filed for 501 fen, its spans come to 500, its funders to 500, its dues to 500")
+    ]
     found = await sold.db.write(lambda tx: spoil(tx, amount=500, state="refused"))
-    assert found == [(made["id"], "it is refused for 500 fen, its spans come to 500 and its dues to 500")]
+    assert found == [
+        (made["id"], "it is refused for 500 fen, its spans come to 500, its funders to 500, its dues to 500")
+    ]

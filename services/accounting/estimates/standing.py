@@ -16,6 +16,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.service import find
 from services.accounting.redemptions.models import SettlementRow
+from services.accounting.reimbursements.models import DueRow
 from services.accounting.vouchers.models import VoucherRow
 
 
@@ -33,16 +34,17 @@ def standing(tx: Session, programme: Programme, at: datetime) -> Standing:
     issued: Counter[int] = Counter()
     for row in tx.execute(select(VoucherRow.issued_at, VoucherRow.amount - VoucherRow.released).where(*mine)):
         issued[row[0].astimezone(zone).month] += row[1]
-    sums = select(PeriodRow.month, func.sum(SettlementRow.on_lines + SettlementRow.earlier))
-    settled = (
-        sums.join(PeriodRow, PeriodRow.id == SettlementRow.period)
-        .join(VoucherRow, VoucherRow.id == SettlementRow.voucher)
-        .where(*mine)
-        .group_by(PeriodRow.month)
-    )
-    redeemed = {
-        int(month[5:]): int(fen) for month, fen in tx.execute(settled) if month.startswith(f"{today.year:04d}-")
-    }
+    redeemed: Counter[int] = Counter()
+    for of in SettlementRow, DueRow:
+        settled = (
+            select(PeriodRow.month, func.sum(of.on_lines + of.earlier))
+            .join(PeriodRow, PeriodRow.id == of.period)
+            .join(VoucherRow, VoucherRow.id == of.voucher)
+            .where(*mine, PeriodRow.month.startswith(f"{today.year:04d}-"))
+            .group_by(PeriodRow.month)
+        )
+        for month, fen in tx.execute(settled):
+            redeemed[int(month[5:])] += int(fen)
     published = programme.published_at.astimezone(zone).date() if programme.published_at is not None else None
     return Standing(
         today=today,

@@ -5,13 +5,15 @@ from collections.abc import Collection
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from caravan.contracts.reimbursements import ReimbursementState
 from caravan.kernel.tables import audit
 from services.accounting.periods import service as periods
 from services.accounting.programme_reports import paper
 from services.accounting.redemptions.models import SettlementRow
+from services.accounting.reimbursements.models import DueRow, ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -46,13 +48,21 @@ def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
 
 
 def _spans(tx: Session, vouchers: Collection[str]) -> defaultdict[str, list[paper.Span]]:
-    """Of each voucher, in order."""
-    by = SettlementRow.voucher, SettlementRow.starts_at
-    sums = (
-        func.sum(SettlementRow.claimed).label("claimed"),
-        func.sum(SettlementRow.on_lines + SettlementRow.earlier).label("paid"),
+    """Of each voucher, in order. What is reimbursed counts as paid once finance has paid it."""
+    paid = (
+        (SettlementRow, SettlementRow.on_lines + SettlementRow.earlier),
+        (
+            DueRow,
+            case((ReimbursementRow.state == ReimbursementState.PAID.value, DueRow.on_lines + DueRow.earlier), else_=0),
+        ),
     )
     found: defaultdict[str, list[paper.Span]] = defaultdict(list)
-    for row in tx.execute(select(*by, *sums).where(by[0].in_(vouchers)).group_by(*by).order_by(*by)):
-        found[row.voucher].append(paper.Span(row.starts_at, int(row.claimed), int(row.paid)))
+    for of, fen in paid:
+        by = of.voucher, of.starts_at
+        sums = func.sum(of.claimed).label("claimed"), func.sum(fen).label("paid")
+        query = select(*by, *sums).where(by[0].in_(vouchers)).group_by(*by).order_by(*by)
+        if of is DueRow:
+            query = query.outerjoin(ReimbursementRow, ReimbursementRow.id == DueRow.reimbursement)
+        for row in tx.execute(query):
+            found[row.voucher].append(paper.Span(row.starts_at, int(row.claimed), int(row.paid)))
     return found

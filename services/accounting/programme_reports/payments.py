@@ -1,15 +1,15 @@
-"""What a programme pays by the close of a period: to which sellers, and which of its funders pays what of that."""
+"""What a programme pays by the close of a period to which sellers, what it has paid back to whom, and which of its funders pays what."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import WrongState
-from caravan.contracts.programme_reports import EarlierPayment, FunderPart, ProgrammePayments, SellerPayment
-from caravan.contracts.programmes import WHOLE, Funder, ProgrammeTerms
+from caravan.contracts.programme_reports import EarlierPayment, PaidReimbursement, ProgrammePayments, SellerPayment
+from caravan.contracts.programmes import Funder
 from caravan.contracts.statements import PeriodState
 from caravan.kernel.money import Money
 from caravan.kernel.tokens import Caller
@@ -17,34 +17,14 @@ from services.accounting.charging.models import LineRow
 from services.accounting.charging.reading import seller_of
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
-from services.accounting.programmes.claims import funded
+from services.accounting.programmes.funding import Part, divided, funders_of, shown
 from services.accounting.programmes.service import find, seen_by
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
+from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.models import VoucherRow
 
 EARLIER: Final = ""
-
-
-class Part(NamedTuple):
-    """What a voucher pays, in fen, of what `seller` sold in the period; EARLIER: for earlier periods."""
-
-    voucher: str
-    seller: str
-    fen: int
-
-
-def divided(parts: Iterable[Part], before: Mapping[str, int], funders: Sequence[Funder]) -> list[list[int]]:
-    """What each funder pays of each part, where vouchers had paid `before` in all. Pure.
-
-    A part is what `funded` makes of all up to it, less what it made of all before: so over a voucher's parts it sums to the rule.
-    """
-    reached, found = dict(before), []
-    for part in parts:
-        start = reached.get(part.voucher, 0)
-        reached[part.voucher] = end = start + part.fen
-        found.append([more - less for more, less in zip(funded(end, funders), funded(start, funders), strict=True)])
-    return found
 
 
 def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePayments:
@@ -58,16 +38,18 @@ def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePaym
     by_seller: defaultdict[str, list[list[int]]] = defaultdict(list)
     earlier = []
     for part, fen in zip(parts, rows, strict=True):
-        if part.seller == EARLIER:
+        if part.to == EARLIER:
             earlier.append((part.voucher, fen))
         else:
-            by_seller[part.seller].append(fen)
+            by_seller[part.to].append(fen)
     organizations = _organizations(tx, [voucher for voucher, _ in earlier])
-    names = copies.names_of(tx, {*by_seller, *organizations.values()})
+    paid_back = _paid_back(tx, id, row)
+    enterprises = {*organizations.values(), *(one.organization for one, _ in paid_back)}
+    names = copies.names_of(tx, {*by_seller, *enterprises})
     return ProgrammePayments(
         programme=id,
         period=period,
-        **_sum(rows, funders, "total"),
+        **_sum([*rows, *(own for _, own in paid_back)], funders, "total"),
         sellers=tuple(
             SellerPayment(seller=seller, seller_name=names[seller], **_sum(own, funders))
             for seller, own in sorted(by_seller.items())
@@ -81,18 +63,20 @@ def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePaym
             )
             for voucher, own in earlier
         ),
+        reimbursements=tuple(
+            PaidReimbursement(
+                reimbursement=one.id,
+                organization=one.organization,
+                organization_name=names[one.organization],
+                **_sum([own], funders),
+            )
+            for one, own in paid_back
+        ),
     )
 
 
-def funders_of(programme: ProgrammeTerms) -> Sequence[Funder]:
-    """The issuer pays all where there are no others."""
-    return programme.funders or (Funder(name=programme.issuer.name, share=WHOLE),)
-
-
 def _sum(rows: Sequence[Sequence[int]], funders: Sequence[Funder], name: str = "amount") -> dict[str, Any]:
-    fens = [sum(row[place] for row in rows) for place in range(len(funders))]
-    parts = tuple(FunderPart(funder=one.name, amount=Money(fen)) for one, fen in zip(funders, fens, strict=True))
-    return {name: Money(sum(fens)), "funders": parts}
+    return {name: Money(sum(map(sum, rows))), "funders": shown(rows, funders)}
 
 
 def _parts(tx: Session, programme: str, period: str) -> list[Part]:
@@ -127,6 +111,14 @@ def _before(tx: Session, vouchers: Iterable[str], period: Row[Any]) -> dict[str,
         .group_by(SettlementRow.voucher)
     )
     return {row.voucher: int(row.paid) for row in tx.execute(sums)}
+
+
+def _paid_back(tx: Session, programme: str, period: Row[Any]) -> list[tuple[Row[Any], list[int]]]:
+    """What was recorded as paid in the period, with what each funder pays of it."""
+    recorded = (ReimbursementRow.paid_at >= period.starts_at) & (ReimbursementRow.paid_at < period.ends_at)
+    query = select(ReimbursementRow.id, ReimbursementRow.organization, ReimbursementRow.funders)
+    rows = tx.execute(query.where(ReimbursementRow.programme == programme, recorded).order_by(ReimbursementRow.id))
+    return [(row, [Money.parse(part["amount"]).fen for part in row.funders]) for row in rows]
 
 
 def _organizations(tx: Session, vouchers: Iterable[str]) -> dict[str, str]:

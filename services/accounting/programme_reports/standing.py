@@ -13,6 +13,7 @@ from caravan.kernel.pages import Listing
 from caravan.kernel.tokens import Caller
 from services.accounting.programmes.service import find, seen_by
 from services.accounting.redemptions.models import SettlementRow
+from services.accounting.reimbursements.models import DueRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import COUNTS, VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -61,17 +62,18 @@ def _organizations(tx: Session, programme: Programme, listing: Listing) -> list[
 
 
 def _sums(programme: str, listing: Listing) -> Select[Any]:
-    """By organization and year: what is issued, and what claims were paid."""
+    """By organization and year: what is issued, and what claims were paid, or are due to be reimbursed."""
     own = VOUCHERS.c.programme == programme
     issued = select(
         VOUCHERS.c.organization, VOUCHERS.c.year, COUNTS.label("issued"), literal(0).label("redeemed")
     ).where(own)
     claims = (
-        select(VOUCHERS.c.organization, SettlementRow.year, literal(0), SettlementRow.on_lines + SettlementRow.earlier)
-        .join(SettlementRow, SettlementRow.voucher == VOUCHERS.c.id)
+        select(VOUCHERS.c.organization, of.year, literal(0), of.on_lines + of.earlier)
+        .join(of, of.voucher == VOUCHERS.c.id)
         .where(own)
+        for of in (SettlementRow, DueRow)
     )
-    both = union_all(issued, claims).subquery()
+    both = union_all(issued, *claims).subquery()
     by = both.c.organization, both.c.year
     sums = func.sum(both.c.issued).label("issued"), func.sum(both.c.redeemed).label("redeemed")
     query = select(*by, *sums).group_by(*by).order_by(*by).limit(listing.fetch)

@@ -1,5 +1,6 @@
 """Filing what is due, and taking it back. The organization's admins do. Within a transaction."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from sqlalchemy import Row, insert, tuple_, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import AlreadyExists, NothingDue, WrongState
+from caravan.contracts.programme_reports import FunderPart
 from caravan.contracts.programmes import Mode, Programme, ProgrammeState
 from caravan.contracts.reimbursements import Reimbursement, ReimbursementDraft, ReimbursementState
 from caravan.kernel import audit, ids
@@ -15,6 +17,7 @@ from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.tokens import Caller
 from services.accounting.funds.service import unknown
+from services.accounting.programmes.funding import Part, divided, funders_of, shown
 from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.reimbursements import dues, reading
 from services.accounting.reimbursements.dues import CLAWBACKS, DUES, NO_PAPER
@@ -43,6 +46,7 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
         "amount": found.amount,
         "clawed_back": found.clawed_back,
         "spans": [span.model_dump(mode="json") for span in found.spans],
+        "funders": [part.model_dump(mode="json") for part in _funders(tx, programme, found)],
         "version": 1,
         "filed_at": at,
         "filed_by": subject,
@@ -55,6 +59,19 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
     tx.execute(update(CLAWBACKS).where(set_off).values(period=id))
     audit.record(tx, subject, "file_reimbursement", id, draft)
     return reading.get(tx, id)
+
+
+def _funders(tx: Session, programme: Programme, found: dues.Found) -> tuple[FunderPart, ...]:
+    """Of each voucher, what they pay of all that is paid of it then, less what they have paid."""
+    of_voucher: Counter[str] = Counter()
+    for row in found.rows:
+        of_voucher[row.voucher] += row.due
+    for back in found.clawbacks:
+        of_voucher[back.voucher] -= back.amount
+    before = {voucher: dues.totals(tx, voucher)[1] for voucher in of_voucher}
+    funders = funders_of(programme)
+    parts = [Part(voucher, programme.id, fen) for voucher, fen in sorted(of_voucher.items())]
+    return shown(divided(parts, before, funders), funders)
 
 
 def withdraw(tx: Session, id: str, caller: Caller) -> Reimbursement:

@@ -80,6 +80,7 @@ class ReimbursementRow(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     clawed_back: Mapped[int] = mapped_column(BigInteger, comment="Is taken off amount.")
     spans: Mapped[Any] = mapped_column(Json, comment="As the contract has them.")
+    funders: Mapped[Any] = mapped_column(Json, server_default="[]", comment="As the contract has them.")
     version: Mapped[int] = mapped_column(BigInteger)
     filed_at: Mapped[datetime] = mapped_column(Instant)
     filed_by: Mapped[str] = mapped_column(String)

@@ -49,5 +49,9 @@ def _filed(tx: Session) -> Iterator[tuple[str, str]]:
         filed = int(row.due or 0) - int(row.back or 0)
         right = 0 if row.state in gone else row.amount
         spans = sum(Money.parse(span["amount"]).fen for span in row.spans) - row.clawed_back
-        if filed != right or spans != row.amount:
-            yield row.id, f"it is {row.state} for {row.amount} fen, its spans come to {spans} and its dues to {filed}"
+        parts = sum(Money.parse(part["amount"]).fen for part in row.funders)
+        if filed != right or spans != row.amount or parts != row.amount:
+            yield (
+                row.id,
+                f"it is {row.state} for {row.amount} fen, its spans come to {spans}, its funders to {parts}, its dues to {filed}",
+            )
