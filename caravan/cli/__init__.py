@@ -1,9 +1,9 @@
 """The `caravan` command: run the platform, keep it, and use it.
 
 `server.py` and `agents.py` run services and agents, `keeping.py` is for operators; `market.py`, `sites.py`, `resale.py`, `jobs.py`,
-`money.py`, `finance.py`, `programmes.py`, `vouchers.py`, `usage.py` and `reconciling.py` are the client for enterprises, centres,
-finance and the office of programmes, which talks to the services through `caravan.client` alone. Decides nothing. Open `asking.py` first
-for the client, `server.py` for the rest.
+`money.py`, `finance.py`, `programmes.py`, `vouchers.py`, `reimbursements.py`, `usage.py` and `reconciling.py` are the client for
+enterprises, centres, finance and the office of programmes, which talks to the services through `caravan.client` alone. Decides nothing.
+Open `asking.py` first for the client, `server.py` for the rest.
 """
 
 import typer
@@ -19,6 +19,7 @@ from caravan.cli import (
     money,
     programmes,
     reconciling,
+    reimbursements,
     resale,
     server,
     sites,
@@ -46,5 +47,6 @@ finance.add_to(app)
 contests.add_to(app)
 programmes.add_to(app)
 vouchers.add_to(app)
+reimbursements.add_to(app)
 usage.add_to(app)
 reconciling.add_to(app)

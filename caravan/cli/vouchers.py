@@ -32,6 +32,8 @@ from caravan.contracts.vouchers import (
     ClawbackDraft,
     EligibilityAnswer,
     EligibilityQuestion,
+    Evidence,
+    Review,
     ReviewDraft,
     RevocationDraft,
     Voucher,
@@ -294,21 +296,25 @@ def detail(found: VoucherApplication) -> RenderableType:
             ("voucher", found.voucher or ""),
         )
     )
-    files = [(one.name, one.media_type, str(one.size_bytes), one.sha256) for one in found.evidence]
-    reviews = [
+    return Group(about, files(found.evidence), reviews(found.reviews))
+
+
+def files(found: Iterable[Evidence]) -> Table:
+    rows = [(one.name, one.media_type, str(one.size_bytes), one.sha256) for one in found]
+    return table(("evidence", "kind", ">bytes", "sha256"), rows)
+
+
+def reviews(found: Iterable[Review]) -> Table:
+    rows = [
         (
             str(one.stage),
             "passed" if one.passed else f"refused: {one.rule}" if one.rule else "refused",
             "\n".join(filter(None, (one.reason, one.remedy))),
             f"{when(one.reviewed_at)} by {one.reviewed_by}",
         )
-        for one in found.reviews
+        for one in found
     ]
-    return Group(
-        about,
-        table(("evidence", "kind", ">bytes", "sha256"), files),
-        table((">stage", "found", "why, and what would satisfy it", "reviewed"), reviews),
-    )
+    return table((">stage", "found", "why, and what would satisfy it", "reviewed"), rows)
 
 
 def vouchers(found: Iterable[Voucher]) -> Table:

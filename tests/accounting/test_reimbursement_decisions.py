@@ -5,10 +5,13 @@ import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from caravan.cli import reimbursements as cli
 from caravan.contracts.jobs import Outcome
+from caravan.contracts.reimbursements import Reimbursables, ReimbursedLine, Reimbursement
 from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import ids
 from caravan.kernel.money import Money
@@ -204,6 +207,31 @@ async def test_funders_pay_each_its_part_as_over_all_that_is_paid_of_a_voucher(s
         ["2.50", "2.51"],
     ]
     assert await exported(sold, path) == [("10.02", "10.02")]
+
+
+async def test_the_command_shows_what_may_be_claimed_and_what_was_filed_with_its_lines(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", name="补助")
+    job, _ = await charged(sold)
+    await close(sold)
+    due = Reimbursables.model_validate(ok(await sold.member.get(f"/reimbursable/{sold.organization}")))
+    done = Reimbursement.model_validate(await paid(sold, voucher))
+    lines = ok(await sold.member.get(f"/reimbursements/{done.id}/lines"))["items"]
+    shown = Console(width=250, file=io.StringIO(), record=True)
+    shown.print(cli.reimbursable(due.items), cli.listed([done]), cli.detail(done))
+    shown.print(cli.of_lines(ReimbursedLine.model_validate(one) for one in lines))
+    text = shown.export_text()
+    for cell in (
+        "补助",
+        "5.00",
+        done.id,
+        "paid, version",
+        "XAFB-2026-0731",
+        "市科技局",
+        "receipt.pdf",
+        "材料齐全",
+        job.id,
+    ):
+        assert cell in text
 
 
 async def exported(world: World, path: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`caravan programmes` and `caravan vouchers`, as far as they need no platform."""
+"""`caravan programmes`, `caravan vouchers` and `caravan reimbursements`, as far as they need no platform."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from caravan.cli import app
 
-PROGRAMME, APPLICATION = "prg_" + "1" * 32, "vap_" + "1" * 32
+PROGRAMME, APPLICATION, REIMBURSEMENT = (f"{prefix}_{1:032x}" for prefix in ("prg", "vap", "rei"))
 
 
 def caravan(*arguments: str) -> Result:
@@ -51,3 +51,14 @@ def test_a_refusal_needs_a_remedy() -> None:
     done = caravan(*refusal)
     assert (done.exit_code, "remedy" in done.stderr) == (2, True)
     assert caravan(*refusal, "--remedy", "换发后再申请").exit_code == 1, "nobody answers"
+
+
+def test_what_is_filed_reviewed_and_paid_is_checked_before_it_is_sent() -> None:
+    for arguments, said in (
+        (("file", "org_1", PROGRAMME), "organization: "),
+        (("review", REIMBURSEMENT, "--refused", "--version", "1", "--reason", "发票不符"), "remedy"),
+        (("pay", REIMBURSEMENT, "--reference", "XAFB-1", "--on", "yesterday"), "paid_on: "),
+        (("pay", REIMBURSEMENT, "--reference", "", "--on", "2026-07-31"), "reference: "),
+    ):
+        done = caravan("reimbursements", *arguments)
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
