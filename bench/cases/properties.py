@@ -115,6 +115,17 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
             "tests/accounting/test_programme_claims.py::"
             "test_what_a_claim_pays_stands_on_its_lines_in_the_order_of_their_usage"
         ),
+        Property(
+            "tests/accounting/test_programme_claims.py::"
+            "test_what_comes_second_pays_with_what_came_first_no_more_than_all"
+        ),
+        Property(
+            "tests/accounting/test_settlements.py::"
+            "test_a_voucher_that_deducts_pays_as_if_there_were_none_that_reimburses_in_however_many_closes"
+        ),
+        on_databases(
+            "tests/accounting/test_reimbursement_rhythms.py::test_in_whatever_rhythm_is_claimed_the_same_is_paid_in_all"
+        ),
         Property("tests/accounting/test_programme_claims.py::test_funders_pay_the_whole_each_its_part_within_a_fen"),
         Property(
             "tests/accounting/test_settlements.py::test_claims_come_to_the_same_in_however_many_closes_their_lines_came"
