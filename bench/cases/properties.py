@@ -100,9 +100,13 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
             "tests/accounting/test_discounts.py::test_in_whichever_order_usage_comes_discounts_are_those_of_the_totals"
         ),
     ),
-    "vouchers pay shares that are rounded once, within floors and caps, and no more is owed for a job than its hold needs": (
+    "vouchers pay shares that are rounded once, within floors and caps, the same in however many closes, and on lines, by sellers and by "
+    "funders it sums to that": (
         Property(
             "tests/accounting/test_programme_claims.py::test_no_vouchers_pay_more_than_all_and_never_less_than_the_best_alone"
+        ),
+        Property(
+            "tests/accounting/test_programme_claims.py::test_what_comes_second_pays_with_what_came_first_no_more_than_all"
         ),
         Property(
             "tests/accounting/test_programme_claims.py::"
@@ -128,10 +132,24 @@ CLAIMS: Final[Mapping[str, Sequence[Property]]] = {
         ),
         Property("tests/accounting/test_programme_claims.py::test_funders_pay_the_whole_each_its_part_within_a_fen"),
         Property(
+            "tests/accounting/test_programme_payments.py::"
+            "test_parts_sum_by_seller_to_what_is_paid_and_by_voucher_to_what_funders_pay_in_all"
+        ),
+        Property(
             "tests/accounting/test_settlements.py::test_claims_come_to_the_same_in_however_many_closes_their_lines_came"
         ),
         Property(
+            "tests/accounting/test_settlements.py::"
+            "test_a_voucher_that_deducts_pays_as_if_there_were_none_that_reimburses_in_however_many_closes"
+        ),
+        Property("tests/accounting/test_previewing.py::test_periods_together_pay_what_closing_one_after_another_pays"),
+    ),
+    "no more is owed for a job than its hold needs, whatever vouchers are to pay of it": (
+        Property(
             "tests/accounting/test_pledges.py::test_however_usage_falls_no_more_is_owed_than_the_organizations_part"
+        ),
+        Property(
+            "tests/accounting/test_pledges.py::test_what_is_paid_is_rounded_once_for_each_rate_in_whichever_pieces"
         ),
         Property("tests/accounting/test_decision.py::test_what_vouchers_pay_is_not_taken_of_funds_and_is_of_budgets"),
     ),
@@ -188,8 +206,9 @@ class Ran:
 @case(
     "properties",
     claim="Properties hold: usage in any form gives equal lines, no second is lost or doubled over any edges, net and tax make the gross, "
-    "volume discounts are equal in any order of usage, reports in any order a legal end, feeds in any interleaving equal sums, "
-    "a replay equal statements, and a cancelled request never locks the writer",
+    "volume discounts are equal in any order of usage, vouchers pay within their caps and the same in however many closes, reports in "
+    "any order give a legal end, feeds in any interleaving equal sums, a replay equal statements, and a cancelled request never locks the "
+    "writer",
     goal=f"{EXAMPLES:,} examples each; of state machines also {ON_A_DATABASE} on each database",
 )
 def properties(trial: Trial) -> Verdict:
