@@ -84,7 +84,10 @@ async def _check_papers(scene: Scene, step: str) -> None:
                 "line", f"{line.id} after {step}", paid.of_line(line.id), (line.subsidy or Money(0)).fen
             )
     for one in scene.buyers:
-        for statement in await scene.town.statements(one.organization):
+        own = await scene.town.statements(one.organization)
+        expected = sorted(close for close, whose in scene.model.statements if whose == one.organization)
+        scene.compared.equal("statements", step, expected, sorted(closed[statement.period] for statement in own))
+        for statement in own:
             should = scene.model.statements[closed[statement.period], one.organization]
             found = {two.voucher: (two.on_lines.fen, two.earlier.fen) for two in statement.redemptions}
             what = f"{statement.number} after {step}"
@@ -94,11 +97,8 @@ async def _check_papers(scene: Scene, step: str) -> None:
                 {id: fen for id, fen in should.items() if any(fen)},
                 {id: fen for id, fen in found.items() if any(fen)},
             )
-            own = [
-                line
-                for line in scene.lines
-                if line.period == statement.period and line.organization == one.organization
-            ]
-            gross = sum(line.amount.fen for line in own if line.bearer is BearerKind.ORGANIZATION)
+            at = statement.period, one.organization
+            borne = [line for line in scene.lines if line.bearer is BearerKind.ORGANIZATION]
+            gross = sum(line.amount.fen for line in borne if (line.period, line.organization) == at)
             due = gross - sum(sum(fen) for fen in should.values())
             scene.compared.equal("due", what, Money(due), statement.due)

@@ -116,10 +116,10 @@ async def correction(scene: Scene) -> None:
 
 
 async def credit_note(scene: Scene) -> None:
-    """In two parts, beside a clawback."""
+    """In parts, beside a clawback; the first enterprise's voucher, which was used up, pays for other lines then, though nothing is used."""
     for place in (0, 1):
         await _used(scene, place, 9000)
-    await _used(scene, 0, 3333)
+    await _used(scene, 0, 12_345)
     await _closed(scene)
     for number in range(4):
         line, left = scene.notable()[number % 2]

@@ -43,7 +43,7 @@ class Use:
 @dataclass
 class Model:
     """`pending`: by voucher, what the next statement is to name of clawbacks. `statements`: by close and organization, of each voucher what
-    it pays of lines, and for earlier statements."""
+    it pays of lines, and for earlier statements. `unsettled`: those of whose claims credit notes have given back since the last close."""
 
     vouchers: dict[str, Held] = field(default_factory=dict)
     jobs: dict[str, Use] = field(default_factory=dict)
@@ -51,6 +51,7 @@ class Model:
     committed: Counter[tuple[str, int]] = field(default_factory=Counter)
     pending: Counter[str] = field(default_factory=Counter)
     statements: dict[tuple[int, str], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    unsettled: set[str] = field(default_factory=set)
     closes: int = 0
 
     def issue(self, voucher: Voucher, year: int) -> None:
@@ -113,8 +114,8 @@ class Model:
     def close(
         self, lines: Iterable[Line], buyers: Collection[str], charged: Mapping[str, int], users: Collection[str]
     ) -> None:
-        """A period closes with these lines, and statements for `buyers`. `users`: the jobs that have some, and what they are `charged` by
-        lines that stay open."""
+        """A period closes with these lines. `buyers` have a statement, and those for whom credit notes let vouchers pay otherwise.
+        `users`: the jobs that have some, and what they are `charged` by lines that stay open."""
         self.closes += 1
         for use in self.jobs.values():
             if use.id in users:
@@ -127,17 +128,25 @@ class Model:
             for id, one in self.vouchers.items()
         ]
         lines = list(lines)
-        self.claims.close(self.closes, vouchers, lines, buyers)
-        paid = self.claims.paid
-        for buyer in buyers:
-            mine = self.statements[self.closes, buyer] = {}
-            for id in (id for id, one in self.vouchers.items() if one.voucher.organization == buyer):
+        looked_at = {*buyers, *(self.vouchers[id].voucher.organization for id in self.unsettled)}
+        self.claims.close(self.closes, vouchers, lines, looked_at)
+        self.unsettled.clear()
+        for organization in looked_at:
+            own = [id for id, one in self.vouchers.items() if one.voucher.organization == organization]
+            paid = {id: self._paid(id, lines) for id in own}
+            for id in own:
                 self._undo(id)
-                on_lines = sum(paid.lines[line.id, id] for line in lines)
-                earlier = sum(
-                    fen for (close, at), fen in paid.earlier.items() if (close, at.voucher) == (self.closes, id)
-                )
-                mine[id] = on_lines, earlier - self.pending.pop(id, 0)
+            if organization in buyers or any(map(any, paid.values())):
+                self.statements[self.closes, organization] = {
+                    id: (on_lines, earlier - self.pending.pop(id, 0)) for id, (on_lines, earlier) in paid.items()
+                }
+
+    def _paid(self, voucher: str, lines: Iterable[Line]) -> tuple[int, int]:
+        """By this close: on lines, and for those of earlier ones."""
+        paid = self.claims.paid
+        on_lines = sum(paid.lines[line.id, voucher] for line in lines)
+        at_close = ((at, fen) for (close, at), fen in paid.earlier.items() if close == self.closes)
+        return on_lines, sum(fen for at, fen in at_close if at.voucher == voucher)
 
     def revoke(self, voucher: str) -> None:
         self.vouchers[voucher].state, self.vouchers[voucher].revoked = "revoked", self.closes
@@ -153,7 +162,7 @@ class Model:
     def release(self) -> None:
         """The pool has again what nothing needs any more."""
         for id, one in self.vouchers.items():
-            needed = any(use.voucher == id and use.pledged for use in self.jobs.values())
+            needed = id in self.unsettled or any(use.voucher == id and use.pledged for use in self.jobs.values())
             if one.state == "expired":
                 needed = needed or any(
                     use.organization == one.voucher.organization
@@ -186,6 +195,7 @@ class Model:
     def note(self, line: Line, before: int, amount: int) -> int:
         """A credit note, after others of `before`. Returns what of it vouchers had paid."""
         back = self.claims.give_back(line, before, amount)
+        self.unsettled.update(back)
         for voucher in back:
             self._undo(voucher)
         return sum(back.values())
