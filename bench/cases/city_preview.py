@@ -14,7 +14,7 @@ from bench.city.quarter.drafts import DRAFTS
 from bench.city.quarter.picture import beside
 from bench.postgres import empty_postgresql
 
-RECORDS, SHORT_RECORDS = 60_000, 600
+RECORDS, SHORT_RECORDS = 8_000, 600
 SHORT_DRAFTS: Final = ("quarterly", "province-and-city", "paid-first")
 RESULTS: Final = Path(__file__).parents[1] / "results"
 MET: Final = (*CUTS, "discounts", "corrections", "resold", "paid in part", "for earlier lines", "pledged", "redeemed")

@@ -126,7 +126,7 @@ class Player:
         self._now, self._record, self._random, self._say = now, record, random, say
         self._course, self._jobs = course, jobs
         self.asking = asking
-        self.town = draw_town(random, min(ORGANIZATIONS, course.organizations + jobs // 4))
+        self.town = draw_town(random, min(ORGANIZATIONS, course.organizations + jobs // course.jobs_each))
         self.books = Books(settled=course.settled)
         self._finance = Finance(asking, self.town, random)
         runtime = app.provided[Runtime]

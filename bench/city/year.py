@@ -29,11 +29,12 @@ class Course(NamedTuple):
     closes: int
     settled: bool
     organizations: int
-    """In a small city; there is one more for each four jobs."""
+    jobs_each: int
+    """In a small city there are so many organizations, and one more for each so many jobs."""
 
 
-YEAR: Final = Course(0, MONTHS, TAIL + 1, settled=False, organizations=20)
-QUARTER: Final = Course(1, 3, 6, settled=True, organizations=8)
+YEAR: Final = Course(0, MONTHS, TAIL + 1, settled=False, organizations=20, jobs_each=4)
+QUARTER: Final = Course(1, 3, 6, settled=True, organizations=2, jobs_each=2)
 """February to April: of two spans of claims of three months."""
 
 

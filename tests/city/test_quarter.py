@@ -22,7 +22,7 @@ def previewed(claimed: tuple[str, str], pays: tuple[str, str], in_all: tuple[str
     centres = [{"provider": "prv_1", "used": "40.00", "pays": in_all[1]}]
     of_all = sums | {"programme": "prg_1", "mode": "deducted", "organizations": [one], "providers": centres}
     terms = limited("province-and-city", [1000, 2000], [500]) | {"floor": "0.00", "caps": {"issued_in_year": "10.00"}}
-    return {"terms": terms, "all": of_all, "each": {"org_1": of_all}}
+    return {"terms": terms, "all": of_all, "each": {"org_1": of_all}, "quarter": of_all}
 
 
 def told(march: int, april: int, *, on_lines: int, pledged: int = 0) -> dict[str, Any]:
@@ -36,7 +36,9 @@ def told(march: int, april: int, *, on_lines: int, pledged: int = 0) -> dict[str
         "earlier": march + april - on_lines,
         "pledged": pledged,
     }
-    return {"organizations": {"org_1": own}}
+    claims = {str(MARCH[1]): [500, march], str(APRIL[1]): [300, april]}
+    quarter = {"claims": {"org_1": claims}, "pledged": {"org_1": pledged}}
+    return {"organizations": {"org_1": own}, "quarter": quarter}
 
 
 WHOLE = previewed(("5.00", "3.00"), ("5.00", "3.00"), ("8.00", "8.00"))
@@ -51,9 +53,10 @@ def test_what_was_paid_as_previewed_has_no_difference() -> None:
 @pytest.mark.parametrize(
     ("paid", "differences"),
     [
-        (told(500, 299, on_lines=600), 2),
-        (told(501, 299, on_lines=600), 2),
+        (told(500, 299, on_lines=600), 3),
+        (told(501, 299, on_lines=600), 4),
         (told(500, 300, on_lines=600) | {"organizations": {}}, 8),
+        (told(500, 300, on_lines=600) | {"quarter": {"claims": {}, "pledged": {}}}, 2),
     ],
 )
 def test_a_fen_more_or_less_or_elsewhere_is_a_difference(paid: dict[str, Any], differences: int) -> None:

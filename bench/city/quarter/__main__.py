@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from bench.city.playing import playing
 from bench.city.quarter.drafts import DRAFTS
 from bench.city.quarter.office import Office
-from bench.city.quarter.paid import read_paid, still_pledged
+from bench.city.quarter.paid import claims_so_far, read_paid, still_pledged
 from bench.city.year import QUARTER
 from bench.volume.playing import peak_mib
 from caravan.kernel import clock
@@ -74,6 +74,7 @@ async def _played(one: _Play) -> Played:
         programme = None if terms is None else await office.issue(one.name, terms)
         periods: dict[str, int] = {}
         pledged: dict[str, int] = {}
+        found: Played = {}
         wrong: list[str] = []
         for number in player.months:
             period = await player.month(number)
@@ -81,13 +82,18 @@ async def _played(one: _Play) -> Played:
             pledged |= await player.db.read(still_pledged, period)
             report = await verify_ledger(player.db)
             wrong += [f"{finding.check} {finding.subject}: {finding.detail}" for finding in report.findings]
+            if len(periods) == QUARTER.months and programme is None:
+                found = {name: await office.draft(name, [*periods]) for name in one.drafts}
+            elif len(periods) == QUARTER.months:
+                found = {"claims": await player.db.read(claims_so_far), "pledged": dict(pledged)}
             await player.go_on(number, period)
         await player.finish()
-        found: Played
         if terms is None or programme is None:
-            found = {"previews": {name: await office.preview(name, [*periods]) for name in one.drafts}}
+            drafts = found.items()
+            found = {"previews": {name: await office.preview(name, draft, [*periods]) for name, draft in drafts}}
         else:
-            found = (await read_paid(player, programme, terms["settles"], periods, pledged)).told()
+            paid = await read_paid(player, programme, terms["settles"], periods, pledged)
+            found = {"quarter": found} | paid.told()
         found["wrong"] = wrong
         told = dict(sorted(player.books.counts.items()))
     return found | {"told": told, "peak_mib": peak_mib(), "seconds": round(clock.monotonic() - began, 1)}

@@ -54,10 +54,28 @@ def compare(preview: Mapping[str, Any], told: Mapping[str, Any]) -> Compared:
         _centres(found, organization, centres, own, whole_paid=one["pays"] == one["claimed"])
         on_lines += sum(own["paid"].values()) + own["earlier"]
         total += sum(own["pays"].values())
+    for what, said, is_so in _quarter(found, terms, preview["quarter"], told["quarter"]):
+        found.counts["of the quarter"] += 1
+        if said != is_so:
+            found.differences.append(f"{what} as the quarter closed: {said} fen by the preview, and {is_so}")
     found.differences += [f"{organization}: no preview has it" for organization, own in owns.items() if own["pays"]]
     if not found.pays - found.kept == total == on_lines:
         found.differences.append(f"{found.pays} fen by the preview in all, {total} settled, {on_lines} on lines")
     return found
+
+
+def _quarter(
+    found: Compared, terms: ProgrammeTerms, preview: Mapping[str, Any], told: Mapping[str, Any]
+) -> Iterator[tuple[str, list[int], list[int]]]:
+    """(claim, what is claimed and paid of it by a preview of the quarter's own periods, what is so once these are closed)"""
+    claims = dict(told["claims"])
+    for one in preview["organizations"]:
+        own = claims.pop(one["organization"], {})
+        expected = _expected(terms, one, told["pledged"].get(one["organization"], 0))
+        found.counts["kept then"] += _fen(one["pays"]) != sum(pays for _, pays in expected.values())
+        for start in sorted({*expected, *own}):
+            yield f"{one['organization']} from {start}", [*expected.get(start, (0, 0))], own.get(start, [0, 0])
+    yield "all others", [], [*claims]
 
 
 def _expected(terms: ProgrammeTerms, one: Mapping[str, Any], pledged: int) -> dict[str, tuple[int, int]]:

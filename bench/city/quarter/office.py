@@ -18,13 +18,18 @@ class Office:
         self._asking = asking
         self._organizations = [buyer.id for buyer in town.buyers]
 
-    async def preview(self, name: str, periods: Sequence[str]) -> dict[str, Any]:
-        """What the draft `name` would have paid: its `terms`, the Preview of `all` organizations, and of each by itself; `twin`: the same
-        of one that is deducted, if it reimburses."""
+    async def draft(self, name: str, periods: Sequence[str]) -> dict[str, Any]:
+        """The `terms` of the draft `name`, with limits that bind in these periods, and its Preview of them: the `quarter`'s."""
         free = await self._previewed(name, unlimited(name), periods)
         totals = [_fen(one["claimed"]) for one in free["organizations"]]
         claims = [_fen(claim["claimed"]) for one in free["organizations"] for claim in one["claims"]]
         terms = limited(name, totals, claims)
+        return {"terms": terms, "quarter": await self._previewed(name, terms, periods)}
+
+    async def preview(self, name: str, draft: dict[str, Any], periods: Sequence[str]) -> dict[str, Any]:
+        """What `draft` was, the Preview of `all` organizations, and of each by itself; `twin`: the same of one that is deducted, if it
+        reimburses."""
+        terms = draft["terms"]
         of_all = await self._previewed(name, terms, periods)
         single = asyncio.Semaphore(AT_ONCE)
 
@@ -33,7 +38,7 @@ class Office:
                 return await self._asked(name, of_all["programme"], periods, [organization])
 
         own = await asyncio.gather(*(alone(one["organization"]) for one in of_all["organizations"]))
-        found = {"terms": terms, "all": of_all, "each": {one["organizations"][0]["organization"]: one for one in own}}
+        found = draft | {"all": of_all, "each": {one["organizations"][0]["organization"]: one for one in own}}
         if terms.get("mode") == "reimbursed":
             found["twin"] = await self._previewed(name, terms | {"mode": "deducted"}, periods)
         return found

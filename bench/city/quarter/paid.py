@@ -85,6 +85,18 @@ def still_pledged(tx: Session, period: str) -> dict[str, int]:
     return {organization: int(fen) for organization, fen in rows}
 
 
+def claims_so_far(tx: Session) -> dict[str, dict[int, tuple[int, int]]]:
+    """By organization and start of the span: what closes have claimed and paid, in fen."""
+    found: defaultdict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
+    paid = func.sum(SettlementRow.on_lines + SettlementRow.earlier)
+    query = select(SettlementRow.organization, SettlementRow.starts_at, func.sum(SettlementRow.claimed), paid)
+    for organization, start, claimed, fen in tx.execute(
+        query.group_by(SettlementRow.organization, SettlementRow.starts_at)
+    ):
+        found[organization][start] = int(claimed), int(fen)
+    return found
+
+
 async def read_paid(
     player: Player, programme: str, settles: str, periods: Mapping[str, int], pledged: Mapping[str, int]
 ) -> Paid:
