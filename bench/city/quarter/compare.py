@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bench.city.quarter.paid import Own
-from caravan.contracts.programmes import ProgrammeTerms
+from caravan.contracts.programmes import ProgrammeDraft, ProgrammeTerms
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.money import Money
 from services.accounting.programmes.claims import Claim, paid
@@ -35,9 +35,7 @@ def compare(preview: Mapping[str, Any], told: Mapping[str, Any]) -> Compared:
     found = Compared(pays=_fen(preview["all"]["pays"]))
     found.differences += [f"previews: {text}" for text in _of_itself(preview)]
     each, owns = preview["each"], dict(told["organizations"])
-    terms = ProgrammeTerms.model_validate(
-        {name: preview["terms"][name] for name in ProgrammeTerms.model_fields if name in preview["terms"]}
-    )
+    terms = ProgrammeDraft.model_validate(preview["terms"])
     on_lines = total = 0
     for organization, of_one in sorted(each.items()):
         one, own = of_one["organizations"][0], owns.pop(organization, NOTHING)
@@ -54,10 +52,10 @@ def compare(preview: Mapping[str, Any], told: Mapping[str, Any]) -> Compared:
         _centres(found, organization, centres, own, whole_paid=one["pays"] == one["claimed"])
         on_lines += sum(own["paid"].values()) + own["earlier"]
         total += sum(own["pays"].values())
-    for what, said, is_so in _quarter(found, terms, preview["quarter"], told["quarter"]):
+    for claim, previewed, closed in _quarter(found, terms, preview["quarter"], told["quarter"]):
         found.counts["of the quarter"] += 1
-        if said != is_so:
-            found.differences.append(f"{what} as the quarter closed: {said} fen by the preview, and {is_so}")
+        if previewed != closed:
+            found.differences.append(f"{claim} as the quarter closed: {previewed} fen by the preview, and {closed}")
     found.differences += [f"{organization}: no preview has it" for organization, own in owns.items() if own["pays"]]
     if not found.pays - found.kept == total == on_lines:
         found.differences.append(f"{found.pays} fen by the preview in all, {total} settled, {on_lines} on lines")
