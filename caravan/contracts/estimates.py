@@ -96,7 +96,8 @@ Month = Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}$", examples=["2026-09"]
 
 
 class ForecastMonth(Model):
-    """What was issued of the year's pool in it, less what the pool has again, and redeemed of that as its periods closed."""
+    """What was issued of the year's pool in it, less what the pool has again, and redeemed of that as its periods closed, less
+    what was clawed back or given back by credit notes in it."""
 
     month: Month
     issued: Money

@@ -10,7 +10,9 @@ from caravan.cli import estimates
 from caravan.contracts.estimates import Forecast
 from caravan.contracts.programmes import Mode
 from caravan.kernel import ids
-from tests.accounting.programmes_cases import Hands, drafted, issued, office, published
+from tests.accounting.programmes_cases import Hands, drafted, issued, key, office, published
+from tests.accounting.test_redemptions import settle
+from tests.accounting.test_voucher_states import give_back
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World
 from tests.support import ok, refused
@@ -70,3 +72,26 @@ async def test_only_the_office_asks_for_forecasts(spring: World) -> None:
     for person in (spring.admin, spring.finance, spring.seller):
         refused(await person.get(path), 404, "not_found")
     refused(await office(spring).get(f"/programmes/{ids.new('prg')}/forecast"), 404, "not_found")
+
+
+async def test_what_is_taken_back_is_not_redeemed(spring: World, hands: Hands) -> None:
+    await spring.deposit("5000.00")
+    programme = await published(spring, pools=[{"year": 2026, "amount": "3000.00"}])
+    path = f"/programmes/{programme['id']}/forecast"
+    voucher = await issued(spring, programme, "1000.00")
+    hands.at = datetime(2026, 4, 15, tzinfo=UTC)
+    job, run = spring.job(), ids.new("run")
+    await job.hold("1000.00", submitted_at=hands.at)
+    job.place()
+    job.use(run, MONTH * 3600, (MONTH + 1) * 3600, cpus=10)
+    settle(job, run)
+    await spring.deliver()
+    hands.at = datetime(2026, 5, 9, 16, tzinfo=UTC)
+    await close(spring)
+    april = await close(spring, MONTH * 3600)
+    back = {"amount": "8.00", "reason": "材料不实"}
+    ok(await office(spring).post(f"/vouchers/{voucher['id']}/claw-back", back, key("back")))
+    await give_back(spring, april, job, "60.00")
+    found = ok(await office(spring).get(path))
+    assert [one["redeemed"] for one in found["months"][-2:]] == ["108.00", "-26.00"]
+    assert (found["redeemed_a_month"], found["redeemed_by_year_end"]) == ("54.00", "514.00")

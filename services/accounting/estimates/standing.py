@@ -1,9 +1,10 @@
 """Reading how a programme stands in a year, and what a forecast says of it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.base import Words
@@ -11,11 +12,12 @@ from caravan.contracts.estimates import Forecast, ForecastMonth
 from caravan.contracts.programmes import Programme
 from caravan.contracts.statements import PeriodState
 from caravan.kernel.money import Money
+from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.estimates.forecasting import Outlook, Standing, outlook
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.service import find
-from services.accounting.redemptions.models import SettlementRow
+from services.accounting.redemptions.models import ClawbackRow, SettlementRow
 from services.accounting.reimbursements.models import DueRow
 from services.accounting.vouchers.models import VoucherRow
 
@@ -45,6 +47,8 @@ def standing(tx: Session, programme: Programme, at: datetime) -> Standing:
         )
         for month, fen in tx.execute(settled):
             redeemed[int(month[5:])] += int(fen)
+    for taken_at, fen in _taken_back(tx, *mine):
+        redeemed[taken_at.astimezone(zone).month] -= fen
     published = programme.published_at.astimezone(zone).date() if programme.published_at is not None else None
     return Standing(
         today=today,
@@ -55,6 +59,19 @@ def standing(tx: Session, programme: Programme, at: datetime) -> Standing:
         issued=issued,
         redeemed=redeemed,
     )
+
+
+def _taken_back(tx: Session, *which: ColumnElement[bool]) -> Iterator[tuple[datetime, int]]:
+    """When, and how much of what these vouchers had paid: by clawbacks, and by credit notes."""
+    clawed = select(ClawbackRow.made_at, ClawbackRow.amount).join(VoucherRow, VoucherRow.id == ClawbackRow.voucher)
+    noted = (
+        select(CreditNoteRow.issued_at, -of.earlier)
+        .join(of, of.period == CreditNoteRow.id)
+        .join(VoucherRow, VoucherRow.id == of.voucher)
+        for of in (SettlementRow, DueRow)
+    )
+    for query in (clawed, *noted):
+        yield from ((at, int(fen)) for at, fen in tx.execute(query.where(*which)))
 
 
 def _closed(tx: Session, year: int, month: int) -> int:
