@@ -43,7 +43,7 @@ FAILS: Final = ReviewDraft(passed=False, reason="发票不符", remedy="补交�
 OFFICE: Final = [Caller(f"reviewer-{number}", frozenset({"platform:programmes"})) for number in (1, 2)]
 
 used = st.lists(
-    st.tuples(st.integers(-9000, 40_000).filter(bool), st.integers(0, MONTHS - 1), st.booleans()),
+    st.tuples(st.integers(-90_000, 400_000).filter(bool), st.integers(0, MONTHS - 1), st.booleans()),
     min_size=1,
     max_size=8,
 )
