@@ -272,6 +272,17 @@ async def test_a_job_that_was_submitted_while_it_was_valid_is_paid_for_though_it
     assert await settlements(sold, voucher) == [("3.00", "3.00", "0.00"), ("1.50", "1.50", "0.00")]
 
 
+async def test_a_jobs_usage_has_ended_when_it_held_something_last_though_a_later_hour_was_stated(sold: World) -> None:
+    await issued(sold, "10.00")
+    first, run = await charged(sold, 3600, "100.00")
+    first.use(run, 3600, 3700)
+    await sold.deliver()
+    first.use(run, 3600, 3600, revision=2)
+    second, _ = await charged(sold, 1800, "100.00")
+    await close(sold)
+    assert (await subsidies(second), await subsidies(first)) == ([("18.00", "5.40")], [("36.00", "4.60")])
+
+
 async def test_a_volume_discount_takes_its_part_of_what_vouchers_pay(sold: World) -> None:
     voucher = await issued(sold, "1000.00")
     job = sold.job()

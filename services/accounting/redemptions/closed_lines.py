@@ -81,9 +81,9 @@ def _ends(tx: Session, lines: Iterable[Row[Any]]) -> dict[tuple[str, str], int]:
     for period, some in jobs.items():
         row = periods.find(tx, period)
         start, end = clock.to_seconds(row.starts_at), clock.to_seconds(row.ends_at)
-        within = (RECORDS.c.hour > start - clock.HOUR_SECONDS) & (RECORDS.c.hour < end) & RECORDS.c.job.in_(some)
-        last = select(RECORDS.c.job, func.max(RECORDS.c.hour).label("hour")).where(within).group_by(RECORDS.c.job)
-        of_last = last.subquery()
+        within = (RECORDS.c.hour > start - clock.HOUR_SECONDS) & (RECORDS.c.hour < end) & (RECORDS.c.spans != ())
+        held = select(RECORDS.c.job, func.max(RECORDS.c.hour).label("hour")).where(within, RECORDS.c.job.in_(some))
+        of_last = held.group_by(RECORDS.c.job).subquery()
         rows = tx.execute(
             select(RECORDS.c.job, RECORDS.c.spans).join(
                 of_last, (of_last.c.job == RECORDS.c.job) & (of_last.c.hour == RECORDS.c.hour)
