@@ -115,6 +115,17 @@ async def correction(scene: Scene) -> None:
     await _closed(scene)
 
 
+async def taken_back(scene: Scene) -> None:
+    """Whole hours of a job, which ended behind another one also then: that is filled first."""
+    await _used(scene, 0, 12_000)
+    job = await scene.start(scene.buyers[0], 30_000)
+    await scene.use(job, 20_000)
+    await check(scene, "use")
+    await scene.less(job, 12_000)
+    await check(scene, "correction")
+    await _closed(scene)
+
+
 async def credit_note(scene: Scene) -> None:
     """In parts, beside a clawback; the first enterprise's voucher, which was used up, pays for other lines then, though nothing is used."""
     for place in (0, 1):
@@ -135,7 +146,7 @@ async def credit_note(scene: Scene) -> None:
 
 
 SCENARIOS: Final[Mapping[str, Callable[[Scene], Awaitable[None]]]] = {
-    one.__name__: one for one in (clawback, revocation, expiry, fault, correction, credit_note)
+    one.__name__: one for one in (clawback, revocation, expiry, fault, correction, taken_back, credit_note)
 }
 
 
