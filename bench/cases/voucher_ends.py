@@ -13,7 +13,9 @@ from bench.vouchers.ends import HELD, SCENARIOS, wander
 from bench.vouchers.scene import Scene
 from bench.vouchers.town import opened
 
-LIVES, SHORT_LIVES = 200, 3
+LONG: Final = (200, 20)
+SHORT: Final = (3, 8)
+"""Lives, and steps of each."""
 KINDS: Final = (
     "voucher",
     "pool",
@@ -31,13 +33,14 @@ KINDS: Final = (
 
 @case(
     "voucher-ends",
-    claim=f"Clawback, revocation, expiry in a job, a site's fault, a correction of the year before, a credit note; and {LIVES} lives of "
+    claim=f"Clawback, revocation, expiry in a job, a site's fault, a correction of the year before, a credit note; and {LONG[0]} lives of "
     "these in any order, over the end of a year: after each step claims, caps, pools, years, statements, funds and the ledger are what "
     "a model of docs/programmes.md says, on SQLite and on PostgreSQL",
     goal="0 figures differ; the books verified after each step",
 )
 def voucher_ends(trial: Trial) -> Verdict:
     compared, done = Compared(), Counter[str]()
+    count, steps = LONG if trial.long else SHORT
     with engines(trial.folder, BOTH if trial.long else (SQLITE,)) as databases:
 
         async def live(url: str, life: Callable[[Scene], Awaitable[None]]) -> None:
@@ -48,11 +51,10 @@ def voucher_ends(trial: Trial) -> Verdict:
                 await life(scene)
 
         async def any_(scene: Scene) -> None:
-            done.update(await wander(scene, scene.random))
+            done.update(await wander(scene, scene.random, steps))
 
         names = list(databases)
         lives = [(name, scenario, one) for name in names for scenario, one in SCENARIOS.items()]
-        count = LIVES if trial.long else SHORT_LIVES
         lives += [(names[number % len(names)], f"life {number + 1}", any_) for number in range(count)]
         for name, what, life in lives:
             url, before = databases[name].migrated("accounting"), len(compared.wrong)

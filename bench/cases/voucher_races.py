@@ -143,17 +143,20 @@ async def _uses(town: Town, random: Random, user: Buyer, at_once: int, compared:
     begins = starts((2026, 1)) + timedelta(days=1)
     town.at(begins + timedelta(days=1))
     jobs = [Job.of(random, user, sold, begins, Money(COSTS)) for _ in range(at_once)]
-    tried = Counter[bool]()
+    tried = Counter[bool | None]()
 
     async def try_(job: Job) -> None:
-        granted = (await town.ask(job)).granted
+        granted = None
+        try:
+            granted = (await town.ask(job)).granted
+        finally:
+            tried[granted] += 1
         if granted:
             used = job.use(begins, begins + timedelta(seconds=COSTS))
             town.tell([*job.placed(), *used, *job.end(), *job.settle()])
-        tried[granted] += 1
 
     async def charge() -> None:
-        while sum(tried.values()) < len(jobs):
+        while tried.total() < len(jobs):
             await town.charge()
             await asyncio.sleep(0)
         await town.charge()

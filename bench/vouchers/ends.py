@@ -13,8 +13,6 @@ from bench.vouchers.town import starts
 
 HELD: Final[Sequence[Mapping[str, int]]] = ({"city": 5000}, {"city": 4000, "province": 8000}, {"province": 3000})
 """Of each enterprise, by programme, what its voucher is for, in fen."""
-STEPS: Final = 20
-"""Of a random life."""
 
 
 async def _used(scene: Scene, place: int, seconds: int) -> Running:
@@ -150,10 +148,10 @@ SCENARIOS: Final[Mapping[str, Callable[[Scene], Awaitable[None]]]] = {
 }
 
 
-async def wander(scene: Scene, random: Random) -> Counter[str]:
+async def wander(scene: Scene, random: Random, steps: int) -> Counter[str]:
     """Any of it in any order, and all closed in the end. Returns what was done how often."""
     done = Counter[str]()
-    for _ in range(STEPS):
+    for _ in range(steps):
         while not (step := await _any(scene, random)):
             pass
         await check(scene, step)
