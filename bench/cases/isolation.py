@@ -52,6 +52,7 @@ QUERIES: Final = {
     "get_work": "epoch=1",
     "get_wanted_books": "epoch=1",
     "release_lease": "epoch=1",
+    "list_holds": "job={job}",
     "list_site_runs": "from=2026-01-01T00:00:00Z&to=2100-01-01T00:00:00Z",
     "get_programme_payments": "period={per}",
     "sum_usage": "by=month&from=2026-01-01&to=2028-01-01",

@@ -1,4 +1,4 @@
-"""`caravan explain`, `budgets` and `statements`: what was charged and why, what is left, and the documents."""
+"""`caravan explain`, `holds`, `budgets` and `statements`: what was charged and why, what is set aside and left, and the documents."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from rich.console import RenderableType
 
 from caravan.cli import show
 from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, put
+from caravan.cli.jobs import JobArgument
 from caravan.client import Peers, each
 from caravan.contracts.statements import Statement, StatementLine
 
@@ -31,6 +32,15 @@ def explain(
         answer(shown[0])
     else:
         console().print(shown[1])
+
+
+def holds(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Show what is set aside for a job, and every step of it: your organization's money, or what you sell on."""
+    found = ask(ctx, lambda peers: peers.accounting.list_holds(job), as_json=as_json)
+    if as_json:
+        answer(found)
+    else:
+        console().print(show.holds(found) if found.items else "Nothing is set aside for it that you may see.")
 
 
 def budgets(
@@ -132,5 +142,6 @@ def credit_notes(
 
 def add_to(app: typer.Typer) -> None:
     app.command()(explain)
+    app.command()(holds)
     app.command()(budgets)
     app.add_typer(group, name="statements")

@@ -22,7 +22,7 @@ from caravan.contracts.explanations import (
     PriceExplanation,
 )
 from caravan.contracts.fees import FeeAgreement
-from caravan.contracts.funds import Budget, Deposit, Funds
+from caravan.contracts.funds import Budget, Deposit, Funds, Hold, Holds
 from caravan.contracts.imports import UsageSums
 from caravan.contracts.jobs import ArrayTask, Attempt, HoldState, Job, JobDetail, JobEvent, JobState
 from caravan.contracts.modes import SiteMode, SiteModeFrom
@@ -477,6 +477,24 @@ def funds(found: Funds) -> Table:
     rows: list[tuple[str, Cell]] = [("organization", found.organization)]
     rows += [(name, str(getattr(found, name))) for name in ("deposited", "granted", "credit", "charged", "held")]
     return pairs([*rows, ("available", Text(str(found.available), style="bold"))])
+
+
+def holds(found: Holds) -> RenderableType:
+    """Each with what became of it."""
+    return Group(*(part for one in found.items for part in (_hold(one), _movements(one))))
+
+
+def _hold(one: Hold) -> Table:
+    rows: list[tuple[str, Cell]] = [("organization", one.organization), ("project", one.project)]
+    rows += [(name, str(getattr(one, name))) for name in ("amount", "captured", "held")]
+    if one.corrected:
+        rows.append(("corrected", str(one.corrected)))
+    return pairs([*rows, ("state", f"{one.status}, revision {one.revision}")])
+
+
+def _movements(one: Hold) -> Table:
+    rows = [(when(step.at), step.step, str(step.amount), str(step.held)) for step in one.movements]
+    return table(("!at", "step", ">amount", ">held then"), rows)
 
 
 def periods(found: Iterable[Period]) -> Table:

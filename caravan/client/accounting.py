@@ -27,6 +27,7 @@ from caravan.contracts.funds import (
     HoldBatch,
     HoldOutcomes,
     HoldRequest,
+    Holds,
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
@@ -81,6 +82,9 @@ class AccountingClient(Client):
     async def put_holds(self, batch: HoldBatch) -> HoldOutcomes:
         """One outcome for each, in the order of the batch."""
         return await self._call("POST", "/holds:batch", HoldOutcomes, body=batch)
+
+    async def list_holds(self, job: str) -> Holds:
+        return await self._call("GET", "/holds", Holds, query={"job": job})
 
     async def get_hold(self, job: str, *, organization: str | None = None) -> Hold:
         return await self._call("GET", f"/holds/{job}", Hold, query={"organization": organization})

@@ -211,6 +211,12 @@ class Hold(Model):
     movements: tuple[HoldMovement, ...] = ()
 
 
+class Holds(Model):
+    """A job's: that of its own organization, then that of the reseller that sells it on, of these who may be seen."""
+
+    items: tuple[Hold, ...]
+
+
 class BudgetState(Model):
     """`budget.changed`: there is a new version of a budget, to be read by whoever it concerns."""
 

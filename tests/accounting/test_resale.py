@@ -1,11 +1,14 @@
 """A job that a reseller sells on: its member pays the reseller, the reseller pays the centre, each by their own prices and holds."""
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from caravan.contracts.funds import BudgetDraft, HoldUse, ResaleHold
+from caravan.cli import show
+from caravan.contracts.funds import BudgetDraft, Hold, Holds, HoldUse, ResaleHold
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.contracts.usage import Resale
@@ -535,3 +538,24 @@ async def test_what_a_voucher_pays_for_is_judged_by_who_sells_to_its_organizatio
     assert [await standing(later, one) for one in (reseller, centre)] == [("6.00", "2.40"), ("0.00", "0.00")]
     found = ok(await later.finance.get("/lines", job=job.id))["items"]
     assert [one["subsidy"] for one in found if one["subsidy"] is not None] == ["2.40"]
+
+
+async def test_a_jobs_holds_are_listed_to_each_whose_money_they_are(sold: Sold) -> None:
+    job, _ = await sold.job()
+
+    async def seen(person: Person) -> list[tuple[str, str]]:
+        return [(one["organization"], one["amount"]) for one in ok(await person.get("/holds", job=job.id))["items"]]
+
+    member, reseller = (sold.world.organization, "20.00"), (sold.reseller, "10.00")
+    assert await seen(sold.world.finance) == [member, reseller]
+    assert await seen(sold.world.member) == [member]
+    assert await seen(sold.person) == [reseller]
+    assert await seen(sold.world.service.person("stranger", f"org/{ids.new('org')}:admin")) == []
+    refused(await sold.world.seller.get("/holds", job=job.id), 404, "not_found")
+    refused(await sold.world.finance.get("/holds"), 422, "invalid")
+    found = Holds.model_validate(ok(await sold.world.finance.get("/holds", job=job.id)))
+    assert found.items[0] == Hold.model_validate(ok(await sold.world.finance.get(f"/holds/{job.id}")))
+    shown = Console(width=200, file=io.StringIO(), record=True)
+    shown.print(show.holds(found))
+    text = shown.export_text()
+    assert all(cell in text for cell in (*member, *reseller, "granted", "open, revision 1"))

@@ -1,5 +1,6 @@
 """HTTP for funds: deposits, credit limits, budgets and holds."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Response
@@ -18,6 +19,7 @@ from caravan.contracts.funds import (
     HoldBatch,
     HoldOutcomes,
     HoldRequest,
+    Holds,
 )
 from caravan.contracts.ids import BudgetId, JobId, OrganizationId, ProjectId
 from caravan.contracts.problems import AlreadyExists, HoldOutdated, UnknownReference
@@ -174,6 +176,12 @@ async def put_holds(batch: HoldBatch, caller: Broker, service: Service) -> HoldO
     return await service.put_holds(batch)
 
 
+@router.get("/holds")
+async def list_holds(job: JobId, caller: HoldReader, service: Service) -> Holds:
+    """List a job's holds with every step of their lives: whose money is set aside for it, of those whose you may see."""
+    return await service.list_holds(job, partial(_may_see, caller))
+
+
 @router.get("/holds/{job}")
 async def get_hold(
     job: JobId,
@@ -187,9 +195,12 @@ async def get_hold(
     ] = None,
 ) -> Hold:
     """Read a job's hold with every step of its life, or what a reseller holds for what it buys of the job."""
-    sees_all = caller.is_service() or caller.is_platform_reader
 
     def allowed(whose: str) -> bool:
-        return organization in (None, whose) and (sees_all or caller.is_org_member(whose))
+        return organization in (None, whose) and _may_see(caller, whose)
 
     return await service.get_hold(job, allowed)
+
+
+def _may_see(caller: Caller, whose: str) -> bool:
+    return caller.is_service() or caller.is_platform_reader or caller.is_org_member(whose)

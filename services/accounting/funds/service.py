@@ -20,6 +20,7 @@ from caravan.contracts.funds import (
     HoldOutcome,
     HoldOutcomes,
     HoldRequest,
+    Holds,
     HoldStatus,
     HoldStep,
 )
@@ -140,6 +141,14 @@ class FundsService:
                 outcomes.append(HoldOutcome(outdated=outdated.revision))
         return HoldOutcomes(items=tuple(outcomes))
 
+    async def list_holds(self, job: str, allowed: Callable[[str], bool]) -> Holds:
+        """Those of the job on organizations that `allowed` says may be seen."""
+
+        def read(tx: Session) -> Holds:
+            return Holds(items=tuple(_hold(tx, row) for row in holds.of_job(tx, job) if allowed(row.organization)))
+
+        return await self._db.read(read)
+
     async def get_hold(self, job: str, allowed: Callable[[str], bool]) -> Hold:
         """A hold with its movements: the job's own, else what a reseller buys of it; NotFound unless `allowed` says that one's organization
         may be seen."""
@@ -191,9 +200,11 @@ def _set_credit_limit(
 def read_hold(tx: Session, job: str, allowed: Callable[[str], bool]) -> Hold | None:
     """The first hold for the job on an allowed organization, with all its movements in order."""
     row = next((hold for hold in holds.of_job(tx, job) if allowed(hold.organization)), None)
-    if row is None:
-        return None
-    its = (Movement.job == job) & (Movement.organization == row.organization)
+    return None if row is None else _hold(tx, row)
+
+
+def _hold(tx: Session, row: Row[Any]) -> Hold:
+    its = (Movement.job == row.job) & (Movement.organization == row.organization)
     movements = tx.execute(select(Movement.__table__).where(its).order_by(Movement.number)).all()
     return Hold(
         job=row.job,
