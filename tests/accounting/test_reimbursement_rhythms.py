@@ -44,7 +44,7 @@ OFFICE: Final = [Caller(f"reviewer-{number}", frozenset({"platform:programmes"})
 
 used = st.lists(
     st.tuples(st.integers(-90_000, 400_000).filter(bool), st.integers(0, MONTHS - 1), st.booleans()),
-    min_size=1,
+    min_size=3,
     max_size=8,
 )
 """Core-seconds that are used or taken back, in which month they come, and whether they are of the first one."""
@@ -53,14 +53,14 @@ ends = st.lists(st.sampled_from(["paid", "refused", "withdrawn", "none"]), min_s
 rules = st.fixed_dictionaries(
     {
         "settles": st.sampled_from(Settles),
-        "floor": st.integers(0, 200).map(lambda fen: str(Money(fen))),
+        "floor": st.integers(0, 300).map(lambda fen: str(Money(fen))),
         "rates": st.integers(1000, 10_000).map(lambda rate: [{"rate": rate}]),
     }
 )
 
 
-@settings(examples(10, 1000), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(used=used, ends=ends, terms=rules, most=st.integers(1, 1500))
+@settings(examples(20, 1000), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(used=used, ends=ends, terms=rules, most=st.integers(100, 15_000))
 async def test_in_whatever_rhythm_is_claimed_the_same_is_paid_in_all(
     db: Database, used: list[tuple[int, int, bool]], ends: list[str], terms: dict[str, object], most: int
 ) -> None:
