@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from bench.city.quarter.drafts import DRAFTS, issued_for, limited, unlimited
 from bench.city.telling import Asking
 from bench.city.town import Town
 from caravan.kernel.money import Money
 
-OFFICE, FIRST, SECOND = "office", "office-reviews", "office-reviews-again"
-AT_ONCE = 10
+OFFICE: Final = "office"
+REVIEWERS: Final = ("office-reviews", "office-reviews-again")
+AT_ONCE: Final = 10
 
 
 class Office:
@@ -73,7 +74,7 @@ class Office:
         }
         application = await self._asking.post("/voucher-applications", organization, body)
         path, review = f"/voucher-applications/{application['id']}", {"passed": True, "reason": "材料齐全"}
-        for reviewer in (FIRST, SECOND):
+        for reviewer in REVIEWERS:
             application = await self._asking.post(f"{path}/review", reviewer, review, version=application["version"])
         await self._asking.post(f"{path}/issue", OFFICE)
 

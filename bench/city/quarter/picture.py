@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree as Xml
 
 from caravan.cli import chart, estimates
 from caravan.contracts.estimates import Preview
 from caravan.kernel.money import Money
 
-NAMESPACE = "http://www.w3.org/2000/svg"
+NAMESPACE: Final = "http://www.w3.org/2000/svg"
 
 
 def beside(preview: Mapping[str, Any], told: Mapping[str, Any]) -> str:
