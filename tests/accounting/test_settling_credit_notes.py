@@ -8,6 +8,7 @@ import pytest
 from services.accounting.vouchers import ending
 from tests.accounting.programmes_cases import key, office
 from tests.accounting.test_redemptions import charged, funds, issued, settle, standing
+from tests.accounting.test_reimbursement_dues import due, reimbursed
 from tests.accounting.test_settlements import settlements, subsidies
 from tests.accounting.test_voucher_states import give_back
 from tests.accounting.volume import LATER, MONTH, close, sound
@@ -54,6 +55,33 @@ async def test_the_next_close_brings_a_claim_up_that_a_credit_note_has_changed(
     assert len(await settlements(sold, voucher)) == 2 + changed
     assert len(await statements(sold, april)) == changed
     assert await statements(sold, await close(sold, 2 * MONTH * 3600)) == [], "once"
+
+
+async def test_a_credit_note_gives_back_no_more_than_a_close_has_left_of_the_claim(sold: World) -> None:
+    voucher = await issued(sold, "1000.00", settles="year", floor="5.00")
+    period, job = await march(sold)
+    assert (await give_back(sold, period, job, "5.00"))["subsidy"] == "1.50"
+    await close(sold, MONTH * 3600)
+    assert (await give_back(sold, period, job, "5.00"))["subsidy"] == "0.00"
+    assert await funds(sold, "granted", "charged") == ["0.00", "10.00"]
+    await close(sold, 2 * MONTH * 3600)
+    assert await standing(sold, voucher) == ("0.00", "0.00")
+
+
+async def test_nor_does_it_of_what_a_programme_reimburses(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", settles="year", floor="5.00")
+    job, _ = await charged(sold)
+    period = await close(sold)
+    await give_back(sold, period, job, "5.00")
+    await close(sold, MONTH * 3600)
+    await give_back(sold, period, job, "5.00")
+    assert sorted(await due(sold, voucher)) == [
+        ("-2.50", "0.00", "-2.50"),
+        ("-2.50", "0.00", "0.00"),
+        ("0.00", "0.00", "-2.50"),
+        ("5.00", "5.00", "0.00"),
+    ]
+    assert await standing(sold, voucher) == ("0.00", "0.00")
 
 
 async def test_what_is_taken_back_stands_on_a_statement_of_its_own_where_nothing_was_used(sold: World) -> None:

@@ -18,11 +18,11 @@ from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import clawing
-from services.accounting.redemptions.claiming import span_of
+from services.accounting.redemptions.claiming import Span, span_of
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.service import Moved, move
 from services.accounting.reimbursements import dues
-from services.accounting.reimbursements.models import DueShareRow
+from services.accounting.reimbursements.models import DueRow, DueShareRow
 from services.accounting.vouchers.models import VoucherRow
 
 
@@ -34,13 +34,14 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
     """
     starts_at, zone = periods.find(tx, line.corrects or line.period).starts_at, periods.zone(tx)
     share = paid = 0
-    back: Money | None = None
+    back: int | None = None
     for row in _vouchers_of(tx, line):
-        # together once rounded, and never more than what is given back
-        claimed, pays = part(share + row.share) - part(share), part(paid + row.paid) - part(paid)
-        share, paid = share + row.share, paid + row.paid
         terms = ProgrammeTerms.model_validate(row.terms)
         span = span_of(row.id, terms.settles, starts_at, zone)
+        # together once rounded, and never more than what is given back, nor than the claim pays by now
+        claimed, of_line = part(share + row.share) - part(share), part(paid + row.paid) - part(paid)
+        pays = min(of_line, _pays(tx, span))
+        share, paid = share + row.share, paid + row.paid
         values = {
             "period": note,
             "voucher": row.id,
@@ -58,7 +59,7 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
             clawing.undo(tx, row, dues.NO_PAPER, at)
             dues.restate(tx, row.id)
             continue
-        back = Money(part(paid))
+        back = (back or 0) + pays
         tx.execute(insert(SettlementRow).values(values))
         more = clawing.undo(tx, row, periods.open_period(tx), at) - pays
         moved = Moved(more, more)
@@ -73,7 +74,16 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
                 reference=note,
                 at=at,
             )
-    return back
+    return None if back is None else Money(back)
+
+
+def _pays(tx: Session, span: Span) -> int:
+    """What a claim pays, or makes due, in fen: a close may have taken back what stands on its lines."""
+    sums = (
+        select(func.sum(of.on_lines + of.earlier)).where(of.voucher == span.voucher, of.starts_at == span.start)
+        for of in (SettlementRow, DueRow)
+    )
+    return sum(int(tx.execute(fen).scalar_one() or 0) for fen in sums)
 
 
 def _vouchers_of(tx: Session, line: Row[Any]) -> list[Row[Any]]:
