@@ -19,9 +19,9 @@ from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.reimbursements.verify import verify
 from tests.accounting.programmes_cases import PASSES, key, office
 from tests.accounting.test_programme_payments import HALVES
-from tests.accounting.test_redemptions import charged, funds, standing
+from tests.accounting.test_redemptions import charged, funds, issued, standing
 from tests.accounting.test_reimbursement_dues import april, reimbursed
-from tests.accounting.test_reimbursements import filed, reimbursable
+from tests.accounting.test_reimbursements import filed, programme_of, reimbursable
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World
 from tests.support import Json, Person, ok, pointers, refused
@@ -187,6 +187,26 @@ async def test_what_is_clawed_back_of_what_was_paid_is_set_off_against_what_is_d
     done = await paid(sold, voucher)
     assert (done["amount"], done["clawed_back"]) == ("3.80", "1.20")
     assert await standing(sold, voucher) == ("8.80", "8.80")
+
+
+async def test_what_is_clawed_back_of_what_still_waits_is_set_off_against_what_is_due_by_another_voucher(
+    sold: World,
+) -> None:
+    first = await reimbursed(sold, "5.00", settles="quarter")
+    programme = ok(await office(sold).get(f"/programmes/{await programme_of(sold, first)}"))
+    second = await issued(sold, "1000.00", programme=programme)
+    await charged(sold)
+    await close(sold)
+    (await april(sold)).use(ids.new("run"), 2 * MONTH * 3600, 2 * MONTH * 3600 + 1000)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    some = ClawbackDraft(amount=Money(120), reason="材料不实")
+    ok(await office(sold).post(f"/vouchers/{second}/claw-back", some, key("some")))
+    assert (await paid(sold, first))["amount"] == "3.80"
+    assert [await standing(sold, one) for one in (first, second)] == [("5.00", "5.00"), ("3.80", "0.00")]
+    await close(sold, 2 * MONTH * 3600)
+    assert (await paid(sold, second))["amount"] == "10.00"
+    assert await standing(sold, second) == ("8.80", "8.80")
 
 
 async def test_funders_pay_each_its_part_as_over_all_that_is_paid_of_a_voucher(sold: World) -> None:

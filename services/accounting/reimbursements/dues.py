@@ -101,19 +101,24 @@ def _has_open(tx: Session, start: datetime, end: datetime) -> bool:
 
 def restate(tx: Session, voucher: str) -> None:
     """Let a voucher's totals be what is due of it, and what of that was paid."""
-    due, paid = totals(tx, voucher)
-    values = {"pledged": due, "redeemed": min(due, paid)}
+    due, redeemed = totals(tx, voucher)
+    values = {"pledged": due, "redeemed": redeemed}
     tx.execute(update(VoucherRow).where(VoucherRow.id == voucher).values(values))
 
 
 def totals(tx: Session, voucher: str) -> tuple[int, int]:
-    """What is due of a voucher in all, less what was clawed back; and what was paid of it, less what was set off. In fen."""
+    """What is due of a voucher in all, less what was clawed back; and what of that was paid. In fen."""
     of_it, back = DUES.c.voucher == voucher, CLAWBACKS.c.voucher == voucher
-    paid = select(ReimbursementRow.id).where(ReimbursementRow.state == ReimbursementState.PAID.value)
-    return (
-        _sum(tx, DUE, of_it) - _sum(tx, CLAWBACKS.c.amount, back),
-        _sum(tx, DUE, of_it & DUES.c.reimbursement.in_(paid))
-        - _sum(tx, CLAWBACKS.c.amount, back & CLAWBACKS.c.period.in_(paid)),
+    due = _sum(tx, DUE, of_it) - _sum(tx, CLAWBACKS.c.amount, back)
+    return due, max(0, min(due, paid(tx, voucher)))
+
+
+def paid(tx: Session, voucher: str) -> int:
+    """What was paid of a voucher, less what was set off, in fen: below zero where that was clawed back before it is paid."""
+    of_it, back = DUES.c.voucher == voucher, CLAWBACKS.c.voucher == voucher
+    claims = select(ReimbursementRow.id).where(ReimbursementRow.state == ReimbursementState.PAID.value)
+    return _sum(tx, DUE, of_it & DUES.c.reimbursement.in_(claims)) - _sum(
+        tx, CLAWBACKS.c.amount, back & CLAWBACKS.c.period.in_(claims)
     )
 
 

@@ -68,7 +68,7 @@ def _funders(tx: Session, programme: Programme, found: dues.Found) -> tuple[Fund
         of_voucher[row.voucher] += row.due
     for back in found.clawbacks:
         of_voucher[back.voucher] -= back.amount
-    before = {voucher: dues.totals(tx, voucher)[1] for voucher in of_voucher}
+    before = {voucher: dues.paid(tx, voucher) for voucher in of_voucher}
     funders = funders_of(programme)
     parts = [Part(voucher, programme.id, fen) for voucher, fen in sorted(of_voucher.items())]
     return shown(divided(parts, before, funders), funders)

@@ -22,9 +22,7 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     vouchers = select(VoucherRow.id, VoucherRow.pledged, VoucherRow.redeemed)
     own = vouchers.where(VoucherRow.programme.in_(reimbursing(tx))).order_by(VoucherRow.id)
     for voucher, pledged, redeemed in tx.execute(own):
-        due, paid = dues.totals(tx, voucher)
-        right = due, min(due, paid)
-        if (pledged, redeemed) != right:
+        if (pledged, redeemed) != (right := dues.totals(tx, voucher)):
             yield voucher, f"pledged and redeemed are {(pledged, redeemed)} fen, and should be {right}"
     yield from _filed(tx)
     shares = (
