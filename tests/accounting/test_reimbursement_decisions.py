@@ -22,6 +22,7 @@ from tests.accounting.test_programme_payments import HALVES
 from tests.accounting.test_redemptions import charged, funds, issued, standing
 from tests.accounting.test_reimbursement_dues import april, reimbursed
 from tests.accounting.test_reimbursements import filed, programme_of, reimbursable
+from tests.accounting.test_voucher_states import give_back, states
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World
 from tests.support import Json, Person, ok, pointers, refused
@@ -187,6 +188,17 @@ async def test_what_is_clawed_back_of_what_was_paid_is_set_off_against_what_is_d
     done = await paid(sold, voucher)
     assert (done["amount"], done["clawed_back"]) == ("3.80", "1.20")
     assert await standing(sold, voucher) == ("8.80", "8.80")
+
+
+async def test_a_voucher_that_was_paid_back_is_issued_again_as_soon_as_some_of_it_is_given_back(sold: World) -> None:
+    voucher = await reimbursed(sold, "5.00")
+    job, _ = await charged(sold)
+    period = await close(sold)
+    await paid(sold, voucher)
+    assert await states(sold, voucher) == {"redeemed"}
+    await give_back(sold, period, job, "2.00")
+    assert await standing(sold, voucher) == ("4.00", "4.00")
+    assert await states(sold, voucher) == {"issued"}
 
 
 async def test_what_is_clawed_back_of_what_still_waits_is_set_off_against_what_is_due_by_another_voucher(

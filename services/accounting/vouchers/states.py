@@ -16,14 +16,17 @@ _PAID: Final = (
     .where(SettlementRow.voucher == VOUCHERS.c.id)
     .scalar_subquery()
 )
-_PAID_BACK: Final = (
-    select(func.coalesce(func.sum(DueRow.on_lines + DueRow.earlier), 0))
-    .join(ReimbursementRow, ReimbursementRow.id == DueRow.reimbursement)
-    .where(DueRow.voucher == VOUCHERS.c.id, ReimbursementRow.state == ReimbursementState.PAID.value)
-    .scalar_subquery()
+_DUE: Final = select(func.coalesce(func.sum(DueRow.on_lines + DueRow.earlier), 0)).where(
+    DueRow.voucher == VOUCHERS.c.id
 )
-ALL_PAID: Final = (VOUCHERS.c.amount <= _PAID + _PAID_BACK).label("all_paid")
-"""Whether all of it was paid, for a query of VOUCHERS. What was clawed back since was paid too."""
+_PAID_BACK: Final = _DUE.join(ReimbursementRow, ReimbursementRow.id == DueRow.reimbursement).where(
+    ReimbursementRow.state == ReimbursementState.PAID.value
+)
+ALL_PAID: Final = (
+    (VOUCHERS.c.amount <= _PAID)
+    | (VOUCHERS.c.amount <= _DUE.scalar_subquery()) & (VOUCHERS.c.amount <= _PAID_BACK.scalar_subquery())
+).label("all_paid")
+"""Whether all of it was paid, and nothing of that given back, for a query of VOUCHERS. What was clawed back since was paid too."""
 
 
 def state_of(stored: str, *, all_paid: bool) -> VoucherState:
