@@ -23,6 +23,7 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers,
 from caravan.contracts.base import Words
 from caravan.contracts.quotes import Refusal
 from caravan.kernel.problems import Problem
+from caravan.kernel.wrong_input import told, words
 
 T = TypeVar("T")
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
@@ -204,9 +205,9 @@ def unreachable(error: ServiceUnavailable) -> NoReturn:
 
 def wrong_input(error: ValidationError) -> NoReturn:
     """What a person gave does not make a request; says where."""
-    for one in error.errors(include_url=False):
-        place = ".".join(str(part) for part in one["loc"]) or "spec"
-        typer.echo(f"{place}: {one['msg']}", err=True)
+    for one in told(error.errors(include_url=False)):
+        place = ".".join(str(part) for part in one["loc"])
+        typer.echo(f"{place}: {words(one)}" if place else words(one), err=True)
     raise typer.Exit(MISUSED)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from caravan.kernel.wrong_input import OF_PATTERNS
+
 PROSE_CHARACTERS: Final = 4000
 _NUMBER: Final = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
@@ -112,6 +114,7 @@ PATTERN_WORDS: Final = "x-pattern-words"
 
 def like(pattern: str, words: str, max_length: int | None = None) -> Any:
     """A string field that matches `pattern`; `words` say so to who gave something else."""
+    OF_PATTERNS[pattern] = words
     return Field(pattern=pattern, max_length=max_length, json_schema_extra={PATTERN_WORDS: words})
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words, like
 from caravan.contracts.ids import ProgrammeId
 from caravan.contracts.offerings import Tier
 from caravan.contracts.parties import credit_code
@@ -18,9 +18,20 @@ from caravan.kernel.money import Money
 
 Share = Annotated[int, Field(ge=0, le=10000, strict=True)]
 """In hundredths of a percent: 3000 is 30 %."""
-Place = Annotated[str, Field(pattern="^[0-9]{6}$", examples=["610100"])]
+Place = Annotated[
+    str,
+    like("^[0-9]{6}$", "Give a code of six digits by GB/T 2260, like 610100."),
+    Field(examples=["610100"]),
+]
 """An administrative division by GB/T 2260. One that ends in zeros has those in it: 610100 is all of Xi'an, 610000 all of Shaanxi."""
-Industry = Annotated[str, Field(pattern="^[A-T]([0-9]{2}|[0-9]{3}|[0-9]{4})?$", examples=["I65"])]
+Industry = Annotated[
+    str,
+    like(
+        "^[A-T]([0-9]{2}|[0-9]{3}|[0-9]{4})?$",
+        "Give a class of GB/T 4754, its section's letter first and at most four digits, like I65.",
+    ),
+    Field(examples=["I65"]),
+]
 """A class of GB/T 4754 with its section's letter; a shorter one has those in it: I65 has I651 and I6513."""
 
 

@@ -212,7 +212,10 @@ async def test_evidence_is_bounded_in_kind_size_and_number(spring: World) -> Non
     path = f"/voucher-applications/{made['id']}/evidence"
     for name in ("a.exe", "a.PDF", "pdf", ".pdf", "a\u202e.pdf"):
         assert pointers(refused(await spring.admin.upload(f"{path}/{name}", PDF), 422, "invalid")) == ["path/name"]
-    refused(await spring.admin.upload(f"{path}/empty.csv", b""), 422, "invalid")
+    problem = refused(await spring.admin.upload(f"{path}/a.PDF", PDF), 422, "invalid")
+    assert problem["errors"][0]["detail"].startswith("Give a file's name of at most 100 characters that ends in .pdf, ")
+    problem = refused(await spring.admin.upload(f"{path}/empty.csv", b""), 422, "invalid")
+    assert problem["errors"][0]["detail"] == "This file is empty: send its bytes as the body"
     refused(await spring.admin.upload(f"{path}/large.csv", b"1" * (8 * 1024 * 1024 + 1)), 413, "too_large")
     ok(await spring.admin.upload(f"{path}/0.csv", b"1" * (8 * 1024 * 1024)))
     for number in range(1, 20):

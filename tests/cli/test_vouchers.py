@@ -62,3 +62,25 @@ def test_what_is_filed_reviewed_and_paid_is_checked_before_it_is_sent() -> None:
     ):
         done = caravan("reimbursements", *arguments)
         assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
+def test_what_is_wrong_with_a_file_is_said_in_plain_words(tmp_path: Path) -> None:
+    file = tmp_path / "enterprise.json"
+    enterprise = {
+        "place": "西安",
+        "industry": "软件",
+        "size": "small",
+        "registered_on": "2020年1月1日",
+        "clear_credit": True,
+    }
+    file.write_text(json.dumps({"organization": "秦岭", "enterprise": enterprise}))
+    assert caravan("vouchers", "eligibility", str(file)).stderr.splitlines() == [
+        "organization: Give an id: org_ and 32 hexadecimal digits.",
+        "enterprise.place: Give a code of six digits by GB/T 2260, like 610100.",
+        "enterprise.industry: Give a class of GB/T 4754, its section's letter first and at most four digits, like I65.",
+        "enterprise.registered_on: Give a date as RFC 3339, for example 2026-01-31.",
+    ]
+    file.write_text("")
+    assert caravan("vouchers", "eligibility", str(file)).stderr.startswith("Invalid JSON: ")
+    done = caravan("programmes", "pools", PROGRAMME, "2026=1,000.00", "--version", "1")
+    assert done.stderr == 'pools.0.amount: Money is a string with two places, for example "12.34"\n'

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from caravan.kernel import bodies, ids
 from caravan.kernel.problems import Problem
-from caravan.kernel.rendering import validation_problem, words
+from caravan.kernel.rendering import validation_problem
 from caravan.kernel.web import Public, Router, ServiceApp, create_service_app, started, unauthorized_routes
+from caravan.kernel.wrong_input import words
 from tests.kernel.webapp import Stable, client_of, create_app, router
 
 

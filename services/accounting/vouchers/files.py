@@ -37,7 +37,9 @@ class Files:
     def keep(self, tx: Session, of: str, name: str, content: bytes, subject: str, at: datetime) -> Evidence:
         """In place of one of that name. Raises Invalid."""
         if not content:
-            raise Invalid(errors=[FieldError(pointer="", code="empty", detail="Send the file's bytes as the body")])
+            raise Invalid(
+                errors=[FieldError(pointer="", code="empty", detail="This file is empty: send its bytes as the body")]
+            )
         others = select(func.count()).where(self._of == of, self._table.c.name != name)
         if tx.execute(others).scalar_one() >= MAX_FILES:
             detail = f"There are at most {MAX_FILES} files: replace one of them"
