@@ -30,7 +30,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:8000"
 REFUSED: Final = 1
 MISUSED: Final = 2
 NOT_SUCCEEDED: Final = 3
-WIDE: Final = 200
+WIDE: Final = 400
 """Columns when nobody's terminal says otherwise: what is piped is not cut."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON, and nothing else.")]

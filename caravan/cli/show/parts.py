@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from caravan.contracts.base import Words
-from caravan.contracts.explanations import (
-    Explanation,
-)
+from caravan.contracts.explanations import Explanation
 from caravan.contracts.prices import WHOLE_TARIFF, Component
 from caravan.contracts.statements import Line, Statement
 from caravan.reconcile.comparing import Reconciliation
@@ -24,7 +23,6 @@ PER: Final = {
     "job": "job",
     "minimum_charge": "fen",
 }
-
 UNIT: Final = {
     "cpu_core_hour": "core-seconds",
     "accelerator_hour": "accelerator-seconds",
@@ -33,15 +31,41 @@ UNIT: Final = {
     "job": "jobs",
     "minimum_charge": "fen",
 }
-
 """Of a component's quantity."""
-
+WORDS_COLUMNS: Final = 20
+"""Of a terminal, for a column whose words may go below each other."""
+PADDING: Final = 2
+"""Of each column, left and right."""
 Cell = str | Text
+
+
+class Rows(Table):
+    """A table where the terminal is wide enough for it; else, so that no id and no amount is ever cut, one row below the other."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self.rows or self._needs(console, options) <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield Text(str(self.title), style="bold")
+        names = [str(column.header) for column in self.columns]
+        for place, row in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
+            if place:
+                yield ""
+            yield pairs((name, cell) for name, cell in zip(names, row, strict=True) if str(cell))
+
+    def _needs(self, console: Console, options: ConsoleOptions) -> int:
+        """Columns of the terminal: all of what keeps its words together, and of the rest what can still be read."""
+        needs = self._extra_width
+        for column in self.columns:
+            widest = max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
+            needs += PADDING + (widest if column.no_wrap else min(WORDS_COLUMNS, widest))
+        return needs
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], title: str | None = None) -> Table:
     """`>` before a column's name puts it right; `!` keeps its words together: ids, times."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    made = Rows(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
     for column in columns:
         name = column.lstrip(">!")
         flags = column[: len(column) - len(name)]
