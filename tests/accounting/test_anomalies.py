@@ -1,6 +1,7 @@
 """What can't be trusted is set aside and listed, and a person settles it: never dropped, never billed silently."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -255,6 +256,73 @@ async def test_what_overlaps_with_a_run_that_the_provider_bears_is_billed_withou
         assert borne == {("organization", None): 10, ("provider", "duplicate"): 15}
     assert (await job.read())["status"] == "settled"
     await world.consistent()
+
+
+@pytest.mark.parametrize("decision", ["accept", "discard", "the provider bears it again", "it is the second's"])
+async def test_an_end_that_is_restated_bills_no_second_twice_without_a_person(world: World, decision: str) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, index=0)
+    job.use(first, 3600, 3610, index=0)
+    job.use(second, 5, 20, index=0)
+    job.end(first, Outcome.SITE)
+    job.end(second)
+    job.settle({first: {hour_of(0): 1, hour_of(3600): 1}, second: {hour_of(0): 1}})
+    await world.deliver()
+    assert await borne(job) == {"provider": 20, "organization": 15}
+    job.end(first)
+    await world.deliver()
+    (anomaly,) = await listed(world, state="open")
+    assert (anomaly["reason"], anomaly["usage"]["run"]) == ("overlapping", first)
+    assert await borne(job) == {"organization": 25}
+    await world.consistent()
+    job.use(first, 0, 10, index=0)
+    await world.deliver()
+    assert (await borne(job), len(await listed(world, state="open"))) == ({"organization": 25}, 1), (
+        "it is known, and set aside"
+    )
+    if decision in ("accept", "discard"):
+        await settle(world, anomaly, decision)
+    elif decision == "the provider bears it again":
+        job.end(first, Outcome.SITE)
+    else:
+        job.end(second, Outcome.DUPLICATE)
+    await world.deliver()
+    assert await listed(world, state="open") == []
+    assert (
+        await borne(job)
+        == {
+            "accept": {"organization": 35},
+            "discard": {"organization": 25},
+            "the provider bears it again": {"provider": 20, "organization": 15},
+            "it is the second's": {"provider": 15, "organization": 20},
+        }[decision]
+    )
+    await world.consistent()
+
+
+async def test_what_a_person_has_accepted_stays_billed_however_its_end_is_restated(world: World) -> None:
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    job.use(first, 0, 10, index=0)
+    job.use(second, 5, 20, index=0)
+    await world.deliver()
+    (anomaly,) = await listed(world)
+    await settle(world, anomaly, "accept")
+    for outcome in (Outcome.SITE, Outcome.SUCCEEDED):
+        job.end(second, outcome)
+        await world.deliver()
+    assert (await listed(world, state="open"), await borne(job)) == ([], {"organization": 25})
+    await world.consistent()
+
+
+async def borne(job: Job) -> dict[str, int]:
+    """Core-seconds, by who bears them."""
+    found: Counter[str] = Counter()
+    for line in await job.lines():
+        if line["component"] == "cpu_core_hour":
+            found[line["bearer"]] += line["quantity"]
+    return {bearer: quantity for bearer, quantity in found.items() if quantity}
 
 
 @pytest.mark.parametrize(("decision", "charged"), [("accept", 32), ("discard", 22)])

@@ -19,7 +19,7 @@ from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.clock import from_seconds, to_seconds
 from caravan.kernel.database import table_of
 from services.accounting.anomalies.models import AnomalyRow
-from services.accounting.anomalies.odd import Known, odd
+from services.accounting.anomalies.odd import Known, odd, shared
 from services.accounting.anomalies.tasks import Tasks
 from services.accounting.usage.many import Run, Stored
 from services.accounting.usage.records import ATTEMPTS, RUNS, plain, spans_of
@@ -47,8 +47,11 @@ _SET_ASIDE: Final = InsertMany(
     ANOMALIES,
     lambda new: new.on_conflict_do_update(
         index_elements=["run", "hour", "revision", "fingerprint"],
-        set_={name: new.excluded[name] for name in ("reason", "site", "provider", "organization", "reseller")},
-        where=ANOMALIES.c.state == AnomalyState.OPEN,
+        set_={
+            name: new.excluded[name]
+            for name in ("reason", "state", "settled_at", "site", "provider", "organization", "reseller")
+        },
+        where=(ANOMALIES.c.state == AnomalyState.OPEN) | (ANOMALIES.c.state == AnomalyState.SUPERSEDED),
     ),
 )
 _SUPERSEDE: Final = ChangeMany(
@@ -175,7 +178,7 @@ def sift(
 def set_aside(
     tx: Session, odd_ones: Iterable[tuple[UsageRecord, AnomalyReason]], placed: Mapping[str, Placed], at: datetime
 ) -> None:
-    """Keep them until a person settles them. What was settled already stays settled."""
+    """Keep them until a person settles them. What a person has settled already stays settled."""
     rows = {}
     for one, reason in odd_ones:
         run, hour = place_of(one)
@@ -219,6 +222,23 @@ def discarded(tx: Session, jobs: Collection[str]) -> dict[Place, int]:
 def overlapping(tx: Session, jobs: Collection[str]) -> list[UsageRecord]:
     """What waits for a person because it overlaps with another run of its task, in the order in which it was found."""
     return [UsageRecord.model_validate(row.usage) for row in _OVERLAPPING.all(tx, [{"job": job} for job in jobs])]
+
+
+def shared_with_billed(tx: Session, stored: Sequence[UsageRecord], runs: Mapping[str, Run]) -> list[UsageRecord]:
+    """Of usage that is stored, by `runs`, what shares a second with what is billed of other runs of their tasks; but for what a person has
+    accepted."""
+    tasks, before = Tasks(tx, stored, runs), seen(tx, [place_of(one) for one in stored])
+    return [
+        one
+        for one in stored
+        if any(any(shared(one.spans, other)) for other in tasks.beside(one))
+        and not any(_is_accepted(row, one) for row in before.get(place_of(one), ()))
+    ]
+
+
+def _is_accepted(row: Any, usage: UsageRecord) -> bool:
+    same = (row.revision, row.fingerprint) == (usage.revision, fingerprint(usage.spans))
+    return same and row.state == AnomalyState.ACCEPTED
 
 
 def fingerprint(spans: tuple[Span, ...]) -> str:

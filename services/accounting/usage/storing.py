@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from caravan.contracts.anomalies import AnomalyReason
 from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
@@ -189,7 +190,8 @@ def _apply(
 
 
 def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
-    """How a run ended decides who bears it: what overlapped with one that the provider bears is billed. Raises NotHereYet."""
+    """How a run ended decides who bears it: what overlapped with one that the provider bears is billed, and of one that it bears no more
+    what overlaps is set aside. Raises NotHereYet."""
     placed = _check_known(tx, finals, held=False)
     runs = _make_known(tx, finals, placed, many.runs(tx, {one.run for one in finals}))
     changed = {one.run: one for one in finals}
@@ -199,10 +201,43 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     due.mark(tx, [Due(one.job, one.run, END, runs[one.run].charged_as) for one in changed.values()])
     what = [(one.job, Awaited(one.run, END, 0)) for one in changed.values()]
     _arrived(tx, what, settling.known(tx, {job for job, _ in what}))
+    for one in changed.values():
+        before, after = runs[one.run], runs[one.run]._replace(outcome=one.outcome)
+        if _is_borne(before) and not _is_borne(after):
+            _withdraw(tx, after, placed, at)
     borne = {one.job for one in changed.values() if runs[one.run].provider_bears(one.outcome) is not None}
     again = sifting.overlapping(tx, borne)
     for some in _rounds(tx, again):
         _judge(tx, some, many.hours(tx, some), sifting.seen(tx, some), at)
+
+
+def _is_borne(run: Run) -> bool:
+    """By its provider."""
+    return run.provider_bears(run.charged_as) is not None
+
+
+def _withdraw(tx: Session, run: Run, placed: Mapping[str, Placed], at: datetime) -> None:
+    """Set aside the hours of a run that share seconds with what is billed of its task: as if they had been stated only now."""
+    stored = [
+        UsageRecord(
+            hour=clock.from_seconds(row.hour),
+            revision=row.revision,
+            spans=row.spans,
+            run=run.id,
+            attempt=run.attempt,
+            job=run.job,
+            run_started_at=clock.from_seconds(row.run_started_at),
+            backend_identity=run.identity,
+            index=run.task_index,
+        )
+        for row in tx.execute(select(RECORDS).where(RECORDS.c.run == run.id, RECORDS.c.spans != ()))
+    ]
+    aside = sifting.shared_with_billed(tx, stored, {run.id: run})
+    sifting.set_aside(tx, [(one, AnomalyReason.OVERLAPPING) for one in aside], placed, at)
+    for one in aside:
+        own = (RECORDS.c.run == run.id) & (RECORDS.c.hour == clock.to_seconds(one.hour))
+        tx.execute(update(RECORDS).where(own).values(revision=one.revision - 1, spans=()))
+    due.mark(tx, [Due(one.job, *place_of(one), plain(one.spans)) for one in aside])
 
 
 def attempts_ended(tx: Session, ended: Sequence[AttemptEnded]) -> None:
