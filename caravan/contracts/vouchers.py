@@ -133,7 +133,7 @@ class Voucher(Model):
     programme: ProgrammeId
     organization: OrganizationId
     amount: Money
-    pledged: Money = Field(description="What of it is with jobs' holds, or redeemed.")
+    pledged: Money = Field(description="What of it is with jobs' holds, due to be reimbursed, or redeemed.")
     redeemed: Money = Field(description="What of that was paid.")
     released: Money = Field(description="What its pool has again, since it has ended or paid for what was clawed back.")
     clawed_back: Money = Field(description="What of that was paid, and is owed again.")

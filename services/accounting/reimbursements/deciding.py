@@ -65,7 +65,7 @@ def pay(tx: Session, id: str, draft: ReimbursementPaymentDraft, subject: str, at
     move(tx, found, ReimbursementState.PAID, (ReimbursementState.APPROVED,), **paid)
     filed = select(DUES.c.voucher).where(DUES.c.reimbursement == id)
     set_off = select(CLAWBACKS.c.voucher).where(CLAWBACKS.c.period == id)
-    for voucher in tx.scalars(filed.union(set_off)):
+    for voucher in tx.scalars(filed.union(set_off)).all():
         dues.restate(tx, voucher)
     audit.record(tx, subject, "pay_reimbursement", id, draft)
     return reading.get(tx, id)

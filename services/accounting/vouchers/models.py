@@ -100,7 +100,8 @@ class ReviewRow(ReviewColumns, Base):
 
 class VoucherRow(Base):
     """A voucher: `amount` is what it is issued for, of the pool of `year`; what for, and for whom, as reviewed. `pledged` of it is with
-    holds, or was redeemed; `redeemed` is a part of that. Once it has ended and no job is pledged any, its pool has the rest again.
+    holds, is due to be reimbursed, or was redeemed; `redeemed` is a part of that. Once it has ended and no job is pledged any, its pool has
+    the rest again.
     """
 
     __tablename__ = "vouchers"
