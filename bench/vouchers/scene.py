@@ -31,7 +31,7 @@ TERMS: Final[dict[str, dict[str, Any]]] = {
         "issuer": {"name": "市科技局", "level": "city"},
         "rates": [{"rate": 3000}],
         "floor": "5.00",
-        "caps": {"redeemed_in_year": "60.00", "issued_in_year": "100.00"},
+        "caps": {"redeemed_in_year": "40.00", "issued_in_year": "100.00"},
         "stacks_to": 4000,
         "settles": "quarter",
         "valid_months": 2,
