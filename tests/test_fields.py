@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from caravan.contracts.base import Name, Second
+from caravan.contracts.base import Name, Reason, Second
 from caravan.kernel.clock import from_seconds
 
-NAME, SECOND = TypeAdapter(Name), TypeAdapter(Second)
+NAME, REASON, SECOND = TypeAdapter(Name), TypeAdapter(Reason), TypeAdapter(Second)
 SEEN = set(string.ascii_letters + string.digits + string.punctuation)
 ZONES = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 SECONDS = st.builds(lambda second, zone: from_seconds(second).astimezone(zone), st.integers(-(2**35), 2**35), ZONES)
@@ -36,6 +36,12 @@ def test_a_name_in_ascii_is_taken_when_a_sign_of_it_can_be_seen_and_none_control
 @pytest.mark.parametrize("text", ["\u3164", "\u200b\u2800", "\u00a0\u0301"])
 def test_a_name_of_signs_that_show_nothing_is_refused(text: str) -> None:
     assert refused(NAME, text) == "invisible"
+
+
+@pytest.mark.parametrize("text", ["   ", "\n", "\u3000\n", "\u200b"])
+def test_a_reason_that_nobody_can_read_is_refused(text: str) -> None:
+    assert refused(REASON, text) == "invisible"
+    assert REASON.validate_python(f"{text}发票不符{text}") == f"{text}发票不符{text}"
 
 
 @given(SECONDS)

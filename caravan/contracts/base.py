@@ -74,6 +74,12 @@ def _is_visible(value: str) -> bool:
     return any(unicodedata.category(one)[0] not in "CMZ" and one not in _BLANK for one in value)
 
 
+def _seen(value: str) -> str:
+    if not _is_visible(value):
+        raise PydanticCustomError("invisible", "Give words that can be seen")
+    return value
+
+
 def _no_nul(value: str) -> str:
     if "\0" in value:
         raise PydanticCustomError("nul_character", "A NUL character is not allowed here")
@@ -88,6 +94,8 @@ WholeHour = Annotated[Second, AfterValidator(_whole_hour)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_clean)]
 """A line of text that a person wrote."""
 Prose = Annotated[str, StringConstraints(max_length=PROSE_CHARACTERS), AfterValidator(_no_nul)]
+Reason = Annotated[Prose, StringConstraints(min_length=1), AfterValidator(_seen)]
+"""What a person wrote for another to read."""
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.\-/]+$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 Positive = Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)]

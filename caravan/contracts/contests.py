@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from caravan.contracts.base import Instant, Model, Name, Prose
+from caravan.contracts.base import Instant, Model, Name, Prose, Reason
 from caravan.contracts.ids import ContestId, JobId, OrganizationId, ProviderId, RunId
 from caravan.contracts.jobs import Outcome
 
@@ -13,7 +13,7 @@ class ContestDraft(Model):
     """Contest that the provider bears this run."""
 
     run: RunId
-    reason: Prose = Field(min_length=1, description="For both parties to read.")
+    reason: Reason = Field(description="For both parties to read.")
 
 
 class ContestState(StrEnum):
@@ -48,7 +48,7 @@ class ContestDecision(Model):
     """What becomes of a contest."""
 
     decision: Decision
-    words: Prose = Field(min_length=1, description="Why, for both parties to read.")
+    words: Reason = Field(description="Why, for both parties to read.")
     overlap: bool = Field(
         default=False,
         description="Uphold it also for seconds that another run of the array task is billed for: both were there.",

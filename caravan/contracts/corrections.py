@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Instant, Model, Name, Prose, Second
+from caravan.contracts.base import Count, Instant, Model, Name, Reason, Second
 from caravan.contracts.ids import CorrectionId, OfferingId, OrganizationId, PriceListId, ProviderId
 from caravan.kernel.money import Money
 
@@ -37,7 +37,7 @@ class CorrectionTerms(Model):
 class CorrectionDraft(CorrectionTerms):
     """A correction and its reason, which those whom it concerns read."""
 
-    reason: Annotated[Prose, StringConstraints(min_length=1)] = Field(examples=["1.00 was published instead of 0.10"])
+    reason: Reason = Field(examples=["1.00 was published instead of 0.10"])
 
 
 class CorrectionState(StrEnum):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from caravan.contracts.base import Instant, Model, Name, Prose
+from caravan.contracts.base import Instant, Model, Name, Reason
 from caravan.contracts.ids import CreditNoteId, LineId, OrganizationId, PeriodId, ProviderId, StatementId
 from caravan.contracts.statements import PartyId
 from caravan.kernel.money import Money
@@ -14,7 +14,7 @@ class CreditNoteDraft(Model):
     statement: StatementId
     line: LineId
     amount: Money = Field(description="Above zero, and no more than is left of the line.")
-    reason: Prose = Field(min_length=1, description="For both parties to read.")
+    reason: Reason = Field(description="For both parties to read.")
 
 
 class CreditNote(CreditNoteDraft):

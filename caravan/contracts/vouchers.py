@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Prose, Words, like
+from caravan.contracts.base import Instant, Model, Name, Reason, Words, like
 from caravan.contracts.ids import OrganizationId, ProgrammeId, VoucherApplicationId, VoucherId
 from caravan.contracts.programmes import Affiliate, EligibilityRule, Enterprise, Unmet
 from caravan.kernel.money import Money
@@ -65,11 +65,9 @@ class ReviewDraft(Model):
     """What a reviewer found of an application, or of a claim, with its evidence."""
 
     passed: bool = Field(examples=[True])
-    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+    reason: Reason = Field(description="For the enterprise to read.")
     rule: EligibilityRule | None = Field(default=None, description="Which isn't met, where it is one of these.")
-    remedy: Prose | None = Field(
-        default=None, min_length=1, description="What would satisfy it: needed where it doesn't pass."
-    )
+    remedy: Reason | None = Field(default=None, description="What would satisfy it: needed where it doesn't pass.")
 
     @model_validator(mode="after")
     def _says_what_would_do(self) -> Self:
@@ -110,7 +108,7 @@ class VoucherState(StrEnum):
 
 
 class RevocationDraft(Model):
-    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+    reason: Reason = Field(description="For the enterprise to read.")
 
 
 class Revocation(RevocationDraft):
@@ -122,7 +120,7 @@ class ClawbackDraft(Model):
     """What is taken back of what a voucher has paid."""
 
     amount: Money
-    reason: Prose = Field(min_length=1, description="For the enterprise to read.")
+    reason: Reason = Field(description="For the enterprise to read.")
 
 
 class Voucher(Model):
