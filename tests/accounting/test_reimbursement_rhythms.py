@@ -157,7 +157,7 @@ def claim(tx: Session, who: str, of: Programme, end: str) -> None:
             reviewed(tx, made.id, FAILS)
         else:
             reviewed(tx, made.id, PASSES, PASSES)
-            payment = ReimbursementPaymentDraft(reference="XAFB-1", paid_on=AT.date())
+            payment = ReimbursementPaymentDraft(reference="XAFB-1", paid_on=END.date())
             deciding.pay(tx, made.id, payment, "finance", END)
 
 

@@ -58,9 +58,9 @@ def review(tx: Session, id: str, draft: ReviewDraft, version: int, caller: Calle
 def pay(tx: Session, id: str, draft: ReimbursementPaymentDraft, subject: str, at: datetime) -> Reimbursement:
     """Its vouchers have redeemed it then. Raises NotFound, WrongState, Invalid."""
     found = reading.row(tx, id)
-    if draft.paid_on > today(tx, at):
-        detail = "Give the day on which it was paid, which isn't to come"
-        raise Invalid(errors=[FieldError(pointer="/paid_on", code="to_come", detail=detail)])
+    if not today(tx, found.filed_at) <= draft.paid_on <= today(tx, at):
+        detail = "Give the day on which it was paid, from the one on which it was filed until today"
+        raise Invalid(errors=[FieldError(pointer="/paid_on", code="paid_on", detail=detail)])
     paid = dict(draft) | {"paid_at": at, "paid_by": subject}
     move(tx, found, ReimbursementState.PAID, (ReimbursementState.APPROVED,), **paid)
     filed = select(DUES.c.voucher).where(DUES.c.reimbursement == id)
