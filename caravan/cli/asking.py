@@ -9,6 +9,7 @@ import codecs
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from caravan.cli.show import when
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, ServiceUnavailable
 from caravan.contracts.base import Words
 from caravan.contracts.quotes import Refusal
@@ -172,8 +174,15 @@ def refused(problem: Problem, as_json: bool) -> NoReturn:
         elif isinstance(value, Words):
             err.print(f"  {value.zh}\n  {value.en}")
         elif value is not None:
-            err.print(f"  {name.replace('_', ' ')}: {value}")
+            err.print(f"  {name.replace('_', ' ')}: {_member(value)}")
     raise typer.Exit(REFUSED)
+
+
+def _member(value: object) -> str:
+    """Times are in the reader's own zone, as everywhere."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_member, value))
+    return when(value) if isinstance(value, datetime) else str(value)
 
 
 def _refusal(err: Console, refusal: Refusal) -> None:
