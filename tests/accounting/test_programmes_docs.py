@@ -12,6 +12,7 @@ import pytest
 from caravan.contracts.offerings import Tier
 from caravan.contracts.prices import Component
 from caravan.contracts.programmes import Origin, ProgrammeDraft
+from caravan.contracts.vouchers import EligibilityQuestion, VoucherApplicationDraft
 from caravan.kernel.clock import to_seconds
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import Money, percent
@@ -45,6 +46,17 @@ def used(text: str) -> Used:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_example_is_told_on_the_page(page: Path) -> None:
     assert sorted(re.findall(r"### \[([a-z-]+)\]", page.read_text())) == NAMES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_an_enterprise_asks_and_applies_with_is_as_the_page_has_it(page: Path) -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
+    asked = json.loads(block)
+    EligibilityQuestion.model_validate(asked)
+    programme = {"programme": f"prg_{1:032x}", "amount": "500000.00"}
+    draft = VoucherApplicationDraft.model_validate(asked | programme | {"contract": {"number": "1", "amount": "1.00"}})
+    assert set(asked["enterprise"]) == set(type(draft.enterprise).model_fields)
+    assert all(f"`{name}`" in page.read_text() for name in type(draft).model_fields.keys() - asked)
 
 
 @pytest.mark.parametrize("page", PAGES)
