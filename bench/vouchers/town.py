@@ -174,7 +174,7 @@ class Town:
         filed = await admin.get_reimbursement(filed.id)
         for reviewer in self._reviewers:
             filed = await reviewer.review_reimbursement(filed.id, PASSES, filed.version)
-        payment = ReimbursementPaymentDraft(reference=filed.id, paid_on=self.now.date())
+        payment = ReimbursementPaymentDraft(reference=filed.id, paid_on=self.now.astimezone(ZONE).date())
         paid = await self.finance.pay_reimbursement(filed.id, payment)
         return paid, [one async for one in each(admin.list_reimbursed_lines, filed.id)]
 
