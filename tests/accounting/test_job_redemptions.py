@@ -7,6 +7,7 @@ from rich.console import Console
 from caravan.cli import vouchers as cli
 from caravan.contracts.redemptions import JobRedemption
 from caravan.contracts.vouchers import Voucher
+from caravan.kernel import ids
 from tests.accounting.programmes_cases import office
 from tests.accounting.test_redemptions import charged, issued, settle
 from tests.accounting.test_voucher_states import give_back
@@ -66,9 +67,13 @@ async def test_who_may_read_a_voucher_reads_what_it_pays_and_nobody_else(sold: W
         refused(await reader.get(path), 404, "not_found")
 
 
-async def test_a_job_for_which_no_voucher_counts_has_no_redemption(sold: World) -> None:
+async def test_a_job_for_which_no_voucher_counts_saves_nothing_and_is_its_organizations_own(sold: World) -> None:
     job, _ = await charged(sold)
-    refused(await sold.member.get(f"/jobs/{job.id}/redemption"), 404, "not_found")
+    path = f"/jobs/{job.id}/redemption"
+    for reader in (sold.member, sold.finance, office(sold)):
+        assert ok(await reader.get(path)) == {"job": job.id, "saved": "0.00", "vouchers": []}
+    refused(await sold.service.person("stranger", f"org/org_{7:032x}:admin").get(path), 404, "not_found")
+    refused(await sold.member.get(f"/jobs/{ids.new('job')}/redemption"), 404, "not_found")
 
 
 async def test_terminals_show_what_is_saved_and_left(sold: World) -> None:

@@ -12,10 +12,11 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.models import LineRow
 from services.accounting.credit_notes.models import CreditNoteRow
+from services.accounting.funds import holds
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
-from services.accounting.vouchers.reading import seen_by
+from services.accounting.vouchers.reading import seen_by, sees
 
 
 class RedemptionService:
@@ -26,13 +27,14 @@ class RedemptionService:
 
     async def of_job(self, job: str, caller: Caller) -> JobRedemption:
         """Raises NotFound, also where only others' vouchers pay."""
-        return await self._db.read(of_job, job, seen_by(caller))
+        return await self._db.read(of_job, job, caller)
 
 
-def of_job(tx: Session, job: str, which: ColumnElement[bool]) -> JobRedemption:
-    """By the vouchers among `which`, the one that was issued first before the others. Raises NotFound where none counts for it."""
-    found = tuple(_of_job(tx, job, which))
-    if not found:
+def of_job(tx: Session, job: str, caller: Caller) -> JobRedemption:
+    """By the vouchers that the caller sees, the one that was issued first before the others; none, where none counts for it. Raises
+    NotFound where the job isn't the caller's either."""
+    found = tuple(_of_job(tx, job, seen_by(caller)))
+    if not found and not any(sees(caller, hold.organization) for hold in holds.of_job(tx, job)):
         raise NotFound
     return JobRedemption(job=job, saved=Money(sum(one.saved.fen for one in found)), vouchers=found)
 

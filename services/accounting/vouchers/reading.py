@@ -34,7 +34,13 @@ def shown(row: Row[Any]) -> Voucher:
     return Voucher.model_validate(values | {"revocation": revocation})
 
 
+def sees(caller: Caller, organization: str) -> bool:
+    """Whether the caller reads what vouchers do for it."""
+    return caller.is_office or caller.is_finance or organization in caller.organizations()
+
+
 def seen_by(caller: Caller) -> ColumnElement[bool]:
+    """The vouchers of those for whom `sees` holds."""
     if caller.is_office or caller.is_finance:
         return true()
     return VOUCHERS.c.organization.in_(caller.organizations())
