@@ -88,7 +88,7 @@ async def _check_papers(scene: Scene, step: str) -> None:
         expected = sorted(close for close, whose in scene.model.statements if whose == one.organization)
         scene.compared.equal("statements", step, expected, sorted(closed[statement.period] for statement in own))
         for statement in own:
-            should = scene.model.statements[closed[statement.period], one.organization]
+            should = scene.model.statements.get((closed[statement.period], one.organization), {})
             found = {two.voucher: (two.on_lines.fen, two.earlier.fen) for two in statement.redemptions}
             what = f"{statement.number} after {step}"
             scene.compared.equal(

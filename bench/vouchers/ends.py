@@ -62,7 +62,8 @@ async def revocation(scene: Scene) -> None:
 
 
 async def expiry(scene: Scene) -> None:
-    """In the middle of a job, which is covered to its end; a job that is submitted later isn't."""
+    """In the middle of a job, which is covered to its end; a job that is submitted later isn't. One that is over, for which another voucher
+    is pledged, is claimed of it too."""
     await _used(scene, 0, 3000)
     await _closed(scene)
     scene.town.at(starts((2027, 1)) - timedelta(minutes=50))
@@ -70,6 +71,10 @@ async def expiry(scene: Scene) -> None:
     await scene.use(job, 6000)
     await check(scene, "use")
     await _closed(scene)
+    other = await scene.start(scene.buyers[1], 22_000)
+    await scene.use(other, 10_000)
+    await scene.settle(other)
+    await check(scene, "settle")
     await scene.expire(scene.of(0, "city"))
     await check(scene, "expiry")
     await scene.use(job, 2000)
@@ -136,7 +141,7 @@ async def credit_note(scene: Scene) -> None:
         await check(scene, "credit note")
     await scene.claw_back(scene.of(1, "city"), scene.model.clawable(scene.of(1, "city")))
     await check(scene, "clawback")
-    line, left = scene.notable()[1]
+    line, left = scene.notable()[-1]
     await scene.note(line, left)
     await check(scene, "credit note")
     await _used(scene, 1, 1000)
