@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -165,6 +165,34 @@ async def test_what_is_given_back_later_is_given_back_to_the_cap_that_it_came_fr
     assert sum(Money.parse(subsidy or "0.00").fen for _, subsidy in borne) == 100
     assert await standing(sold, voucher) == ("3.00", "3.00")
     assert await settlements(sold, voucher) == [("6.00", "4.00", "0.00"), ("-3.00", "-3.00", "2.00")]
+
+
+async def test_what_a_job_has_pledged_as_a_period_closes_is_paid_to_its_claims_once_the_job_lets_it_go(
+    sold: World,
+) -> None:
+    voucher = await issued(sold, "4.00")
+    waits = sold.job()
+    assert (await waits.hold("10.00", ahead=ahead(sold, "10.00")))["granted"]
+    done, run = await charged(sold)
+    settle(done, run)
+    await sold.deliver()
+    await close(sold)
+    assert await settlements(sold, voucher) == [("3.00", "1.00", "0.00")]
+    await close(sold, MONTH * 3600)
+    waits.settle({})
+    await sold.deliver()
+    assert await standing(sold, voucher) == ("1.00", "1.00")
+    assert await sold.db.write(ending.expire, LATER + timedelta(days=1)) == 1
+    assert await sold.db.write(ending.release) == 0
+    june = await close(sold, 2 * MONTH * 3600)
+    assert await settlements(sold, voucher) == [("3.00", "1.00", "0.00"), ("0.00", "0.00", "2.00")]
+    assert (await standing(sold, voucher), await funds(sold, "granted", "charged")) == (
+        ("3.00", "3.00"),
+        ["3.00", "10.00"],
+    )
+    (found,) = ok(await sold.member.get("/statements", period=june))["items"]
+    assert (found["line_count"], found["due"]) == (0, "-2.00")
+    assert await sold.db.write(ending.release) == 1
 
 
 async def test_levels_that_stack_pay_together_as_the_period_closes(sold: World) -> None:

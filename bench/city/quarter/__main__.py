@@ -79,13 +79,13 @@ async def _played(one: _Play) -> Played:
         for number in player.months:
             period = await player.month(number)
             periods[period] = number
-            pledged |= await player.db.read(still_pledged, period)
+            pledged = await player.db.read(still_pledged)
             report = await verify_ledger(player.db)
             wrong += [f"{finding.check} {finding.subject}: {finding.detail}" for finding in report.findings]
             if len(periods) == QUARTER.months and programme is None:
                 found = {name: await office.draft(name, [*periods]) for name in one.drafts}
             elif len(periods) == QUARTER.months:
-                found = {"claims": await player.db.read(claims_so_far), "pledged": dict(pledged)}
+                found = {"claims": await player.db.read(claims_so_far), "pledged": pledged}
             await player.go_on(number, period)
         await player.finish()
         if terms is None or programme is None:

@@ -19,8 +19,8 @@ CUTS: Final = ("floor", "claim", "voucher", "redeemed_in_year")
 
 @dataclass
 class Compared:
-    """`counts`: how many were compared, and how many of them each limit has cut. `kept`: what organizations aren't paid as jobs had it
-    pledged when they had their last lines. `moved`: what stands with another centre where a limit cuts claims: lines are filled as each
+    """`counts`: how many were compared, and how many of them each limit has cut. `kept`: what organizations aren't paid as jobs still
+    have it pledged. `moved`: what stands with another centre where a limit cuts claims: lines are filled as each
     period closes, and by a preview in one."""
 
     counts: Counter[str] = field(default_factory=Counter)

@@ -37,7 +37,7 @@ class Own:
     paid: Counter[str] = field(default_factory=Counter)
     earlier: int = 0
     pledged: int = 0
-    """By the last close in which it had lines: jobs that go on have it, and claims could not be paid from it."""
+    """As the last period closed: jobs that go on have it, and claims could not be paid from it."""
 
 
 @dataclass
@@ -77,12 +77,10 @@ class _Sums:
     of_sellers: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def still_pledged(tx: Session, period: str) -> dict[str, int]:
-    """What of vouchers is pledged by jobs, as the period has just closed: of organizations that had lines in it."""
-    mine = select(LineRow.organization).where(LineRow.period == period)
+def still_pledged(tx: Session) -> dict[str, int]:
+    """What of vouchers is pledged by jobs, as a period has just closed."""
     sums = select(RedemptionRow.organization, func.sum(RedemptionRow.pledged)).group_by(RedemptionRow.organization)
-    rows = tx.execute(sums.where(RedemptionRow.organization.in_(mine)))
-    return {organization: int(fen) for organization, fen in rows}
+    return {organization: int(fen) for organization, fen in tx.execute(sums)}
 
 
 def claims_so_far(tx: Session) -> dict[str, dict[int, tuple[int, int]]]:

@@ -50,7 +50,7 @@ _SUBSIDY: Final = ChangeMany(
 
 def settle(tx: Session, period: Row[Any], at: datetime) -> None:
     """Bring the claims of all vouchers up to the lines of `period` (a row of `periods`), which is closing, and to what credit notes have
-    given back since another was."""
+    given back and jobs have let go of since another was."""
     buyers = select(LINES.c.organization).where(LINES.c.period == period.id).distinct()
     unsettled = select(VoucherRow.organization).where(VoucherRow.unsettled)
     rows = tx.execute(
@@ -62,9 +62,12 @@ def settle(tx: Session, period: Row[Any], at: datetime) -> None:
     of_organization: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         of_organization[row.organization].append(row)
+    kept_short = set[str]()
     for organization, own in of_organization.items():
-        _Closing(tx, period, organization, own).settle(at)
+        kept_short |= _Closing(tx, period, organization, own).settle(at)
     tx.execute(update(VoucherRow).where(VoucherRow.unsettled).values(unsettled=False))
+    if kept_short:
+        tx.execute(update(VoucherRow).where(VoucherRow.id.in_(kept_short)).values(unsettled=True))
     clawing.carry_over(tx, period.id)
 
 
@@ -79,13 +82,15 @@ class _Closing:
         self._terms = {row.id: ProgrammeTerms.model_validate(row.terms) for row in vouchers}
         self._lines = closed_lines.read(tx, period.id, organization)
 
-    def settle(self, at: datetime) -> None:
+    def settle(self, at: datetime) -> set[str]:
+        """Returns the vouchers of which jobs still have what their claims may need."""
         tx, zone = self._tx, periods.zone(self._tx)
         open_ = keep_open(tx, {line.job for line in self._lines if line.job}, self._period.id)
         pledged = self._pledged()
         vouchers = [self._voucher(row, pledged.get(row.id, 0)) for row in self._rows.values()]
         used = closed_lines.used(tx, self._period, self._lines)
-        moved = settled(vouchers, used, self._discounts(), self._past(zone), zone)
+        past = self._past(zone)
+        moved = settled(vouchers, used, self._discounts(), past, zone)
         self._write(moved)
         of_voucher: defaultdict[str, Moved] = defaultdict(lambda: Moved(0, 0))
         for voucher, taken in open_.items():
@@ -112,6 +117,10 @@ class _Closing:
         for due in sorted({span.voucher for span in moved if self._reimburses(span)}):
             clawing.undo(tx, self._rows[due], dues.NO_PAPER, at)
             dues.restate(tx, due)
+        pays = Counter[str]()
+        for span, fen in (*past.paid.items(), *((span, one.pays) for span, one in moved.items())):
+            pays[span.voucher] += fen
+        return {one.id for one in vouchers if pledged.get(one.id) and pays[one.id] >= one.most}
 
     def _reimburses(self, span: Span) -> bool:
         return self._terms[span.voucher].mode is Mode.REIMBURSED

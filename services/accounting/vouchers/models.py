@@ -129,7 +129,9 @@ class VoucherRow(Base):
     released: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="What its pool has again.")
     clawed_back: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="A part of released.")
     unsettled: Mapped[bool] = mapped_column(
-        Boolean, server_default=false(), comment="A credit note has changed its claims since a period was closed."
+        Boolean,
+        server_default=false(),
+        comment="The next close looks at its claims: a credit note has changed them, or jobs had pledged what they need.",
     )
     year: Mapped[int] = mapped_column(BigInteger)
     use: Mapped[str | None] = mapped_column(String)

@@ -15,7 +15,7 @@ def upgrade() -> None:
             sa.Boolean(),
             server_default=sa.false(),
             nullable=False,
-            comment="A credit note has changed its claims since a period was closed.",
+            comment="The next close looks at its claims: a credit note has changed them, or jobs had pledged what they need.",
         ),
     )
     op.create_index(
