@@ -132,7 +132,7 @@ class Claims:
 
     def give_back(self, line: Line, before: int, amount: int) -> dict[str, int]:
         """A credit note gives `amount` back of a line, after `before`: each of its vouchers' claims is less by its part, and has paid less,
-        together once rounded. Returns what each has back."""
+        together once rounded, as far as a close has left of it. Returns what each has back."""
 
         def part(fen: int) -> int:
             whole = [rounded(Fraction(fen * given, line.amount)) for given in (before, before + amount)]
@@ -142,7 +142,7 @@ class Claims:
         for claim, own in sorted(self._shares[line.id].items()):
             stands = self.paid.lines[line.id, claim.voucher]
             self.paid.full[claim] -= part(share + own) - part(share)
-            found[claim.voucher] = part(pays + stands) - part(pays)
+            found[claim.voucher] = min(part(pays + stands) - part(pays), self.paid.claims[claim])
             self.paid.claims[claim] -= found[claim.voucher]
             share, pays = share + own, pays + stands
         return found
