@@ -1,5 +1,6 @@
 """Whatever is used, corrected, given back, clawed back, filed and paid in which order: no limit is passed, and nothing is lost or stuck."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -114,7 +115,7 @@ def close(tx: Session, period: str) -> None:
 
 def note(tx: Session, which: int, quarters: int) -> None:
     """On one of the lines that stand on a statement, if anything is left of it."""
-    rows = tx.execute(
+    rows: Sequence[Any] = tx.execute(
         select(*LineRow.__table__.c, StatementRow.id.label("statement"))
         .join(StatementRow, StatementRow.period == LineRow.period)
         .where(StatementRow.party_id == ORG)
