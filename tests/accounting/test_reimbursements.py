@@ -5,15 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import ids
 from caravan.kernel.money import Money
 from services.accounting.app import create_app
+from services.accounting.reimbursements.reading import REIMBURSEMENTS
 from tests.accounting.programmes_cases import key, office, published
 from tests.accounting.test_redemptions import charged
 from tests.accounting.test_reimbursement_dues import april, reimbursed
+from tests.accounting.test_site_runs import plan, reads
 from tests.accounting.volume import LATER, MONTH, close
 from tests.accounting.world import World
 from tests.support import Json, Person, ok, pointers, refused, running
@@ -183,6 +187,27 @@ async def test_who_may_file_and_what(sold: World) -> None:
     assert ok(await other.get("/reimbursements"))["items"] == []
     for person in (other, sold.member, office(sold)):
         refused(await person.post(f"/reimbursements/{made['id']}/withdraw"), 404, "not_found")
+
+
+async def test_a_programmes_claims_are_listed_by_index(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await filed(sold, voucher)
+    other = await published(sold)
+
+    def many(tx: Session) -> None:
+        kept = tx.execute(select(REIMBURSEMENTS).where(REIMBURSEMENTS.c.id == made["id"])).one()._asdict()
+        place = {"programme": other["id"], "state": "withdrawn"}
+        tx.execute(insert(REIMBURSEMENTS), [kept | place | {"id": ids.new("rei")} for _ in range(2000)])
+        tx.execute(text("ANALYZE"))
+
+    await sold.db.write(many)
+    with reads(("reimbursements",)) as queries:
+        found = ok(await office(sold).get("/reimbursements", programme=made["programme"]))["items"]
+    assert [one["id"] for one in found] == [made["id"]]
+    told = await sold.db.read(plan, *queries[0])
+    assert "ix_reimbursements_programme_id" in told and "TEMP B-TREE" not in told
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -64,6 +64,7 @@ class ReimbursementRow(Base):
         CheckConstraint("amount > 0", name="amount"),
         Index("ix_reimbursements_organization_id", "organization", "id"),
         Index("ix_reimbursements_state_id", "state", "id"),
+        Index("ix_reimbursements_programme_id", "programme", "id"),
         Index(
             "ix_reimbursements_pending",
             *("organization", "programme"),
