@@ -166,7 +166,7 @@ def pay(
 
 @group.command()
 def withdraw(ctx: typer.Context, reimbursement: ReimbursementArgument, as_json: AsJson = False) -> None:
-    """Take back what was filed, before it is paid."""
+    """Take back what was filed, before it is approved."""
     found = ask(ctx, lambda peers: peers.accounting.withdraw_reimbursement(reimbursement), as_json=as_json)
     _print(found, as_json=as_json)
 

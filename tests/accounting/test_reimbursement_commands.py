@@ -69,6 +69,6 @@ async def test_what_is_due_is_claimed_reviewed_and_paid_by_the_command(sold: Wor
         for version, reviewer in enumerate(("first", "second"), start=2):
             passes = ("--passed", "--version", str(version), "--reason", "凭证齐全")
             assert "凭证齐全" in await caravan(reviewer, office, "review", made["id"], *passes)
-        payment = ("--reference", "XAFB-1", "--on", "2027-04-01")
+        payment = ("--reference", "XAFB-1", "--on", "2027-04-14")
         assert "XAFB-1" in await caravan("finance", "platform:finance", "pay", made["id"], *payment)
         assert "(409 wrong_state)" in await caravan("admin", admin, "withdraw", made["id"], code=1)

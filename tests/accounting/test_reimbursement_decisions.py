@@ -138,7 +138,21 @@ async def test_it_is_reviewed_as_it_was_read_by_the_office_and_paid_by_finance(s
     for day in ("1900-01-01", "2027-04-13", "2029-01-01"):
         answer = await sold.finance.post(path(approved, "pay"), PAYMENT | {"paid_on": day}, key(day))
         assert pointers(refused(answer, 422, "invalid")) == ["/paid_on"]
-    assert ok(await sold.admin.post(path(made, "withdraw")))["state"] == "withdrawn"
+
+
+async def test_what_is_approved_is_not_withdrawn_but_refused_by_a_third_person_until_it_is_paid(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00")
+    await charged(sold)
+    await close(sold)
+    made = await attached(sold, await filed(sold, voucher))
+    approved = await reviewed(sold, made, PASSES, PASSES)
+    refused(await sold.admin.post(path(made, "withdraw")), 409, "wrong_state")
+    version = {"If-Match": f'"{approved["version"]}"'}
+    refused(await reviewer(sold, 3).post(path(made, "review"), PASSES, version), 409, "wrong_state")
+    refused(await reviewer(sold, 1).post(path(made, "review"), FAILS, version), 409, "same_reviewer")
+    assert ok(await reviewer(sold, 3).post(path(made, "review"), FAILS, version))["state"] == "refused"
+    refused(await sold.finance.post(path(made, "pay"), PAYMENT, key("late")), 409, "wrong_state")
+    assert (await filed(sold, voucher))["amount"] == made["amount"]
 
 
 async def test_evidence_is_for_the_organization_the_office_and_finance(sold: World) -> None:

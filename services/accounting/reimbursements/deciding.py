@@ -15,6 +15,7 @@ from caravan.kernel.tokens import Caller
 from services.accounting.reimbursements import dues, reading
 from services.accounting.reimbursements.dues import CLAWBACKS, DUES
 from services.accounting.reimbursements.filing import check_state, let_go, move
+from services.accounting.reimbursements.models import PENDING
 from services.accounting.reimbursements.reading import EVIDENCE, REIMBURSEMENTS, REVIEWS
 from services.accounting.vouchers.eligible import today
 
@@ -39,16 +40,17 @@ def store(tx: Session, id: str, name: str, content: bytes, caller: Caller, at: d
 
 
 def review(tx: Session, id: str, draft: ReviewDraft, version: int, caller: Caller, at: datetime) -> Reimbursement:
-    """Raises NotFound, WrongState, Stale, SameReviewer, EvidenceNeeded."""
+    """One that is approved may still be refused, until it is paid. Raises NotFound, WrongState, Stale, SameReviewer, EvidenceNeeded."""
     found = reading.row(tx, id)
-    check_state(found, STAGES)
+    allowed = STAGES if draft.passed else PENDING
+    check_state(found, allowed)
     if found.version != version:
         raise Stale
     if draft.passed and not EVIDENCE.of(tx, [id])[id]:
         raise EvidenceNeeded
     REVIEWS.keep(tx, id, found.filed_by, draft, caller.subject, at)
     state = STAGES[ReimbursementState(found.state)] if draft.passed else ReimbursementState.REFUSED
-    move(tx, found, state, STAGES)
+    move(tx, found, state, allowed)
     if state is ReimbursementState.REFUSED:
         let_go(tx, id)
     audit.record(tx, caller.subject, "review_reimbursement", id, draft)

@@ -107,7 +107,7 @@ async def list_reimbursed_lines(
 async def withdraw_reimbursement(
     reimbursement: ReimbursementId, caller: OrgAdmin, service: Service, response: Response
 ) -> Reimbursement:
-    """Take back what was filed, before it is paid. It may be filed anew."""
+    """Take back what was filed, before it is approved. It may be filed anew."""
     return tagged(await service.withdraw(reimbursement, caller), response)
 
 

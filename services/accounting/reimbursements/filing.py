@@ -21,7 +21,7 @@ from services.accounting.programmes.funding import Part, divided, funders_of, sh
 from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.reimbursements import dues, reading
 from services.accounting.reimbursements.dues import CLAWBACKS, DUES, NO_PAPER
-from services.accounting.reimbursements.models import PENDING
+from services.accounting.reimbursements.models import UNDECIDED
 from services.accounting.reimbursements.reading import REIMBURSEMENTS
 
 
@@ -80,7 +80,7 @@ def withdraw(tx: Session, id: str, caller: Caller) -> Reimbursement:
     if not caller.is_org_admin(found.organization):
         raise NotFound
     if found.state != ReimbursementState.WITHDRAWN:
-        move(tx, found, ReimbursementState.WITHDRAWN, PENDING)
+        move(tx, found, ReimbursementState.WITHDRAWN, UNDECIDED)
         let_go(tx, id)
         audit.record(tx, caller.subject, "withdraw_reimbursement", id)
     return reading.get(tx, id)

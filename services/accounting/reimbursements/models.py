@@ -11,7 +11,9 @@ from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
 from services.accounting.vouchers.models import EvidenceColumns, ReviewColumns
 
-PENDING: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW, ReimbursementState.APPROVED)
+UNDECIDED: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW)
+"""Its organization may withdraw it: what is approved may have been paid just now."""
+PENDING: Final = (*UNDECIDED, ReimbursementState.APPROVED)
 """Of these an organization has one of a programme at most."""
 _IS_PENDING: Final = text("state IN ('{}', '{}', '{}')".format(*PENDING))
 
