@@ -253,7 +253,9 @@ async def test_a_close_that_fails_takes_no_number(db: Database) -> None:
         await db.write(close, period)
     assert await db.read(rows) == []
     await db.write(
-        lambda tx: tx.execute(text(f"INSERT INTO providers VALUES ('{OTHER_PRV}', 'late', 900, 1)"))  # now it came
+        lambda tx: tx.execute(
+            text(f"INSERT INTO providers (id, name, tax_rate, version) VALUES ('{OTHER_PRV}', 'late', 900, 1)")
+        )  # now it came
     )
     await db.write(close, period)
     assert [row["number"] for row in await db.read(rows)] == ["ORG-2026-000001", "PRV-2026-000001", "PRV-2026-000002"]
