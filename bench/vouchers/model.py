@@ -43,7 +43,7 @@ class Use:
 @dataclass
 class Model:
     """`pending`: by voucher, what the next statement is to name of clawbacks. `statements`: by close and organization, of each voucher what
-    it pays of lines, and for earlier statements. `unsettled`: those of whose claims credit notes have given back since the last close."""
+    it pays of lines, and for earlier statements. `unsettled`: those at whose claims the next close looks, whatever was used."""
 
     vouchers: dict[str, Held] = field(default_factory=dict)
     jobs: dict[str, Use] = field(default_factory=dict)
@@ -131,8 +131,11 @@ class Model:
         looked_at = {*buyers, *(self.vouchers[id].voucher.organization for id in self.unsettled)}
         self.claims.close(self.closes, vouchers, lines, looked_at)
         self.unsettled.clear()
+        most = {one.id: one.amount for one in vouchers}
         for organization in looked_at:
             own = [id for id, one in self.vouchers.items() if one.voucher.organization == organization]
+            # what jobs have pledged is paid to claims by a later close
+            self.unsettled.update(id for id in own if self._of_jobs(id) and self._claimed(id) >= most[id])
             paid = {id: self._paid(id, lines) for id in own}
             for id in own:
                 self._undo(id)
@@ -185,6 +188,10 @@ class Model:
         one.released += fen
         self.committed[one.voucher.programme["id"], one.year] -= fen
         self.pending[voucher] += fen
+
+    def _claimed(self, voucher: str) -> int:
+        """What closes have paid, whatever was clawed back since."""
+        return self._kept(voucher) + self.vouchers[voucher].clawed_back
 
     def _undo(self, voucher: str) -> None:
         """What was given back isn't taken a second time."""
