@@ -78,7 +78,7 @@ def release(tx: Session, voucher: str | None = None) -> int:
 
     What jobs still hold of one may be redeemed: so its pool waits until none does. One that has expired may be claimed for the jobs that
     were submitted while it was valid, whatever they hold of it: so its pool waits until these are settled, and their periods closed; and
-    until a close has looked at what a credit note gave back to its claims.
+    until a close has looked at what a credit note gave back to its claims, or what jobs have let go of that these need.
     """
     ended = VOUCHERS.c.state.in_([VoucherState.EXPIRED.value, VoucherState.REVOKED.value])
     left = VOUCHERS.c.amount - VOUCHERS.c.pledged - VOUCHERS.c.released
