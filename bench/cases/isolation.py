@@ -196,7 +196,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
             starts_at=now,
             ends_at=now + timedelta(days=30),
             pools=tuple(Pool(year=now.year + more, amount=Money(1_000_000)) for more in (0, 1)),
-            rates=(Rate(rate=3000),),
+            rates=(Rate(rate=3000, use="filed_model"),),
         )
     )
     await office.publish_programme(programme.id, programme.version)
@@ -211,7 +211,7 @@ async def the_victim(platform: Platform, market: Market) -> Victim:
                 registered_on=date(2024, 2, 29),
                 clear_credit=True,
             ),
-            use=f"{MARK}-use",
+            use="filed_model",
             amount=Money(10_000),
         )
     )

@@ -97,6 +97,7 @@ def _by_the_rules(example: Example, found: Found) -> None:
             row.tier,
             row.origin,
             "",
+            claim.lines[place - (row.amount < 0)].name,
             1,
             place,
             row.amount,

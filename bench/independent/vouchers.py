@@ -14,6 +14,8 @@ LEVELS = ("national", "province", "city", "district")
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 Month = tuple[int, int]
 """A year and a month of it."""
+Rates = Sequence[tuple[str, Fraction]]
+"""Which vouchers pay a line and which part of it, the higher level first."""
 
 
 class Voucher(NamedTuple):
@@ -34,7 +36,8 @@ class Voucher(NamedTuple):
 
 class Line(NamedTuple):
     """A line that the organization bears. `close`: which one it came with; `month`: of the period whose usage it is about, which was
-    closed by `about` (the same close where it corrects nothing). `off`: of a volume discount what it is taken off, in fen; of its group.
+    closed by `about` (the same close where it corrects nothing). `job`: None for a volume discount. `group`: the organization's lines
+    for a component of an offering. `off`: of a volume discount what it is taken off, in fen; of its group.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Line(NamedTuple):
     tier: str
     origin: str | None
     seller: str
+    job: str | None
     submitted: int
     ended: int
     amount: int
@@ -93,6 +97,7 @@ class Claims:
     def __init__(self) -> None:
         self.paid = Paid()
         self._shares: dict[str, dict[Claim, int]] = {}
+        self._judged: dict[tuple[str | None, str, Month], Rates] = {}
         self._groups: defaultdict[tuple[str, Month], _Group] = defaultdict(_Group)
 
     def close(
@@ -125,8 +130,11 @@ class Claims:
     def _of_line(self, vouchers: Sequence[Voucher], line: Line) -> dict[str, int]:
         group = self._groups[line.group, line.month]
         if line.off is not None:
-            return group.given_back(line.amount, line.off)
-        found = shares_of(vouchers, line, self.paid)
+            return group.given_back(line.amount, line.off, in_order(vouchers))
+        first = line.job, line.group, line.month
+        if first not in self._judged:
+            self._judged[first] = judged(vouchers, line, self.paid)
+        found = shares_of(self._judged[first], line.amount)
         group.used.update(found)
         return found
 
@@ -157,14 +165,23 @@ class _Group:
     amount: int = 0
     off: int = 0
 
-    def given_back(self, amount: int, off: int) -> dict[str, int]:
+    def given_back(self, amount: int, off: int, order: Iterable[str]) -> dict[str, int]:
+        """By voucher, in this order together once rounded, what is more than before."""
         self.amount, self.off = self.amount + amount, self.off + off
-        found = {}
-        for voucher, share in self.used.items():
-            whole = rounded(Fraction(self.amount * share, self.off)) if self.off else 0
+        part = Fraction(self.amount, self.off) if self.off else Fraction(0)
+        found, upto = {}, 0
+        for voucher in order:
+            whole = rounded(part * (upto + self.used[voucher])) - rounded(part * upto)
+            upto += self.used[voucher]
             found[voucher] = whole - self.discounted[voucher]
             self.discounted[voucher] = whole
         return {voucher: fen for voucher, fen in found.items() if fen}
+
+
+def in_order(vouchers: Iterable[Voucher]) -> list[str]:
+    """The higher level first, and of one level the one that was issued first."""
+    by_level = sorted(vouchers, key=lambda one: (LEVELS.index(one.programme["issuer"]["level"]), one.issued, one.id))
+    return [one.id for one in by_level]
 
 
 def span_of(month: Month, programme: Mapping[str, Any]) -> Month:
@@ -195,8 +212,8 @@ def rate_of(voucher: Voucher, line: Line) -> Fraction:
     return Fraction(max(met, default=0), 10_000)
 
 
-def shares_of(vouchers: Iterable[Voucher], line: Line, so_far: Paid) -> dict[str, int]:
-    """Of those that cover it, what each is to pay."""
+def judged(vouchers: Iterable[Voucher], line: Line, so_far: Paid) -> Rates:
+    """Which of them pay the first line of a job for its group in a month, and all that corrects it, by what they have paid so far."""
     fresh, used_up = list[Voucher](), list[Voucher]()
     for one in vouchers:
         claim = Claim(one.id, span_of(line.month, one.programme))
@@ -210,15 +227,19 @@ def shares_of(vouchers: Iterable[Voucher], line: Line, so_far: Paid) -> dict[str
             continue
         before = sum(fen for at, fen in so_far.claims.items() if at.voucher == one.id and at.span < claim.span)
         (used_up if not begun and before >= one.amount else fresh).append(one)
-    rates = together(fresh, line) or together(used_up, line)
+    return together(fresh, line) or together(used_up, line)
+
+
+def shares_of(rates: Rates, amount: int) -> dict[str, int]:
+    """What each is to pay of it."""
     shares, upto = {}, Fraction(0)
     for voucher, rate in rates:
-        shares[voucher] = rounded(line.amount * (upto + rate)) - rounded(line.amount * upto)
+        shares[voucher] = rounded(amount * (upto + rate)) - rounded(amount * upto)
         upto += rate
     return shares
 
 
-def together(covering: Iterable[Voucher], line: Line) -> list[tuple[str, Fraction]]:
+def together(covering: Iterable[Voucher], line: Line) -> Rates:
     """The best of each level alone, or some of these that stack, up to the least that any of them stacks to; the higher level first."""
     best: dict[str, Voucher] = {}
     for one in sorted(covering, key=lambda one: (-rate_of(one, line), one.issued, one.id)):

@@ -80,6 +80,7 @@ def _line(town: Town, facts: Facts, closes: Mapping[str, int], line: Line) -> in
         tier=sold.tier,
         origin=sold.origin,
         seller=line.seller,
+        job=line.job,
         submitted=submitted,
         ended=ended,
         amount=line.amount.fen,

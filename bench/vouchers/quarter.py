@@ -30,6 +30,12 @@ YEAR: Final = {"starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2027-01-01T
 POOLS: Final = {"pools": [{"year": 2026, "amount": "1000000.00"}]}
 HALVES: Final = [{"name": "省科技厅", "share": 3333}, {"name": "市科技局", "share": 6667}]
 PROGRAMMES: Final[dict[str, dict[str, Any]]] = {
+    "nation": {
+        "issuer": {"name": "国家发展改革委", "level": "national"},
+        "rates": [{"rate": 1000}],
+        "stacks_to": 6000,
+        "settles": "month",
+    },
     "province": {
         "issuer": {"name": "省科技厅", "level": "province"},
         "rates": [{"rate": 2000}],
@@ -60,10 +66,12 @@ HELD: Final[Sequence[dict[str, int]]] = (
     {"district": 100_000},
     {"city": 100_000, "district": 100_000},
     {"province": 100_000, "city": 30_000, "district": 100_000},
+    {"nation": 100_000, "province": 100_000},
 )
-"""Of each enterprise, by programme, what its voucher is for, in fen. The first is cut by the year, the second by its amount."""
+"""Of each enterprise, by programme, what its voucher is for, in fen. The first is cut by the year, the second by its amount; both vouchers
+of the last pay for its first line, in whatever order lines come."""
 AWARDED: Final = 2
-"""From this one on they have an awarded project."""
+"""From this one on they have an awarded project, for which the district pays more."""
 
 
 @dataclass
@@ -166,8 +174,8 @@ async def play(town: Town, random: Random, quarter: Quarter, steps: int) -> Fact
     }
     vouchers = []
     for number, (one, held) in enumerate(zip(quarter.buyers, HELD, strict=True)):
-        kinds = ("awarded_project",) if number >= AWARDED else ()
         for name, fen in held.items():
+            kinds = ("awarded_project",) if number >= AWARDED and name == "district" else ()
             vouchers.append(await town.issue(programmes[name], one, Money(fen), kinds=kinds))
     jobs: dict[str, Job] = {}
     ends: list[dict[str, datetime]] = []

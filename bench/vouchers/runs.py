@@ -50,6 +50,7 @@ def line_of(sold: Sold, organization: str) -> Line:
         tier=sold.tier,
         origin=sold.origin,
         seller=sold.provider,
+        job=None,
         submitted=0,
         ended=0,
         amount=0,

@@ -186,6 +186,7 @@ class Scene:
             close=closes[line.period],
             about=closes[about],
             month=month_of(self.town.closed[closes[about] - 1].starts_at),
+            job=line.job,
             submitted=to_seconds(job.runs[0].submitted_at),
             ended=job.ended(line, of),
             amount=line.amount.fen,

@@ -13,7 +13,7 @@ from caravan.cli import estimates
 from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, misused, put, text_of, wrong_input
 from caravan.cli.show import more, pairs, table, when
 from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
-from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
+from caravan.contracts.programmes import Caps, Eligibility, PoolsDraft, Programme, ProgrammeDraft
 from caravan.kernel.money import Money, percent
 
 group = typer.Typer(no_args_is_help=True, help="What a city or district pays of what its enterprises use: 算力券.")
@@ -36,7 +36,7 @@ def list_programmes(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None
 
 @group.command()
 def show(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
-    """Show a programme: who issues it, what it pays, and what its pools have left. `--json` has all of its terms."""
+    """Show a programme: who issues it, for whom, what it pays up to what, and what its pools have left."""
     _print(ask(ctx, lambda peers: peers.accounting.get_programme(programme), as_json=as_json), as_json=as_json)
 
 
@@ -151,6 +151,15 @@ def detail(found: Programme) -> RenderableType:
             ("state", f"{found.state}, version {found.version}"),
             ("applications", f"{when(found.starts_at)} to {when(found.ends_at)}"),
             ("pays", f"{found.mode}, each {found.settles}; vouchers are good for {found.valid_months} months"),
+            ("for enterprises", _rules(found.eligibility) or "of all kinds"),
+            ("supports", _all(*found.components, *found.tiers, *found.origins) or "all that is used"),
+            ("floor", f"{found.floor} of a claim"),
+            ("at most", _caps(found.caps) or "its pools"),
+            (
+                "beside other levels",
+                "nothing" if found.stacks_to is None else f"up to {percent(found.stacks_to)} in all",
+            ),
+            ("funders", _all(*(f"{one.name} {percent(one.share)}" for one in found.funders)) or found.issuer.name),
         )
     )
     rates = [(percent(one.rate), one.kind or "", one.origin or "", one.use or "") for one in found.rates]
@@ -163,6 +172,31 @@ def detail(found: Programme) -> RenderableType:
         table((">rate", "for", "origin", "use"), rates),
         table((">year", ">pool", ">committed", ">left"), years),
     )
+
+
+def _rules(found: Eligibility) -> str:
+    """Those that are set, by name."""
+    rules = found.model_dump(mode="json", exclude_defaults=True)
+    return "; ".join(
+        name + (f" {_all(*value)}" if isinstance(value, list) else "" if value is True else f" {value}")
+        for name, value in rules.items()
+    )
+
+
+def _caps(found: Caps) -> str:
+    caps = (
+        ("a claim", found.claim),
+        ("a voucher", found.voucher),
+        ("the first voucher", found.first_voucher),
+        ("of the contract", None if found.contract is None else percent(found.contract)),
+        ("issued in a year", found.issued_in_year),
+        ("redeemed in a year", found.redeemed_in_year),
+    )
+    return "; ".join(f"{most} {what}" for what, most in caps if most is not None)
+
+
+def _all(*names: object) -> str:
+    return ", ".join(map(str, names))
 
 
 def standing(found: ProgrammeStanding) -> RenderableType:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, bytes_of, console, put, wrong_input
+from caravan.cli.programmes import ProgrammeArgument
 from caravan.cli.show import more, pairs, table, when
 from caravan.cli.vouchers import OfProgramme, files, reviews
 from caravan.client import Peers, each
@@ -21,6 +22,7 @@ from caravan.contracts.reimbursements import (
     ReimbursementDraft,
     ReimbursementPaymentDraft,
     ReimbursementState,
+    RepaymentDraft,
 )
 from caravan.contracts.vouchers import ReviewDraft
 
@@ -43,7 +45,7 @@ def due(ctx: typer.Context, organization: OrganizationArgument, as_json: AsJson 
 def file(
     ctx: typer.Context,
     organization: OrganizationArgument,
-    programme: Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")],
+    programme: ProgrammeArgument,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
@@ -162,6 +164,26 @@ def pay(
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.pay_reimbursement(reimbursement, draft, key), as_json=as_json)
     _print(found, as_json=as_json)
+
+
+@group.command()
+def repay(
+    ctx: typer.Context,
+    organization: OrganizationArgument,
+    programme: ProgrammeArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="All that is owed: what `due` has below zero.")],
+    reference: Annotated[str, typer.Option(help="Of the payment, at the bank or treasury.")],
+    on: Annotated[str, typer.Option(help="The day on which it was paid back, like 2026-07-31.")],
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that an organization has paid back what was taken back of what it had been paid. For finance."""
+    given = {"organization": organization, "programme": programme, "amount": amount}
+    try:
+        draft = RepaymentDraft.model_validate(given | {"reference": reference, "paid_on": on})
+    except ValidationError as error:
+        wrong_input(error)
+    _print(ask(ctx, lambda peers: peers.accounting.repay_reimbursement(draft, key), as_json=as_json), as_json=as_json)
 
 
 @group.command()

@@ -42,6 +42,7 @@ from caravan.contracts.reimbursements import (
     ReimbursementDraft,
     ReimbursementPaymentDraft,
     ReimbursementState,
+    RepaymentDraft,
 )
 from caravan.contracts.runs import SiteRuns
 from caravan.contracts.silences import Silence
@@ -468,6 +469,10 @@ class AccountingClient(Client):
     async def file_reimbursement(self, draft: ReimbursementDraft, key: str | None = None) -> Reimbursement:
         """Raises NothingDue; AlreadyExists while another one of the programme waits."""
         return await self._call("POST", "/reimbursements", Reimbursement, body=draft, key=key or new_key())
+
+    async def repay_reimbursement(self, repayment: RepaymentDraft, key: str | None = None) -> Reimbursement:
+        """Record that an organization has paid back what was taken back. For finance."""
+        return await self._call("POST", "/reimbursements/repay", Reimbursement, body=repayment, key=key or new_key())
 
     async def list_reimbursements(
         self,

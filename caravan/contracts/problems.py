@@ -285,7 +285,7 @@ class AboveCap(Problem):
 
 
 class SameReviewer(Problem):
-    """Who asked for this, or reviewed it before, can't review it: ask another person of the office."""
+    """Who asked for this, attached one of its files, or reviewed it before, can't review it: ask another person of the office."""
 
     status, code = 409, "same_reviewer"
     title, title_zh = "Another person has to review this", "须由另一人审核"
@@ -321,6 +321,14 @@ class NothingDue(Problem):
     amount: Money
     waits: Money
     waits_until: Instant | None
+
+
+class NothingOwed(Problem):
+    """The organization owes nothing of this programme: `amount` is due to it."""
+
+    status, code = 409, "nothing_owed"
+    title, title_zh = "There is nothing to pay back", "无应退回金额"
+    amount: Money
 
 
 class EvidenceNeeded(Problem):

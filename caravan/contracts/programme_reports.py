@@ -60,7 +60,8 @@ class SellerPayment(Model):
 
 
 class EarlierPayment(Model):
-    """What a voucher's claims pay more (negative: less) for lines of earlier periods, as floors, caps and corrections make it."""
+    """What a voucher's claims pay more (negative: less) for lines of earlier periods, as floors, caps and corrections make it; less what
+    credit notes of the period's time give back, and what is clawed back on its statements."""
 
     voucher: VoucherId
     organization: OrganizationId

@@ -31,6 +31,8 @@ class ReimbursementState(StrEnum):
     REFUSED = "refused"
     """What was filed may be filed anew."""
     WITHDRAWN = "withdrawn"
+    REPAID = "repaid"
+    """Below zero: what was taken back of earlier ones, and the organization has paid back."""
 
 
 class DueSpan(Model):
@@ -54,6 +56,12 @@ class ReimbursementPayment(ReimbursementPaymentDraft):
     paid_by: Name
 
 
+class RepaymentDraft(ReimbursementDraft, ReimbursementPaymentDraft):
+    """How an organization has paid back all that it owes of a programme, because it was taken back after it had been paid."""
+
+    amount: Money = Field(description="What `reimbursable` has below zero, without its sign.")
+
+
 class Reimbursement(ReimbursementDraft):
     """As it stands. Its amounts are fixed as it is filed."""
 
@@ -65,7 +73,7 @@ class Reimbursement(ReimbursementDraft):
     funders: tuple[FunderPart, ...] = Field(description="Which of the programme's funders pays what of it.")
     evidence: tuple[Evidence, ...]
     reviews: tuple[Review, ...]
-    payment: ReimbursementPayment | None = Field(description="Null until it is paid.")
+    payment: ReimbursementPayment | None = Field(description="Null until it is paid, or repaid.")
     version: int
     filed_at: Instant
     filed_by: Name
@@ -82,7 +90,8 @@ class ReimbursedLine(Model):
 
 
 class Reimbursable(ReimbursementDraft):
-    """What an organization may claim of a programme now. Nothing below or at zero is filed: it is set off against what is due next."""
+    """What an organization may claim of a programme now. Nothing below or at zero is filed: it is set off against what is due next, unless
+    it is repaid before."""
 
     programme_name: Name
     amount: Money = Field(

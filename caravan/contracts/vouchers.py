@@ -14,8 +14,8 @@ from caravan.kernel.money import Money
 EvidenceName = Annotated[
     Name,
     like(
-        r"^[^/\\]{1,100}\.(pdf|png|jpg|xlsx|csv)$",
-        "Give a file's name of at most 100 characters that ends in .pdf, .png, .jpg, .xlsx or .csv, in lower case.",
+        r"^[^/\\]{1,100}\.([pP][dD][fF]|[pP][nN][gG]|[jJ][pP][eE]?[gG]|[xX][lL][sS][xX]|[cC][sS][vV])$",
+        "Give a file's name of at most 100 characters that ends in .pdf, .png, .jpg, .jpeg, .xlsx or .csv.",
     ),
 ]
 

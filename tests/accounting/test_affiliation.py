@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import update
 
 from caravan.contracts import events
+from caravan.contracts.jobs import Outcome
 from caravan.contracts.parties import Organization, Provider, credit_code_check
 from services.accounting.vouchers.affiliation import affiliates
 from services.accounting.vouchers.models import VoucherRow
-from tests.accounting.programmes_cases import ENTERPRISE, asked, key, published
+from tests.accounting.programmes_cases import ENTERPRISE, asked, key, office, published
 from tests.accounting.test_redemptions import ahead, charged, issued, standing
 from tests.accounting.test_settlements import subsidies
-from tests.accounting.volume import close
+from tests.accounting.volume import MONTH, close
 from tests.accounting.world import T0, World
 from tests.support import ok, pointers, refused
 
@@ -58,6 +59,22 @@ async def test_a_programme_pays_nothing_for_what_an_affiliated_enterprise_sells(
     await close(sold)
     assert await subsidies(job) == [("10.00", None if affiliated else "3.00")]
     assert await standing(sold, voucher) == (pays, pays)
+
+
+@pytest.mark.parametrize("mode", ["deducted", "reimbursed"])
+async def test_what_was_paid_before_they_got_the_same_code_is_given_back_with_its_line(sold: World, mode: str) -> None:
+    voucher = await issued(sold, "1000.00", eligibility={"unaffiliated": True}, mode=mode)
+    first, run = await charged(sold)
+    await close(sold)
+    before = ok(await office(sold).get(f"/vouchers/{voucher}"))
+    assert before["pledged"] == "3.00"
+    await know(sold, organization=OWN, provider=OWN)
+    first.end(run, Outcome.SITE)
+    await charged(sold)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    after = ok(await office(sold).get(f"/vouchers/{voucher}"))
+    assert (after["pledged"], after["redeemed"]) == ("0.00", "0.00")
 
 
 async def test_who_is_declared_by_id_is_so_under_each_id_of_its_code(world: World) -> None:

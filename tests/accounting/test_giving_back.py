@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.programmes import Programme, Settles
+from caravan.contracts.reimbursements import RepaymentDraft
 from caravan.contracts.vouchers import ClawbackDraft, VoucherState
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
@@ -25,6 +26,7 @@ from services.accounting.programmes.models import PoolRow
 from services.accounting.redemptions import clawing
 from services.accounting.redemptions import verify as redemptions
 from services.accounting.redemptions.models import SettlementRow
+from services.accounting.reimbursements import dues, filing
 from services.accounting.reimbursements import verify as reimbursements
 from services.accounting.reimbursements.models import DueRow
 from services.accounting.statements.models import StatementRow
@@ -43,7 +45,7 @@ usage = st.tuples(st.just("use"), st.integers(-9000, 40_000).filter(bool), st.in
 """Core-seconds, and which month they are of, if that was closed before."""
 notes = st.tuples(st.just("note"), st.integers(0, 2), parts)
 claws = st.tuples(st.just("claw"), st.integers(0, 1), parts)
-claims = st.tuples(st.sampled_from(["paid", "refused", "withdrawn"]), st.just(0), st.just(0))
+claims = st.tuples(st.sampled_from(["paid", "refused", "withdrawn", "repaid"]), st.just(0), st.just(0))
 ended = st.tuples(st.sampled_from(["expire", "revoke"]), st.integers(0, 1), st.just(0))
 months = st.lists(
     st.lists(st.one_of(usage, notes, notes, claws, claims, ended), min_size=1, max_size=4),
@@ -91,6 +93,8 @@ async def test_limits_hold_and_closes_settle_whatever_is_given_back_when(
                     claw(tx, vouchers[what], more)
                 elif kind in ("expire", "revoke"):
                     end(tx, vouchers[what], kind)
+                elif kind == "repaid":
+                    repay(tx, published)
                 elif closed and terms["mode"] == "reimbursed":
                     claim(tx, ORG, published, kind)
                 sound(tx, published, vouchers)
@@ -140,6 +144,17 @@ def claw(tx: Session, voucher: str, quarters: int) -> None:
     if left > 0:
         draft = ClawbackDraft(amount=Money(max(1, left * quarters // 4)), reason="材料不实")
         clawing.claw_back(tx, voucher, draft, "office", END)
+
+
+def repay(tx: Session, of: Programme) -> None:
+    """What is owed, if anything is."""
+    owed = -dues.unfiled(tx, ORG, of, of.id, END).amount
+    if owed > 0:
+        draft = RepaymentDraft(
+            organization=ORG, programme=of.id, amount=Money(owed), reference="XAFB-9", paid_on=END.date()
+        )
+        filing.repay(tx, draft, "finance", END)
+        assert not dues.unfiled(tx, ORG, of, of.id, END).amount
 
 
 def end(tx: Session, voucher: str, how: str) -> None:

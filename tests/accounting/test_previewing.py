@@ -30,7 +30,7 @@ PROVIDERS = ("prv_1", "prv_2")
 
 def line(number: int, period: datetime, amount: int, ends_at: int = 0) -> UsageLine:
     group = Group(str(period), f"off_{number % 2}", "cpu_core_hour", "")
-    return UsageLine(f"lin_{number:032x}", group, period, 10, ends_at, USED, amount)
+    return UsageLine(f"lin_{number:032x}", f"job_{number:032x}", group, period, 10, ends_at, USED, amount)
 
 
 def off(of: UsageLine, number: int, amount: int, basis: int) -> DiscountLine:

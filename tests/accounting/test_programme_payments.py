@@ -8,17 +8,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from caravan.cli import programmes as cli
+from caravan.contracts.credit_notes import CreditNoteDraft
 from caravan.contracts.programme_reports import EarlierPayment, ProgrammePayments, SellerPayment
 from caravan.contracts.programmes import Funder
 from caravan.kernel import ids
+from caravan.kernel.money import Money
+from services.accounting.credit_notes import service as credit_notes
 from services.accounting.ledger.postings import programme_receivable
 from services.accounting.programmes.claims import funded
 from services.accounting.programmes.funding import Part, divided
 from tests.accounting.books import period_at
-from tests.accounting.programmes_cases import office, published
+from tests.accounting.programmes_cases import key, office, published
 from tests.accounting.test_redemptions import issued
 from tests.accounting.volume import MONTH, close
-from tests.accounting.world import T0, World
+from tests.accounting.world import T0, World, at
 from tests.support import Json, ok, refused
 
 HALVES = [{"name": "省科技厅", "share": 5000}, {"name": "市科技局", "share": 5000}]
@@ -91,6 +94,33 @@ async def test_what_is_for_earlier_periods_names_its_organization_and_all_sums_t
     text = shown.export_text()
     for cell in ("市科技局", "Xi'an Centre", "Qinling Materials", "5.40"):
         assert cell in text
+
+
+async def test_what_is_given_back_and_clawed_back_is_less_for_earlier_periods_and_all_sums_to_the_ledger(
+    sold: World,
+) -> None:
+    city = await published(sold, funders=HALVES, settles="month")
+    voucher = await issued(sold, "1000.00", programme=city)
+    await used(sold, 1010)
+    march = await close(sold)
+    (line,) = [one for one in await line_items(sold) if one["subsidy"] == "3.03"]
+    (statement,) = ok(await sold.member.get("/statements", period=march))["items"]
+    draft = CreditNoteDraft(statement=statement["id"], line=line["id"], amount=Money(500), reason="机房断电")
+    await sold.db.write(credit_notes.issue, draft, "finance", at(MONTH * 3600))
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", {"amount": "0.30", "reason": "材料不实"}, key("b")))
+    await used(sold, 1003, MONTH * 3600)
+    april = await close(sold, MONTH * 3600)
+    first, second = await payments(sold, city["id"], march), await payments(sold, city["id"], april)
+    assert split(first) == [("3.03", "1.52", "1.51")]
+    assert split(second) == [("3.01", "1.50", "1.51"), ("-1.80", "-0.90", "-0.90")]
+    accounts = ok(await sold.finance.get("/ledger/trial-balance"))["accounts"]
+    (balance,) = (one["balance"] for one in accounts if one["account"] == programme_receivable(city["id"]))
+    assert balance == str(first.total + second.total) == "4.24"
+
+
+async def line_items(world: World) -> list[Json]:
+    found: list[Json] = ok(await world.finance.get("/lines", organization=world.organization, limit=200))["items"]
+    return found
 
 
 async def test_only_a_closed_period_has_payments_for_the_office_and_finance(sold: World) -> None:

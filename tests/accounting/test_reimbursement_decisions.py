@@ -39,8 +39,8 @@ def reviewer(world: World, number: int) -> Person:
     return world.service.person(f"reviewer-{number}", "platform:programmes")
 
 
-async def attached(world: World, made: Json, name: str = "receipt.pdf") -> Json:
-    ok(await world.admin.upload(path(made, f"evidence/{name}"), b"%PDF"))
+async def attached(world: World, made: Json, by: Person | None = None, name: str = "receipt.pdf") -> Json:
+    ok(await (by or world.admin).upload(path(made, f"evidence/{name}"), b"%PDF"))
     return ok(await world.member.get(f"/reimbursements/{made['id']}"))
 
 
@@ -70,14 +70,15 @@ async def test_two_persons_pass_it_and_finance_pays_it_without_an_entry(sold: Wo
     await charged(sold)
     await close(sold)
     entries = len(ok(await sold.finance.get("/ledger/entries", limit=200))["items"])
-    made = await attached(sold, await filed(sold, voucher))
+    colleague = sold.service.person("colleague", f"org/{sold.organization}:admin", "platform:programmes")
+    made = await attached(sold, await filed(sold, voucher), colleague)
     assert (made["version"], [one["name"] for one in made["evidence"]]) == (2, ["receipt.pdf"])
     once = await reviewed(sold, made, PASSES)
     assert (once["state"], once["payment"]) == ("under_review", None)
     refused(await sold.admin.upload(path(made, "evidence/late.pdf"), b"late"), 409, "wrong_state")
     refused(await sold.finance.post(path(made, "pay"), PAYMENT, key("early")), 409, "wrong_state")
     version = {"If-Match": f'"{once["version"]}"'}
-    for person in (reviewer(sold, 1), sold.service.person("admin", "platform:programmes")):
+    for person in (reviewer(sold, 1), colleague, sold.service.person("admin", "platform:programmes")):
         refused(await person.post(path(made, "review"), PASSES, version), 409, "same_reviewer")
     approved = ok(await reviewer(sold, 2).post(path(made, "review"), PASSES, version))
     assert (approved["state"], [one["stage"] for one in approved["reviews"]]) == ("approved", [1, 2])
@@ -305,3 +306,41 @@ async def test_a_claim_that_is_not_what_it_is_for_is_found(sold: World) -> None:
     assert found == [
         (made["id"], "it is refused for 500 fen, its spans come to 500, its funders to 500, its dues to 500")
     ]
+
+
+async def test_what_is_taken_back_after_the_payment_is_repaid_instead_and_not_set_off_again(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", funders=HALVES)
+    job, run = await charged(sold)
+    await close(sold)
+    first = await paid(sold, voucher)
+    back = {"amount": "1.01", "reason": "材料不实"}
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", back, key("back")))
+    job.end(run, Outcome.SITE)
+    await april_and_closed(sold, 400)
+    (now,) = await reimbursable(sold)
+    assert now["amount"] == "-4.01"
+    given = {name: first[name] for name in ("organization", "programme")} | {"amount": "4.01"}
+    repayment = given | PAYMENT | {"reference": "XAFB-9"}
+    for wrong, pointer in ({"amount": "4.00"}, "/amount"), ({"paid_on": "2029-01-01"}, "/paid_on"):
+        answer = await sold.finance.post("/reimbursements/repay", repayment | wrong, key(pointer))
+        assert pointers(refused(answer, 422, "invalid")) == [pointer]
+    for person in (sold.admin, sold.member, office(sold)):
+        refused(await person.post("/reimbursements/repay", repayment, key("x")), 404, "not_found")
+    made = ok(await sold.finance.post("/reimbursements/repay", repayment, key("repay")), 201)
+    assert ok(await sold.finance.post("/reimbursements/repay", repayment, key("repay")), 201) == made
+    assert (made["state"], made["amount"], made["payment"]["reference"]) == ("repaid", "-4.01", "XAFB-9")
+    assert [one["amount"] for one in made["funders"]] == ["-2.00", "-2.01"]
+    assert ok(await sold.member.get(f"/reimbursements/{made['id']}")) == made
+    assert await standing(sold, voucher) == ("0.99", "0.99")
+    assert list(await sold.db.read(lambda tx: list(verify(tx)))) == []
+    (after,) = await reimbursable(sold)
+    assert after["amount"] == "0.00"
+    answer = await sold.finance.post("/reimbursements/repay", repayment, key("again"))
+    assert refused(answer, 409, "nothing_owed")["amount"] == "0.00"
+    later = sold.job()
+    await later.hold("50.00")
+    later.place()
+    later.use(ids.new("run"), 2 * MONTH * 3600, 2 * MONTH * 3600 + 400)
+    await sold.deliver()
+    await close(sold, 2 * MONTH * 3600)
+    assert await standing(sold, voucher) == ("2.99", "0.99"), "what was repaid isn't redeemed any more"

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -365,7 +366,8 @@ USED = Used(Component.CPU_CORE_HOUR, Tier.HPC, None, "prv")
 
 
 def made(number: int, period: datetime, amount: int, ends_at: int) -> UsageLine:
-    return UsageLine(f"lin_{number:032x}", Group(str(period), "prl", "cpu", ""), period, 10, ends_at, USED, amount)
+    job = f"job_{number:032x}"
+    return UsageLine(f"lin_{number:032x}", job, Group(str(period), "prl", "cpu", ""), period, 10, ends_at, USED, amount)
 
 
 lines = st.lists(
@@ -454,6 +456,53 @@ def test_one_that_is_used_up_leaves_lines_to_one_of_the_other_mode() -> None:
     assert [one.voucher for one in settled(two, later, [], Past(), SHANGHAI)] == ["vou_0"]
     found = settled(two, later, [], Past({march: 1500}, {march: 1000}), SHANGHAI)
     assert {span.voucher: one.pays for span, one in found.items()} == {"vou_1": 600}
+
+
+def test_what_corrects_a_line_is_paid_by_those_and_at_the_rates_that_paid_for_it() -> None:
+    holder = Holder(frozenset(), None, frozenset())
+    terms = programme(settles="month"), programme(settles="month", rates=[{"rate": 1000}])
+    two = [Voucher(f"vou_{n}", f"prg_{n}", one, holder, 1000, 0, 11, None) for n, one in enumerate(terms)]
+    march = Span("vou_0", span_of("vou_0", Settles.MONTH, MARCH, SHANGHAI).start, 2026)
+    line = made(1, APRIL, 2000, 0)
+    first = settled(two, [line], [], Past({march: 1500}, {march: 1000}), SHANGHAI)
+    assert {span.voucher: one.rates for span, one in first.items()} == {"vou_1": {line.id: 1000}}
+    past = replace(_with(Past({march: 500}, {march: 500}), first), rates={(line.job, line.group): {"vou_1": 1000}})
+    for amount, pays in ((-2000, -200), (500, 50)):
+        again = settled(two, [line._replace(id="lin_2", amount=amount)], [], past, SHANGHAI)
+        assert {span.voucher: one.pays for span, one in again.items() if one.pays} == {"vou_1": pays}
+    nobody = replace(past, rates={(line.job, line.group): {}})
+    assert settled(two, [line._replace(id="lin_2")], [], nobody, SHANGHAI) == {}
+
+
+@given(
+    st.tuples(st.integers(1, 5000), st.integers(1, 4999)),
+    st.lists(st.tuples(st.integers(-3000, 9000), st.integers(0, 100)), min_size=1, max_size=3),
+)
+def test_a_discount_gives_back_all_that_it_takes_off_of_those_who_pay_it_together(
+    parts: tuple[int, int], drawn: list[tuple[int, int]]
+) -> None:
+    """At all times: over discounts that grow, with what was used since."""
+    holder = Holder(frozenset(), None, frozenset())
+    issuers = [{"name": level, "level": level} for level in ("national", "province", "city")]
+    rates = [*parts, 10_000 - sum(parts)]
+    terms = [
+        programme(settles="month", issuer=issuer, rates=[{"rate": one}], stacks_to=10_000)
+        for issuer, one in zip(issuers, rates, strict=True)
+    ]
+    three = [Voucher(f"vou_{n}", f"prg_{n}", one, holder, 10**9, 0, 11, None) for n, one in enumerate(terms)]
+    past, used, discounted = Past(), Counter[tuple[Group, str]](), Counter[tuple[Group, str]]()
+    basis = 0
+    for number, (amount, percent) in enumerate(drawn):
+        line = made(number, MARCH, amount, 0)._replace(group=made(0, MARCH, 0, 0).group)
+        basis += amount
+        off = -(basis * percent // 100)
+        discount = DiscountLine(f"lin_off{number}", line.group, MARCH, off, basis)
+        past = replace(past, used=used, discounted=discounted)
+        for span, one in settled(three, [line] if amount else [], [discount], past, SHANGHAI).items():
+            used[line.group, span.voucher] += one.lines.get(line.id, (0, 0))[0]
+            discounted[line.group, span.voucher] += one.lines.get(discount.id, (0, 0))[0]
+        assert sum(used.values()) == basis
+        assert sum(discounted.values()) == (off if basis else 0)
 
 
 def test_a_span_is_over_as_the_next_one_begins() -> None:

@@ -25,7 +25,8 @@ def others(world: World) -> tuple[Person, ...]:
 
 
 async def test_an_application_is_kept_as_it_was_made_and_the_office_and_the_organization_see_it(spring: World) -> None:
-    programme = await published(spring)
+    named = [{"kind": "awarded_project", "use": "filed_model", "rate": 3000}]
+    programme = await published(spring, rates=named)
     enterprise = ENTERPRISE | {"kinds": ["awarded_project"], "affiliates": [spring.provider]}
     contract = {"number": "XA-17", "amount": "5000.00"}
     made = await applied(spring, programme, enterprise=enterprise, use="filed_model", contract=contract)
@@ -39,6 +40,20 @@ async def test_an_application_is_kept_as_it_was_made_and_the_office_and_the_orga
     assert ok(await stranger.get("/voucher-applications"))["items"] == []
     for person in (stranger, spring.finance, spring.seller):
         refused(await person.get(path), 404, "not_found")
+
+
+async def test_kinds_and_uses_are_those_that_the_programme_names(spring: World) -> None:
+    rates = [{"rate": 2000}, {"kind": "awarded_project", "rate": 3000}, {"use": "filed_model", "rate": 3000}]
+    body = asked(spring, await published(spring, rates=rates), use="filed_modle")
+    body["enterprise"] = ENTERPRISE | {"kinds": ["awarded_project", "awarded"]}
+    problem = refused(await spring.admin.post("/voucher-applications", body, key("a")), 422, "invalid")
+    assert {one["pointer"]: one["detail"] for one in problem["errors"]} == {
+        "/enterprise/kinds/1": "The programme names awarded_project: give one of these, or leave it out",
+        "/use": "The programme names filed_model: give one of these, or leave it out",
+    }
+    rules = {"uses": ["training"]}
+    body = asked(spring, await published(spring, rates=rates, eligibility=rules), use="training")
+    ok(await spring.admin.post("/voucher-applications", body, key("b")), 201)
 
 
 async def test_a_repeat_with_the_same_key_is_one_application(spring: World) -> None:
@@ -210,15 +225,17 @@ async def test_evidence_is_given_back_as_it_was_stored_to_the_organization_and_t
 async def test_evidence_is_bounded_in_kind_size_and_number(spring: World) -> None:
     made = await applied(spring, await published(spring))
     path = f"/voucher-applications/{made['id']}/evidence"
-    for name in ("a.exe", "a.PDF", "pdf", ".pdf", "a\u202e.pdf"):
+    for name in ("a.exe", "a.PDF.exe", "pdf", ".pdf", "a\u202e.pdf"):
         assert pointers(refused(await spring.admin.upload(f"{path}/{name}", PDF), 422, "invalid")) == ["path/name"]
-    problem = refused(await spring.admin.upload(f"{path}/a.PDF", PDF), 422, "invalid")
+    for name, kind in (("扫描件.PDF", "application/pdf"), ("a.jpeg", "image/jpeg"), ("a.JPG", "image/jpeg")):
+        assert ok(await spring.admin.upload(f"{path}/{name}", PDF))["media_type"] == kind
+    problem = refused(await spring.admin.upload(f"{path}/a.exe", PDF), 422, "invalid")
     assert problem["errors"][0]["detail"].startswith("Give a file's name of at most 100 characters that ends in .pdf, ")
     problem = refused(await spring.admin.upload(f"{path}/empty.csv", b""), 422, "invalid")
     assert problem["errors"][0]["detail"] == "This file is empty: send its bytes as the body"
     refused(await spring.admin.upload(f"{path}/large.csv", b"1" * (8 * 1024 * 1024 + 1)), 413, "too_large")
     ok(await spring.admin.upload(f"{path}/0.csv", b"1" * (8 * 1024 * 1024)))
-    for number in range(1, 20):
+    for number in range(1, 17):
         ok(await spring.admin.upload(f"{path}/{number}.csv", PDF))
     assert pointers(refused(await spring.admin.upload(f"{path}/20.csv", PDF), 422, "invalid")) == ["path/name"]
     ok(await spring.admin.upload(f"{path}/0.csv", PDF))

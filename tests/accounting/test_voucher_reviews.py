@@ -70,6 +70,16 @@ async def test_who_applied_or_reviewed_it_before_does_not_review_it(spring: Worl
     assert ok(await spring.member.get(f"/voucher-applications/{made['id']}")) == once
 
 
+async def test_who_attached_evidence_does_not_review_it(spring: World) -> None:
+    made = await applied(spring, await published(spring))
+    colleague = spring.service.person("colleague", f"org/{spring.organization}:admin", "platform:programmes")
+    ok(await colleague.upload(f"/voucher-applications/{made['id']}/evidence/a.pdf", b"licence"))
+    read = ok(await spring.member.get(f"/voucher-applications/{made['id']}"))
+    version = {"If-Match": f'"{read["version"]}"'}
+    refused(await colleague.post(path(made), PASSES, version), 409, "same_reviewer")
+    await reviewed(spring, read, PASSES)
+
+
 async def test_an_application_is_reviewed_as_it_was_read(spring: World) -> None:
     made = await applied(spring, await published(spring))
     refused(await office(spring).post(path(made), PASSES), 428, "version_needed")

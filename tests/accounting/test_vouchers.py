@@ -44,7 +44,8 @@ async def approved(world: World, programme: Json, amount: str, count: int = 1) -
 
 async def test_a_voucher_is_what_was_applied_for_as_reviewed_and_commits_the_years_pool(spring: World) -> None:
     pools = [{"year": 2026, "amount": "1500.00"}, {"year": 2027, "amount": "9.00"}]
-    programme = await published(spring, pools=pools, valid_months=6)
+    named = [{"kind": "awarded_project", "use": "filed_model", "rate": 3000}]
+    programme = await published(spring, pools=pools, valid_months=6, rates=named)
     enterprise = ENTERPRISE | {"kinds": ["awarded_project"], "affiliates": [spring.provider]}
     made = await applied(spring, programme, "1000.00", enterprise=enterprise, use="filed_model")
     await reviewed(spring, made, PASSES, PASSES)

@@ -1,12 +1,18 @@
 """`caravan programmes`, `caravan vouchers` and `caravan reimbursements`, as far as they need no platform."""
 
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from caravan.cli import app
+from caravan.cli import app, programmes
+from caravan.contracts.programmes import Programme
+
+PROGRAMMES = Path(__file__).parents[2] / "docs" / "programmes"
 
 PROGRAMME, APPLICATION, REIMBURSEMENT = (f"{prefix}_{1:032x}" for prefix in ("prg", "vap", "rei"))
 
@@ -29,6 +35,32 @@ def test_pools_are_a_year_and_an_amount_each(pools: list[str], said: str) -> Non
     done = caravan("programmes", "pools", PROGRAMME, *pools, "--version", "1")
     assert done.exit_code == 2
     assert done.stderr.startswith(said)
+
+
+def test_a_programme_is_shown_with_what_limits_it() -> None:
+    shown = Console(width=200, file=io.StringIO(), record=True)
+    terms = json.loads((PROGRAMMES / "province-and-city.json").read_text())
+    terms |= {
+        "eligibility": {"sizes": ["micro", "small"], "oldest_months": 60, "unaffiliated": True},
+        "origins": ["domestic"],
+        "floor": "5000.00",
+        "caps": {"claim": "2000000.00", "contract": 2000},
+        "stacks_to": 6000,
+    }
+    pools = [pool | {"committed": "0.00"} for pool in terms["pools"]]
+    terms |= dict.fromkeys(("created_at", "published_at"), terms["starts_at"])
+    known = {"id": PROGRAMME, "state": "published", "version": 3, "pools": pools}
+    shown.print(programmes.detail(Programme.model_validate(terms | known)))
+    text = shown.export_text()
+    for words in (
+        "sizes micro, small; oldest_months 60; unaffiliated",
+        "2000000.00 a claim; 20.00% of the contract",
+        "5000.00 of a claim",
+        "up to 60.00% in all",
+        "50.00%, ",
+    ):
+        assert words in text
+    assert re.search(r"supports +domestic", text)
 
 
 def test_what_files_hold_is_checked_before_it_is_sent(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """What a programme pays by the close of a period to which sellers, what it has paid back to whom, and which of its funders pays what."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, Subquery, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import WrongState
@@ -15,11 +15,12 @@ from caravan.kernel.money import Money
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.models import LineRow
 from services.accounting.charging.reading import seller_of
+from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.funding import Part, divided, funders_of, shown
 from services.accounting.programmes.service import find, seen_by
-from services.accounting.redemptions.models import LineShareRow, SettlementRow
+from services.accounting.redemptions.models import ClawbackRow, LineShareRow, SettlementRow
 from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.models import VoucherRow
@@ -91,26 +92,41 @@ def _parts(tx: Session, programme: str, period: str) -> list[Part]:
     sums: defaultdict[tuple[str, bool, str], int] = defaultdict(int)
     for row in tx.execute(sold):
         sums[row.voucher, False, seller_of(row)] += int(row.paid)
-    settled = (
-        select(SettlementRow.voucher, func.sum(SettlementRow.earlier).label("earlier"))
-        .where(SettlementRow.period == period, SettlementRow.programme == programme)
-        .group_by(SettlementRow.voucher)
-    )
-    for of in tx.execute(settled):
+    own = _moves(VoucherRow.programme == programme)
+    of_period = select(own.c.voucher, func.sum(own.c.earlier).label("earlier")).where(own.c.period == period)
+    for of in tx.execute(of_period.group_by(own.c.voucher)):
         sums[of.voucher, True, EARLIER] += int(of.earlier)
     return [Part(voucher, seller, fen) for (voucher, _, seller), fen in sorted(sums.items()) if fen]
 
 
-def _before(tx: Session, vouchers: Iterable[str], period: Row[Any]) -> dict[str, int]:
+def _before(tx: Session, vouchers: Collection[str], period: Row[Any]) -> dict[str, int]:
     """What each has paid in all by the periods that were closed before, in fen."""
     at_once = (PeriodRow.closed_at == period.closed_at) & (PeriodRow.ends_at < period.ends_at)
+    own = _moves(VoucherRow.id.in_(vouchers))
     sums = (
-        select(SettlementRow.voucher, func.sum(SettlementRow.on_lines + SettlementRow.earlier).label("paid"))
-        .join(PeriodRow, PeriodRow.id == SettlementRow.period)
-        .where(SettlementRow.voucher.in_(vouchers), (PeriodRow.closed_at < period.closed_at) | at_once)
-        .group_by(SettlementRow.voucher)
+        select(own.c.voucher, func.sum(own.c.on_lines + own.c.earlier).label("paid"))
+        .join(PeriodRow, PeriodRow.id == own.c.period)
+        .where((PeriodRow.closed_at < period.closed_at) | at_once)
+        .group_by(own.c.voucher)
     )
     return {row.voucher: int(row.paid) for row in tx.execute(sums)}
+
+
+def _moves(which: ColumnElement[bool]) -> Subquery:
+    """By voucher and period, what some of those that deduct have paid on its lines, and for earlier ones: by its close, less what credit
+    notes of its time have given back, and what was clawed back on its statements. In fen.
+    """
+    noted = (CreditNoteRow.issued_at >= PeriodRow.starts_at) & (CreditNoteRow.issued_at < PeriodRow.ends_at)
+    settled = select(SettlementRow.voucher, PeriodRow.id.label("period"), SettlementRow.on_lines, SettlementRow.earlier)
+    mine = SettlementRow.voucher.in_(select(VoucherRow.id).where(which))
+    back = select(ClawbackRow.voucher, ClawbackRow.period, literal(0), -ClawbackRow.amount)
+    return union_all(
+        settled.join(PeriodRow, PeriodRow.id == SettlementRow.period).where(mine),
+        settled.join(CreditNoteRow, CreditNoteRow.id == SettlementRow.period).join(PeriodRow, noted).where(mine),
+        back.join(PeriodRow, PeriodRow.id == ClawbackRow.period).where(
+            ClawbackRow.voucher.in_(select(VoucherRow.id).where(which))
+        ),
+    ).subquery()
 
 
 def _paid_back(tx: Session, programme: str, period: Row[Any]) -> list[tuple[Row[Any], list[int]]]:

@@ -3,16 +3,19 @@
 A voucher covers the jobs that were submitted while it was valid, and of them what its programme supports. Once it is revoked, only what
 corrects periods that were closed before goes to claims that it has. One that earlier spans have used up leaves a line to others, if there
 are any.
+
+Which vouchers pay for a component of a job, and at which rates, is judged once: as the first line of it closes. What corrects that is paid,
+or given back, by the same, whatever is known since.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from caravan.contracts.programmes import Mode, ProgrammeTerms, Settles
+from caravan.contracts.programmes import IssuerLevel, Mode, ProgrammeTerms, Settles
 from caravan.kernel import clock
 from caravan.kernel.money import divide_half_away
 from services.accounting.programmes.claims import (
@@ -30,6 +33,8 @@ from services.accounting.programmes.claims import (
 from services.accounting.programmes.eligibility import months_after
 
 MONTHS = {Settles.MONTH: 1, Settles.QUARTER: 3, Settles.YEAR: 12}
+LEVELS = tuple(IssuerLevel)
+"""The higher first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class UsageLine(NamedTuple):
     """
 
     id: str
+    job: str
     group: Group
     starts_at: datetime
     submitted_at: int
@@ -91,24 +97,26 @@ class Span(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a period's close adds to a claim: to its lines' shares, and to what it pays. `earlier`: what of that stands on no line of the
-    period, but is for those of closed ones. `lines`: of each its share, and what is paid of it.
+    period, but is for those of closed ones. `lines`: of each its share, and what is paid of it; `rates`: at which, of those of jobs.
     """
 
     claimed: int
     pays: int
     earlier: int
     lines: Mapping[str, tuple[int, int]]
+    rates: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """What closed periods have of an organization's vouchers: by span what was claimed and paid; by group and voucher the shares of what
-    was used, and of its discounts."""
+    was used, and of its discounts; `rates`: of a job in a group, at which vouchers pay, of those that were judged."""
 
     claimed: Mapping[Span, int] = field(default_factory=dict)
     paid: Mapping[Span, int] = field(default_factory=dict)
     used: Mapping[tuple[Group, str], int] = field(default_factory=dict)
     discounted: Mapping[tuple[Group, str], int] = field(default_factory=dict)
+    rates: Mapping[tuple[str, Group], Mapping[str, int]] = field(default_factory=dict)
 
 
 def span_of(voucher: str, settles: Settles, starts_at: datetime, zone: ZoneInfo) -> Span:
@@ -133,26 +141,50 @@ def settled(
     zone: ZoneInfo,
 ) -> dict[Span, Settled]:
     """What the lines of a period that closes are claimed, and what that changes of each claim of one organization."""
-    by_id = {voucher.id: voucher for voucher in vouchers}
+    by_id = {voucher.id: voucher for voucher in sorted(vouchers, key=_place)}
     parts: defaultdict[Span, list[Part]] = defaultdict(list)
+    of_lines: defaultdict[Span, dict[str, int]] = defaultdict(dict)
     of_groups = Counter(past.used)
     for line in used:
-        for voucher, fen in _shares(line, vouchers, past, zone).items():
+        rates = past.rates.get((line.job, line.group))
+        if rates is None:
+            rates = _rates_of(line, vouchers, past, zone)
+        in_order = {voucher: rates[voucher] for voucher in by_id if voucher in rates}
+        for voucher, fen in share(line.amount, in_order).items():
             of_groups[line.group, voucher] += fen
-            parts[span_of(voucher, by_id[voucher].terms.settles, line.starts_at, zone)].append(
-                Part(line.id, line.ends_at, fen)
-            )
+            span = span_of(voucher, by_id[voucher].terms.settles, line.starts_at, zone)
+            parts[span].append(Part(line.id, line.ends_at, fen))
+            of_lines[span][line.id] = rates[voucher]
     for off in discounts:
-        for voucher in by_id:
-            whole = divide_half_away(off.amount * of_groups[off.group, voucher], off.basis) if off.basis else 0
+        of_off = {voucher: of_groups[off.group, voucher] for voucher in by_id}
+        for voucher, whole in _off(off, of_off).items():
             fen = whole - past.discounted.get((off.group, voucher), 0)
             if fen:
-                at = span_of(voucher, by_id[voucher].terms.settles, off.starts_at, zone)
-                parts[at].append(Part(off.id, clock.to_seconds(off.starts_at), fen))
-    return _claims(by_id, parts, past)
+                span = span_of(voucher, by_id[voucher].terms.settles, off.starts_at, zone)
+                parts[span].append(Part(off.id, clock.to_seconds(off.starts_at), fen))
+    return {span: replace(claim, rates=of_lines.get(span, {})) for span, claim in _claims(by_id, parts, past).items()}
 
 
-def _shares(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: ZoneInfo) -> dict[str, int]:
+def _place(voucher: Voucher) -> tuple[bool, int, str]:
+    """Of those that pay for the same: what deducts comes first, then the higher level, then what was issued first."""
+    return voucher.terms.mode is Mode.REIMBURSED, LEVELS.index(voucher.terms.issuer.level), voucher.id
+
+
+def _off(off: DiscountLine, used: Mapping[str, int]) -> dict[str, int]:
+    """What each voucher has of a discount, by its shares of what that is taken off: together once rounded, and never more than all."""
+
+    def part(some: int) -> int:
+        return divide_half_away(off.amount * some, off.basis) if off.basis else 0
+
+    found, upto = {}, 0
+    for voucher, fen in used.items():
+        found[voucher] = part(upto + fen) - part(upto)
+        upto += fen
+    return found
+
+
+def _rates_of(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: ZoneInfo) -> dict[str, int]:
+    """At which rates they pay for a line that is the first of its job in its group."""
     if line.used is None:
         return {}
     live, used_up = list[Voucher](), list[Voucher]()
@@ -166,7 +198,7 @@ def _shares(line: UsageLine, vouchers: Iterable[Voucher], past: Past, zone: Zone
             continue
         over = span not in past.claimed and _is_used_up(voucher, span, past)
         (used_up if over else live).append(voucher)
-    return share(line.amount, _rates(live, line.used) or _rates(used_up, line.used))
+    return _rates(live, line.used) or _rates(used_up, line.used)
 
 
 def _rates(vouchers: Iterable[Voucher], used: Used) -> dict[str, int]:

@@ -49,6 +49,7 @@ def used(tx: Session, period: Row[Any], rows: Iterable[Row[Any]]) -> list[UsageL
     return [
         UsageLine(
             id=line.id,
+            job=line.job,
             group=group(line),
             starts_at=line.starts_at or period.starts_at,
             submitted_at=clock.to_seconds(line.submitted_at),

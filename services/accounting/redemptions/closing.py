@@ -14,13 +14,14 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import Mode, ProgrammeTerms
-from caravan.contracts.statements import LineKind
+from caravan.contracts.statements import BearerKind, LineKind, PeriodState
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany
 from caravan.kernel.database import table_of
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
+from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.models import ProgrammeRow
 from services.accounting.redemptions import clawing, closed_lines
 from services.accounting.redemptions.claiming import (
@@ -188,7 +189,37 @@ class _Closing:
                 for row in rows:
                     to = used if row.kind == LineKind.USAGE else discounted
                     to[group(row), row.voucher] += row.share
-        return Past(claimed, paid, used, discounted)
+        return Past(claimed, paid, used, discounted, self._rates())
+
+    def _rates(self) -> Mapping[tuple[str, Group], Mapping[str, int]]:
+        """Of the jobs and groups that the period's lines correct, at which rates vouchers pay for lines that were closed before."""
+        corrections = [line for line in self._lines if line.kind == LineKind.USAGE and line.corrects]
+        if not corrections:
+            return {}
+        of_groups = {line.corrects for line in corrections}
+        before = (
+            (LINES.c.organization == self._organization)
+            & (LINES.c.bearer == BearerKind.ORGANIZATION.value)
+            & (LINES.c.kind == LineKind.USAGE.value)
+            & LINES.c.job.in_({line.job for line in corrections})
+            & (LINES.c.period.in_(of_groups) | LINES.c.corrects.in_(of_groups))
+            & (LINES.c.period != self._period.id)
+            & (LINES.c.amount != 0)
+        )
+        found: defaultdict[tuple[str, Group], dict[str, int]] = defaultdict(dict)
+        for shares in SHARES, dues.DUE_SHARES:
+            rows = self._tx.execute(
+                select(LINES, PriceListCopy.offering, shares.c.voucher, shares.c.rate)
+                .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
+                .join(PeriodRow, PeriodRow.id == LINES.c.period)
+                .outerjoin(shares, shares.c.line == LINES.c.id)
+                .where(before, PeriodRow.state == PeriodState.CLOSED.value)
+            )
+            for row in rows:
+                rates = found[row.job, group(row)]
+                if row.voucher is not None:
+                    rates[row.voucher] = row.rate
+        return found
 
     def _write(self, moved: Mapping[Span, Settled]) -> None:
         subsidies: Counter[str] = Counter()
@@ -210,7 +241,8 @@ class _Closing:
                 }
             )
             for line, (share, stands) in one.lines.items():
-                of_line = {"line": line, "voucher": span.voucher, "share": share, "paid": stands}
+                rate = one.rates.get(line)
+                of_line = {"line": line, "voucher": span.voucher, "share": share, "paid": stands, "rate": rate}
                 if reimburses:
                     shares[True].append(of_line | {"starts_at": span.start})
                 else:

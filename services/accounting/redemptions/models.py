@@ -57,6 +57,10 @@ class LineShareRow(Base):
     voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"), primary_key=True)
     share: Mapped[int] = mapped_column(BigInteger)
     paid: Mapped[int] = mapped_column(BigInteger)
+    rate: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off.",
+    )
 
 
 class ClawbackRow(Base):

@@ -46,9 +46,10 @@ def review(tx: Session, id: str, draft: ReviewDraft, version: int, caller: Calle
     check_state(found, allowed)
     if found.version != version:
         raise Stale
-    if draft.passed and not EVIDENCE.of(tx, [id])[id]:
+    files = EVIDENCE.of(tx, [id])[id]
+    if draft.passed and not files:
         raise EvidenceNeeded
-    REVIEWS.keep(tx, id, found.filed_by, draft, caller.subject, at)
+    REVIEWS.keep(tx, id, found.filed_by, files, draft, caller.subject, at)
     state = STAGES[ReimbursementState(found.state)] if draft.passed else ReimbursementState.REFUSED
     move(tx, found, state, allowed)
     if state is ReimbursementState.REFUSED:

@@ -29,7 +29,9 @@ from services.accounting.vouchers.models import VoucherRow
 DUES, DUE_SHARES, CLAWBACKS = table_of(DueRow), table_of(DueShareRow), table_of(ClawbackRow)
 DUE: Final = DUES.c.on_lines + DUES.c.earlier
 NO_PAPER: Final = ""
-"""Instead of the period of a clawback: it stands on no statement, but is set off in the next reimbursement."""
+"""Instead of the period of a clawback: it stands on no statement, but is set off in the next reimbursement, or repaid."""
+MOVED: Final = (ReimbursementState.PAID.value, ReimbursementState.REPAID.value)
+"""Money has moved."""
 _SHARE: Final = InsertMany(DUE_SHARES)
 
 
@@ -114,9 +116,9 @@ def totals(tx: Session, voucher: str) -> tuple[int, int]:
 
 
 def paid(tx: Session, voucher: str) -> int:
-    """What was paid of a voucher, less what was set off, in fen: below zero where that was clawed back before it is paid."""
+    """What was paid of a voucher, less what was set off or repaid, in fen: below zero where that was clawed back before it is paid."""
     of_it, back = DUES.c.voucher == voucher, CLAWBACKS.c.voucher == voucher
-    claims = select(ReimbursementRow.id).where(ReimbursementRow.state == ReimbursementState.PAID.value)
+    claims = select(ReimbursementRow.id).where(ReimbursementRow.state.in_(MOVED))
     return _sum(tx, DUE, of_it & DUES.c.reimbursement.in_(claims)) - _sum(
         tx, CLAWBACKS.c.amount, back & CLAWBACKS.c.period.in_(claims)
     )

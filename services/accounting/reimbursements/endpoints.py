@@ -7,6 +7,7 @@ from caravan.contracts.problems import (
     AlreadyExists,
     EvidenceNeeded,
     NothingDue,
+    NothingOwed,
     SameReviewer,
     UnknownReference,
     WrongState,
@@ -18,6 +19,7 @@ from caravan.contracts.reimbursements import (
     ReimbursementDraft,
     ReimbursementPaymentDraft,
     ReimbursementState,
+    RepaymentDraft,
 )
 from caravan.contracts.vouchers import Evidence, EvidenceName, ReviewDraft
 from caravan.kernel.pages import Page, PageParams
@@ -69,6 +71,22 @@ async def file_reimbursement(
     Add proof of payment then, before the review begins.
     """
     return stored(await service.file(draft, caller, key))
+
+
+@router.post(
+    "/reimbursements/repay",
+    status_code=201,
+    response_model=Reimbursement,
+    responses=problems(UnknownReference, NothingOwed),
+)
+async def repay_reimbursement(
+    repayment: RepaymentDraft, caller: Finance, service: Service, key: IdempotencyKey
+) -> Response:
+    """Record that an organization has paid back what was taken back of what it had been paid. Nothing is posted to the ledger.
+
+    What isn't paid back is set off against what is due next.
+    """
+    return stored(await service.repay(repayment, caller, key))
 
 
 @router.get("/reimbursements")

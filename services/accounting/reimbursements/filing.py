@@ -1,4 +1,6 @@
-"""Filing what is due, and taking it back. The organization's admins do. Within a transaction."""
+"""Filing what is due, and taking it back: the organization's admins do. What it owes instead, and has repaid, finance records. Within a
+transaction.
+"""
 
 from collections import Counter
 from collections.abc import Collection
@@ -8,10 +10,10 @@ from typing import Any
 from sqlalchemy import Row, insert, tuple_, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.problems import AlreadyExists, NothingDue, WrongState
+from caravan.contracts.problems import AlreadyExists, NothingDue, NothingOwed, WrongState
 from caravan.contracts.programme_reports import FunderPart
 from caravan.contracts.programmes import Mode, Programme, ProgrammeState
-from caravan.contracts.reimbursements import Reimbursement, ReimbursementDraft, ReimbursementState
+from caravan.contracts.reimbursements import Reimbursement, ReimbursementDraft, ReimbursementState, RepaymentDraft
 from caravan.kernel import audit, ids
 from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid, NotFound
@@ -23,6 +25,7 @@ from services.accounting.reimbursements import dues, reading
 from services.accounting.reimbursements.dues import CLAWBACKS, DUES, NO_PAPER
 from services.accounting.reimbursements.models import UNDECIDED
 from services.accounting.reimbursements.reading import REIMBURSEMENTS
+from services.accounting.vouchers.eligible import today
 
 
 def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> Reimbursement:
@@ -38,11 +41,51 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
             waits=Money(sum(found.waits.values())),
             waits_until=min(found.waits, default=None),
         )
+    id = _keep(tx, draft, programme, found, ReimbursementState.FILED, subject, at)
+    audit.record(tx, subject, "file_reimbursement", id, draft)
+    return reading.get(tx, id)
+
+
+def repay(tx: Session, draft: RepaymentDraft, subject: str, at: datetime) -> Reimbursement:
+    """All that is owed. Raises UnknownReference; Invalid for a programme that deducts, another amount, or a day to come; NothingOwed."""
+    programme = _programme(tx, draft)
+    found = dues.unfiled(tx, draft.organization, programme, programme.id, at)
+    if found.amount >= 0:
+        raise NothingOwed(amount=Money(found.amount))
+    errors = []
+    if draft.amount.fen != -found.amount:
+        detail = f"{Money(-found.amount)} is owed: record it once all of that is paid back"
+        errors.append(FieldError(pointer="/amount", code="owed", detail=detail))
+    if draft.paid_on > today(tx, at):
+        detail = "Give the day on which it was paid back, today at the latest"
+        errors.append(FieldError(pointer="/paid_on", code="paid_on", detail=detail))
+    if errors:
+        raise Invalid(errors=errors)
+    paid = {"reference": draft.reference, "paid_on": draft.paid_on, "paid_at": at, "paid_by": subject}
+    id = _keep(tx, draft, programme, found, ReimbursementState.REPAID, subject, at, **paid)
+    for voucher in {row.voucher for row in (*found.rows, *found.clawbacks)}:
+        dues.restate(tx, voucher)
+    audit.record(tx, subject, "repay_reimbursement", id, draft)
+    return reading.get(tx, id)
+
+
+def _keep(
+    tx: Session,
+    draft: ReimbursementDraft,
+    programme: Programme,
+    found: dues.Found,
+    state: ReimbursementState,
+    subject: str,
+    at: datetime,
+    **paid: Any,
+) -> str:
+    """With all that was found, which is filed then. Returns its id."""
     id = ids.new("rei")
     values = {
-        **draft.model_dump(),
         "id": id,
-        "state": ReimbursementState.FILED.value,
+        "organization": draft.organization,
+        "programme": draft.programme,
+        "state": state.value,
         "amount": found.amount,
         "clawed_back": found.clawed_back,
         "spans": [span.model_dump(mode="json") for span in found.spans],
@@ -50,6 +93,7 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
         "version": 1,
         "filed_at": at,
         "filed_by": subject,
+        **paid,
     }
     tx.execute(insert(REIMBURSEMENTS).values(values))
     key = tuple_(DUES.c.period, DUES.c.voucher, DUES.c.starts_at)
@@ -57,8 +101,7 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
     tx.execute(update(DUES).where(filed).values(reimbursement=id))
     set_off = CLAWBACKS.c.id.in_([row.id for row in found.clawbacks])
     tx.execute(update(CLAWBACKS).where(set_off).values(period=id))
-    audit.record(tx, subject, "file_reimbursement", id, draft)
-    return reading.get(tx, id)
+    return id
 
 
 def _funders(tx: Session, programme: Programme, found: dues.Found) -> tuple[FunderPart, ...]:

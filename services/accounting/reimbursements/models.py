@@ -56,14 +56,19 @@ class DueShareRow(Base):
     starts_at: Mapped[int] = mapped_column(BigInteger)
     share: Mapped[int] = mapped_column(BigInteger)
     paid: Mapped[int] = mapped_column(BigInteger)
+    rate: Mapped[int | None] = mapped_column(
+        BigInteger,
+        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off.",
+    )
 
 
 class ReimbursementRow(Base):
-    """A claim of all that was due as it was filed; its dues and clawbacks name it, unless it is refused or withdrawn."""
+    """A claim of all that was due as it was filed, or what of that was repaid; its dues and clawbacks name it, unless it is refused or
+    withdrawn."""
 
     __tablename__ = "reimbursements"
     __table_args__ = (
-        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("(state = 'repaid') = (amount < 0) AND amount <> 0", name="amount"),
         Index("ix_reimbursements_organization_id", "organization", "id"),
         Index("ix_reimbursements_state_id", "state", "id"),
         Index("ix_reimbursements_programme_id", "programme", "id"),

@@ -11,6 +11,7 @@ from caravan.contracts.reimbursements import (
     ReimbursementDraft,
     ReimbursementPaymentDraft,
     ReimbursementState,
+    RepaymentDraft,
 )
 from caravan.contracts.vouchers import Evidence, ReviewDraft
 from caravan.kernel import idempotency
@@ -45,6 +46,11 @@ class ReimbursementService:
             raise unknown("/organization")
         now = self._now()
         return await self._db.write(self._answered, key, 201, lambda tx: filing.file(tx, draft, caller.subject, now))
+
+    async def repay(self, draft: RepaymentDraft, caller: Caller, key: idempotency.Key) -> idempotency.Answer:
+        """One transaction: the key, and what is repaid. Raises UnknownReference, Invalid, NothingOwed."""
+        now = self._now()
+        return await self._db.write(self._answered, key, 201, lambda tx: filing.repay(tx, draft, caller.subject, now))
 
     def _answered(
         self, tx: Session, key: idempotency.Key, status: int, change: Callable[[Session], Reimbursement]

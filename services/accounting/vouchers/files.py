@@ -20,10 +20,11 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     "pdf": "application/pdf",
     "png": "image/png",
     "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": "text/csv",
 }
-"""By the ending of a file's name."""
+"""By the ending of a file's name, in lower case."""
 
 
 class Files:
@@ -46,7 +47,7 @@ class Files:
             raise Invalid(errors=[FieldError(pointer="path/name", code="too_many", detail=detail)])
         stored = Evidence(
             name=name,
-            media_type=MEDIA_TYPES[name.rpartition(".")[2]],
+            media_type=MEDIA_TYPES[name.rpartition(".")[2].lower()],
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             stored_at=at,

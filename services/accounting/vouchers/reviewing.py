@@ -1,6 +1,6 @@
-"""Reviewing, in two stages by two persons. Who applied is neither."""
+"""Reviewing, in two stages by two persons. Who applied is neither, nor who has attached evidence."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,10 +8,11 @@ from sqlalchemy import Row, Table, insert, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import SameReviewer
-from caravan.contracts.vouchers import ApplicationState, Review, ReviewDraft
+from caravan.contracts.vouchers import ApplicationState, Evidence, Review, ReviewDraft
 from caravan.kernel import audit
 from caravan.kernel.database import table_of
 from caravan.kernel.tokens import Caller
+from services.accounting.vouchers.evidence import EVIDENCE
 from services.accounting.vouchers.models import ReviewRow
 
 
@@ -22,10 +23,19 @@ class Reviews:
         self._table = table
         self._of = table.c[of]
 
-    def keep(self, tx: Session, of: str, asked_by: str, draft: ReviewDraft, subject: str, at: datetime) -> None:
-        """Raises SameReviewer for who has asked for it, or reviewed it before."""
+    def keep(
+        self,
+        tx: Session,
+        of: str,
+        asked_by: str,
+        files: Iterable[Evidence],
+        draft: ReviewDraft,
+        subject: str,
+        at: datetime,
+    ) -> None:
+        """Raises SameReviewer for who has asked for it, attached one of its files, or reviewed it before."""
         earlier = self.of(tx, [of])[of]
-        if subject in {asked_by, *(one.reviewed_by for one in earlier)}:
+        if subject in {asked_by, *(one.stored_by for one in files), *(one.reviewed_by for one in earlier)}:
             raise SameReviewer
         made = Review(**dict(draft), stage=len(earlier) + 1, reviewed_at=at, reviewed_by=subject)
         tx.execute(insert(self._table).values(dict(made) | {self._of.name: of}))
@@ -50,6 +60,7 @@ STAGES: Final = {
 
 def record(tx: Session, application: Row[Any], draft: ReviewDraft, caller: Caller, at: datetime) -> ApplicationState:
     """Keep the review of an application in one of STAGES, and give what that becomes. Raises SameReviewer."""
-    REVIEWS.keep(tx, application.id, application.applied_by, draft, caller.subject, at)
+    files = EVIDENCE.of(tx, [application.id])[application.id]
+    REVIEWS.keep(tx, application.id, application.applied_by, files, draft, caller.subject, at)
     audit.record(tx, caller.subject, "review_voucher_application", application.id, draft)
     return STAGES[ApplicationState(application.state)] if draft.passed else ApplicationState.REFUSED
