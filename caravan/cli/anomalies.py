@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, print_one, print_page, wrong_input
 from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, AnomalyState, Decision
 
 
@@ -24,12 +24,7 @@ def list_anomalies(
         lambda peers: peers.accounting.list_anomalies(state=state, reason=reason, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.anomalies(page.items) if page.items else "No anomalies.")
-    show.more(out, page.next)
+    print_page(page, show.anomalies, "No anomalies.", as_json=as_json)
 
 
 def settle(
@@ -45,10 +40,7 @@ def settle(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.settle_anomaly(anomaly, decided), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.anomalies([found]))
+    print_one(found, lambda one: show.anomalies([one]), as_json=as_json)
 
 
 def list_silences(
@@ -65,12 +57,7 @@ def list_silences(
         lambda peers: peers.accounting.list_silences(site=site, lasting=not ended, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.silences(page.items) if page.items else "No silent sites.")
-    show.more(out, page.next)
+    print_page(page, show.silences, "No silent sites.", as_json=as_json)
 
 
 def add_to(group: typer.Typer) -> None:

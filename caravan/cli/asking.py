@@ -1,4 +1,4 @@
-"""One conversation with the platform per command: where it is, as whom, and what a person sees when it refuses.
+"""One conversation with the platform per command: where it is, as whom, and what a person sees when it answers or refuses.
 
 Answers go to stdout; progress, problems and hints go to stderr, so that `--json` can be piped. Exit codes: 0 done, 1 refused or
 unreachable, 2 used wrongly, 3 the job that was waited for did not succeed.
@@ -17,17 +17,19 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from caravan.cli.show import when
+from caravan.cli.show import more, when
 from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers, ServiceUnavailable
 from caravan.contracts.base import Words
 from caravan.contracts.quotes import Refusal
+from caravan.kernel.pages import Page
 from caravan.kernel.problems import Problem
 from caravan.kernel.wrong_input import told, words
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 REFUSED: Final = 1
 MISUSED: Final = 2
@@ -145,6 +147,24 @@ def _is_url(text: str) -> bool:
 def answer(model: BaseModel) -> None:
     """Print an answer as the API gave it."""
     typer.echo(model.model_dump_json(by_alias=True, indent=2))
+
+
+def print_one(found: M, shown: Callable[[M], RenderableType], *, as_json: bool) -> None:
+    """Print an answer as the API gave it, or as `shown` to a person."""
+    if as_json:
+        answer(found)
+    else:
+        console().print(shown(found))
+
+
+def print_page(page: Page[T], shown: Callable[[list[T]], RenderableType], none: str, *, as_json: bool) -> None:
+    """Print a page as the API gave it, or its items as `shown` to a person; `none`: the words where there are no items."""
+    if as_json:
+        answer(page)
+        return
+    out = console()
+    out.print(shown(page.items) if page.items else none)
+    more(out, page.next)
 
 
 def misused(words: str) -> NoReturn:

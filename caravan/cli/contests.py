@@ -6,8 +6,8 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, wrong_input
-from caravan.contracts.contests import Contest, ContestDecision, ContestDraft, Decision
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, print_one, print_page, wrong_input
+from caravan.contracts.contests import ContestDecision, ContestDraft, Decision
 
 group = typer.Typer(no_args_is_help=True, help="What providers say against bearing a run, and what finance decides.")
 
@@ -24,7 +24,8 @@ def contest(
         draft = ContestDraft.model_validate({"run": run, "reason": reason})
     except ValidationError as error:
         wrong_input(error)
-    _print(ask(ctx, lambda peers: peers.accounting.contest_run(draft), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.contest_run(draft), as_json=as_json)
+    print_one(found, lambda one: show.contests([one]), as_json=as_json)
 
 
 @group.command("list")
@@ -37,12 +38,7 @@ def contests(
 ) -> None:
     """List contests, the newest first: which runs, why, and what was decided."""
     page = ask(ctx, lambda peers: peers.accounting.list_contests(run=run, limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.contests(page.items) if page.items else "No contests.")
-    show.more(out, page.next)
+    print_page(page, show.contests, "No contests.", as_json=as_json)
 
 
 @group.command("decide")
@@ -61,14 +57,8 @@ def decide(
         decided = ContestDecision.model_validate({"decision": decision, "words": words, "overlap": overlap})
     except ValidationError as error:
         wrong_input(error)
-    _print(ask(ctx, lambda peers: peers.accounting.decide_contest(contest, decided), as_json=as_json), as_json=as_json)
-
-
-def _print(found: Contest, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.contests([found]))
+    found = ask(ctx, lambda peers: peers.accounting.decide_contest(contest, decided), as_json=as_json)
+    print_one(found, lambda one: show.contests([one]), as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,6 +1,6 @@
 """`caravan finance correction …`: propose, preview, approve and reject price corrections."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import typer
@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, console, wrong_input
-from caravan.cli.show import more, pairs, table, when
+from caravan.cli.asking import AsJson, Cursor, Key, Limit, ask, console, print_one, print_page, wrong_input
+from caravan.cli.show import pairs, table, when
 from caravan.cli.waiting import until
 from caravan.client import Peers
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft, CorrectionState
@@ -54,7 +54,7 @@ def propose(
         made = await peers.accounting.propose_price_correction(draft, key)
         return await _done(peers, made.id) if wait else made
 
-    _shown(ctx, start, as_json=as_json)
+    print_one(ask(ctx, start, as_json=as_json), detail, as_json=as_json)
 
 
 @group.command("list")
@@ -71,18 +71,14 @@ def list_corrections(
         lambda peers: peers.accounting.list_price_corrections(offering=offering, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(listed(page.items) if page.items else "No corrections.")
-    more(out, page.next)
+    print_page(page, listed, "No corrections.", as_json=as_json)
 
 
 @group.command()
 def show(ctx: typer.Context, correction: CorrectionArgument, as_json: AsJson = False) -> None:
     """Show a correction with its preview."""
-    _shown(ctx, lambda peers: peers.accounting.get_price_correction(correction), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.get_price_correction(correction), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -93,21 +89,14 @@ def approve(ctx: typer.Context, correction: CorrectionArgument, wait: Wait = Tru
         approved = await peers.accounting.approve_price_correction(correction)
         return await _done(peers, correction) if wait else approved
 
-    _shown(ctx, start, as_json=as_json)
+    print_one(ask(ctx, start, as_json=as_json), detail, as_json=as_json)
 
 
 @group.command()
 def reject(ctx: typer.Context, correction: CorrectionArgument, as_json: AsJson = False) -> None:
     """Drop a proposal."""
-    _shown(ctx, lambda peers: peers.accounting.reject_price_correction(correction), as_json=as_json)
-
-
-def _shown(ctx: typer.Context, conversation: Callable[[Peers], Awaitable[CorrectionDetail]], *, as_json: bool) -> None:
-    found = ask(ctx, conversation, as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(detail(found))
+    found = ask(ctx, lambda peers: peers.accounting.reject_price_correction(correction), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 async def _done(peers: Peers, correction: str) -> CorrectionDetail:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Group, RenderableType
 
 from caravan.cli import chart
-from caravan.cli.asking import AsJson, answer, ask, console, misused, wrong_input
+from caravan.cli.asking import AsJson, ask, misused, print_one, wrong_input
 from caravan.cli.show import pairs, table, when
 from caravan.contracts.estimates import Forecast, Preview, PreviewedClaim, PreviewQuestion
 from caravan.kernel.money import Money
@@ -41,19 +41,13 @@ def preview(
             chart_file.write_text(charted(found), encoding="utf-8")
         except OSError as error:
             misused(f"{chart_file} can't be written: {error.strerror}")
-    if as_json:
-        answer(found)
-    else:
-        console().print(shown(found))
+    print_one(found, shown, as_json=as_json)
 
 
 def forecast(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
     """Show when this year's pool is used up, and what is redeemed by the year's end, if it goes on so. For the office."""
     found = ask(ctx, lambda peers: peers.accounting.forecast_programme(programme), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(foreseen(found))
+    print_one(found, foreseen, as_json=as_json)
 
 
 def foreseen(found: Forecast) -> RenderableType:

@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import anomalies, corrections, show, terms
-from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, console, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Key, Limit, ask, console, print_one, print_page, wrong_input
 from caravan.cli.waiting import until
 from caravan.client import Peers, each
 from caravan.contracts.credit_notes import CreditNoteDraft
@@ -35,10 +35,7 @@ def deposit(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.record_deposit(draft, key), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.deposit(found))
+    print_one(found, show.deposit, as_json=as_json)
 
 
 @group.command()
@@ -49,22 +46,14 @@ def funds(
 ) -> None:
     """Show what an organization has, and what of it is free."""
     found = ask(ctx, lambda peers: peers.accounting.get_funds(organization), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.funds(found))
+    print_one(found, show.funds, as_json=as_json)
 
 
 @group.command()
 def periods(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
     """List billing periods, the latest first."""
     page = ask(ctx, lambda peers: peers.accounting.list_periods(limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.periods(page.items) if page.items else "No periods: there is one once the platform has run.")
-    show.more(out, page.next)
+    print_page(page, show.periods, "No periods: there is one once the platform has run.", as_json=as_json)
 
 
 @group.command()
@@ -84,10 +73,7 @@ def cut(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.cut_period(period, wanted, key), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.period(found))
+    print_one(found, show.period, as_json=as_json)
 
 
 @group.command()
@@ -107,11 +93,7 @@ def close(
         closing = await peers.accounting.close_period(period, key)
         return await _until_closed(peers, period) if wait else closing
 
-    found = ask(ctx, start, as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.period(found))
+    print_one(ask(ctx, start, as_json=as_json), show.period, as_json=as_json)
 
 
 @group.command("credit-note")
@@ -131,20 +113,14 @@ def credit_note(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.issue_credit_note(draft, key), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.credit_notes([found]))
+    print_one(found, lambda one: show.credit_notes([one]), as_json=as_json)
 
 
 @group.command("trial-balance")
 def trial_balance(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show all accounts with what was debited and credited. The sum of their balances is zero."""
     found = ask(ctx, lambda peers: peers.accounting.get_trial_balance(), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.trial_balance(found))
+    print_one(found, show.trial_balance, as_json=as_json)
 
 
 async def _until_closed(peers: Peers, period: str) -> Period:

@@ -7,7 +7,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from caravan.cli import show, spec
-from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Key, Limit, answer, ask, console
+from caravan.cli.asking import NOT_SUCCEEDED, AsJson, Cursor, Key, Limit, ask, console, print_one, print_page
 from caravan.cli.waiting import until
 from caravan.client import BrokerClient, Peers
 from caravan.contracts.jobs import ArrayTask, Attempt, Job, JobDetail, JobEvent, JobState, LogChunk
@@ -115,12 +115,7 @@ def list_jobs(
         )
 
     page = ask(ctx, find, as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.jobs(page.items) if page.items else "No jobs.")
-    show.more(out, page.next)
+    print_page(page, show.jobs, "No jobs.", as_json=as_json)
 
 
 @group.command("show")
@@ -136,11 +131,8 @@ def show_job(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> N
         events = await peers.broker.list_job_events(job, limit=SHOWN)
         return found, tasks.items, attempts.items, events.items
 
-    found = ask(ctx, read, as_json=as_json)
-    if as_json:
-        answer(found[0])
-    else:
-        console().print(show.job_detail(*found))
+    found, tasks, attempts, events = ask(ctx, read, as_json=as_json)
+    print_one(found, lambda one: show.job_detail(one, tasks, attempts, events), as_json=as_json)
 
 
 @group.command()
@@ -210,10 +202,7 @@ async def _until_ended(broker: BrokerClient, job: Job) -> JobDetail:
 
 
 def _outcome(job: Job, *, waited: bool, as_json: bool) -> None:
-    if as_json:
-        answer(job)
-    else:
-        console().print(show.job(job))
+    print_one(job, show.job, as_json=as_json)
     if waited and job.state is not JobState.SUCCEEDED:
         _end(NOT_SUCCEEDED)
 

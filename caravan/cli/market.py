@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show, spec
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, misused, print_one, print_page, wrong_input
 from caravan.client import Peers
 from caravan.contracts.explanations import PriceQuestion
 from caravan.contracts.offerings import OfferingPrice, OfferingState, Tier
@@ -61,12 +61,12 @@ def offerings(
         )
 
     page = ask(ctx, search, as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.offerings(page.items, clock.now()) if page.items else "Nothing is on sale that fits this search.")
-    show.more(out, page.next)
+    print_page(
+        page,
+        lambda items: show.offerings(items, clock.now()),
+        "Nothing is on sale that fits this search.",
+        as_json=as_json,
+    )
 
 
 def price(
@@ -97,10 +97,7 @@ def price(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.catalog.explain_price(asked), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.price_explanation(found))
+    print_one(found, show.price_explanation, as_json=as_json)
 
 
 def quote(
@@ -163,10 +160,7 @@ def quote(
         max_attempts=max_attempts,
     ).job_spec(partial(spec.kinds, ctx, as_json=as_json))
     found = ask(ctx, lambda peers: peers.broker.create_quote(asked), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.quote(found))
+    print_one(found, show.quote, as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -3,11 +3,9 @@
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
-from rich.console import RenderableType
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, put
+from caravan.cli.asking import AsJson, Cursor, Limit, Out, ask, print_one, print_page, put
 from caravan.cli.jobs import JobArgument
 from caravan.client import Peers, each
 from caravan.contracts.statements import Statement, StatementLine
@@ -24,23 +22,20 @@ def explain(
     """Explain a job's charge down to the second, seconds x units x price; or a line of it, day by day."""
     if id.startswith("lin_"):
         line = ask(ctx, lambda peers: peers.accounting.explain_line(id), as_json=as_json)
-        shown: tuple[BaseModel, RenderableType] = line, show.line_explanation(line)
+        print_one(line, show.line_explanation, as_json=as_json)
     else:
         job = ask(ctx, lambda peers: peers.accounting.explain_job(id), as_json=as_json)
-        shown = job, show.explanation(job)
-    if as_json:
-        answer(shown[0])
-    else:
-        console().print(shown[1])
+        print_one(job, show.explanation, as_json=as_json)
 
 
 def holds(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
     """Show what is set aside for a job, and every step of it: your organization's money, or what you sell on."""
     found = ask(ctx, lambda peers: peers.accounting.list_holds(job), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.holds(found) if found.items else "Nothing is set aside for it that you may see.")
+    print_one(
+        found,
+        lambda one: show.holds(one) if one.items else "Nothing is set aside for it that you may see.",
+        as_json=as_json,
+    )
 
 
 def budgets(
@@ -59,12 +54,7 @@ def budgets(
         ),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.budgets(page.items) if page.items else "No budgets.")
-    show.more(out, page.next)
+    print_page(page, show.budgets, "No budgets.", as_json=as_json)
 
 
 @group.command("list")
@@ -82,12 +72,7 @@ def list_statements(
         lambda peers: peers.accounting.list_statements(period=period, party_id=party, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.statements(page.items) if page.items else "No statements: a period has some once it is closed.")
-    show.more(out, page.next)
+    print_page(page, show.statements, "No statements: a period has some once it is closed.", as_json=as_json)
 
 
 @group.command("show")
@@ -101,10 +86,7 @@ def show_statement(ctx: typer.Context, statement: StatementArgument, as_json: As
         return found, [line async for line in each(peers.accounting.list_statement_lines, statement, limit=200)]
 
     found, lines = ask(ctx, read, as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.statement(found, lines))
+    print_one(found, lambda one: show.statement(one, lines), as_json=as_json)
 
 
 @group.command("csv")
@@ -132,12 +114,7 @@ def credit_notes(
         lambda peers: peers.accounting.list_credit_notes(statement=statement, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.credit_notes(page.items) if page.items else "No credit notes.")
-    show.more(out, page.next)
+    print_page(page, show.credit_notes, "No credit notes.", as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -10,7 +10,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from caravan.cli import estimates
-from caravan.cli.asking import AsJson, Cursor, Limit, Out, answer, ask, console, misused, put, text_of, wrong_input
+from caravan.cli.asking import (
+    AsJson,
+    Cursor,
+    Limit,
+    Out,
+    answer,
+    ask,
+    console,
+    misused,
+    print_one,
+    print_page,
+    put,
+    text_of,
+    wrong_input,
+)
 from caravan.cli.show import more, pairs, table, when
 from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.contracts.programmes import Caps, Eligibility, PoolsDraft, Programme, ProgrammeDraft
@@ -26,25 +40,22 @@ Version = Annotated[int, typer.Option(min=1, help="The version that you have rea
 def list_programmes(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
     """List programmes, the newest first; drafts for the office alone."""
     page = ask(ctx, lambda peers: peers.accounting.list_programmes(limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(listed(page.items) if page.items else "No programmes.")
-    more(out, page.next)
+    print_page(page, listed, "No programmes.", as_json=as_json)
 
 
 @group.command()
 def show(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
     """Show a programme: who issues it, for whom, what it pays up to what, and what its pools have left."""
-    _print(ask(ctx, lambda peers: peers.accounting.get_programme(programme), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.get_programme(programme), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
 def draft(ctx: typer.Context, file: TermsFile, as_json: AsJson = False) -> None:
     """Draft a programme. For the office, as all that follows."""
     terms = _terms(file)
-    _print(ask(ctx, lambda peers: peers.accounting.create_programme(terms), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.create_programme(terms), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -54,14 +65,14 @@ def change(
     """Replace a draft."""
     terms = _terms(file)
     found = ask(ctx, lambda peers: peers.accounting.update_programme(programme, terms, version), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
 def publish(ctx: typer.Context, programme: ProgrammeArgument, version: Version, as_json: AsJson = False) -> None:
     """Publish a draft: its terms never change from then on."""
     found = ask(ctx, lambda peers: peers.accounting.publish_programme(programme, version), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -82,7 +93,7 @@ def pools(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.set_programme_pools(programme, wanted, version), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command("standing")
@@ -112,20 +123,14 @@ def show_payments(
 ) -> None:
     """Show what a programme pays by the close of a period: by seller and by funder. For the office and finance."""
     found = ask(ctx, lambda peers: peers.accounting.get_programme_payments(programme, period), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(payments(found))
+    print_one(found, payments, as_json=as_json)
 
 
 @group.command("refusals")
 def show_refusals(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
     """Show what reviewers have refused, by rule, with the last of each."""
     found = ask(ctx, lambda peers: peers.accounting.get_programme_refusals(programme), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(refusals(found) if found.items else "Nothing was refused.")
+    print_one(found, lambda one: refusals(one) if one.items else "Nothing was refused.", as_json=as_json)
 
 
 @group.command()
@@ -272,13 +277,6 @@ def _terms(file: Path) -> ProgrammeDraft:
         return ProgrammeDraft.model_validate_json(text_of(file))
     except ValidationError as error:
         wrong_input(error)
-
-
-def _print(found: Programme, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(detail(found))
 
 
 def add_to(app: typer.Typer) -> None:

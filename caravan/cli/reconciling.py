@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import differences, show
-from caravan.cli.asking import REFUSED, AsJson, Cursor, Limit, answer, ask, console, misused
+from caravan.cli.asking import REFUSED, AsJson, Cursor, Limit, ask, misused, print_one, print_page
 from caravan.cli.books import Books, Form, Place
 from caravan.cli.usage import SHOWN_FAULTS, SITE, readable, zone_of
 from caravan.client import Peers
@@ -102,10 +102,7 @@ def site(
     for fault in bad[:SHOWN_FAULTS]:
         typer.echo(fault, err=True)
     found = found.model_copy(update={"unreadable": len(bad)})
-    if as_json:
-        answer(found)
-    else:
-        console().print(differences.reconciliation(found))
+    print_one(found, differences.reconciliation, as_json=as_json)
     if found.differences or bad:
         raise typer.Exit(REFUSED)
 
@@ -117,12 +114,7 @@ def nights(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json
     Exit code 1: the last one found something.
     """
     page = ask(ctx, lambda peers: peers.accounting.list_reconciliations(limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-    else:
-        out = console()
-        out.print(show.nights(page.items) if page.items else "No night has been reconciled yet.")
-        show.more(out, page.next)
+    print_page(page, show.nights, "No night has been reconciled yet.", as_json=as_json)
     if cursor is None and page.items and page.items[0].found:
         raise typer.Exit(REFUSED)
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from caravan.cli.asking import AsJson, Cursor, Key, Limit, answer, ask, bytes_of, console, put, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Key, Limit, ask, bytes_of, print_one, print_page, put, wrong_input
 from caravan.cli.programmes import ProgrammeArgument
-from caravan.cli.show import more, pairs, table, when
+from caravan.cli.show import pairs, table, when
 from caravan.cli.vouchers import OfProgramme, files, reviews
 from caravan.client import Peers, each
 from caravan.contracts.reimbursements import (
@@ -35,10 +35,11 @@ OrganizationArgument = Annotated[str, typer.Argument(metavar="ORGANIZATION", hel
 def due(ctx: typer.Context, organization: OrganizationArgument, as_json: AsJson = False) -> None:
     """Show what an organization may claim now, and what waits until a span of claims is over."""
     found = ask(ctx, lambda peers: peers.accounting.get_reimbursable(organization), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(reimbursable(found.items) if found.items else "No voucher of a programme that reimburses.")
+    print_one(
+        found,
+        lambda one: reimbursable(one.items) if one.items else "No voucher of a programme that reimburses.",
+        as_json=as_json,
+    )
 
 
 @group.command()
@@ -54,7 +55,8 @@ def file(
         draft = ReimbursementDraft.model_validate({"organization": organization, "programme": programme})
     except ValidationError as error:
         wrong_input(error)
-    _print(ask(ctx, lambda peers: peers.accounting.file_reimbursement(draft, key), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.file_reimbursement(draft, key), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -72,7 +74,7 @@ def attach(
             await peers.accounting.store_reimbursement_evidence(reimbursement, name, content)
         return await peers.accounting.get_reimbursement(reimbursement)
 
-    _print(ask(ctx, store, as_json=as_json), as_json=as_json)
+    print_one(ask(ctx, store, as_json=as_json), detail, as_json=as_json)
 
 
 @group.command()
@@ -104,12 +106,7 @@ def list_reimbursements(
         ),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(listed(page.items) if page.items else "Nothing was filed.")
-    more(out, page.next)
+    print_page(page, listed, "Nothing was filed.", as_json=as_json)
 
 
 @group.command()
@@ -121,10 +118,7 @@ def show(ctx: typer.Context, reimbursement: ReimbursementArgument, as_json: AsJs
         return found, [one async for one in each(peers.accounting.list_reimbursed_lines, reimbursement, limit=200)]
 
     found, lines = ask(ctx, read, as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(detail(found), of_lines(lines))
+    print_one(found, lambda one: Group(detail(one), of_lines(lines)), as_json=as_json)
 
 
 @group.command()
@@ -145,7 +139,7 @@ def review(
     found = ask(
         ctx, lambda peers: peers.accounting.review_reimbursement(reimbursement, draft, version), as_json=as_json
     )
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -163,7 +157,7 @@ def pay(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.pay_reimbursement(reimbursement, draft, key), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -183,14 +177,15 @@ def repay(
         draft = RepaymentDraft.model_validate(given | {"reference": reference, "paid_on": on})
     except ValidationError as error:
         wrong_input(error)
-    _print(ask(ctx, lambda peers: peers.accounting.repay_reimbursement(draft, key), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.accounting.repay_reimbursement(draft, key), as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
 def withdraw(ctx: typer.Context, reimbursement: ReimbursementArgument, as_json: AsJson = False) -> None:
     """Take back what was filed, before it is approved."""
     found = ask(ctx, lambda peers: peers.accounting.withdraw_reimbursement(reimbursement), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 def reimbursable(found: Iterable[Reimbursable]) -> Table:
@@ -243,13 +238,6 @@ def of_lines(found: Iterable[ReimbursedLine]) -> Table:
 def _spans(found: Iterable[DueSpan]) -> Table:
     rows = [(one.voucher, when(one.starts_at), str(one.claimed), str(one.amount)) for one in found]
     return table(("!voucher", "!span from", ">share", ">pays"), rows)
-
-
-def _print(found: Reimbursement, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(detail(found))
 
 
 def add_to(app: typer.Typer) -> None:

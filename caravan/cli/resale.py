@@ -7,9 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, text_of, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, misused, print_one, print_page, text_of, wrong_input
 from caravan.contracts.prices import PriceListDraft
-from caravan.contracts.resale import ResaleAgreement, ResaleAgreementDraft, ResaleEnd
+from caravan.contracts.resale import ResaleAgreementDraft, ResaleEnd
 
 group = typer.Typer(no_args_is_help=True, help="An organization sells to its members at prices of its own: 转售.")
 Offering = Annotated[str, typer.Argument(metavar="OFFERING", help="Its id, off_….")]
@@ -37,7 +37,8 @@ def agree(
         draft = ResaleAgreementDraft.model_validate(values)
     except ValidationError as error:
         wrong_input(error)
-    _print(ask(ctx, lambda peers: peers.catalog.create_resale_agreement(draft), as_json=as_json), as_json=as_json)
+    found = ask(ctx, lambda peers: peers.catalog.create_resale_agreement(draft), as_json=as_json)
+    print_one(found, lambda one: show.resale_agreements([one]), as_json=as_json)
 
 
 @group.command()
@@ -58,19 +59,14 @@ def end(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.catalog.end_resale_agreement(agreement, wanted), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, lambda one: show.resale_agreements([one]), as_json=as_json)
 
 
 @group.command("list")
 def agreements(ctx: typer.Context, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False) -> None:
     """List the agreements that your organizations are in; all to the platform."""
     page = ask(ctx, lambda peers: peers.catalog.list_resale_agreements(limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.resale_agreements(page.items) if page.items else "No agreements: providers sell directly.")
-    show.more(out, page.next)
+    print_page(page, show.resale_agreements, "No agreements: providers sell directly.", as_json=as_json)
 
 
 @group.command()
@@ -90,10 +86,7 @@ def publish(
     if draft.reseller is None:  # it would be the centre's own, by who may publish both
         misused("reseller: give the organization whose prices these are, org_…")
     found = ask(ctx, lambda peers: peers.catalog.publish_price_list(offering, draft), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.price_lists([found]))
+    print_one(found, lambda one: show.price_lists([one]), as_json=as_json)
 
 
 @group.command()
@@ -111,19 +104,7 @@ def prices(
         lambda peers: peers.catalog.list_price_lists(offering, reseller=reseller, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.price_lists(page.items) if page.items else "No price lists.")
-    show.more(out, page.next)
-
-
-def _print(found: ResaleAgreement, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.resale_agreements([found]))
+    print_page(page, show.price_lists, "No price lists.", as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

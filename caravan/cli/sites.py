@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, print_one, print_page, wrong_input
 from caravan.contracts.modes import SiteMode, SiteModeDraft
 
 group = typer.Typer(no_args_is_help=True, help="Whether a site bills: set it from an hour on, and list it.")
@@ -29,10 +29,7 @@ def mode(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.catalog.publish_site_mode(site, draft), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.modes([found]))
+    print_one(found, lambda one: show.modes([one]), as_json=as_json)
 
 
 @group.command()
@@ -41,12 +38,7 @@ def modes(
 ) -> None:
     """List the modes that a site had and is to have, the last one first."""
     page = ask(ctx, lambda peers: peers.catalog.list_site_modes(site, limit=limit, cursor=cursor), as_json=as_json)
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.modes(page.items) if page.items else "No modes: all its time is billed.")
-    show.more(out, page.next)
+    print_page(page, show.modes, "No modes: all its time is billed.", as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

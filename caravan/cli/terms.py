@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, answer, ask, console, misused, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, misused, print_one, print_page, wrong_input
 from caravan.contracts.fees import FeeAgreementDraft, FeeDue
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxRuleDraft, TaxTreatment
 
@@ -42,10 +42,7 @@ def post_tax_rule(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.post_tax_rule(draft), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.tax_rules([found]))
+    print_one(found, lambda one: show.tax_rules([one]), as_json=as_json)
 
 
 def list_tax_rules(
@@ -57,16 +54,9 @@ def list_tax_rules(
 ) -> None:
     """List tax rules, the last posted first."""
     page = ask(
-        ctx,
-        lambda peers: peers.accounting.list_tax_rules(seller=seller, limit=limit, cursor=cursor),
-        as_json=as_json,
+        ctx, lambda peers: peers.accounting.list_tax_rules(seller=seller, limit=limit, cursor=cursor), as_json=as_json
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.tax_rules(page.items) if page.items else "No tax rules: providers are taxed at the catalog's rates.")
-    show.more(out, page.next)
+    print_page(page, show.tax_rules, "No tax rules: providers are taxed at the catalog's rates.", as_json=as_json)
 
 
 def make_fee_agreement(
@@ -92,10 +82,7 @@ def make_fee_agreement(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.make_fee_agreement(draft), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.fee_agreements([found]))
+    print_one(found, lambda one: show.fee_agreements([one]), as_json=as_json)
 
 
 def list_fee_agreements(
@@ -111,12 +98,7 @@ def list_fee_agreements(
         lambda peers: peers.accounting.list_fee_agreements(provider=provider, limit=limit, cursor=cursor),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(show.fee_agreements(page.items) if page.items else "No fee agreements: nothing is kept of any gross.")
-    show.more(out, page.next)
+    print_page(page, show.fee_agreements, "No fee agreements: nothing is kept of any gross.", as_json=as_json)
 
 
 def hundredths(percent: str) -> int:

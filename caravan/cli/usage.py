@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.progress import Progress
 
 from caravan.cli import show
-from caravan.cli.asking import REFUSED, AsJson, answer, ask, console, misused
+from caravan.cli.asking import REFUSED, AsJson, ask, console, misused, print_one
 from caravan.cli.importing import Owners, Summary, WrongMap, runs
 from caravan.client import Peers
 from caravan.contracts.ids import SiteId
@@ -77,10 +77,11 @@ def sacct(
         return summary
 
     summary = ask(ctx, send, as_json=as_json)
-    if as_json:
-        answer(summary)
-    else:
-        console().print(show.pairs((name.replace("_", " "), f"{n:,}") for name, n in summary.model_dump().items()))
+    print_one(
+        summary,
+        lambda one: show.pairs((name.replace("_", " "), f"{n:,}") for name, n in one.model_dump().items()),
+        as_json=as_json,
+    )
 
 
 def _check(file: Path, times: Times, cluster: str | None, owners: Owners, summary: Summary, skip_bad: bool) -> None:
@@ -156,10 +157,7 @@ def report(
         lambda peers: peers.accounting.sum_usage(by, *days, zone=zone, component=wanted, site=site),
         as_json=as_json,
     )
-    if as_json:
-        answer(found)
-    else:
-        console().print(show.usage_sums(found))
+    print_one(found, show.usage_sums, as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,16 +14,16 @@ from caravan.cli.asking import (
     Cursor,
     Key,
     Limit,
-    answer,
     ask,
     bytes_of,
-    console,
+    print_one,
+    print_page,
     put,
     text_of,
     wrong_input,
 )
 from caravan.cli.jobs import JobArgument
-from caravan.cli.show import both, more, pairs, table, when
+from caravan.cli.show import both, pairs, table, when
 from caravan.client import Peers
 from caravan.contracts.programmes import EligibilityRule
 from caravan.contracts.redemptions import JobRedemption
@@ -59,10 +59,9 @@ def eligibility(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.check_eligibility(question), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(answers(found.items) if found.items else "No programme takes applications now.")
+    print_one(
+        found, lambda one: answers(one.items) if one.items else "No programme takes applications now.", as_json=as_json
+    )
 
 
 @group.command()
@@ -78,7 +77,7 @@ def apply(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.apply_for_voucher(draft, key), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -96,7 +95,7 @@ def attach(
             await peers.accounting.store_voucher_evidence(application, name, content)
         return await peers.accounting.get_voucher_application(application)
 
-    _print(ask(ctx, store, as_json=as_json), as_json=as_json)
+    print_one(ask(ctx, store, as_json=as_json), detail, as_json=as_json)
 
 
 @group.command()
@@ -128,26 +127,21 @@ def applications(
         ),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(listed(page.items) if page.items else "No applications.")
-    more(out, page.next)
+    print_page(page, listed, "No applications.", as_json=as_json)
 
 
 @group.command()
 def application(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
     """Show an application, with its evidence and reviews."""
     found = ask(ctx, lambda peers: peers.accounting.get_voucher_application(application), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
 def withdraw(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
     """Take an application back, before a voucher is issued."""
     found = ask(ctx, lambda peers: peers.accounting.withdraw_voucher_application(application), as_json=as_json)
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
@@ -167,18 +161,16 @@ def review(
     except ValidationError as error:
         wrong_input(error)
     found = ask(
-        ctx,
-        lambda peers: peers.accounting.review_voucher_application(application, draft, version),
-        as_json=as_json,
+        ctx, lambda peers: peers.accounting.review_voucher_application(application, draft, version), as_json=as_json
     )
-    _print(found, as_json=as_json)
+    print_one(found, detail, as_json=as_json)
 
 
 @group.command()
 def issue(ctx: typer.Context, application: ApplicationArgument, as_json: AsJson = False) -> None:
     """Issue the voucher of an approved application. For the office."""
     found = ask(ctx, lambda peers: peers.accounting.issue_voucher(application), as_json=as_json)
-    _print_voucher(found, as_json=as_json)
+    print_one(found, lambda one: vouchers([one]), as_json=as_json)
 
 
 @group.command("list")
@@ -198,19 +190,14 @@ def list_vouchers(
         ),
         as_json=as_json,
     )
-    if as_json:
-        answer(page)
-        return
-    out = console()
-    out.print(vouchers(page.items) if page.items else "No vouchers.")
-    more(out, page.next)
+    print_page(page, vouchers, "No vouchers.", as_json=as_json)
 
 
 @group.command()
 def show(ctx: typer.Context, voucher: VoucherArgument, as_json: AsJson = False) -> None:
     """Show a voucher."""
     found = ask(ctx, lambda peers: peers.accounting.get_voucher(voucher), as_json=as_json)
-    _print_voucher(found, as_json=as_json)
+    print_one(found, lambda one: vouchers([one]), as_json=as_json)
 
 
 @group.command()
@@ -226,7 +213,7 @@ def revoke(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.revoke_voucher(voucher, draft), as_json=as_json)
-    _print_voucher(found, as_json=as_json)
+    print_one(found, lambda one: vouchers([one]), as_json=as_json)
 
 
 @group.command("claw-back")
@@ -244,17 +231,14 @@ def claw_back(
     except ValidationError as error:
         wrong_input(error)
     found = ask(ctx, lambda peers: peers.accounting.claw_back_voucher(voucher, draft, key), as_json=as_json)
-    _print_voucher(found, as_json=as_json)
+    print_one(found, lambda one: vouchers([one]), as_json=as_json)
 
 
 @group.command()
 def saved(ctx: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
     """Show what vouchers pay of a job: so far, and of its lines in closed periods."""
     found = ask(ctx, lambda peers: peers.accounting.get_job_redemption(job), as_json=as_json)
-    if as_json:
-        answer(found)
-    else:
-        console().print(savings(found))
+    print_one(found, savings, as_json=as_json)
 
 
 def answers(found: Iterable[EligibilityAnswer]) -> Table:
@@ -345,20 +329,6 @@ def savings(found: JobRedemption) -> RenderableType:
     ]
     columns = ("!voucher", "programme", ">pledged", ">redeemed", ">paid of closed periods", ">saved")
     return Group(table(columns, rows), pairs((("saved on the job", str(found.saved)),)))
-
-
-def _print(found: VoucherApplication, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(detail(found))
-
-
-def _print_voucher(found: Voucher, *, as_json: bool) -> None:
-    if as_json:
-        answer(found)
-    else:
-        console().print(vouchers([found]))
 
 
 def add_to(app: typer.Typer) -> None:
