@@ -165,7 +165,7 @@ def repay(
     ctx: typer.Context,
     organization: OrganizationArgument,
     programme: ProgrammeArgument,
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="All that is owed: what `due` has below zero.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="All that is owed: `due` says it.")],
     reference: Annotated[str, typer.Option(help="Of the payment, at the bank or treasury.")],
     on: Annotated[str, typer.Option(help="The day on which it was paid back, like 2026-07-31.")],
     key: Key = None,
@@ -197,11 +197,12 @@ def reimbursable(found: Iterable[Reimbursable]) -> Table:
             str(one.clawed_back),
             str(one.waits),
             "" if one.waits_until is None else when(one.waits_until),
+            str(one.owed),
             one.pending or "",
         )
         for one in found
     ]
-    return table(("!programme", "name", ">due now", ">clawed back", ">waits", "!until", "!filed before"), rows)
+    return table(("!programme", "name", ">due now", ">clawed back", ">waits", "!until", ">owed", "!filed before"), rows)
 
 
 def listed(found: Iterable[Reimbursement]) -> Table:

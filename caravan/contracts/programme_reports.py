@@ -71,7 +71,7 @@ class EarlierPayment(Model):
 
 
 class PaidReimbursement(Model):
-    """What finance has paid back to an enterprise."""
+    """What finance has paid back to an enterprise; below zero: what that has repaid."""
 
     reimbursement: ReimbursementId
     organization: OrganizationId

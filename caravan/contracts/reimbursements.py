@@ -59,7 +59,7 @@ class ReimbursementPayment(ReimbursementPaymentDraft):
 class RepaymentDraft(ReimbursementDraft, ReimbursementPaymentDraft):
     """How an organization has paid back all that it owes of a programme, because it was taken back after it had been paid."""
 
-    amount: Money = Field(description="What `reimbursable` has below zero, without its sign.")
+    amount: Money = Field(description="`owed` of what is reimbursable.")
 
 
 class Reimbursement(ReimbursementDraft):
@@ -101,6 +101,9 @@ class Reimbursable(ReimbursementDraft):
     spans: tuple[DueSpan, ...] = Field(description="Those that are over, with all of their periods closed.")
     waits: Money = Field(description="What closed periods have made due of other spans so far.")
     waits_until: Instant | None = Field(description="When the first of these is over. Null: there are none.")
+    owed: Money = Field(
+        description="What was paid above all that closed periods make due by now, what waits included: it may be repaid."
+    )
     pending: ReimbursementId | None = Field(description="The one that has to be settled first. Null: there is none.")
 
 

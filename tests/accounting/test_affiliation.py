@@ -8,6 +8,8 @@ from sqlalchemy import update
 from caravan.contracts import events
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.parties import Organization, Provider, credit_code_check
+from services.accounting.redemptions.models import LineShareRow
+from services.accounting.reimbursements.models import DueShareRow
 from services.accounting.vouchers.affiliation import affiliates
 from services.accounting.vouchers.models import VoucherRow
 from tests.accounting.programmes_cases import ENTERPRISE, asked, key, office, published
@@ -59,6 +61,19 @@ async def test_a_programme_pays_nothing_for_what_an_affiliated_enterprise_sells(
     await close(sold)
     assert await subsidies(job) == [("10.00", None if affiliated else "3.00")]
     assert await standing(sold, voucher) == (pays, pays)
+
+
+@pytest.mark.parametrize("mode", ["deducted", "reimbursed"])
+async def test_what_was_judged_before_rates_were_kept_is_judged_anew(sold: World, mode: str) -> None:
+    voucher = await issued(sold, "1000.00", eligibility={"unaffiliated": True}, mode=mode)
+    first, run = await charged(sold)
+    await close(sold)
+    await sold.db.write(lambda tx: [tx.execute(update(of).values(rate=None)) for of in (LineShareRow, DueShareRow)])
+    first.end(run, Outcome.SITE)
+    await sold.deliver()
+    await close(sold, MONTH * 3600)
+    after = ok(await office(sold).get(f"/vouchers/{voucher}"))
+    assert (after["pledged"], after["redeemed"]) == ("0.00", "0.00")
 
 
 @pytest.mark.parametrize("mode", ["deducted", "reimbursed"])

@@ -148,13 +148,13 @@ def claw(tx: Session, voucher: str, quarters: int) -> None:
 
 def repay(tx: Session, of: Programme) -> None:
     """What is owed, if anything is."""
-    owed = -dues.unfiled(tx, ORG, of, of.id, END).amount
+    owed = -dues.unfiled(tx, ORG, of, of.id, END).all.amount
     if owed > 0:
         draft = RepaymentDraft(
             organization=ORG, programme=of.id, amount=Money(owed), reference="XAFB-9", paid_on=END.date()
         )
         filing.repay(tx, draft, "finance", END)
-        assert not dues.unfiled(tx, ORG, of, of.id, END).amount
+        assert not dues.unfiled(tx, ORG, of, of.id, END).all.amount
 
 
 def end(tx: Session, voucher: str, how: str) -> None:

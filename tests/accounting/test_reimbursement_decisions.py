@@ -17,6 +17,7 @@ from caravan.kernel import ids
 from caravan.kernel.money import Money
 from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.reimbursements.verify import verify
+from tests.accounting.books import period_at
 from tests.accounting.programmes_cases import PASSES, key, office
 from tests.accounting.test_programme_payments import HALVES
 from tests.accounting.test_redemptions import charged, funds, issued, standing
@@ -24,7 +25,7 @@ from tests.accounting.test_reimbursement_dues import april, reimbursed
 from tests.accounting.test_reimbursements import filed, programme_of, reimbursable
 from tests.accounting.test_voucher_states import give_back, states
 from tests.accounting.volume import MONTH, close
-from tests.accounting.world import World
+from tests.accounting.world import World, at
 from tests.support import Json, Person, ok, pointers, refused
 
 FAILS = {"passed": False, "reason": "发票与账单不符", "remedy": "补交付款回单"}
@@ -308,35 +309,51 @@ async def test_a_claim_that_is_not_what_it_is_for_is_found(sold: World) -> None:
     ]
 
 
+async def repaid(world: World, amount: str, who: str = "", **changes: str) -> Any:
+    """The answer to finance, who records it."""
+    (now,) = await reimbursable(world)
+    given = {"organization": who or now["organization"], "programme": now["programme"], "amount": amount}
+    body = given | PAYMENT | {"reference": "XAFB-9"} | changes
+    return await world.finance.post("/reimbursements/repay", body, key(ids.new("req")))
+
+
 async def test_what_is_taken_back_after_the_payment_is_repaid_instead_and_not_set_off_again(sold: World) -> None:
-    voucher = await reimbursed(sold, "1000.00", funders=HALVES)
+    voucher = await reimbursed(sold, "5.00", funders=HALVES, settles="month")
     job, run = await charged(sold)
     await close(sold)
-    first = await paid(sold, voucher)
+    await paid(sold, voucher)
+    assert await states(sold, voucher) == {"redeemed"}
     back = {"amount": "1.01", "reason": "材料不实"}
     ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", back, key("back")))
     job.end(run, Outcome.SITE)
     await april_and_closed(sold, 400)
     (now,) = await reimbursable(sold)
-    assert now["amount"] == "-4.01"
-    given = {name: first[name] for name in ("organization", "programme")} | {"amount": "4.01"}
-    repayment = given | PAYMENT | {"reference": "XAFB-9"}
-    for wrong, pointer in ({"amount": "4.00"}, "/amount"), ({"paid_on": "2029-01-01"}, "/paid_on"):
-        answer = await sold.finance.post("/reimbursements/repay", repayment | wrong, key(pointer))
+    assert (now["amount"], now["owed"]) == ("-4.01", "4.01")
+    for wrong, pointer in (
+        ({"amount": "4.00"}, "/amount"),
+        ({"paid_on": "2029-01-01"}, "/paid_on"),
+        ({"paid_on": "2027-04-13"}, "/paid_on"),
+    ):
+        answer = await repaid(sold, **({"amount": "4.01"} | wrong))
         assert pointers(refused(answer, 422, "invalid")) == [pointer]
+    refused(await repaid(sold, "4.01", who=ids.new("org")), 422, "unknown_reference")
+    body = {name: now[name] for name in ("organization", "programme")} | PAYMENT | {"amount": "4.01"}
     for person in (sold.admin, sold.member, office(sold)):
-        refused(await person.post("/reimbursements/repay", repayment, key("x")), 404, "not_found")
-    made = ok(await sold.finance.post("/reimbursements/repay", repayment, key("repay")), 201)
-    assert ok(await sold.finance.post("/reimbursements/repay", repayment, key("repay")), 201) == made
-    assert (made["state"], made["amount"], made["payment"]["reference"]) == ("repaid", "-4.01", "XAFB-9")
+        refused(await person.post("/reimbursements/repay", body, key("x")), 404, "not_found")
+    made = ok(await sold.finance.post("/reimbursements/repay", body, key("repay")), 201)
+    assert ok(await sold.finance.post("/reimbursements/repay", body, key("repay")), 201) == made
+    assert (made["state"], made["amount"], made["payment"]["reference"]) == ("repaid", "-4.01", PAYMENT["reference"])
     assert [one["amount"] for one in made["funders"]] == ["-2.00", "-2.01"]
     assert ok(await sold.member.get(f"/reimbursements/{made['id']}")) == made
     assert await standing(sold, voucher) == ("0.99", "0.99")
     assert list(await sold.db.read(lambda tx: list(verify(tx)))) == []
     (after,) = await reimbursable(sold)
-    assert after["amount"] == "0.00"
-    answer = await sold.finance.post("/reimbursements/repay", repayment, key("again"))
-    assert refused(answer, 409, "nothing_owed")["amount"] == "0.00"
+    assert (after["amount"], after["owed"]) == ("0.00", "0.00")
+    assert refused(await repaid(sold, "4.01"), 409, "nothing_owed")["amount"] == "0.00"
+    assert await states(sold, voucher) == {"issued"}
+    exported = (await office(sold).get(f"/programmes/{now['programme']}/export.csv")).content.decode("utf-8-sig")
+    rows = csv.DictReader(io.StringIO(exported, newline=""))
+    assert [row["已补贴(元) Paid (CNY)"] for row in rows] == ["0.00", "2.00"]
     later = sold.job()
     await later.hold("50.00")
     later.place()
@@ -344,3 +361,33 @@ async def test_what_is_taken_back_after_the_payment_is_repaid_instead_and_not_se
     await sold.deliver()
     await close(sold, 2 * MONTH * 3600)
     assert await standing(sold, voucher) == ("2.99", "0.99"), "what was repaid isn't redeemed any more"
+
+
+async def test_what_was_not_paid_is_not_repaid_and_nothing_is_while_a_claim_waits(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", settles="month")
+    await charged(sold)
+    await close(sold)
+    made = await filed(sold, voucher)
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", {"amount": "2.00", "reason": "材料不实"}, key("b")))
+    assert refused(await repaid(sold, "2.00"), 409, "already_exists")["existing"] == made["id"]
+    ok(await sold.admin.post(path(made, "withdraw")))
+    assert refused(await repaid(sold, "2.00"), 409, "nothing_owed")["amount"] == "3.00"
+
+
+async def test_what_waits_until_its_span_is_over_is_set_off_against_what_is_repaid(sold: World) -> None:
+    """The first quarter is paid and then taken back, less what the first month of the second makes due."""
+    voucher = await reimbursed(sold, "1000.00", settles="quarter")
+    await charged(sold)
+    await close(sold)
+    await paid(sold, voucher)
+    ok(await office(sold).post(f"/vouchers/{voucher}/claw-back", {"amount": "5.00", "reason": "材料不实"}, key("b")))
+    await april_and_closed(sold, 400)
+    await sold.db.write(period_at, at(2 * MONTH * 3600))
+    (now,) = await reimbursable(sold)
+    assert (now["amount"], now["waits"], now["owed"]) == ("-5.00", "2.00", "3.00")
+    made = ok(await repaid(sold, "3.00"), 201)
+    assert [one["amount"] for one in made["spans"]] == ["2.00"]
+    assert await standing(sold, voucher) == ("2.00", "2.00")
+    assert list(await sold.db.read(lambda tx: list(verify(tx)))) == []
+    (after,) = await reimbursable(sold)
+    assert (after["amount"], after["waits"], after["owed"]) == ("0.00", "0.00", "0.00")

@@ -23,13 +23,13 @@ async def states(world: World, voucher: str) -> set[str]:
     path = f"/programmes/{found['programme']}"
     counted = ok(await office(world).get(f"{path}/standing"))["vouchers"]
     exported = (await office(world).get(f"{path}/export.csv")).content.decode("utf-8-sig")
-    (row,) = csv.DictReader(io.StringIO(exported, newline=""))
+    rows = csv.DictReader(io.StringIO(exported, newline=""))
     (listed,) = ok(await world.member.get("/vouchers"))["items"]
     return {
         found["state"],
         listed["state"],
         *(state for state, some in counted.items() if some),
-        row["状态 State"].split(" ")[1],
+        *(row["状态 State"].split(" ")[1] for row in rows),
     }
 
 

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.reimbursements import ReimbursementState
 from caravan.kernel.tables import audit
 from services.accounting.periods import service as periods
 from services.accounting.programme_reports import paper
 from services.accounting.redemptions.models import SettlementRow
-from services.accounting.reimbursements.models import DueRow, ReimbursementRow
+from services.accounting.reimbursements.models import MOVED, DueRow, ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -48,12 +47,12 @@ def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
 
 
 def _spans(tx: Session, vouchers: Collection[str]) -> defaultdict[str, list[paper.Span]]:
-    """Of each voucher, in order. What is reimbursed counts as paid once finance has paid it."""
+    """Of each voucher, in order. What is reimbursed counts as paid once finance has paid it, and less once that is repaid."""
     paid = (
         (SettlementRow, SettlementRow.on_lines + SettlementRow.earlier),
         (
             DueRow,
-            case((ReimbursementRow.state == ReimbursementState.PAID.value, DueRow.on_lines + DueRow.earlier), else_=0),
+            case((ReimbursementRow.state.in_(MOVED), DueRow.on_lines + DueRow.earlier), else_=0),
         ),
     )
     found: defaultdict[str, list[paper.Span]] = defaultdict(list)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.programmes import Mode, ProgrammeTerms
 from caravan.contracts.statements import BearerKind, LineKind, PeriodState
 from caravan.kernel import clock
-from caravan.kernel.bulk import ChangeMany, InsertMany
+from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
 from caravan.kernel.database import table_of
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
@@ -47,6 +47,30 @@ _SUBSIDY: Final = ChangeMany(
     {"line": LINES.c.id.type, "fen": LINES.c.subsidy.type},
     lambda given: update(LINES).where(LINES.c.id == given.line).values(subsidy=given.fen),
 )
+_BEFORE: Final = SelectMany(
+    {"job": LINES.c.job.type},
+    lambda given: (
+        select(
+            LINES,
+            PriceListCopy.offering,
+            SHARES.c.voucher,
+            SHARES.c.rate,
+            dues.DUE_SHARES.c.voucher.label("reimbursing"),
+            dues.DUE_SHARES.c.rate.label("reimbursing_rate"),
+        )
+        .join(given, LINES.c.job == given.c.job)
+        .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
+        .join(PeriodRow, PeriodRow.id == LINES.c.period)
+        .outerjoin(SHARES, SHARES.c.line == LINES.c.id)
+        .outerjoin(dues.DUE_SHARES, dues.DUE_SHARES.c.line == LINES.c.id)
+        .where(
+            LINES.c.kind == LineKind.USAGE.value, LINES.c.bearer == BearerKind.ORGANIZATION.value, LINES.c.amount != 0
+        )
+        .where(PeriodRow.state == PeriodState.CLOSED.value)
+        .order_by(PeriodRow.closed_at, PeriodRow.ends_at)
+    ),
+)
+"""Lines of jobs that were closed before, as they were closed, with each of their vouchers."""
 
 
 def settle(tx: Session, period: Row[Any], at: datetime) -> None:
@@ -189,37 +213,25 @@ class _Closing:
                 for row in rows:
                     to = used if row.kind == LineKind.USAGE else discounted
                     to[group(row), row.voucher] += row.share
-        return Past(claimed, paid, used, discounted, self._rates())
+        return Past(claimed, paid, used, discounted, self._judged())
 
-    def _rates(self) -> Mapping[tuple[str, Group], Mapping[str, int]]:
-        """Of the jobs and groups that the period's lines correct, at which rates vouchers pay for lines that were closed before."""
-        corrections = [line for line in self._lines if line.kind == LineKind.USAGE and line.corrects]
-        if not corrections:
-            return {}
-        of_groups = {line.corrects for line in corrections}
-        before = (
-            (LINES.c.organization == self._organization)
-            & (LINES.c.bearer == BearerKind.ORGANIZATION.value)
-            & (LINES.c.kind == LineKind.USAGE.value)
-            & LINES.c.job.in_({line.job for line in corrections})
-            & (LINES.c.period.in_(of_groups) | LINES.c.corrects.in_(of_groups))
-            & (LINES.c.period != self._period.id)
-            & (LINES.c.amount != 0)
-        )
+    def _judged(self) -> Mapping[tuple[str, Group], Mapping[str, int]]:
+        """Of the jobs and groups that the period's lines correct, at which rates vouchers pay, as the first close with lines of them
+        judged. What was judged before rates were kept is not among them."""
+        jobs = {line.job for line in self._lines if line.kind == LineKind.USAGE and line.corrects}
         found: defaultdict[tuple[str, Group], dict[str, int]] = defaultdict(dict)
-        for shares in SHARES, dues.DUE_SHARES:
-            rows = self._tx.execute(
-                select(LINES, PriceListCopy.offering, shares.c.voucher, shares.c.rate)
-                .join(PriceListCopy, PriceListCopy.id == LINES.c.price_list)
-                .join(PeriodRow, PeriodRow.id == LINES.c.period)
-                .outerjoin(shares, shares.c.line == LINES.c.id)
-                .where(before, PeriodRow.state == PeriodState.CLOSED.value)
-            )
-            for row in rows:
-                rates = found[row.job, group(row)]
-                if row.voucher is not None:
-                    rates[row.voucher] = row.rate
-        return found
+        first: dict[tuple[str, Group], str] = {}
+        unknown = set[tuple[str, Group]]()
+        for row in _BEFORE.all(self._tx, [{"job": job} for job in jobs]):
+            judged = row.job, group(row)
+            if row.organization != self._organization or first.setdefault(judged, row.period) != row.period:
+                continue
+            rates = found[judged]
+            for voucher, rate in ((row.voucher, row.rate), (row.reimbursing, row.reimbursing_rate)):
+                if voucher is not None:
+                    rates[voucher] = rate
+                    unknown |= {judged} if rate is None else set()
+        return {judged: rates for judged, rates in found.items() if judged not in unknown}
 
     def _write(self, moved: Mapping[Span, Settled]) -> None:
         subsidies: Counter[str] = Counter()

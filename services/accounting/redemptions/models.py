@@ -59,7 +59,8 @@ class LineShareRow(Base):
     paid: Mapped[int] = mapped_column(BigInteger)
     rate: Mapped[int | None] = mapped_column(
         BigInteger,
-        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off.",
+        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off, or it was judged before "
+        "this was kept.",
     )
 
 

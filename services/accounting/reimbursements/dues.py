@@ -1,19 +1,19 @@
 """What is due of vouchers whose programme reimburses: kept as periods close, and what that makes of vouchers. Within a transaction.
 
 What is due of a voucher counts in `pledged`, filed or not, and what of that was paid in `redeemed`. What closed periods or the office take
-back of what was paid already is owed by the organization: it is set off against what is due next.
+back of what was paid already is owed by the organization: it is set off against what is due next, or repaid.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import ProgrammeTerms
-from caravan.contracts.reimbursements import DueSpan, ReimbursementState
+from caravan.contracts.reimbursements import DueSpan
 from caravan.contracts.statements import PeriodState
 from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
@@ -23,15 +23,13 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.redemptions.claiming import Span, ends_at
 from services.accounting.redemptions.models import ClawbackRow
-from services.accounting.reimbursements.models import DueRow, DueShareRow, ReimbursementRow
+from services.accounting.reimbursements.models import MOVED, DueRow, DueShareRow, ReimbursementRow
 from services.accounting.vouchers.models import VoucherRow
 
 DUES, DUE_SHARES, CLAWBACKS = table_of(DueRow), table_of(DueShareRow), table_of(ClawbackRow)
 DUE: Final = DUES.c.on_lines + DUES.c.earlier
 NO_PAPER: Final = ""
 """Instead of the period of a clawback: it stands on no statement, but is set off in the next reimbursement, or repaid."""
-MOVED: Final = (ReimbursementState.PAID.value, ReimbursementState.REPAID.value)
-"""Money has moved."""
 _SHARE: Final = InsertMany(DUE_SHARES)
 
 
@@ -44,12 +42,18 @@ def keep(tx: Session, dues: Sequence[Mapping[str, Any]], shares: Sequence[Mappin
 
 class Found(NamedTuple):
     """What an organization has due by a programme and hasn't filed: rows of spans that are over, with all of their periods closed; and what
-    was clawed back. `waits`: what is due of other spans so far, by when they are over.
+    was clawed back. `waiting`: rows of other spans so far; `waits`: what of that is due, by when they are over.
     """
 
     rows: Sequence[Row[Any]]
     clawbacks: Sequence[Row[Any]]
+    waiting: Sequence[Row[Any]]
     waits: Mapping[datetime, int]
+
+    @property
+    def all(self) -> Self:
+        """With what waits, as if its spans were over."""
+        return self._replace(rows=[*self.rows, *self.waiting], waiting=(), waits={})
 
     @property
     def clawed_back(self) -> int:
@@ -91,7 +95,10 @@ def unfiled(tx: Session, organization: str, programme: ProgrammeTerms, id: str, 
             waiting[ends[row.starts_at]] += row.due
     mine = select(VoucherRow.id).where(VoucherRow.organization == organization, VoucherRow.programme == id)
     back = select(CLAWBACKS).where(CLAWBACKS.c.period == NO_PAPER, CLAWBACKS.c.voucher.in_(mine))
-    return Found([row for row in dues if row.starts_at not in waits], tx.execute(back).all(), waiting)
+    parted: dict[bool, list[Row[Any]]] = {False: [], True: []}
+    for row in dues:
+        parted[row.starts_at in waits].append(row)
+    return Found(parted[False], tx.execute(back).all(), parted[True], waiting)
 
 
 def _has_open(tx: Session, start: datetime, end: datetime) -> bool:

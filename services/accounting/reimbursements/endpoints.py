@@ -77,7 +77,7 @@ async def file_reimbursement(
     "/reimbursements/repay",
     status_code=201,
     response_model=Reimbursement,
-    responses=problems(UnknownReference, NothingOwed),
+    responses=problems(UnknownReference, AlreadyExists, NothingOwed),
 )
 async def repay_reimbursement(
     repayment: RepaymentDraft, caller: Finance, service: Service, key: IdempotencyKey

@@ -4,10 +4,10 @@ transaction.
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, tuple_, update
+from sqlalchemy import Row, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import AlreadyExists, NothingDue, NothingOwed, WrongState
@@ -31,9 +31,7 @@ from services.accounting.vouchers.eligible import today
 def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> Reimbursement:
     """All that is due. Raises UnknownReference, Invalid for a programme that deducts, AlreadyExists while one is pending, NothingDue."""
     programme = _programme(tx, draft)
-    if existing := reading.pending(tx, draft.organization, draft.programme):
-        detail = "Another one waits: have it reviewed and paid, or withdraw it"
-        raise AlreadyExists(detail, existing=existing)
+    _check_pending(tx, draft)
     found = dues.unfiled(tx, draft.organization, programme, programme.id, at)
     if found.amount <= 0:
         raise NothingDue(
@@ -47,17 +45,20 @@ def file(tx: Session, draft: ReimbursementDraft, subject: str, at: datetime) -> 
 
 
 def repay(tx: Session, draft: RepaymentDraft, subject: str, at: datetime) -> Reimbursement:
-    """All that is owed. Raises UnknownReference; Invalid for a programme that deducts, another amount, or a day to come; NothingOwed."""
+    """All that is owed: what was paid above all that closed periods make due by now. Raises UnknownReference; Invalid for a programme that
+    deducts, another amount, or a day on which nothing was paid yet; AlreadyExists while one is pending; NothingOwed.
+    """
     programme = _programme(tx, draft)
-    found = dues.unfiled(tx, draft.organization, programme, programme.id, at)
+    _check_pending(tx, draft)
+    found = dues.unfiled(tx, draft.organization, programme, programme.id, at).all
     if found.amount >= 0:
         raise NothingOwed(amount=Money(found.amount))
     errors = []
     if draft.amount.fen != -found.amount:
         detail = f"{Money(-found.amount)} is owed: record it once all of that is paid back"
         errors.append(FieldError(pointer="/amount", code="owed", detail=detail))
-    if draft.paid_on > today(tx, at):
-        detail = "Give the day on which it was paid back, today at the latest"
+    if not _first_paid(tx, draft) <= draft.paid_on <= today(tx, at):
+        detail = "Give the day on which it was paid back, behind that of the first payment, today at the latest"
         errors.append(FieldError(pointer="/paid_on", code="paid_on", detail=detail))
     if errors:
         raise Invalid(errors=errors)
@@ -67,6 +68,20 @@ def repay(tx: Session, draft: RepaymentDraft, subject: str, at: datetime) -> Rei
         dues.restate(tx, voucher)
     audit.record(tx, subject, "repay_reimbursement", id, draft)
     return reading.get(tx, id)
+
+
+def _first_paid(tx: Session, draft: RepaymentDraft) -> date:
+    """When the organization was first paid something by the programme."""
+    own = (REIMBURSEMENTS.c.organization == draft.organization) & (REIMBURSEMENTS.c.programme == draft.programme)
+    first: date = tx.execute(select(func.min(REIMBURSEMENTS.c.paid_on)).where(own)).scalar_one()
+    return first
+
+
+def _check_pending(tx: Session, draft: ReimbursementDraft) -> None:
+    """Raises AlreadyExists."""
+    if existing := reading.pending(tx, draft.organization, draft.programme):
+        detail = "Another one waits: have it reviewed and paid, or withdraw it"
+        raise AlreadyExists(detail, existing=existing)
 
 
 def _keep(

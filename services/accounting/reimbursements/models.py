@@ -15,6 +15,8 @@ UNDECIDED: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW)
 """Its organization may withdraw it: what is approved may have been paid just now."""
 PENDING: Final = (*UNDECIDED, ReimbursementState.APPROVED)
 """Of these an organization has one of a programme at most."""
+MOVED: Final = (ReimbursementState.PAID.value, ReimbursementState.REPAID.value)
+"""Its money was paid, one way or the other."""
 _IS_PENDING: Final = text("state IN ('{}', '{}', '{}')".format(*PENDING))
 
 
@@ -58,7 +60,8 @@ class DueShareRow(Base):
     paid: Mapped[int] = mapped_column(BigInteger)
     rate: Mapped[int | None] = mapped_column(
         BigInteger,
-        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off.",
+        comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off, or it was judged before "
+        "this was kept.",
     )
 
 

@@ -61,6 +61,7 @@ def _reimbursable(tx: Session, organization: str, programme: Programme, at: date
         spans=found.spans,
         waits=Money(sum(found.waits.values())),
         waits_until=min(found.waits, default=None),
+        owed=Money(max(0, -found.all.amount)),
         pending=pending(tx, organization, programme.id),
     )
 

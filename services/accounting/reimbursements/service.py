@@ -48,7 +48,9 @@ class ReimbursementService:
         return await self._db.write(self._answered, key, 201, lambda tx: filing.file(tx, draft, caller.subject, now))
 
     async def repay(self, draft: RepaymentDraft, caller: Caller, key: idempotency.Key) -> idempotency.Answer:
-        """One transaction: the key, and what is repaid. Raises UnknownReference, Invalid, NothingOwed."""
+        """One transaction: the key, and what is repaid. Raises UnknownReference, Invalid, AlreadyExists, NothingOwed."""
+        if not await copies.arrived(self._db, draft.organization):
+            raise unknown("/organization")
         now = self._now()
         return await self._db.write(self._answered, key, 201, lambda tx: filing.repay(tx, draft, caller.subject, now))
 
