@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +24,12 @@ from caravan.contracts.programmes import Settles
 from caravan.contracts.statements import Statement, StatementLine
 from caravan.contracts.vouchers import ClawbackDraft
 from caravan.kernel import clock, ids
+from caravan.kernel.bulk import InsertMany
+from caravan.kernel.database import table_of
 from caravan.kernel.local_days import zone_named
 from caravan.kernel.money import Money
 from services.accounting.programmes.claims import Holder, Used
+from services.accounting.redemptions import closed_lines
 from services.accounting.redemptions.claiming import (
     DiscountLine,
     Group,
@@ -38,14 +42,16 @@ from services.accounting.redemptions.claiming import (
     settled,
     span_of,
 )
-from services.accounting.redemptions.models import LineShareRow, SettlementRow
+from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
+from services.accounting.redemptions.service import keep_open
 from services.accounting.redemptions.verify import verify
 from services.accounting.vouchers import ending
 from services.accounting.vouchers.models import VoucherRow
+from tests.accounting.books import period_at
 from tests.accounting.programmes_cases import key, office, programme
 from tests.accounting.test_redemptions import ahead, charged, funds, issued, settle, standing
 from tests.accounting.volume import LATER, MONTH, close, sound
-from tests.accounting.world import Job, World
+from tests.accounting.world import T0, Job, World
 from tests.support import ok, pointers, refused
 
 SHANGHAI = zone_named("Asia/Shanghai")
@@ -566,6 +572,25 @@ async def test_what_a_credit_note_gives_back_of_a_line_is_given_back_to_who_has_
     await close(sold, MONTH * 3600)
     assert await standing(sold, voucher) == ("3.30", "3.30")
     await sound(sold)
+
+
+async def test_a_period_closes_in_which_a_voucher_counts_for_more_jobs_than_a_statement_takes_values(
+    sold: World,
+) -> None:
+    voucher = await issued(sold, "1000.00")
+    job, _ = await charged(sold)
+    many = [f"job_{number:032x}" for number in range(33_000)]
+    period = await sold.db.write(period_at, T0)
+
+    def unit(tx: Session) -> None:
+        values = {"organization": sold.organization, "voucher": voucher, "pledged": 0, "redeemed": 0, "settled": True}
+        InsertMany(table_of(RedemptionRow)).run(tx, [values | {"job": one} for one in many])
+        lines: list[Any] = [SimpleNamespace(corrects="", period=period, job=one) for one in (*many, job.id)]
+        ends = closed_lines._ends(tx, lines)
+        assert len(ends) == len(lines) and ends[period, job.id] == clock.to_seconds(T0) + 1000
+        assert keep_open(tx, {*many, job.id}, period) == {voucher: (300, 300)}
+
+    await sold.db.write(unit)
 
 
 async def test_what_a_closed_period_has_of_an_attempt_that_goes_on_is_not_pledged_again(sold: World) -> None:

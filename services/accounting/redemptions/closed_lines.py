@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import FromClause, Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind, LineKind
 from caravan.kernel import clock
+from caravan.kernel.bulk import SelectMany
 from caravan.kernel.database import table_of
 from services.accounting.charging.models import LineRow
 from services.accounting.funds.models import HoldRow
@@ -21,6 +22,20 @@ from services.accounting.usage.models import PriceListCopy
 from services.accounting.usage.records import RECORDS
 
 LINES = table_of(LineRow)
+
+
+def _last_hours(given: FromClause) -> Select[Any]:
+    within = (RECORDS.c.hour > given.c.start - clock.HOUR_SECONDS) & (RECORDS.c.hour < given.c.end)
+    held = select(RECORDS.c.job, func.max(RECORDS.c.hour).label("hour")).join(given, RECORDS.c.job == given.c.job)
+    last = held.where(within, RECORDS.c.spans != ()).group_by(RECORDS.c.job).subquery()
+    same = (last.c.job == RECORDS.c.job) & (last.c.hour == RECORDS.c.hour)
+    return select(RECORDS.c.job, RECORDS.c.spans).join(last, same)
+
+
+_LAST_HOURS: Final = SelectMany(
+    {"job": RECORDS.c.job.type, "start": RECORDS.c.hour.type, "end": RECORDS.c.hour.type}, _last_hours
+)
+"""What the last hours hold in which jobs used something between two times."""
 
 
 def read(tx: Session, period: str, organization: str) -> Sequence[Row[Any]]:
@@ -82,16 +97,8 @@ def _ends(tx: Session, lines: Iterable[Row[Any]]) -> dict[tuple[str, str], int]:
     for period, some in jobs.items():
         row = periods.find(tx, period)
         start, end = clock.to_seconds(row.starts_at), clock.to_seconds(row.ends_at)
-        within = (RECORDS.c.hour > start - clock.HOUR_SECONDS) & (RECORDS.c.hour < end) & (RECORDS.c.spans != ())
-        held = select(RECORDS.c.job, func.max(RECORDS.c.hour).label("hour")).where(within, RECORDS.c.job.in_(some))
-        of_last = held.group_by(RECORDS.c.job).subquery()
-        rows = tx.execute(
-            select(RECORDS.c.job, RECORDS.c.spans).join(
-                of_last, (of_last.c.job == RECORDS.c.job) & (of_last.c.hour == RECORDS.c.hour)
-            )
-        )
         found |= {(period, job): start for job in some}
-        for job, spans in rows:
-            ended = max((clock.to_seconds(span.end) for span in spans), default=start)
-            found[period, job] = max(found[period, job], min(ended, end))
+        for of in _LAST_HOURS.all(tx, [{"job": job, "start": start, "end": end} for job in some]):
+            ended = max((clock.to_seconds(span.end) for span in of.spans), default=start)
+            found[period, of.job] = max(found[period, of.job], min(ended, end))
     return found

@@ -49,6 +49,16 @@ _OF_JOB: Final = Prepared(select(REDEMPTIONS).where(REDEMPTIONS.c.job == bindpar
 _OF_JOBS: Final = SelectMany(
     {"job": REDEMPTIONS.c.job.type}, lambda given: select(REDEMPTIONS).join(given, REDEMPTIONS.c.job == given.c.job)
 )
+_OPEN_LINES: Final = SelectMany(
+    {"job": LINES.c.job.type, "closing": LINES.c.period.type},
+    lambda given: (
+        select(LINES)
+        .join(given, LINES.c.job == given.c.job)
+        .where(LINES.c.bearer == BearerKind.ORGANIZATION.value, LINES.c.period != given.c.closing)
+        .where(LINES.c.period.not_in(select(PeriodRow.id).where(PeriodRow.state == PeriodState.CLOSED)))
+    ),
+)
+"""What organizations bear of jobs in periods that stay open as one is closed."""
 _ADD: Final = Prepared(
     update(VOUCHERS)
     .where(VOUCHERS.c.id == bindparam("its_id"))
@@ -170,7 +180,8 @@ def redeem(tx: Session, row: Fetched, charged: Iterable[tuple[Key, int]], at: da
     to in fen."""
     lines = [(key, amount) for key, amount in charged if key.billed and key.organization == row.organization]
     voucher = _voucher(tx, _VOUCHER.one(tx, its_id=row.voucher))
-    now = redeemed(_supported(tx, voucher, lines), row.pledged)
+    found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
+    now = redeemed(_supported(voucher, lines, found), row.pledged)
     if now == row.redeemed:
         return Moved(0, 0)
     pledged = now if row.settled else row.pledged
@@ -214,18 +225,14 @@ def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Move
     rows = of_jobs(tx, jobs)
     if not rows:
         return taken
-    closed = select(PeriodRow.id).where((PeriodRow.state == PeriodState.CLOSED) | (PeriodRow.id == period))
-    billed = (LINES.c.bearer == BearerKind.ORGANIZATION.value) & LINES.c.job.in_(rows)
-    lines: defaultdict[str, list[Row[Any]]] = defaultdict(list)
-    for line in tx.execute(select(LINES).where(billed, LINES.c.period.not_in(closed))):
+    lines: defaultdict[str, list[Fetched]] = defaultdict(list)
+    for line in _OPEN_LINES.all(tx, [{"job": job, "closing": period} for job in rows]):
         lines[line.job].append(line)
+    found = supplies.of_price_lists(tx, {line.price_list for some in lines.values() for line in some})
     vouchers = {id: _voucher(tx, _VOUCHER.one(tx, its_id=id)) for id in {row.voucher for row in rows.values()}}
     for job, row in rows.items():
-        own = [line for line in lines[job] if line.organization == row.organization]
-        now = min(
-            row.redeemed,
-            redeemed(_supported(tx, vouchers[row.voucher], ((key_of(line), line.amount) for line in own)), row.pledged),
-        )
+        own = [(key_of(line), line.amount) for line in lines[job] if line.organization == row.organization]
+        now = min(row.redeemed, redeemed(_supported(vouchers[row.voucher], own, found), row.pledged))
         less = row.redeemed - now
         if less:
             pledged = row.pledged - less
@@ -235,11 +242,9 @@ def keep_open(tx: Session, jobs: Collection[str], period: str) -> dict[str, Move
     return taken
 
 
-def _supported(tx: Session, voucher: _Voucher, charged: Iterable[tuple[Key, int]]) -> list[Supported]:
-    """At which rates the voucher pays for what was charged."""
-    lines = list(charged)
-    found = supplies.of_price_lists(tx, {key.price_list for key, _ in lines})
-    return [(voucher.rate(found.get(key.price_list), key.component, key.reseller), amount) for key, amount in lines]
+def _supported(voucher: _Voucher, charged: Iterable[tuple[Key, int]], found: Mapping[str, Supply]) -> list[Supported]:
+    """At which rates the voucher pays for what was charged. `found`: what the price lists are of."""
+    return [(voucher.rate(found.get(key.price_list), key.component, key.reseller), amount) for key, amount in charged]
 
 
 def _voucher(tx: Session, row: Fetched) -> _Voucher:
