@@ -44,7 +44,7 @@ class WorstCase:
     amount: Money
     components: tuple[PriceComponent, ...]
     apart: int
-    minimum: bool = False
+    minimum: bool
 
     @property
     def once(self) -> int:

@@ -66,7 +66,10 @@ def test_a_correction_adds_what_a_closed_period_lacks_or_has_too_much() -> None:
 
 
 def test_who_bears_a_line_and_why_has_words_for_all_that_there_is() -> None:
-    assert len({bearer(kind, None).words.zh for kind in BearerKind}) == len(BearerKind)
+    plain = {kind: bearer(kind, None).words for kind in BearerKind}
+    assert len({words.zh for words in plain.values()}) == len(BearerKind)
+    assert plain[BearerKind.ORGANIZATION].en == "the organization bears it"
+    assert bearer(BearerKind.PROVIDER, None, preempted=True).words == plain[BearerKind.PROVIDER]
     said = {bearer(BearerKind.PROVIDER, reason).words.en for reason in BearerReason}
     assert len(said) == len(BearerReason) and all(words.startswith("the centre bears it: ") for words in said)
     charged = bearer(BearerKind.ORGANIZATION, None, preempted=True).words

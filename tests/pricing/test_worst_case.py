@@ -380,6 +380,24 @@ def test_what_an_attempt_may_cost_beside_others_leaves_out_the_price_per_job_and
     assert (dear.amount.fen, dear.apart, dear.once) == (205, 200, 5)
 
 
+def test_by_component_it_has_no_allowance_and_the_minimum_charge_though_that_be_nothing_at_most_use() -> None:
+    grant = Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=4)
+    used = {"cpu_core_hour": 2, "job": 5}
+    for least, parts in (
+        (None, used),
+        (0, used),
+        (1, used | {"minimum_charge": 0}),
+        (9, used | {"minimum_charge": 0}),
+        (20, used | {"minimum_charge": 11}),
+    ):
+        charge = None if least is None else Money(least)
+        one = tariff("a", 0, None, cpu_core_hour="18", job="0.05").model_copy(update={"minimum_charge": charge})
+        found = worst_case(grant, 1, price_list(one), START)
+        assert [shown.amount.fen for shown in found.components if shown.component == "rounding"] == [2]
+        assert found.minimum is ("minimum_charge" in parts)
+        assert {component.value: amount.fen for component, amount in found.by_component.items()} == parts
+
+
 def test_what_is_only_priced_has_no_minimum() -> None:
     prices = price_list(
         tariff("a", 0, None, cpu_core_hour="0.01").model_copy(update={"minimum_charge": Money(9)}),
