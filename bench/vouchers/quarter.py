@@ -67,16 +67,17 @@ HELD: Final[Sequence[dict[str, int]]] = (
     {"city": 100_000, "district": 100_000},
     {"province": 100_000, "city": 30_000, "district": 100_000},
     {"nation": 100_000, "province": 100_000},
+    {"city": 100_000},
 )
-"""Of each enterprise, by programme, what its voucher is for, in fen. The first is cut by the year, the second by its amount; both vouchers
-of the last pay for its first line, in whatever order lines come."""
+"""Of each enterprise, by programme, what its voucher is for, in fen. The first is cut by the year, the second by its amount. In whatever
+order lines come, both vouchers of the last but one pay for its first line, and the last's pays for an earlier month in the third."""
 AWARDED: Final = 2
 """From this one on they have an awarded project, for which the district pays more."""
 
 
 @dataclass
 class Item:
-    """A job, or what is corrected of one: told with step `least` at the earliest, and behind `after`."""
+    """A job, or what is corrected of one: told with step `least`, or later unless it is `prompt`, and behind `after`."""
 
     job: Job
     least: int
@@ -84,6 +85,7 @@ class Item:
     outcome: Outcome
     settles: bool
     after: "Item | None" = None
+    prompt: bool = False
 
     @property
     def corrects(self) -> bool:
@@ -110,10 +112,16 @@ def draw(random: Random) -> Quarter:
         sold_at(random, Component.ACCELERATOR_HOUR, Tier.AI, "domestic", Decimal("36")),
     ]
     quarter = Quarter([buyer(random) for _ in HELD], sold)
-    for number, one in enumerate(quarter.buyers):
+    *some, last = quarter.buyers
+    for number, one in enumerate(some):
         for place, offering in enumerate(sold):
             for month in range(JOBS):
                 _draw_job(random, quarter, one, offering, month, corrected=(number + place + month) % 3 == 0)
+    for month, seconds in ((0, 3_000), (2, 60_000)):  # below the city's floor, and above it
+        begins = starts(MONTHS[month]) + timedelta(days=1)
+        ends = begins + timedelta(seconds=seconds)
+        job = Job.of(random, last, plain, begins - timedelta(minutes=5), Money(seconds))
+        quarter.items.append(Item(job, month, (begins, ends), Outcome.SUCCEEDED, settles=True, prompt=not month))
     return quarter
 
 
@@ -138,10 +146,10 @@ def steps_of(random: Random, quarter: Quarter, steps: int) -> list[list[Item]]:
     """What is told before each of so many closes. Each of those behind the quarter has something."""
     found: list[list[Item]] = [[] for _ in range(steps)]
     at: dict[int, int] = {}
-    late = random.sample([item for item in quarter.items if not item.corrects], steps - len(MONTHS))
+    late = random.sample([one for one in quarter.items if not one.corrects and not one.prompt], steps - len(MONTHS))
     for item in quarter.items:
         least = item.least if item.after is None else max(item.least, at[id(item.after)])
-        own = random.choice((least, random.randrange(least, steps)))
+        own = least if item.prompt else random.choice((least, random.randrange(least, steps)))
         if item in late:
             own = len(MONTHS) + late.index(item)
         at[id(item)] = max(least, own)
