@@ -251,19 +251,8 @@ def _run(trial: Trial, every: Iterable[Property]) -> dict[str, list[Ran]]:
     def run(number: int) -> dict[str, list[Ran]]:
         report = trial.folder / f"{number}.xml"
         name = files[number][0].partition("::")[0]
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "bench.counting",
-            "-p",
-            "no:cacheprovider",
-            "-o",
-            "timeout=0",
-        ]
-        command += [f"--hypothesis-seed={trial.seed}", f"--junitxml={report}", *files[number]]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "bench.counting", "-p", "no:cacheprovider"]
+        command += ["-o", "timeout=0", f"--hypothesis-seed={trial.seed}", f"--junitxml={report}", *files[number]]
         environment = os.environ | {"CARAVAN_EXAMPLES": "prove"}
         log = trial.folder / f"{number}.log"
         with log.open("wb") as out:

@@ -297,7 +297,7 @@ def clock_time(second: int) -> str:
 
 def _clock(second: int) -> str:
     """`08:30`, with seconds where there are some."""
-    return clock_time(second).removesuffix(":00") if second % 60 == 0 else clock_time(second)
+    return clock_time(second).removesuffix(":00")
 
 
 def _date(instant: datetime, zone: str) -> str:

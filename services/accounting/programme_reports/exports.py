@@ -12,7 +12,7 @@ from caravan.kernel.tables import audit
 from services.accounting.periods import service as periods
 from services.accounting.programme_reports import paper
 from services.accounting.redemptions.models import SettlementRow
-from services.accounting.reimbursements.models import MOVED, DueRow, ReimbursementRow
+from services.accounting.reimbursements.models import TRANSFERRED, DueRow, ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -52,7 +52,7 @@ def _spans(tx: Session, vouchers: Collection[str]) -> defaultdict[str, list[pape
         (SettlementRow, SettlementRow.on_lines + SettlementRow.earlier),
         (
             DueRow,
-            case((ReimbursementRow.state.in_(MOVED), DueRow.on_lines + DueRow.earlier), else_=0),
+            case((ReimbursementRow.state.in_(TRANSFERRED), DueRow.on_lines + DueRow.earlier), else_=0),
         ),
     )
     found: defaultdict[str, list[paper.Span]] = defaultdict(list)

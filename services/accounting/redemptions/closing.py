@@ -219,9 +219,8 @@ class _Closing:
         """Of the jobs and groups that the period's lines correct, at which rates vouchers pay, as the first close with lines of them
         judged. What was judged before rates were kept is not among them."""
         jobs = {line.job for line in self._lines if line.kind == LineKind.USAGE and line.corrects}
-        found: defaultdict[tuple[str, Group], dict[str, int]] = defaultdict(dict)
+        found: defaultdict[tuple[str, Group], dict[str, int | None]] = defaultdict(dict)
         first: dict[tuple[str, Group], str] = {}
-        unknown = set[tuple[str, Group]]()
         for row in _BEFORE.all(self._tx, [{"job": job} for job in jobs]):
             judged = row.job, group(row)
             if row.organization != self._organization or first.setdefault(judged, row.period) != row.period:
@@ -230,8 +229,8 @@ class _Closing:
             for voucher, rate in ((row.voucher, row.rate), (row.reimbursing, row.reimbursing_rate)):
                 if voucher is not None:
                     rates[voucher] = rate
-                    unknown |= {judged} if rate is None else set()
-        return {judged: rates for judged, rates in found.items() if judged not in unknown}
+        kept = {judged: {one: rate for one, rate in of.items() if rate is not None} for judged, of in found.items()}
+        return {judged: rates for judged, rates in kept.items() if len(rates) == len(found[judged])}
 
     def _write(self, moved: Mapping[Span, Settled]) -> None:
         subsidies: Counter[str] = Counter()

@@ -23,7 +23,7 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.redemptions.claiming import Span, ends_at
 from services.accounting.redemptions.models import ClawbackRow
-from services.accounting.reimbursements.models import MOVED, DueRow, DueShareRow, ReimbursementRow
+from services.accounting.reimbursements.models import TRANSFERRED, DueRow, DueShareRow, ReimbursementRow
 from services.accounting.vouchers.models import VoucherRow
 
 DUES, DUE_SHARES, CLAWBACKS = table_of(DueRow), table_of(DueShareRow), table_of(ClawbackRow)
@@ -125,7 +125,7 @@ def totals(tx: Session, voucher: str) -> tuple[int, int]:
 def paid(tx: Session, voucher: str) -> int:
     """What was paid of a voucher, less what was set off or repaid, in fen: below zero where that was clawed back before it is paid."""
     of_it, back = DUES.c.voucher == voucher, CLAWBACKS.c.voucher == voucher
-    claims = select(ReimbursementRow.id).where(ReimbursementRow.state.in_(MOVED))
+    claims = select(ReimbursementRow.id).where(ReimbursementRow.state.in_(TRANSFERRED))
     return _sum(tx, DUE, of_it & DUES.c.reimbursement.in_(claims)) - _sum(
         tx, CLAWBACKS.c.amount, back & CLAWBACKS.c.period.in_(claims)
     )

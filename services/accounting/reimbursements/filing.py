@@ -58,7 +58,7 @@ def repay(tx: Session, draft: RepaymentDraft, subject: str, at: datetime) -> Rei
         detail = f"{Money(-found.amount)} is owed: record it once all of that is paid back"
         errors.append(FieldError(pointer="/amount", code="owed", detail=detail))
     if not _first_paid(tx, draft) <= draft.paid_on <= today(tx, at):
-        detail = "Give the day on which it was paid back, behind that of the first payment, today at the latest"
+        detail = "Give the day on which it was paid back, from that of the first payment until today"
         errors.append(FieldError(pointer="/paid_on", code="paid_on", detail=detail))
     if errors:
         raise Invalid(errors=errors)

@@ -15,7 +15,7 @@ UNDECIDED: Final = (ReimbursementState.FILED, ReimbursementState.UNDER_REVIEW)
 """Its organization may withdraw it: what is approved may have been paid just now."""
 PENDING: Final = (*UNDECIDED, ReimbursementState.APPROVED)
 """Of these an organization has one of a programme at most."""
-MOVED: Final = (ReimbursementState.PAID.value, ReimbursementState.REPAID.value)
+TRANSFERRED: Final = (ReimbursementState.PAID.value, ReimbursementState.REPAID.value)
 """Its money was paid, one way or the other."""
 _IS_PENDING: Final = text("state IN ('{}', '{}', '{}')".format(*PENDING))
 

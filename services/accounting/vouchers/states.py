@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from caravan.contracts.vouchers import VoucherState
 from services.accounting.redemptions.models import SettlementRow
-from services.accounting.reimbursements.models import MOVED, DueRow, ReimbursementRow
+from services.accounting.reimbursements.models import TRANSFERRED, DueRow, ReimbursementRow
 from services.accounting.vouchers.eligible import VOUCHERS
 
 _PAID: Final = (
@@ -19,7 +19,7 @@ _DUE: Final = select(func.coalesce(func.sum(DueRow.on_lines + DueRow.earlier), 0
     DueRow.voucher == VOUCHERS.c.id
 )
 _PAID_BACK: Final = _DUE.join(ReimbursementRow, ReimbursementRow.id == DueRow.reimbursement).where(
-    ReimbursementRow.state.in_(MOVED)
+    ReimbursementRow.state.in_(TRANSFERRED)
 )
 ALL_PAID: Final = (
     (VOUCHERS.c.amount <= _PAID)
