@@ -231,19 +231,24 @@ def standing(found: ProgrammeStanding) -> RenderableType:
 
 def payments(found: ProgrammePayments) -> RenderableType:
     names = [f">{one.funder}" for one in found.funders]
-    sellers = [(one.seller, one.seller_name, str(one.amount), *_parts(one.funders)) for one in found.sellers]
-    earlier = [(one.voucher, one.organization_name, str(one.amount), *_parts(one.funders)) for one in found.earlier]
+    sellers = [
+        (one.seller, one.seller_name, str(one.earlier), str(one.amount), *_parts(one.funders)) for one in found.sellers
+    ]
+    other = [(one.voucher, one.organization_name, str(one.amount), *_parts(one.funders)) for one in found.other]
     back = [
         (one.reimbursement, one.organization_name, str(one.amount), *_parts(one.funders))
         for one in found.reimbursements
     ]
     parts = [
-        table(("!to", "name", ">pays", *names), [*sellers, ("all", "", str(found.total), *_parts(found.funders))]),
+        table(
+            ("!to", "name", ">of that for earlier periods", ">pays", *names),
+            [*sellers, ("all", "", "", str(found.total), *_parts(found.funders))],
+        ),
     ]
     if back:
         parts.insert(0, table(("!reimbursement", "organization", ">paid", *names), back))
-    if earlier:
-        parts.insert(0, table(("!for earlier periods", "organization", ">pays", *names), earlier))
+    if other:
+        parts.insert(0, table(("!clawed back, or on no line", "organization", ">pays", *names), other))
     return Group(*parts)
 
 

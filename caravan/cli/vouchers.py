@@ -324,10 +324,14 @@ def vouchers(found: Iterable[Voucher]) -> Table:
 
 def savings(found: JobRedemption) -> RenderableType:
     rows = [
-        (one.voucher, one.programme_name, str(one.pledged), str(one.redeemed), str(one.paid), str(one.saved))
+        (
+            one.voucher,
+            one.programme_name,
+            *(str(fen) for fen in (one.pledged, one.redeemed, one.paid, one.due, one.saved)),
+        )
         for one in found.vouchers
     ]
-    columns = ("!voucher", "programme", ">pledged", ">redeemed", ">paid of closed periods", ">saved")
+    columns = ("!voucher", "programme", ">pledged", ">redeemed", ">paid of closed periods", ">to reimburse", ">saved")
     return Group(table(columns, rows), pairs((("saved on the job", str(found.saved)),)))
 
 

@@ -51,17 +51,21 @@ class FunderPart(Model):
 
 
 class SellerPayment(Model):
-    """What vouchers pay of what a provider or reseller has sold."""
+    """What vouchers pay of what a provider or reseller has sold, less what credit notes of the period's time give back."""
 
     seller: PartyId
     seller_name: Name
     amount: Money
+    earlier: Money = Field(
+        description="What of that is for lines of earlier periods, as floors, caps and credit notes make it; the rest stands on lines of "
+        "this one. Below zero: what they are paid less."
+    )
     funders: tuple[FunderPart, ...]
 
 
-class EarlierPayment(Model):
-    """What a voucher's claims pay more (negative: less) for lines of earlier periods, as floors, caps and corrections make it; less what
-    credit notes of the period's time give back, and what is clawed back on its statements."""
+class OtherPayment(Model):
+    """What of a voucher is for no seller's lines: less what is clawed back on the period's statements, and what makes up for lines that
+    come to less than nothing. What closes settled for earlier periods before it was kept for which lines that is, is here too."""
 
     voucher: VoucherId
     organization: OrganizationId
@@ -82,7 +86,7 @@ class PaidReimbursement(Model):
 
 class ProgrammePayments(Model):
     """What a programme pays by the close of a period; or where it reimburses, what was recorded as paid within the period. `total` is the
-    sum of all sellers, of all that is for earlier periods, and of all reimbursements.
+    sum of all sellers, of all that is for no seller's lines, and of all reimbursements.
 
     Each amount is the sum of its funders' parts. Those of a voucher, over all periods together, are what it has paid in all split by the
     largest remainder (docs/programmes.md).
@@ -93,7 +97,7 @@ class ProgrammePayments(Model):
     total: Money
     funders: tuple[FunderPart, ...]
     sellers: tuple[SellerPayment, ...]
-    earlier: tuple[EarlierPayment, ...]
+    other: tuple[OtherPayment, ...]
     reimbursements: tuple[PaidReimbursement, ...]
 
 

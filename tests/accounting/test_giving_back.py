@@ -25,10 +25,10 @@ from services.accounting.periods import closing
 from services.accounting.programmes.models import PoolRow
 from services.accounting.redemptions import clawing
 from services.accounting.redemptions import verify as redemptions
-from services.accounting.redemptions.models import SettlementRow
+from services.accounting.redemptions.models import EarlierRow, LineShareRow, SettlementRow
 from services.accounting.reimbursements import dues, filing
 from services.accounting.reimbursements import verify as reimbursements
-from services.accounting.reimbursements.models import DueRow
+from services.accounting.reimbursements.models import DueRow, DueShareRow
 from services.accounting.statements.models import StatementRow
 from services.accounting.vouchers import ending
 from services.accounting.vouchers.models import VoucherRow
@@ -176,6 +176,21 @@ def settled(tx: Session, voucher: str) -> int:
     return sum(int(tx.execute(one).scalar_one() or 0) for one in sums)
 
 
+def stands(tx: Session, voucher: str) -> list[tuple[int, int]]:
+    """Its share of each line, and what of it stands there, whichever close paid that."""
+    moved = select(EarlierRow.line, func.sum(EarlierRow.fen).label("fen")).where(EarlierRow.voucher == voucher)
+    later = moved.group_by(EarlierRow.line).subquery()
+    return [
+        (row.share, int(row.paid + (row.fen or 0)))
+        for of in (LineShareRow, DueShareRow)
+        for row in tx.execute(
+            select(of.share, of.paid, later.c.fen)
+            .outerjoin(later, later.c.line == of.line)
+            .where(of.voucher == voucher)
+        )
+    ]
+
+
 def sound(tx: Session, published: Programme, vouchers: list[str]) -> None:
     assert [*redemptions.verify(tx), *reimbursements.verify(tx)] == []
     rows = tx.execute(select(*VoucherRow.__table__.c)).all()
@@ -183,6 +198,9 @@ def sound(tx: Session, published: Programme, vouchers: list[str]) -> None:
     assert committed == sum(row.amount - row.released for row in rows)
     for row in rows:
         assert 0 <= settled(tx, row.id) <= row.amount
+        shares = stands(tx, row.id)
+        if all(share >= 0 for share, _ in shares):
+            assert sum(fen for _, fen in shares) == settled(tx, row.id), "all that is paid stands on lines"
     cap = published.caps.redeemed_in_year
     for of in (SettlementRow, DueRow):
         for _, fen in tx.execute(select(of.year, func.sum(of.on_lines + of.earlier)).group_by(of.year)):

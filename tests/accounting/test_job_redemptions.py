@@ -16,6 +16,7 @@ from tests.accounting.world import Job, World
 from tests.support import Json, ok, refused
 
 NAMES = ("pledged", "redeemed", "paid", "saved")
+YEARLY = {"floor": "5.00", "settles": "year"}
 
 
 async def saved(job: Job) -> tuple[str, list[tuple[str, ...]]]:
@@ -54,6 +55,43 @@ async def test_vouchers_of_two_levels_save_together_once_the_period_is_closed(so
     found = ok(await sold.member.get(f"/jobs/{job.id}/redemption"))["vouchers"]
     assert [(one["voucher"] == city, one["paid"]) for one in found] == [(True, "2.00"), (False, "2.00")]
     assert total == ok(await sold.finance.get("/lines", job=job.id))["items"][0]["subsidy"]
+
+
+async def next_month(world: World, seconds: int) -> Job:
+    """A job that uses so much in the month after the first, which is closed then."""
+    job = world.job()
+    await job.hold("50.00")
+    job.place()
+    job.use(ids.new("run"), MONTH * 3600, MONTH * 3600 + seconds)
+    await world.deliver()
+    await close(world, MONTH * 3600)
+    return job
+
+
+async def test_what_a_later_month_pays_for_earlier_lines_is_saved_on_their_jobs(sold: World) -> None:
+    await issued(sold, "1000.00", caps={"claim": "7.00"}, **YEARLY)
+    first, run = await charged(sold)
+    settle(first, run)
+    await sold.deliver()
+    await close(sold)
+    assert (await saved(first))[0] == "0.00", "below the floor"
+    second = await next_month(sold, 700)
+    assert ((await saved(first))[0], (await saved(second))[0]) == ("3.00", "2.10")
+
+
+async def test_what_is_to_be_reimbursed_of_a_job_is_saved_once_it_is_due(sold: World) -> None:
+    await issued(sold, "1000.00", mode="reimbursed", **YEARLY)
+    first, run = await charged(sold)
+    settle(first, run)
+    await sold.deliver()
+    await close(sold)
+    assert await saved(first) == ("0.00", [("0.00", "0.00", "0.00", "0.00")])
+    await next_month(sold, 700)
+    found = ok(await sold.member.get(f"/jobs/{first.id}/redemption"))
+    assert (found["saved"], [(one["due"], one["paid"], one["saved"]) for one in found["vouchers"]]) == (
+        "3.00",
+        [("3.00", "0.00", "3.00")],
+    )
 
 
 async def test_who_may_read_a_voucher_reads_what_it_pays_and_nobody_else(sold: World) -> None:

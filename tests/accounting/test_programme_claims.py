@@ -212,6 +212,28 @@ def test_what_a_claim_pays_stands_on_its_lines_in_the_order_of_their_usage(some:
     assert all(by_line[part.line] == 0 for part in positive[partly[0] + 1 :]) if partly else True
 
 
+@given(parts, st.data())
+def test_no_more_moves_between_lines_than_what_a_claim_pays_more_or_less(some: list[Part], data: Any) -> None:
+    below = sum(min(part.share, 0) for part in some)
+    most = sum(part.share for part in some)
+    was, pays = (data.draw(st.integers(0, max(0, most - below))) + below for _ in "wp")
+    before = spread(some, was)
+    stands = spread(some, pays, before)
+    assert spread(some, was, before) == before
+    if pays and was:
+        assert sum(stands) == pays
+        assert sum(abs(now - then) for now, then in zip(stands, before, strict=True)) == abs(pays - was)
+    for part, fen in zip(some, stands, strict=True):
+        assert 0 <= fen <= part.share or fen == part.share or not pays
+
+
+def test_what_stood_on_a_line_goes_to_another_only_as_its_share_is_less() -> None:
+    late, early, middle = Part("lin_1", 300, 50), Part("lin_2", 100, 50), Part("lin_3", 200, 50)
+    assert spread([late, early, middle], 80, [50, 0, 0]) == [50, 30, 0]
+    assert spread([late, early, middle], 30, [50, 0, 20]) == [10, 0, 20]
+    assert spread([late, early, Part("lin_3", 200, 5)], 70, [50, 0, 20]) == [50, 15, 5]
+
+
 @given(fen, st.lists(st.integers(1, 50), min_size=1, max_size=4))
 def test_funders_pay_the_whole_each_its_part_within_a_fen(pays: int, weights: list[int]) -> None:
     shares = [WHOLE * weight // sum(weights) for weight in weights]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from caravan.cli import programmes as cli
 from caravan.contracts.credit_notes import CreditNoteDraft
-from caravan.contracts.programme_reports import EarlierPayment, ProgrammePayments, SellerPayment
+from caravan.contracts.programme_reports import OtherPayment, ProgrammePayments, SellerPayment
 from caravan.contracts.programmes import Funder
 from caravan.kernel import ids
 from caravan.kernel.money import Money
@@ -43,7 +43,7 @@ async def payments(world: World, programme: str, period: str) -> ProgrammePaymen
 
 def split(found: ProgrammePayments) -> list[tuple[str, ...]]:
     """Each row's amount, and its funders' parts."""
-    rows: list[SellerPayment | EarlierPayment] = [*found.sellers, *found.earlier]
+    rows: list[SellerPayment | OtherPayment] = [*found.sellers, *found.other]
     return [(str(row.amount), *(str(part.amount) for part in row.funders)) for row in rows]
 
 
@@ -63,28 +63,34 @@ async def test_sellers_are_paid_what_stands_on_their_lines_by_each_funder_as_ove
         [("3.01", "1.50", "1.51"), ("3.31", "1.66", "1.65")],
         [("3.01", "1.51", "1.50"), ("3.31", "1.65", "1.66")],
     )
-    assert found.earlier == ()
+    assert ({str(one.earlier) for one in found.sellers}, found.other) == ({"0.00"}, ())
     await used(sold, 1003, MONTH * 3600)
     april = await payments(sold, programme["id"], await close(sold, MONTH * 3600))
     assert split(april) == [("3.01", "1.51", "1.50")]
     assert await payments(sold, programme["id"], march) == found, "what was reported stays"
 
 
-async def test_what_is_for_earlier_periods_names_its_organization_and_all_sums_to_the_ledger(sold: World) -> None:
+async def test_what_is_for_lines_of_earlier_periods_is_for_who_sold_them_and_all_sums_to_the_ledger(
+    sold: World,
+) -> None:
+    other = ids.new("prv")
+    sold.know_provider(other)
     city = await published(sold, floor="5.00", settles="year", stacks_to=4000)
     issuer = {"name": "省科技厅", "level": "province"}
     province = await published(sold, issuer=issuer, rates=[{"rate": 2000}], stacks_to=10000)
-    voucher = await issued(sold, "1000.00", programme=city)
+    await issued(sold, "1000.00", programme=city)
     await issued(sold, "1000.00", programme=province)
-    await used(sold, 1000)
+    await used(sold, 1000, provider=other)
     march = await close(sold)
     await used(sold, 1700, MONTH * 3600)
     april = await close(sold, MONTH * 3600)
     first, second = await payments(sold, city["id"], march), await payments(sold, city["id"], april)
     assert (split(first), str(first.total)) == ([], "0.00")
-    assert split(second) == [("3.40", "3.40"), ("2.00", "2.00")]
-    (earlier,) = second.earlier
-    assert (earlier.voucher, earlier.organization_name) == (voucher, "Qinling Materials")
+    assert {one.seller: (str(one.amount), str(one.earlier)) for one in second.sellers} == {
+        sold.provider: ("3.40", "0.00"),
+        other: ("2.00", "2.00"),
+    }
+    assert second.other == ()
     assert split(await payments(sold, province["id"], april)) == [("3.40", "3.40")]
     accounts = ok(await sold.finance.get("/ledger/trial-balance"))["accounts"]
     (balance,) = (one["balance"] for one in accounts if one["account"] == programme_receivable(city["id"]))
@@ -92,11 +98,11 @@ async def test_what_is_for_earlier_periods_names_its_organization_and_all_sums_t
     shown = Console(width=200, file=io.StringIO(), record=True)
     shown.print(cli.payments(second))
     text = shown.export_text()
-    for cell in ("市科技局", "Xi'an Centre", "Qinling Materials", "5.40"):
+    for cell in ("市科技局", "Xi'an Centre", "of that for earlier periods", "2.00", "5.40"):
         assert cell in text
 
 
-async def test_what_is_given_back_and_clawed_back_is_less_for_earlier_periods_and_all_sums_to_the_ledger(
+async def test_sellers_have_less_by_what_is_given_back_nobody_by_what_is_clawed_back_and_all_sums_to_the_ledger(
     sold: World,
 ) -> None:
     city = await published(sold, funders=HALVES, settles="month")
@@ -112,7 +118,15 @@ async def test_what_is_given_back_and_clawed_back_is_less_for_earlier_periods_an
     april = await close(sold, MONTH * 3600)
     first, second = await payments(sold, city["id"], march), await payments(sold, city["id"], april)
     assert split(first) == [("3.03", "1.52", "1.51")]
-    assert split(second) == [("3.01", "1.50", "1.51"), ("-1.80", "-0.90", "-0.90")]
+    assert split(second) == [("1.51", "0.75", "0.76"), ("-0.30", "-0.15", "-0.15")]
+    (seller,), (back,) = second.sellers, second.other
+    assert str(seller.earlier) == "-1.50"
+    assert (back.voucher, back.organization_name) == (voucher, "Qinling Materials")
+    shown = Console(width=200, file=io.StringIO(), record=True)
+    shown.print(cli.payments(second))
+    text = shown.export_text()
+    for cell in ("clawed back, or on no line", "Qinling Materials", "-0.30"):
+        assert cell in text
     accounts = ok(await sold.finance.get("/ledger/trial-balance"))["accounts"]
     (balance,) = (one["balance"] for one in accounts if one["account"] == programme_receivable(city["id"]))
     assert balance == str(first.total + second.total) == "4.24"

@@ -206,16 +206,17 @@ async def _payments(asking: Asking, programme: str, sums: _Sums, periods: Mappin
     """What is wrong with what each close pays."""
     for period in periods:
         one = await asking.look(f"/programmes/{programme}/payments", period=period)
-        sellers = {seller["seller"]: _fen(seller["amount"]) for seller in one["sellers"]}
+        sellers = {own["seller"]: _fen(own["amount"]) - _fen(own["earlier"]) for own in one["sellers"]}
+        other = sum(_fen(own["amount"]) for own in one["other"])
         mine = {seller: fen for (at, seller), fen in sums.of_sellers.items() if at == period}
         earlier = sum(fen for (at, _), fen in sums.earlier.items() if at == period)
-        parts = [sum(_fen(part["amount"]) for part in own["funders"]) for own in (*one["sellers"], *one["earlier"])]
+        parts = [sum(_fen(part["amount"]) for part in own["funders"]) for own in (*one["sellers"], *one["other"])]
         if {seller: fen for seller, fen in mine.items() if fen} != {
             seller: fen for seller, fen in sellers.items() if fen
         }:
             yield f"{period}: {mine} fen on lines of sellers, and {sellers} are paid"
-        if sum(_fen(own["amount"]) for own in one["earlier"]) != earlier:
-            yield f"{period}: {earlier} fen are for earlier lines, and payments have {one['earlier']}"
+        if sum(_fen(own["earlier"]) for own in one["sellers"]) + other != earlier:
+            yield f"{period}: {earlier} fen are for earlier lines, and payments have {one['sellers']} and {one['other']}"
         if not _fen(one["total"]) == sum(sellers.values()) + earlier == sum(parts):
             yield f"{period}: {one['total']} in all, of {sellers} and {earlier} fen, and of funders {parts}"
 

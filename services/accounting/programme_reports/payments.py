@@ -1,6 +1,6 @@
 """What a programme pays by the close of a period to which sellers, what it has paid back to whom, and which of its funders pays what."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Row, Subquery, func, literal, select, unio
 from sqlalchemy.orm import Session
 
 from caravan.contracts.problems import WrongState
-from caravan.contracts.programme_reports import EarlierPayment, PaidReimbursement, ProgrammePayments, SellerPayment
-from caravan.contracts.programmes import Funder
+from caravan.contracts.programme_reports import OtherPayment, PaidReimbursement, ProgrammePayments, SellerPayment
+from caravan.contracts.programmes import Funder, Mode
 from caravan.contracts.statements import PeriodState
 from caravan.kernel.money import Money
 from caravan.kernel.tokens import Caller
@@ -20,12 +20,13 @@ from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.funding import Part, divided, funders_of, shown
 from services.accounting.programmes.service import find, seen_by
-from services.accounting.redemptions.models import ClawbackRow, LineShareRow, SettlementRow
+from services.accounting.redemptions.models import ClawbackRow, EarlierRow, LineShareRow, SettlementRow
 from services.accounting.reimbursements.models import ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.models import VoucherRow
 
-EARLIER: Final = ""
+NOBODY: Final = ""
+"""To whom goes what stands on no line."""
 
 
 def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePayments:
@@ -34,16 +35,20 @@ def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePaym
     if row.state != PeriodState.CLOSED:
         raise WrongState(state=row.state, allowed=(PeriodState.CLOSED.value,))
     funders = funders_of(programme)
-    parts = _parts(tx, id, period)
+    earlier = _earlier(tx, id, row) if programme.mode is Mode.DEDUCTED else []
+    parts = _parts(tx, id, period, earlier)
     rows = divided(parts, _before(tx, {part.voucher for part in parts}, row), funders)
     by_seller: defaultdict[str, list[list[int]]] = defaultdict(list)
-    earlier = []
+    other = []
     for part, fen in zip(parts, rows, strict=True):
-        if part.to == EARLIER:
-            earlier.append((part.voucher, fen))
+        if part.to == NOBODY:
+            other.append((part.voucher, fen))
         else:
             by_seller[part.to].append(fen)
-    organizations = _organizations(tx, [voucher for voucher, _ in earlier])
+    organizations = _organizations(tx, [voucher for voucher, _ in other])
+    of_earlier: Counter[str] = Counter()
+    for part in earlier:
+        of_earlier[part.to] += part.fen
     paid_back = _paid_back(tx, id, row)
     enterprises = {*organizations.values(), *(one.organization for one, _ in paid_back)}
     names = copies.names_of(tx, {*by_seller, *enterprises})
@@ -52,17 +57,19 @@ def payments(tx: Session, id: str, period: str, caller: Caller) -> ProgrammePaym
         period=period,
         **_sum([*rows, *(own for _, own in paid_back)], funders, "total"),
         sellers=tuple(
-            SellerPayment(seller=seller, seller_name=names[seller], **_sum(own, funders))
+            SellerPayment(
+                seller=seller, seller_name=names[seller], **_sum(own, funders), earlier=Money(of_earlier[seller])
+            )
             for seller, own in sorted(by_seller.items())
         ),
-        earlier=tuple(
-            EarlierPayment(
+        other=tuple(
+            OtherPayment(
                 voucher=voucher,
                 organization=organizations[voucher],
                 organization_name=names[organizations[voucher]],
                 **_sum([own], funders),
             )
-            for voucher, own in earlier
+            for voucher, own in other
         ),
         reimbursements=tuple(
             PaidReimbursement(
@@ -80,8 +87,22 @@ def _sum(rows: Sequence[Sequence[int]], funders: Sequence[Funder], name: str = "
     return {name: Money(sum(map(sum, rows))), "funders": shown(rows, funders)}
 
 
-def _parts(tx: Session, programme: str, period: str) -> list[Part]:
-    """Of each voucher, by seller, and at last for earlier periods."""
+def _earlier(tx: Session, programme: str, period: Row[Any]) -> list[Part]:
+    """What of each voucher is for lines of earlier periods, by who sold them: by the close, and by credit notes of the period's time."""
+    noted = (CreditNoteRow.issued_at >= period.starts_at) & (CreditNoteRow.issued_at < period.ends_at)
+    query = (
+        select(EarlierRow.voucher, LineRow.provider, LineRow.reseller, func.sum(EarlierRow.fen).label("fen"))
+        .join(LineRow, LineRow.id == EarlierRow.line)
+        .join(VoucherRow, VoucherRow.id == EarlierRow.voucher)
+        .outerjoin(CreditNoteRow, CreditNoteRow.id == EarlierRow.period)
+        .where(VoucherRow.programme == programme, (EarlierRow.period == period.id) | noted)
+        .group_by(EarlierRow.voucher, LineRow.provider, LineRow.reseller)
+    )
+    return [Part(row.voucher, seller_of(row), int(row.fen)) for row in tx.execute(query)]
+
+
+def _parts(tx: Session, programme: str, period: str, earlier: Iterable[Part]) -> list[Part]:
+    """Of each voucher, by seller, and at last what stands on no line."""
     sold = (
         select(LineShareRow.voucher, LineRow.provider, LineRow.reseller, func.sum(LineShareRow.paid).label("paid"))
         .join(LineRow, LineRow.id == LineShareRow.line)
@@ -92,10 +113,13 @@ def _parts(tx: Session, programme: str, period: str) -> list[Part]:
     sums: defaultdict[tuple[str, bool, str], int] = defaultdict(int)
     for row in tx.execute(sold):
         sums[row.voucher, False, seller_of(row)] += int(row.paid)
+    for part in earlier:
+        sums[part.voucher, False, part.to] += part.fen
+        sums[part.voucher, True, NOBODY] -= part.fen
     own = _moves(VoucherRow.programme == programme)
     of_period = select(own.c.voucher, func.sum(own.c.earlier).label("earlier")).where(own.c.period == period)
     for of in tx.execute(of_period.group_by(own.c.voucher)):
-        sums[of.voucher, True, EARLIER] += int(of.earlier)
+        sums[of.voucher, True, NOBODY] += int(of.earlier)
     return [Part(voucher, seller, fen) for (voucher, _, seller), fen in sorted(sums.items()) if fen]
 
 

@@ -3,7 +3,7 @@
 Each line has its share by the rates alone (`rate_of`, `together`, `share`). A claim is what one voucher has to pay in one span: the sum of
 its lines' shares, as far as floor and caps allow (`paid`). That is a function of sums, so it doesn't matter in which order lines came, or
 in how many pieces: where a line changes later, the claim's difference is paid or taken back, and what it leaves of a cap is for others.
-How a claim stands on its lines is `spread`.
+How a claim stands on its lines is `spread`, also where those are of several periods.
 """
 
 from collections import defaultdict
@@ -157,18 +157,28 @@ def paid(programme: ProgrammeTerms, vouchers: Mapping[str, int], claims: Iterabl
     return found
 
 
-def spread(parts: Sequence[Part], pays: int) -> list[int]:
+def spread(parts: Sequence[Part], pays: int, before: Sequence[int] = ()) -> list[int]:
     """What of a claim that pays `pays` stands on each of its lines.
 
     What lines give back stands on them whole. The others are filled in the order in which their usage ended, then by id: the last one
     partly, and those behind it not at all. Where a claim pays less than what was given back, nothing stands on any.
+
+    What stood on them `before` stays, as far as the line has that share: what is more fills the first that have room, and what is less
+    goes from the last.
     """
-    left = pays - sum(min(part.share, 0) for part in parts) if pays else 0
-    found = [min(part.share, 0) if pays else 0 for part in parts]
-    for place in sorted(range(len(parts)), key=lambda place: (parts[place].ends_at, parts[place].line)):
-        if parts[place].share > 0:
-            found[place] = min(parts[place].share, left)
-            left -= found[place]
+    stood = before or [0] * len(parts)
+    found = [
+        min(max(stands, 0), part.share) if part.share > 0 else part.share if pays else 0
+        for part, stands in zip(parts, stood, strict=True)
+    ]
+    left = pays - sum(found)
+    order = sorted(range(len(parts)), key=lambda place: (parts[place].ends_at, parts[place].line))
+    for place in order if left > 0 else reversed(order):
+        share = parts[place].share
+        if share > 0:
+            moves = max(-found[place], min(left, share - found[place]))
+            found[place] += moves
+            left -= moves
     return found
 
 

@@ -23,7 +23,7 @@ from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions import clawing, closed_lines
+from services.accounting.redemptions import clawing, closed_lines, placing
 from services.accounting.redemptions.claiming import (
     DiscountLine,
     Group,
@@ -117,6 +117,9 @@ class _Closing:
         past = self._past(zone)
         moved = settled(vouchers, used, self._discounts(), past, zone)
         self._write(moved)
+        for span, one in moved.items():
+            if one.earlier:
+                placing.place(tx, self._period.id, span, one.earlier, self._terms[span.voucher], zone)
         of_voucher: defaultdict[str, Moved] = defaultdict(lambda: Moved(0, 0))
         for voucher, taken in open_.items():
             of_voucher[voucher] = Moved(-taken.pledged, -taken.redeemed)

@@ -64,6 +64,20 @@ class LineShareRow(Base):
     )
 
 
+class EarlierRow(Base):
+    """What of the `earlier` of a settlement (or of what is due) is for this line, which is of a period before. Never changed. There is none
+    where that was settled before this was kept."""
+
+    __tablename__ = "earlier_lines"
+    __table_args__ = (Index("ix_earlier_lines_line", "line"), Index("ix_earlier_lines_period", "period"))
+
+    voucher: Mapped[str] = mapped_column(ForeignKey("vouchers.id"), primary_key=True)
+    line: Mapped[str] = mapped_column(String, primary_key=True)
+    period: Mapped[str] = mapped_column(String, primary_key=True)
+    starts_at: Mapped[int] = mapped_column(BigInteger)
+    fen: Mapped[int] = mapped_column(BigInteger)
+
+
 class ClawbackRow(Base):
     """What was taken back of what closed periods had paid by a voucher; on the statement of `period`, which was open then,
     or which followed on those in which the organization had none. Of one that reimburses, `period` is the reimbursement in which it is set

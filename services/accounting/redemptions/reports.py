@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
+from caravan.contracts.programmes import Mode
 from caravan.contracts.redemptions import JobRedemption, VoucherRedemption
 from caravan.kernel.money import Money
 from caravan.kernel.problems import NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.models import LineRow
-from services.accounting.credit_notes.models import CreditNoteRow
 from services.accounting.funds import holds
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions.models import LineShareRow, RedemptionRow, SettlementRow
+from services.accounting.redemptions.models import EarlierRow, LineShareRow, RedemptionRow
+from services.accounting.reimbursements.models import DueShareRow
 from services.accounting.vouchers.models import VoucherRow
 from services.accounting.vouchers.reading import seen_by, sees
 
@@ -41,22 +42,19 @@ def of_job(tx: Session, job: str, caller: Caller) -> JobRedemption:
 
 def _of_job(tx: Session, job: str, which: ColumnElement[bool]) -> Iterator[VoucherRedemption]:
     of_lines = (
-        select(LineShareRow.voucher, LineShareRow.paid)
-        .join(LineRow, LineRow.id == LineShareRow.line)
-        .where(LineRow.job == job)
+        select(of.voucher, fen.label("fen")).join(LineRow, LineRow.id == of.line).where(LineRow.job == job)
+        for of, fen in (
+            (LineShareRow, LineShareRow.paid),
+            (DueShareRow, DueShareRow.paid),
+            (EarlierRow, EarlierRow.fen),
+        )
     )
-    given_back = (
-        select(SettlementRow.voucher, SettlementRow.earlier)
-        .join(CreditNoteRow, CreditNoteRow.id == SettlementRow.period)
-        .join(LineRow, LineRow.id == CreditNoteRow.line)
-        .where(LineRow.job == job)
-    )
-    both = of_lines.union_all(given_back).subquery()
-    closed = select(both.c.voucher, func.sum(both.c.paid).label("paid")).group_by(both.c.voucher).subquery()
+    all_ = union_all(*of_lines).subquery()
+    closed = select(all_.c.voucher, func.sum(all_.c.fen).label("fen")).group_by(all_.c.voucher).subquery()
     open_ = select(*RedemptionRow.__table__.c).where(RedemptionRow.job == job).subquery()
     query = (
         select(VoucherRow.id, VoucherRow.programme, VoucherRow.organization, ProgrammeRow.terms)
-        .add_columns(open_.c.pledged, open_.c.redeemed, closed.c.paid)
+        .add_columns(open_.c.pledged, open_.c.redeemed, closed.c.fen)
         .join(ProgrammeRow, ProgrammeRow.id == VoucherRow.programme)
         .outerjoin(open_, open_.c.voucher == VoucherRow.id)
         .outerjoin(closed, closed.c.voucher == VoucherRow.id)
@@ -64,7 +62,8 @@ def _of_job(tx: Session, job: str, which: ColumnElement[bool]) -> Iterator[Vouch
         .order_by(VoucherRow.id)
     )
     for row in tx.execute(query):
-        redeemed, paid = Money(row.redeemed or 0), Money(int(row.paid or 0))
+        redeemed, closed_fen = Money(row.redeemed or 0), Money(int(row.fen or 0))
+        reimburses = row.terms["mode"] == Mode.REIMBURSED
         yield VoucherRedemption(
             voucher=row.id,
             programme=row.programme,
@@ -72,6 +71,7 @@ def _of_job(tx: Session, job: str, which: ColumnElement[bool]) -> Iterator[Vouch
             organization=row.organization,
             pledged=Money(row.pledged or 0),
             redeemed=redeemed,
-            paid=paid,
-            saved=redeemed + paid,
+            paid=Money(0) if reimburses else closed_fen,
+            due=closed_fen if reimburses else Money(0),
+            saved=redeemed + closed_fen,
         )

@@ -17,7 +17,7 @@ from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
 from services.accounting.periods import service as periods
 from services.accounting.programmes.models import ProgrammeRow
-from services.accounting.redemptions import clawing
+from services.accounting.redemptions import clawing, placing
 from services.accounting.redemptions.claiming import Span, span_of
 from services.accounting.redemptions.models import LineShareRow, SettlementRow
 from services.accounting.redemptions.service import Moved, move
@@ -54,6 +54,7 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
             "earlier": -pays,
         }
         tx.execute(update(VoucherRow).where(VoucherRow.id == row.id).values(unsettled=True))
+        placing.keep(tx, note, span, {line.id: -pays})
         if terms.mode is Mode.REIMBURSED:
             dues.keep(tx, [values], ())
             clawing.undo(tx, row, dues.NO_PAPER, at)

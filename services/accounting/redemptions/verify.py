@@ -10,6 +10,7 @@ from services.accounting.charging.models import LineRow
 from services.accounting.ledger.models import Balance
 from services.accounting.ledger.postings import programme_receivable
 from services.accounting.programmes.service import reimbursing
+from services.accounting.redemptions import placing
 from services.accounting.redemptions.models import ClawbackRow, LineShareRow, RedemptionRow, SettlementRow
 from services.accounting.vouchers.models import VoucherRow
 
@@ -25,7 +26,7 @@ def granted(tx: Session) -> dict[str, tuple[int, int]]:
 
 def verify(tx: Session) -> Iterator[tuple[str, str]]:
     """(voucher, programme or line, what is wrong) where totals aren't what jobs and claims redeem, where something else was posted, and
-    where a line shows another subsidy than its vouchers pay.
+    where a line shows another subsidy than its vouchers pay, or lines of earlier periods other sums than were settled for them.
     """
     sums = (
         select(
@@ -62,6 +63,7 @@ def verify(tx: Session) -> Iterator[tuple[str, str]]:
     for line, shown, paid in tx.execute(lines.where(LineRow.subsidy.is_not(None) | shares.c.paid.is_not(None))):
         if shown != paid:
             yield line, f"it shows {shown} fen of subsidy, and its vouchers pay {paid}"
+    yield from placing.wrong(tx)
 
 
 def _deducts(tx: Session) -> ColumnElement[bool]:
