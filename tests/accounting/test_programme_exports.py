@@ -8,8 +8,20 @@ from rich.console import Console
 
 from caravan.cli import programmes as cli
 from caravan.contracts.programme_reports import ProgrammeRefusals
+from caravan.kernel.money import Money
+from services.accounting.ledger.postings import programme_receivable
 from tests.accounting import test_redemptions
-from tests.accounting.programmes_cases import PASSES, applied, drafted, issued, office, published, reviewed
+from tests.accounting.programmes_cases import (
+    PASSES,
+    applied,
+    committed,
+    drafted,
+    issued,
+    key,
+    office,
+    published,
+    reviewed,
+)
 from tests.accounting.test_affiliation import OWN, know
 from tests.accounting.test_redemptions import charged
 from tests.accounting.volume import MONTH, close
@@ -67,6 +79,7 @@ async def test_every_voucher_is_exported_with_who_applied_reviewed_issued_and_re
         *("1000.00", "2026", "撤销 revoked"),
         *("2026-03-31", "admin", "2026-03-31", "reviewer-1", "2026-03-31", "reviewer-2", "2026-03-31", "office"),
         *("2026-10-01", "2026-03-31", "office", "'=已迁出"),
+        *("0.00", "0.00", "1000.00"),
         *("", "0.00", "0.00"),
     ]
 
@@ -84,6 +97,51 @@ async def test_a_voucher_has_a_row_for_each_span_of_its_claims(sold: World) -> N
         (voucher, "2026-03-01", "6.00", "4.00"),
         (voucher, "2026-04-01", "3.00", "3.00"),
     ]
+
+
+async def test_the_columns_of_amounts_sum_to_what_the_ledger_has_and_the_pool_has_committed(sold: World) -> None:
+    programme = await published(sold, settles="month")
+    voucher = await test_redemptions.issued(sold, "1000.00", programme=programme)
+    ended = await test_redemptions.issued(sold, "700.00", programme=programme)
+    job, run = await charged(sold, 2700, "100.00")
+    await close(sold)
+    for month in (1, 2):
+        job.use(run, month * MONTH * 3600, month * MONTH * 3600 + 500 * month)
+        await sold.deliver()
+    await close(sold, MONTH * 3600)
+    path = f"/vouchers/{voucher}/claw-back"
+    ok(await office(sold).post(path, {"amount": "4.00", "reason": "材料不实"}, key("back")))
+    ok(await office(sold).post(f"/vouchers/{ended}/revoke", {"reason": "已迁出"}))
+    rows = await exported(sold, programme["id"])
+    assert [[row[name] for name in AMOUNTS] for row in rows] == [
+        ["1000.00", "3.00", "4.00", "4.00", "8.10"],
+        ["", "", "", "", "1.50"],
+        ["700.00", "0.00", "0.00", "700.00", "0.00"],
+    ]
+    await sums_to_the_books(sold, programme, "8.60", "996.00")
+    await close(sold, 2 * MONTH * 3600)
+    assert [row[AMOUNTS[1]] for row in await exported(sold, programme["id"])] == ["0.00", "", "", "0.00"]
+    await sums_to_the_books(sold, programme, "8.60", "996.00")
+
+
+AMOUNTS = (
+    "面额(元) Amount (CNY)",
+    "未关账期已兑付(元) Redeemed in open periods (CNY)",
+    "追回(元) Clawed back (CNY)",
+    "退回资金池(元) Released to the pool (CNY)",
+    "已补贴(元) Paid (CNY)",
+)
+
+
+async def sums_to_the_books(world: World, programme: Json, receivable: str, pool: str) -> None:
+    rows = await exported(world, programme["id"])
+    amount, in_open, back, released, paid = (
+        sum(Money.parse(row[name]).fen for row in rows if row[name]) for name in AMOUNTS
+    )
+    accounts = ok(await world.finance.get("/ledger/trial-balance"))["accounts"]
+    (balance,) = (one["balance"] for one in accounts if one["account"] == programme_receivable(programme["id"]))
+    assert balance == str(Money(paid + in_open - back)) == receivable
+    assert await committed(world, programme) == {2026: str(Money(amount - released))} == {2026: pool}
 
 
 async def test_the_office_reads_refusals_and_finance_takes_the_export_too(spring: World) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from caravan.kernel.tables import audit
 from services.accounting.periods import service as periods
 from services.accounting.programme_reports import paper
-from services.accounting.redemptions.models import SettlementRow
+from services.accounting.redemptions.models import RedemptionRow, SettlementRow
 from services.accounting.reimbursements.models import TRANSFERRED, DueRow, ReimbursementRow
 from services.accounting.usage import copies
 from services.accounting.vouchers.eligible import VOUCHERS
@@ -24,11 +24,13 @@ BATCH: Final = 200
 
 def batch(tx: Session, programme: str, after: str) -> tuple[str, bytes] | None:
     """Rows of the next vouchers behind the one with the id `after`: the last one's id, and the bytes. None: there are no more."""
+    in_open = select(func.coalesce(func.sum(RedemptionRow.redeemed), 0)).where(RedemptionRow.voucher == VOUCHERS.c.id)
     issuing = (audit.c.entity == VOUCHERS.c.id) & (audit.c.action == "issue_voucher")
     query = (
         select(
             VOUCHERS, ALL_PAID, APPLICATIONS.c.applied_at, APPLICATIONS.c.applied_by, audit.c.subject.label("issued_by")
         )
+        .add_columns(in_open.scalar_subquery().label("in_open"))
         .join(APPLICATIONS, APPLICATIONS.c.id == VOUCHERS.c.application)
         .outerjoin(audit, issuing)
         .where(VOUCHERS.c.programme == programme, VOUCHERS.c.id > after)

@@ -1,10 +1,12 @@
 """A programme's vouchers as CSV, for the bureau that pays. Pure.
 
 UTF-8 with a byte order mark, CRLF, one header row, Chinese first; a row for each voucher and span of claims, and one for a voucher without
-claims. What is of the voucher stands on each of its rows. Dates are days in the platform's zone. What was paid is what closed periods have.
+claims. What is of the voucher stands on each of its rows, its amounts on the first alone: so each column of amounts sums to what all
+vouchers have. Dates are days in the platform's zone. What was paid is what closed periods have.
 """
 
 from datetime import datetime
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -37,6 +39,9 @@ HEADERS: Final = (
     "撤销日期 Revoked on",
     "撤销人 Revoked by",
     "撤销原因 Why it was revoked",
+    "未关账期已兑付(元) Redeemed in open periods (CNY)",
+    "追回(元) Clawed back (CNY)",
+    "退回资金池(元) Released to the pool (CNY)",
     "结算周期起 Claim span from",
     "分摊额合计(元) Claimed (CNY)",
     "已补贴(元) Paid (CNY)",
@@ -70,7 +75,8 @@ def header() -> bytes:
 
 
 def voucher(row: Row[Any], enterprise: Enterprise, reviews: list[Review], spans: list[Span], zone: ZoneInfo) -> bytes:
-    """The rows of a voucher (a row of `vouchers` with ALL_PAID, `applied_at`, `applied_by` and `issued_by`). `enterprise`: whose it is."""
+    """The rows of a voucher (a row of `vouchers` with ALL_PAID, `applied_at`, `applied_by`, `issued_by`, and `in_open`: what jobs redeem of
+    it in open periods). `enterprise`: whose it is."""
 
     def day(at: datetime | None) -> str:
         return "" if at is None else at.astimezone(zone).date().isoformat()
@@ -78,13 +84,8 @@ def voucher(row: Row[Any], enterprise: Enterprise, reviews: list[Review], spans:
     by_stage = {review.stage: review for review in reviews}
     stages = (by_stage.get(stage) for stage in (1, 2))
     reviewed = (("", "") if one is None else (day(one.reviewed_at), typed(one.reviewed_by)) for one in stages)
-    own = (
-        row.id,
-        row.application,
-        row.organization,
-        typed(enterprise.name),
-        enterprise.credit_code,
-        str(Money(row.amount)),
+    about = (row.id, row.application, row.organization, typed(enterprise.name), enterprise.credit_code)
+    of_it = (
         str(row.year),
         STATES[state_of(row.state, all_paid=row.all_paid)],
         day(row.applied_at),
@@ -97,5 +98,14 @@ def voucher(row: Row[Any], enterprise: Enterprise, reviews: list[Review], spans:
         typed(row.revoked_by or ""),
         typed(row.revoke_reason or ""),
     )
-    claims = [(day(clock.from_seconds(one.start)), *map(str, map(Money, one[1:]))) for one in spans]
-    return b"".join(encode((*own, *claim)) for claim in claims or [("", "0.00", "0.00")])
+    claims = [(day(clock.from_seconds(one.start)), *_money(*one[1:])) for one in spans] or [("", *_money(0, 0))]
+    amounts = _money(row.amount, int(row.in_open), row.clawed_back, row.released)
+    stands = chain([amounts], repeat([""] * len(amounts)))
+    return b"".join(
+        encode((*about, amount, *of_it, *moved, *claim))
+        for claim, (amount, *moved) in zip(claims, stands, strict=False)
+    )
+
+
+def _money(*fens: int) -> list[str]:
+    return [str(Money(fen)) for fen in fens]
