@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
@@ -10,11 +10,18 @@ from rich.console import Group, RenderableType
 
 from caravan.cli import chart
 from caravan.cli.asking import AsJson, ask, misused, print_one, wrong_input
-from caravan.cli.show import pairs, table, when
-from caravan.contracts.estimates import Forecast, Preview, PreviewedClaim, PreviewQuestion
-from caravan.kernel.money import Money
+from caravan.cli.show import both, pairs, table, when
+from caravan.contracts.base import Words
+from caravan.contracts.estimates import Forecast, Preview, PreviewedClaim, PreviewedPool, PreviewQuestion
+from caravan.contracts.programme_reports import CutRule
 
 ProgrammeArgument = Annotated[str, typer.Argument(metavar="PROGRAMME", help="Its id, prg_….")]
+RULES: Final = {
+    CutRule.FLOOR: "claims below the floor",
+    CutRule.CLAIM: "the cap of a claim",
+    CutRule.VOUCHER: "the cap of a voucher",
+    CutRule.REDEEMED_IN_YEAR: "the cap of a year",
+}
 
 
 def preview(
@@ -64,13 +71,13 @@ def foreseen(found: Forecast) -> RenderableType:
 
 
 def shown(found: Preview) -> RenderableType:
-    """The sums, and tables by enterprise, centre and span."""
+    """The sums, and tables by year, enterprise, centre and span."""
     about = (
         ("programme", found.programme_name),
         ("used", str(found.used)),
         ("supported", str(found.supported)),
         ("by the rates", str(found.claimed)),
-        *((f"less, {words}", str(fen)) for words, fen in _cuts(found) if fen),
+        *((f"less, {words}", str(fen)) for rule, words in RULES.items() if (fen := getattr(found.cut, rule))),
         ("would have paid", f"{found.pays} ({found.mode})"),
     )
     organizations = [
@@ -78,9 +85,15 @@ def shown(found: Preview) -> RenderableType:
         for one in found.organizations
     ]
     providers = [(one.name, one.provider, str(one.used), str(one.pays)) for one in found.providers]
+    pools = [
+        (str(one.year), str(one.pays), "none" if one.amount is None else str(one.amount), str(one.above or ""))
+        for one in found.pools
+    ]
     columns = ("!organization", ">used", ">supported", ">by the rates", ">pays")
     return Group(
         pairs(about),
+        table((">year", ">pays", ">pool", ">above the pool"), pools),
+        *(words for one in found.pools if (words := _above(one))),
         table(("enterprise", *columns), organizations),
         table(("centre", "!provider", ">used", ">pays"), providers),
         table(("!claims from", ">by the rates", ">pays"), _claims(found.claims)),
@@ -100,13 +113,16 @@ def charted(found: Preview) -> str:
     )
 
 
-def _cuts(found: Preview) -> tuple[tuple[str, Money], ...]:
-    cut = found.cut
-    return (
-        ("claims below the floor", cut.floor),
-        ("the cap of a claim", cut.claim),
-        ("the cap of a voucher", cut.voucher),
-        ("the cap of a year", cut.redeemed_in_year),
+def _above(pool: PreviewedPool) -> str | None:
+    """What is to be said where the pool would have been passed, in both languages."""
+    if not pool.above:
+        return None
+    return both(
+        Words(
+            zh=f"测算补贴超出 {pool.year} 年资金池 {pool.above} 元：资金池在发放时占用，部分企业将领不到券，或面额较少。",
+            en=f"{pool.above} CNY above the pool of {pool.year}, which vouchers commit as they are issued: some of these enterprises "
+            "would have had none, or one for less.",
+        )
     )
 
 

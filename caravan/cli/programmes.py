@@ -26,7 +26,13 @@ from caravan.cli.asking import (
     wrong_input,
 )
 from caravan.cli.show import more, pairs, table, when
-from caravan.contracts.programme_reports import FunderPart, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
+from caravan.contracts.programme_reports import (
+    FunderPart,
+    ProgrammeCuts,
+    ProgrammePayments,
+    ProgrammeRefusals,
+    ProgrammeStanding,
+)
 from caravan.contracts.programmes import Caps, Eligibility, PoolsDraft, Programme, ProgrammeDraft
 from caravan.kernel.money import Money, percent
 
@@ -126,6 +132,18 @@ def show_payments(
     print_one(found, payments, as_json=as_json)
 
 
+@group.command("cuts")
+def show_cuts(
+    ctx: typer.Context,
+    programme: ProgrammeArgument,
+    year: Annotated[int | None, typer.Option(min=2000, max=2200, help="Claims in this calendar year alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show by how much the floor and each cap have cut claims of closed periods. For the office and finance."""
+    found = ask(ctx, lambda peers: peers.accounting.get_programme_cuts(programme, year=year), as_json=as_json)
+    print_one(found, cuts, as_json=as_json)
+
+
 @group.command("refusals")
 def show_refusals(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
     """Show what reviewers have refused, by rule, with the last of each."""
@@ -135,7 +153,7 @@ def show_refusals(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJ
 
 @group.command()
 def export(ctx: typer.Context, programme: ProgrammeArgument, out: Out = None) -> None:
-    """All vouchers as CSV: who applied, reviewed and issued, what was claimed and paid. For the office and finance."""
+    """All vouchers as CSV: who applied, reviewed and issued, what was claimed, paid and clawed back. For the office and finance."""
     put(ask(ctx, lambda peers: peers.accounting.export_programme(programme)), out)
 
 
@@ -250,6 +268,13 @@ def payments(found: ProgrammePayments) -> RenderableType:
     if other:
         parts.insert(0, table(("!clawed back, or on no line", "organization", ">pays", *names), other))
     return Group(*parts)
+
+
+def cuts(found: ProgrammeCuts) -> RenderableType:
+    rows = [(estimates.RULES[one.rule], str(one.claims), str(one.amount)) for one in found.items]
+    about = (("claims", str(found.claims)), ("by the rates", str(found.claimed)))
+    comes_to = (("paid or due", str(found.paid)), ("for later closes", str(found.waits)))
+    return Group(pairs(about), table(("less", ">claims", ">amount"), rows), pairs(comes_to))
 
 
 def refusals(found: ProgrammeRefusals) -> Table:

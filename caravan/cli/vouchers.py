@@ -26,7 +26,7 @@ from caravan.cli.jobs import JobArgument
 from caravan.cli.show import both, pairs, table, when
 from caravan.client import Peers
 from caravan.contracts.programmes import EligibilityRule
-from caravan.contracts.redemptions import JobRedemption
+from caravan.contracts.redemptions import JobRedemption, VoucherShare
 from caravan.contracts.vouchers import (
     ApplicationState,
     ClawbackDraft,
@@ -40,6 +40,7 @@ from caravan.contracts.vouchers import (
     VoucherApplication,
     VoucherApplicationDraft,
 )
+from caravan.kernel.money import percent
 
 group = typer.Typer(no_args_is_help=True, help="Apply for vouchers of programmes, review, issue and revoke them.")
 ApplicationArgument = Annotated[str, typer.Argument(metavar="APPLICATION", help="Its id, vap_….")]
@@ -200,6 +201,17 @@ def show(ctx: typer.Context, voucher: VoucherArgument, as_json: AsJson = False) 
     print_one(found, lambda one: vouchers([one]), as_json=as_json)
 
 
+@group.command("shares")
+def list_shares(
+    ctx: typer.Context, voucher: VoucherArgument, limit: Limit = 50, cursor: Cursor = None, as_json: AsJson = False
+) -> None:
+    """List what a voucher has of lines of closed periods: at which rate, its share, and what of that is paid or due."""
+    page = ask(
+        ctx, lambda peers: peers.accounting.list_voucher_shares(voucher, limit=limit, cursor=cursor), as_json=as_json
+    )
+    print_page(page, shares, "No shares of lines of closed periods.", as_json=as_json)
+
+
 @group.command()
 def revoke(
     ctx: typer.Context,
@@ -320,6 +332,23 @@ def vouchers(found: Iterable[Voucher]) -> Table:
     parties = ("!voucher", "!programme", "!organization")
     money = (">amount", ">pledged", ">redeemed", ">left")
     return table((*parties, *money, "state", "!good until", "why it was revoked"), rows)
+
+
+def shares(found: Iterable[VoucherShare]) -> Table:
+    rows = [
+        (
+            one.line,
+            one.period,
+            one.job or "volume discount",
+            one.component,
+            str(one.amount),
+            "" if one.rate is None else percent(one.rate),
+            str(one.share),
+            str(one.paid),
+        )
+        for one in found
+    ]
+    return table(("!line", "!period", "!job", "component", ">amount", ">rate", ">share", ">paid"), rows)
 
 
 def savings(found: JobRedemption) -> RenderableType:

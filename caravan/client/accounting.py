@@ -31,10 +31,10 @@ from caravan.contracts.funds import (
 )
 from caravan.contracts.imports import By, ImportBatch, ImportOutcome, UsageSums
 from caravan.contracts.prices import Component
-from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammeCuts, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.contracts.programmes import PoolsDraft, Programme, ProgrammeDraft
 from caravan.contracts.reconciliations import BooksReconciliation
-from caravan.contracts.redemptions import JobRedemption
+from caravan.contracts.redemptions import JobRedemption, VoucherShare
 from caravan.contracts.reimbursements import (
     Reimbursables,
     ReimbursedLine,
@@ -383,13 +383,17 @@ class AccountingClient(Client):
         return await self._call("GET", f"/programmes/{programme}/standing", ProgrammeStanding, query=query)
 
     async def preview_programme(self, programme: str, question: PreviewQuestion) -> Preview:
-        """What it would have paid. Raises UnknownReference; Invalid for a period that isn't closed."""
+        """What it would have paid. Raises UnknownReference; Invalid for a period that isn't closed, or a name that isn't its."""
         return await self._call("POST", f"/programmes/{programme}/preview", Preview, body=question)
 
     async def get_programme_payments(self, programme: str, period: str) -> ProgrammePayments:
         """For the office and finance. Raises WrongState for a period that isn't closed."""
         query = {"period": period}
         return await self._call("GET", f"/programmes/{programme}/payments", ProgrammePayments, query=query)
+
+    async def get_programme_cuts(self, programme: str, *, year: int | None = None) -> ProgrammeCuts:
+        """Of all claims, or of those in a calendar year. For the office and finance."""
+        return await self._call("GET", f"/programmes/{programme}/cuts", ProgrammeCuts, query={"year": year})
 
     async def forecast_programme(self, programme: str) -> Forecast:
         return await self._call("GET", f"/programmes/{programme}/forecast", Forecast)
@@ -457,6 +461,13 @@ class AccountingClient(Client):
 
     async def get_voucher(self, voucher: str) -> Voucher:
         return await self._call("GET", f"/vouchers/{voucher}", Voucher)
+
+    async def list_voucher_shares(
+        self, voucher: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[VoucherShare]:
+        """Of lines of closed periods, by line."""
+        query = {"limit": limit, "cursor": cursor}
+        return await self._call("GET", f"/vouchers/{voucher}/shares", Page[VoucherShare], query=query)
 
     async def revoke_voucher(self, voucher: str, draft: RevocationDraft) -> Voucher:
         """Raises WrongState for one that has ended."""

@@ -15,7 +15,7 @@ class Assumption(Model):
     """What each enterprise would have been reviewed as, and its voucher issued for."""
 
     kinds: tuple[Name, ...] = Field(default=(), description="Of those that the programme's rates name.")
-    use: Name | None = None
+    use: Name | None = Field(default=None, description="One of those that the programme names.")
 
 
 def _each_once(periods: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,6 +81,15 @@ class PreviewedProvider(Model):
     pays: Money
 
 
+class PreviewedPool(Model):
+    """A calendar year in which claims of these periods lie, and what the programme may issue in it."""
+
+    year: int = Field(examples=[2026])
+    pays: Money = Field(description="What would have been paid for the claims of the year.")
+    amount: Money | None = Field(description="Of the pool; null: the programme has none of that year.")
+    above: Money | None = Field(description="By how much `pays` is above the pool; null where there is none.")
+
+
 class Preview(PreviewSums):
     """The organizations and centres for which most is paid come first, and claims in the order of their spans."""
 
@@ -90,6 +99,10 @@ class Preview(PreviewSums):
     organizations: tuple[PreviewedOrganization, ...]
     providers: tuple[PreviewedProvider, ...]
     claims: tuple[PreviewedClaim, ...]
+    pools: tuple[PreviewedPool, ...] = Field(
+        description="By year. No pool cuts any of the sums: vouchers commit it as they are issued, and not as they pay. So where it is "
+        "passed, some of these enterprises would have had no voucher, or one for less."
+    )
 
 
 Month = Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}$", examples=["2026-09"])]

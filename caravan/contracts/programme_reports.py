@@ -1,5 +1,7 @@
 """How programmes stand, as the office and finance look at them."""
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from caravan.contracts.base import Instant, Model, Name, Prose
@@ -126,3 +128,42 @@ class ProgrammeRefusals(Model):
 
     programme: ProgrammeId
     items: tuple[RuleRefusals, ...]
+
+
+class CutRule(StrEnum):
+    """What may cut a claim: the programme's floor, what the voucher has, and the programme's Caps of the other names."""
+
+    FLOOR = "floor"
+    CLAIM = "claim"
+    VOUCHER = "voucher"
+    REDEEMED_IN_YEAR = "redeemed_in_year"
+
+
+class RuleCut(Model):
+    """What one rule has cut, behind those before it."""
+
+    rule: CutRule
+    claims: int = Field(description="How many claims it has cut.")
+    amount: Money = Field(
+        description="Below zero in a year for which cuts of an earlier one have left more of vouchers than they took."
+    )
+
+
+class ProgrammeCuts(Model):
+    """What floor and caps have cut of what lines' shares came to, by closed periods and credit notes, as it stands.
+
+    `claimed` less what all rules have cut is `paid` and `waits` together.
+    """
+
+    programme: ProgrammeId
+    year: int | None = Field(description="In which the claims lie; null: all of them.")
+    claims: int = Field(description="How many there are: one for each voucher and span that have shares of lines.")
+    claimed: Money = Field(description="What the shares of those came to that are above zero.")
+    items: tuple[RuleCut, ...] = Field(description="All rules, in the order in which they are put on.")
+    paid: Money = Field(
+        description="What closes have paid or made due, less credit notes. Clawbacks change none of it."
+    )
+    waits: Money = Field(
+        description="What a later close pays still: jobs had pledged it, or a credit note has made room under a cap. Below zero: what it "
+        "takes back."
+    )

@@ -3,7 +3,9 @@
 from pydantic import Field
 
 from caravan.contracts.base import Model, Name
-from caravan.contracts.ids import JobId, OrganizationId, ProgrammeId, VoucherId
+from caravan.contracts.ids import JobId, LineId, OrganizationId, PeriodId, ProgrammeId, VoucherId
+from caravan.contracts.prices import Component
+from caravan.contracts.programmes import Share
 from caravan.kernel.money import Money
 
 
@@ -32,3 +34,23 @@ class JobRedemption(Model):
     job: JobId
     saved: Money = Field(description="By all of its vouchers.")
     vouchers: tuple[VoucherRedemption, ...]
+
+
+class VoucherShare(Model):
+    """A voucher's share of a line, as its period closed. What claims pay for lines of earlier periods, and what credit notes give back,
+    stands on no line.
+
+    Of vouchers that pay together the shares of a line are rounded together: one alone may differ by a fen from `amount` times `rate`.
+    """
+
+    line: LineId
+    period: PeriodId
+    job: JobId | None = Field(description="Null: a volume discount.")
+    component: Component
+    amount: Money = Field(description="Of the line.")
+    rate: Share | None = Field(
+        description="At which the voucher pays for what the line is of. Null: a volume discount, which goes by the shares of what it is "
+        "taken off, or a line of a period that was closed before rates were kept."
+    )
+    share: Money = Field(description="The voucher's, by its rate.")
+    paid: Money = Field(description="What of that is paid, or due to be reimbursed, within floor and caps.")

@@ -67,6 +67,8 @@ from services.accounting.statements.service import StatementService
 from services.accounting.tax import endpoints as tax
 from services.accounting.tax.service import TaxService
 from services.accounting.usage.following import Following
+from services.accounting.voucher_shares import endpoints as voucher_shares
+from services.accounting.voucher_shares.service import VoucherShareService
 from services.accounting.vouchers import endpoints as vouchers
 from services.accounting.vouchers.applying import ApplicationService
 from services.accounting.vouchers.ending import Expiring
@@ -93,6 +95,7 @@ ROUTERS = (
     estimates.router,
     vouchers.router,
     redemptions.router,
+    voucher_shares.router,
     reimbursements.router,
     programme_reports.router,
 )
@@ -158,6 +161,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
             ApplicationService(runtime),
             VoucherService(runtime),
             RedemptionService(runtime),
+            VoucherShareService(runtime),
             ReimbursementService(runtime),
             ProgrammeReports(runtime),
             ReconciliationService(runtime.db),

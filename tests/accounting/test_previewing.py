@@ -1,7 +1,7 @@
 """What a voucher would have paid for closed periods: as much as closing them one after another pays, and what cuts it. Pure."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from caravan.contracts.programmes import Settles
 from caravan.kernel.money import Money
-from services.accounting.estimates.previewing import estimated, merged
+from services.accounting.estimates.previewing import beside_pools, estimated, merged
 from services.accounting.programmes.claims import Holder
 from services.accounting.redemptions.claiming import (
     DiscountLine,
@@ -120,6 +120,20 @@ def test_each_limit_cuts_what_those_before_it_left() -> None:
     found = estimated(terms, PLAIN, 4500, lines, [], {one.id: "prv_1" for one in lines}, SHANGHAI)
     assert (found.claimed, found.pays, found.cut) == (6600, 3800, (900, 700, 500, 700))
     assert [*found.claims.values()] == [(900, 0), (3000, 2500), (2700, 1300)]
+
+
+def test_what_is_paid_for_claims_of_each_year_is_held_against_the_pool_of_that_year() -> None:
+    december, january = datetime(2026, 11, 30, 16, tzinfo=UTC), datetime(2026, 12, 31, 16, tzinfo=UTC)
+    terms = programme(settles="month", pools=[{"year": 2027, "amount": "8.99"}, {"year": 2026, "amount": "6.00"}])
+    lines = [line(0, december, 1000), line(1, january, 3000)]
+    both = estimated(terms, PLAIN, None, lines, [], {one.id: "prv_1" for one in lines}, SHANGHAI)
+    one = estimated(terms, PLAIN, None, lines[:1], [], {lines[0].id: "prv_1"}, SHANGHAI)
+    found = beside_pools(terms.pools, {2026, 2027, 2028}, [both, one], SHANGHAI)
+    assert [(of.year, str(of.pays), str(of.amount), str(of.above)) for of in found] == [
+        (2026, "6.00", "6.00", "0.00"),
+        (2027, "9.00", "8.99", "0.01"),
+        (2028, "0.00", "None", "None"),
+    ]
 
 
 def test_what_is_not_supported_is_used_and_no_more() -> None:

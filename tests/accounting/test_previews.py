@@ -141,17 +141,52 @@ async def test_a_preview_is_told_by_enterprise_centre_and_span_with_what_was_cut
 
 async def test_a_preview_is_shown_as_tables_and_as_a_chart(sold: World) -> None:
     periods = await trade(sold, await second(sold))
-    draft = await drafted(sold, caps={"voucher": "150.00"}, name="<券>")
+    pools = [{"year": 2026, "amount": "100.00"}]
+    draft = await drafted(sold, caps={"voucher": "150.00"}, name="<券>", pools=pools)
     found = Preview.model_validate(await preview(sold, draft, periods))
     out = Console(width=200, file=io.StringIO(), record=True)
     out.print(estimates.shown(found))
     text = out.export_text()
     assert "less, the cap of a voucher" in text and "below the floor" not in text
     assert all(words in text for words in ("300.00 (deducted)", "Qinling Materials", sold.provider, "565.20"))
+    assert "测算补贴超出 2026 年资金池 200.00 元" in text and "200.00 CNY above the pool of 2026" in text
     svg = Xml.fromstring(estimates.charted(found))
     words = ["".join(one.itertext()) for one in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert words[0] == "<券>：测算 preview"
     assert {"150.00 / 565.20", "150.00 / 540.00", "300.00 / 1,105.20"} <= {*words}
+
+
+async def test_what_is_above_the_pool_is_told_and_cuts_nothing(sold: World) -> None:
+    periods = await trade(sold, await second(sold))
+    caps = {"voucher": "150.00"}
+    none = await preview(sold, await drafted(sold, caps=caps, pools=[{"year": 2027, "amount": "1.00"}]), periods)
+    assert none["pools"] == [{"year": 2026, "pays": "300.00", "amount": None, "above": None}]
+    for amount, above in (("300.00", "0.00"), ("299.99", "0.01")):
+        draft = await drafted(sold, caps=caps, pools=[{"year": 2026, "amount": amount}])
+        found = await preview(sold, draft, periods)
+        assert found["pools"] == [{"year": 2026, "pays": "300.00", "amount": amount, "above": above}]
+        assert found | {"programme": none["programme"], "pools": none["pools"]} == none
+
+
+async def test_only_names_that_the_programme_gives_can_be_assumed(sold: World) -> None:
+    periods = await trade(sold, await second(sold))
+    rates = [{"rate": 1000}, {"kind": "awarded", "rate": 3000}, {"use": "filed", "rate": 2000}]
+    draft = await drafted(sold, rates=rates, eligibility={"uses": ["trained"]})
+    body = {"periods": periods, "assume": {"kinds": ["awarded", "award"], "use": "files"}}
+    problem = refused(await office(sold).post(f"/programmes/{draft['id']}/preview", body), 422, "invalid")
+    assert [(one["pointer"], one["code"], one["detail"]) for one in problem["errors"]] == [
+        (
+            "/assume/kinds/1",
+            "not_named",
+            "The programme names awarded: give one of these, or leave it out",
+        ),
+        (
+            "/assume/use",
+            "not_named",
+            "The programme names filed, trained: give one of these, or leave it out",
+        ),
+    ]
+    assert (await preview(sold, draft, periods, assume={"kinds": [], "use": "trained"}))["pays"] != "0.00"
 
 
 async def test_corrections_of_periods_that_are_not_asked_for_are_left_out(sold: World) -> None:

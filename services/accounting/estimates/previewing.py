@@ -7,26 +7,19 @@ the last of these closes saw it.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from caravan.contracts.programmes import Caps, ProgrammeTerms
-from caravan.kernel.money import ZERO, divide_half_away
-from services.accounting.programmes.claims import Claim, Holder, paid, rate_of
+from caravan.contracts.estimates import PreviewedPool
+from caravan.contracts.programmes import Pool, ProgrammeTerms
+from caravan.kernel import clock
+from caravan.kernel.money import Money, divide_half_away
+from services.accounting.programmes.claims import Claim, Holder, rate_of
+from services.accounting.programmes.cuts import Limits, cut, total
 from services.accounting.redemptions.claiming import DiscountLine, Group, Past, UsageLine, Voucher, settled
 
 _ONE: Final = "one"
 _ALWAYS: Final = 2**62
-
-
-class Limits(NamedTuple):
-    """What is paid less by each of them, behind those before it."""
-
-    floor: int
-    claim: int
-    voucher: int
-    redeemed_in_year: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +77,33 @@ def estimated(
     for one in found.values():
         for id, (_, stands) in one.lines.items():
             pays[providers[id]] += stands if one.pays else 0
+    claims = [Claim(*span, one.claimed) for span, one in found.items()]
     return Estimate(
         used=sum(fen for *_, fen in amounts),
         supported=sum(fen for _, group, fen in amounts if group in supported),
         claimed=sum(one.claimed for one in found.values()),
         pays=sum(one.pays for one in found.values()),
-        cut=_cut(terms, whole, [Claim(*span, one.claimed) for span, one in found.items()]),
+        cut=total(cut(terms, {_ONE: whole}, claims).values()),
         claims={span.start: (one.claimed, one.pays) for span, one in sorted(found.items())},
         providers={provider: (fen, pays[provider]) for provider, fen in sorted(sold.items())},
     )
 
 
-def _cut(terms: ProgrammeTerms, most: int, claims: Sequence[Claim]) -> Limits:
-    """By what each limit changes, put on one after the other."""
-    whole = sum(abs(claim.full) for claim in claims)
-    caps = terms.caps.model_copy(update={"redeemed_in_year": None})
-    steps = (
-        (terms.model_copy(update={"floor": ZERO, "caps": Caps()}), whole),
-        (terms.model_copy(update={"caps": Caps()}), whole),
-        (terms.model_copy(update={"caps": caps}), whole),
-        (terms.model_copy(update={"caps": caps}), most),
-        (terms, most),
+def beside_pools(
+    pools: Iterable[Pool], years: Iterable[int], estimates: Iterable[Estimate], zone: ZoneInfo
+) -> tuple[PreviewedPool, ...]:
+    """Each of these years with what is paid for the claims in it, by all organizations."""
+    pays: Counter[int] = Counter()
+    for one in estimates:
+        for start, (_, fen) in one.claims.items():
+            pays[clock.from_seconds(start).astimezone(zone).year] += fen
+    amounts = {pool.year: pool.amount for pool in pools}
+    return tuple(
+        PreviewedPool(
+            year=year,
+            pays=Money(pays[year]),
+            amount=amounts.get(year),
+            above=Money(max(0, pays[year] - amounts[year].fen)) if year in amounts else None,
+        )
+        for year in sorted(years)
     )
-    sums = [sum(paid(rules, {_ONE: fen}, claims).values()) for rules, fen in steps]
-    return Limits(*(before - after for before, after in pairwise(sums)))

@@ -17,6 +17,7 @@ from caravan.contracts.estimates import (
     Preview,
     PreviewedClaim,
     PreviewedOrganization,
+    PreviewedPool,
     PreviewedProvider,
     PreviewQuestion,
 )
@@ -27,11 +28,12 @@ from caravan.kernel.money import Money
 from caravan.kernel.problems import FieldError, Invalid
 from caravan.kernel.runtime import Runtime
 from services.accounting.estimates import standing
-from services.accounting.estimates.previewing import Estimate, estimated, merged
+from services.accounting.estimates.previewing import Estimate, beside_pools, estimated, merged
 from services.accounting.funds.service import unknown
 from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes.claims import Holder
+from services.accounting.programmes.names import check_names
 from services.accounting.programmes.service import find
 from services.accounting.redemptions import closed_lines
 from services.accounting.redemptions.claiming import DiscountLine, UsageLine
@@ -49,7 +51,8 @@ class EstimateService:
         self._now = runtime.now
 
     async def preview(self, programme: str, question: PreviewQuestion) -> Preview:
-        """Raises NotFound; UnknownReference for a period or organization that isn't known here, Invalid for a period that isn't closed."""
+        """Raises NotFound; UnknownReference for a period or organization that isn't known here; Invalid for a period that isn't closed, or
+        a kind or use that the programme doesn't name."""
         found, closed, organizations, zone = await self._db.read(_scope, programme, question)
         most = _most(found)
         holder = Holder(frozenset(question.assume.kinds), question.assume.use, frozenset())
@@ -59,7 +62,10 @@ class EstimateService:
         }
         providers = {provider for one in estimates.values() for provider in one.providers}
         names = await self._db.read(_names, providers)
-        return _preview(found, organizations, names, estimates, most)
+        years = {period.starts_at.astimezone(zone).year for period in closed}
+        return _preview(
+            found, organizations, names, estimates, most, beside_pools(found.pools, years, estimates.values(), zone)
+        )
 
     async def forecast(self, programme: str) -> Forecast:
         """Raises NotFound."""
@@ -70,7 +76,8 @@ def _scope(
     tx: Session, programme: str, question: PreviewQuestion
 ) -> tuple[Programme, Sequence[Row[Any]], Mapping[str, str], ZoneInfo]:
     """The programme, rows of the periods in their order, and organizations with their names."""
-    found = find(tx, programme)
+    found, assume = find(tx, programme), question.assume
+    check_names(found, assume.kinds, assume.use, kinds_at="/assume/kinds", use_at="/assume/use")
     rows = {row.id: row for row in tx.execute(select(PeriodRow.__table__).where(PeriodRow.id.in_(question.periods)))}
     for place, period in enumerate(question.periods):
         if period not in rows:
@@ -138,6 +145,7 @@ def _preview(
     providers: Mapping[str, str],
     estimates: Mapping[str, Estimate],
     most: int | None,
+    pools: tuple[PreviewedPool, ...],
 ) -> Preview:
     of_providers: Counter[str] = Counter()
     sold: Counter[str] = Counter()
@@ -173,6 +181,7 @@ def _preview(
             for provider in sorted(sold, key=lambda one: (-of_providers[one], one))
         ),
         claims=_claims(claims),
+        pools=pools,
         **_sums([*estimates.values()]),
     )
 

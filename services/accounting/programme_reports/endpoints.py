@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from caravan.contracts.ids import PeriodId, ProgrammeId
 from caravan.contracts.problems import WrongState
-from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammeCuts, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.kernel.pages import PageParams
 from caravan.kernel.web import Caller, Office, Response, Router, allow, problems, provided
 from services.accounting.programme_reports.service import ProgrammeReports
@@ -44,6 +45,17 @@ async def get_programme_payments(
     return await reports.payments(programme, period, caller)
 
 
+@router.get("/cuts")
+async def get_programme_cuts(
+    programme: ProgrammeId,
+    caller: ReportReader,
+    reports: Reports,
+    year: Annotated[int | None, Query(ge=2000, le=2200, description="Of claims in this calendar year alone.")] = None,
+) -> ProgrammeCuts:
+    """Read by how much the floor and each cap have cut the claims of closed periods, and how many of them."""
+    return await reports.cuts(programme, year, caller)
+
+
 @router.get("/refusals")
 async def get_programme_refusals(programme: ProgrammeId, caller: Office, reports: Reports) -> ProgrammeRefusals:
     """Read what reviewers have refused: how many applications by which rule, and the last of each."""
@@ -54,7 +66,8 @@ async def get_programme_refusals(programme: ProgrammeId, caller: Office, reports
 async def export_programme(programme: ProgrammeId, caller: ReportReader, reports: Reports) -> Response:
     """Download a programme's vouchers as CSV: UTF-8 with a byte order mark, a Chinese and English header, a row for each voucher and span.
 
-    It says who applied, reviewed and issued, what was claimed and what was paid. What persons wrote has an apostrophe before it where it
+    It says who applied, reviewed and issued, what was claimed, paid, clawed back and released to the pool: amounts of the voucher on its
+    first row alone, so that columns sum. What persons wrote has an apostrophe before it where it
     would start a spreadsheet's formula.
     """
     return StreamingResponse(

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from caravan.contracts.programme_reports import ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
+from caravan.contracts.programme_reports import ProgrammeCuts, ProgrammePayments, ProgrammeRefusals, ProgrammeStanding
 from caravan.kernel.pages import Listing
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
-from services.accounting.programme_reports import exports, paper, payments, refusals, standing
+from services.accounting.programme_reports import cuts, exports, paper, payments, refusals, standing
 from services.accounting.programmes.service import find, seen_by
 
 
@@ -22,6 +22,9 @@ class ProgrammeReports:
     async def payments(self, programme: str, period: str, caller: Caller) -> ProgrammePayments:
         """Raises WrongState for a period that isn't closed."""
         return await self._db.read(payments.payments, programme, period, caller)
+
+    async def cuts(self, programme: str, year: int | None, caller: Caller) -> ProgrammeCuts:
+        return await self._db.read(cuts.cuts, programme, year, caller)
 
     async def refusals(self, programme: str) -> ProgrammeRefusals:
         return await self._db.read(refusals.refusals, programme)
