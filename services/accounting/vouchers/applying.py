@@ -27,6 +27,7 @@ from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
 from services.accounting.funds.service import check_amount, unknown
 from services.accounting.programmes.eligibility import unmet
+from services.accounting.programmes.names import check_names
 from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.usage import copies
 from services.accounting.vouchers import eligible, evidence, reviewing
@@ -115,7 +116,8 @@ def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetim
     eligible.check_enterprise(tx, draft.enterprise, day)
     if lacks := unmet(programme, resolved(tx, draft.organization, draft.enterprise), draft.use, day):
         raise NotEligible(unmet=lacks)
-    _check_names(programme, draft)
+    kinds = draft.enterprise.kinds
+    check_names(programme, kinds, draft.use, kinds_at="/enterprise/kinds", use_at="/use")
     if programme.caps.contract is not None and draft.contract is None:
         detail = "Give the contract: the programme pays a part of it"
         raise Invalid(errors=[FieldError(pointer="/contract", code="missing", detail=detail)])
@@ -212,26 +214,6 @@ def _programme(tx: Session, draft: VoucherApplicationDraft, at: datetime) -> Pro
     if not programme.starts_at <= at < programme.ends_at:
         raise ProgrammeClosed(starts_at=programme.starts_at, ends_at=programme.ends_at)
     return programme
-
-
-def _check_names(programme: Programme, draft: VoucherApplicationDraft) -> None:
-    """Raises Invalid for a kind of enterprise or a use that the programme doesn't name: it would count for nothing."""
-    kinds = {rate.kind for rate in programme.rates}
-    uses = {*programme.eligibility.uses, *(rate.use for rate in programme.rates)}
-    given = [(f"/enterprise/kinds/{place}", kind, kinds) for place, kind in enumerate(draft.enterprise.kinds)]
-    if draft.use is not None:
-        given.append(("/use", draft.use, uses))
-    errors = [
-        FieldError(
-            pointer=pointer,
-            code="not_named",
-            detail=f"The programme names {', '.join(sorted(filter(None, named))) or 'none'}: give one of these, or leave it out",
-        )
-        for pointer, name, named in given
-        if name not in named
-    ]
-    if errors:
-        raise Invalid(errors=errors)
 
 
 def _check_contract(tx: Session, draft: VoucherApplicationDraft) -> None:
