@@ -343,12 +343,12 @@ def shares(found: Iterable[VoucherShare]) -> Table:
             one.component,
             str(one.amount),
             "" if one.rate is None else percent(one.rate),
-            str(one.share),
-            str(one.paid),
+            *(str(fen) for fen in (one.share, one.paid, one.later)),
         )
         for one in found
     ]
-    return table(("!line", "!period", "!job", "component", ">amount", ">rate", ">share", ">paid"), rows)
+    of_line = ("!line", "!period", "!job", "component", ">amount")
+    return table((*of_line, ">rate", ">share", ">paid", ">paid later"), rows)
 
 
 def savings(found: JobRedemption) -> RenderableType:

@@ -37,8 +37,7 @@ class JobRedemption(Model):
 
 
 class VoucherShare(Model):
-    """A voucher's share of a line, as its period closed. What claims pay for lines of earlier periods, and what credit notes give back,
-    stands on no line.
+    """A voucher's share of a line, as its period closed, and what was made of it since.
 
     Of vouchers that pay together the shares of a line are rounded together: one alone may differ by a fen from `amount` times `rate`.
     """
@@ -53,4 +52,9 @@ class VoucherShare(Model):
         "taken off, or a line of a period that was closed before rates were kept."
     )
     share: Money = Field(description="The voucher's, by its rate.")
-    paid: Money = Field(description="What of that is paid, or due to be reimbursed, within floor and caps.")
+    paid: Money = Field(
+        description="What of that was paid, or due to be reimbursed, within floor and caps, as the line's period closed."
+    )
+    later: Money = Field(
+        description="What later closes pay more of it, as claims reach floors and caps leave room; less what credit notes give back."
+    )

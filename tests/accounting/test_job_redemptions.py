@@ -69,7 +69,7 @@ async def next_month(world: World, seconds: int) -> Job:
 
 
 async def test_what_a_later_month_pays_for_earlier_lines_is_saved_on_their_jobs(sold: World) -> None:
-    await issued(sold, "1000.00", caps={"claim": "7.00"}, **YEARLY)
+    voucher = await issued(sold, "1000.00", caps={"claim": "7.00"}, **YEARLY)
     first, run = await charged(sold)
     settle(first, run)
     await sold.deliver()
@@ -77,6 +77,11 @@ async def test_what_a_later_month_pays_for_earlier_lines_is_saved_on_their_jobs(
     assert (await saved(first))[0] == "0.00", "below the floor"
     second = await next_month(sold, 700)
     assert ((await saved(first))[0], (await saved(second))[0]) == ("3.00", "2.10")
+    found = ok(await sold.member.get(f"/vouchers/{voucher}/shares"))["items"]
+    assert {one["job"]: (one["share"], one["paid"], one["later"]) for one in found} == {
+        first.id: ("3.00", "0.00", "3.00"),
+        second.id: ("2.10", "2.10", "0.00"),
+    }
 
 
 async def test_what_is_to_be_reimbursed_of_a_job_is_saved_once_it_is_due(sold: World) -> None:

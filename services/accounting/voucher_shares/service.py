@@ -1,6 +1,6 @@
 """Reading a voucher's shares of lines, of either mode."""
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import Mode
@@ -12,7 +12,7 @@ from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from services.accounting.charging.book import LINES
 from services.accounting.programmes.service import find
-from services.accounting.redemptions.models import LineShareRow
+from services.accounting.redemptions.models import EarlierRow, LineShareRow
 from services.accounting.reimbursements.models import DueShareRow
 from services.accounting.vouchers import reading
 
@@ -35,8 +35,10 @@ def page(tx: Session, voucher: str, listing: Listing, caller: Caller) -> list[Vo
     """As `VoucherShareService.list`."""
     found = reading.row(tx, voucher, reading.seen_by(caller))
     shares = SHARES[find(tx, found.programme).mode]
+    same = (EarlierRow.voucher == shares.c.voucher) & (EarlierRow.line == shares.c.line)
+    later = select(func.coalesce(func.sum(EarlierRow.fen), 0)).where(same).scalar_subquery()
     query = (
-        select(LINES, shares.c.line, shares.c.rate, shares.c.share, shares.c.paid)
+        select(LINES, shares.c.line, shares.c.rate, shares.c.share, shares.c.paid, later.label("later"))
         .join(shares, shares.c.line == LINES.c.id)
         .where(shares.c.voucher == voucher)
         .order_by(shares.c.line)
@@ -54,6 +56,7 @@ def page(tx: Session, voucher: str, listing: Listing, caller: Caller) -> list[Vo
             rate=row.rate,
             share=Money(row.share),
             paid=Money(row.paid),
+            later=Money(int(row.later)),
         )
         for row in tx.execute(query)
     ]
