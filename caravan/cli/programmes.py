@@ -146,7 +146,7 @@ def show_cuts(
 
 @group.command("refusals")
 def show_refusals(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = False) -> None:
-    """Show what reviewers have refused, by rule, with the last of each."""
+    """Show which applications and reimbursements reviewers have refused, by rule, with the last of each. For the office."""
     found = ask(ctx, lambda peers: peers.accounting.get_programme_refusals(programme), as_json=as_json)
     print_one(found, lambda one: refusals(one) if one.items else "Nothing was refused.", as_json=as_json)
 
@@ -280,9 +280,9 @@ def cuts(found: ProgrammeCuts) -> RenderableType:
 def refusals(found: ProgrammeRefusals) -> Table:
     rows = [
         (
-            rule.rule or "another reason",
+            rule.rule or "none named",
             f"{place} of {rule.count}",
-            one.application,
+            one.application or one.reimbursement or "",
             one.organization,
             "\n".join(filter(None, (one.reason, one.remedy))),
             f"{when(one.reviewed_at)} by {one.reviewed_by}",
@@ -290,7 +290,7 @@ def refusals(found: ProgrammeRefusals) -> Table:
         for rule in found.items
         for place, one in enumerate(rule.last, start=1)
     ]
-    columns = ("rule", ">last", "!application", "!organization", "why, and what would satisfy it", "reviewed")
+    columns = ("rule", ">last", "!application or claim", "!organization", "why, and what would satisfy it", "reviewed")
     return table(columns, rows)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, ask, bytes_of, print_one, print_page, put, wrong_input
 from caravan.cli.programmes import ProgrammeArgument
 from caravan.cli.show import pairs, table, when
-from caravan.cli.vouchers import OfProgramme, files, reviews
+from caravan.cli.vouchers import OfProgramme, Remedy, Rule, files, reviews
 from caravan.client import Peers, each
 from caravan.contracts.reimbursements import (
     DueSpan,
@@ -128,12 +128,13 @@ def review(
     passed: Annotated[bool, typer.Option("--passed/--refused", help="Whether it passes.")],
     version: Annotated[int, typer.Option(min=1, help="The version that you have read: `show` says it.")],
     reason: Annotated[str, typer.Option(help="For the enterprise to read.")],
-    remedy: Annotated[str | None, typer.Option(help="What would satisfy it, where it doesn't pass.")] = None,
+    rule: Rule = None,
+    remedy: Remedy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Review what was filed: two persons of the office do, one after the other."""
+    """Review what was filed: two persons of the office do, one after the other; a third may refuse what they have passed."""
     try:
-        draft = ReviewDraft.model_validate({"passed": passed, "reason": reason, "remedy": remedy})
+        draft = ReviewDraft.model_validate({"passed": passed, "reason": reason, "rule": rule, "remedy": remedy})
     except ValidationError as error:
         wrong_input(error)
     found = ask(

@@ -25,7 +25,6 @@ from caravan.cli.asking import (
 from caravan.cli.jobs import JobArgument
 from caravan.cli.show import both, pairs, table, when
 from caravan.client import Peers
-from caravan.contracts.programmes import EligibilityRule
 from caravan.contracts.redemptions import JobRedemption, VoucherShare
 from caravan.contracts.vouchers import (
     ApplicationState,
@@ -33,6 +32,7 @@ from caravan.contracts.vouchers import (
     EligibilityAnswer,
     EligibilityQuestion,
     Evidence,
+    RefusalRule,
     Review,
     ReviewDraft,
     RevocationDraft,
@@ -45,6 +45,8 @@ from caravan.kernel.money import percent
 group = typer.Typer(no_args_is_help=True, help="Apply for vouchers of programmes, review, issue and revoke them.")
 ApplicationArgument = Annotated[str, typer.Argument(metavar="APPLICATION", help="Its id, vap_….")]
 VoucherArgument = Annotated[str, typer.Argument(metavar="VOUCHER", help="Its id, vou_….")]
+Rule = Annotated[RefusalRule | None, typer.Option(help="Which isn't met, where it doesn't pass.")]
+Remedy = Annotated[str | None, typer.Option(help="What would satisfy it, where it doesn't pass.")]
 OfProgramme = Annotated[str | None, typer.Option("--programme", help="Of one programme, prg_….")]
 
 
@@ -152,11 +154,11 @@ def review(
     passed: Annotated[bool, typer.Option("--passed/--refused", help="Whether it passes.")],
     version: Annotated[int, typer.Option(min=1, help="The version that you have read: `application` says it.")],
     reason: Annotated[str, typer.Option(help="For the enterprise to read.")],
-    rule: Annotated[EligibilityRule | None, typer.Option(help="Which isn't met, if it is one of these.")] = None,
-    remedy: Annotated[str | None, typer.Option(help="What would satisfy it, where it doesn't pass.")] = None,
+    rule: Rule = None,
+    remedy: Remedy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Review an application: two persons of the office do, one after the other."""
+    """Review an application: two persons of the office do, one after the other; a third may refuse what they have passed."""
     try:
         draft = ReviewDraft.model_validate({"passed": passed, "reason": reason, "rule": rule, "remedy": remedy})
     except ValidationError as error:

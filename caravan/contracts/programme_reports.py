@@ -13,9 +13,9 @@ from caravan.contracts.ids import (
     VoucherApplicationId,
     VoucherId,
 )
-from caravan.contracts.programmes import EligibilityRule, PoolStanding
+from caravan.contracts.programmes import PoolStanding
 from caravan.contracts.statements import PartyId
-from caravan.contracts.vouchers import ApplicationState, VoucherState
+from caravan.contracts.vouchers import ApplicationState, RefusalRule, VoucherState
 from caravan.kernel.money import Money
 from caravan.kernel.pages import Page
 
@@ -104,9 +104,10 @@ class ProgrammePayments(Model):
 
 
 class RefusedReview(Model):
-    """A review that an application has not passed, which refused it."""
+    """A review that an application or a reimbursement has not passed, which refused it."""
 
-    application: VoucherApplicationId
+    application: VoucherApplicationId | None = Field(description="Null: a reimbursement was refused.")
+    reimbursement: ReimbursementId | None = Field(description="Null: an application was refused.")
     organization: OrganizationId
     stage: int
     reason: Prose
@@ -118,13 +119,14 @@ class RefusedReview(Model):
 class RuleRefusals(Model):
     """What was refused by one rule."""
 
-    rule: EligibilityRule | None = Field(description="Null: for a reason that is none of the rules.")
+    rule: RefusalRule | None = Field(description="Null: refused before a rule had to be named.")
     count: int
     last: tuple[RefusedReview, ...] = Field(description="The last five, the newest first.")
 
 
 class ProgrammeRefusals(Model):
-    """What reviewers have refused, the rule that refused most first. What isn't eligible is refused at once, and not kept."""
+    """Which applications and reimbursements reviewers have refused, the rule that refused most first. What isn't eligible is refused at
+    once, and not kept."""
 
     programme: ProgrammeId
     items: tuple[RuleRefusals, ...]

@@ -213,8 +213,11 @@ class ProgrammeTerms(Model):
 
     name: Name = Field(examples=["西安市算力券"])
     issuer: Issuer
-    starts_at: Second = Field(examples=["2025-12-31T16:00:00Z"])
-    ends_at: Second = Field(examples=["2028-12-31T16:00:00Z"])
+    starts_at: Second = Field(description="It takes applications from then on.", examples=["2025-12-31T16:00:00Z"])
+    ends_at: Second = Field(
+        description="It takes none from then on. What was applied for before may still be reviewed and issued.",
+        examples=["2028-12-31T16:00:00Z"],
+    )
     eligibility: Eligibility = Eligibility()
     components: tuple[Component, ...] = Field(default=(), description="What is supported; empty: all.")
     tiers: tuple[Tier, ...] = Field(default=(), description="As components.")

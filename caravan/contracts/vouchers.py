@@ -61,25 +61,51 @@ class Evidence(Model):
     stored_by: Name
 
 
-class ReviewDraft(Model):
+class RefusalRule(StrEnum):
+    """What a reviewer refuses by: a rule of the programme's Eligibility, or what is asked for itself."""
+
+    PLACES = EligibilityRule.PLACES.value
+    INDUSTRIES = EligibilityRule.INDUSTRIES.value
+    SIZES = EligibilityRule.SIZES.value
+    OLDEST = EligibilityRule.OLDEST.value
+    YOUNGEST = EligibilityRule.YOUNGEST.value
+    USES = EligibilityRule.USES.value
+    SUPPLIERS = EligibilityRule.SUPPLIERS.value
+    CREDIT = EligibilityRule.CREDIT.value
+    EVIDENCE = "evidence"
+    """It is missing, out of date, or doesn't bear out what is asked for."""
+    AMOUNT = "amount"
+    """So much isn't due, or isn't left."""
+    CONTRACT = "contract"
+    """What is asked for isn't bought by it, or it was paid a part of before."""
+    OTHER = "other"
+
+
+class Finding(Model):
     """What a reviewer found of an application, or of a claim, with its evidence."""
 
     passed: bool = Field(examples=[True])
     reason: Reason = Field(description="For the enterprise to read.")
-    rule: EligibilityRule | None = Field(default=None, description="Which isn't met, where it is one of these.")
+    rule: RefusalRule | None = Field(default=None, description="Which isn't met: needed where it doesn't pass.")
     remedy: Reason | None = Field(default=None, description="What would satisfy it: needed where it doesn't pass.")
+
+
+class ReviewDraft(Finding):
+    """As a reviewer gives it."""
 
     @model_validator(mode="after")
     def _says_what_would_do(self) -> Self:
         if self.passed and (self.rule or self.remedy):
             raise PydanticCustomError("passed", "Leave out rule and remedy of what passes")
-        if not self.passed and self.remedy is None:
-            raise PydanticCustomError("remedy", "Say in remedy what would satisfy it")
+        if not self.passed and (self.rule is None or self.remedy is None):
+            words = "Name in rule what isn't met ({rules}), and say in remedy what would satisfy it"
+            raise PydanticCustomError("refusal", words, {"rules": ", ".join(RefusalRule)})
         return self
 
 
-class Review(ReviewDraft):
-    """One of two, by two persons. The first that doesn't pass ends what is reviewed."""
+class Review(Finding):
+    """One of two, by two persons; a third may still refuse what both have passed. The first that doesn't pass ends what is reviewed. A
+    refusal from before rules had to be named may have none."""
 
     stage: int
     reviewed_at: Instant

@@ -5,12 +5,17 @@ import io
 from typing import Any
 
 from rich.console import Console
+from sqlalchemy import update
 
 from caravan.cli import programmes as cli
 from caravan.contracts.programme_reports import ProgrammeRefusals
+from caravan.contracts.vouchers import VoucherApplication
+from caravan.kernel.database import affected
 from caravan.kernel.money import Money
 from services.accounting.ledger.postings import programme_receivable
+from services.accounting.vouchers.models import ReviewRow
 from tests.accounting import test_redemptions
+from tests.accounting import test_reimbursement_decisions as claims
 from tests.accounting.programmes_cases import (
     PASSES,
     applied,
@@ -24,11 +29,13 @@ from tests.accounting.programmes_cases import (
 )
 from tests.accounting.test_affiliation import OWN, know
 from tests.accounting.test_redemptions import charged
+from tests.accounting.test_reimbursement_dues import reimbursed
+from tests.accounting.test_reimbursements import filed, programme_of
 from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World
 from tests.support import Json, ok, refused
 
-FAILS = {"passed": False, "reason": "执照过期", "remedy": "换发后再申请"}
+FAILS = {"passed": False, "reason": "执照过期", "rule": "evidence", "remedy": "换发后再申请"}
 
 
 async def exported(world: World, programme: str) -> list[dict[str, str]]:
@@ -53,16 +60,53 @@ async def test_refusals_are_counted_by_rule_with_the_last_of_each(spring: World)
     ]
     late = await reviewed(spring, await applied(spring, programme), PASSES, FAILS)
     found = (await refusals(spring, programme)).items
-    assert [(one.rule, one.count, len(one.last)) for one in found] == [("places", 6, 5), (None, 1, 1)]
+    assert [(one.rule, one.count, len(one.last)) for one in found] == [("places", 6, 5), ("evidence", 1, 1)]
     assert [one.application for one in found[0].last] == [one["id"] for one in reversed(by_place[1:])]
     (last,) = found[1].last
-    assert (last.application, last.stage, last.reviewed_by) == (late["id"], 2, "reviewer-2")
+    assert (last.application, last.reimbursement) == (late["id"], None)
+    assert (last.stage, last.reviewed_by) == (2, "reviewer-2")
     assert (last.reason, last.remedy, last.organization) == ("执照过期", "换发后再申请", spring.organization)
-    shown = Console(width=300, file=io.StringIO(), record=True)
-    shown.print(cli.refusals(await refusals(spring, programme)))
-    text = shown.export_text()
-    for cell in ("another reason", "5 of 6", "换发后再申请"):
+    text = table(await refusals(spring, programme))
+    for cell in ("evidence", "5 of 6", "换发后再申请", late["id"]):
         assert cell in text
+
+
+async def test_a_refusal_of_before_rules_were_named_is_read_as_it_is(spring: World) -> None:
+    programme = await published(spring)
+    made = await reviewed(spring, await applied(spring, programme), FAILS)
+    forget = update(ReviewRow).where(ReviewRow.application == made["id"]).values(rule=None)
+    await spring.db.write(lambda tx: affected(tx, forget))
+    read = ok(await spring.member.get(f"/voucher-applications/{made['id']}"))
+    assert VoucherApplication.model_validate(read).reviews[-1].rule is None
+    found = await refusals(spring, programme)
+    assert [(one.rule, one.count) for one in found.items] == [(None, 1)]
+    assert "none named" in table(found)
+
+
+async def test_refused_reimbursements_are_counted_with_applications(sold: World) -> None:
+    voucher = await reimbursed(sold, "1000.00", ends_at="2029-01-01T00:00:00+08:00")
+    await charged(sold)
+    await close(sold)
+    programme = ok(await office(sold).get(f"/programmes/{await programme_of(sold, voucher)}"))
+    first = await claims.reviewed(sold, await filed(sold, voucher), FAILS)
+    asked = await reviewed(sold, await applied(sold, programme), FAILS)
+    second = await claims.attached(sold, await filed(sold, voucher))
+    await claims.reviewed(sold, second, PASSES, PASSES, FAILS | {"rule": "amount"})
+    found = await refusals(sold, programme)
+    assert [(one.rule, one.count) for one in found.items] == [("evidence", 2), ("amount", 1)]
+    both, (last,) = (one.last for one in found.items)
+    assert {(one.application, one.reimbursement) for one in both} == {(None, first["id"]), (asked["id"], None)}
+    assert (last.reimbursement, last.stage, last.organization) == (second["id"], 3, sold.organization)
+    text = table(found)
+    for cell in (first["id"], asked["id"], second["id"]):
+        assert cell in text
+    assert (await refusals(sold, await published(sold))).items == ()
+
+
+def table(found: ProgrammeRefusals) -> str:
+    shown = Console(width=300, file=io.StringIO(), record=True)
+    shown.print(cli.refusals(found))
+    return shown.export_text()
 
 
 async def test_every_voucher_is_exported_with_who_applied_reviewed_issued_and_revoked_it(spring: World) -> None:

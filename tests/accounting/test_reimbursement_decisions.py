@@ -28,7 +28,7 @@ from tests.accounting.volume import MONTH, close
 from tests.accounting.world import World, at
 from tests.support import Json, Person, ok, pointers, refused
 
-FAILS = {"passed": False, "reason": "发票与账单不符", "remedy": "补交付款回单"}
+FAILS = {"passed": False, "reason": "发票与账单不符", "rule": "evidence", "remedy": "补交付款回单"}
 PAYMENT = {"reference": "XAFB-2026-0731", "paid_on": "2027-04-14"}
 
 
@@ -110,7 +110,8 @@ async def test_what_is_refused_names_what_would_satisfy_it_and_is_filed_anew(
     await charged(sold)
     await close(sold)
     gone = await reviewed(sold, await attached(sold, await filed(sold, voucher)), *before, FAILS)
-    assert (gone["state"], gone["reviews"][-1]["remedy"]) == ("refused", "补交付款回单")
+    last = gone["reviews"][-1]
+    assert (gone["state"], last["rule"], last["remedy"]) == ("refused", "evidence", "补交付款回单")
     assert (await paid(sold, voucher))["amount"] == "5.00"
     assert await standing(sold, voucher) == ("5.00", "5.00")
 

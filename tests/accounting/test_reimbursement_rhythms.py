@@ -16,7 +16,7 @@ from caravan.contracts.prices import PriceList
 from caravan.contracts.problems import NothingDue
 from caravan.contracts.programmes import Programme, ProgrammeDraft, Settles
 from caravan.contracts.reimbursements import ReimbursementDraft, ReimbursementPaymentDraft
-from caravan.contracts.vouchers import ReviewDraft
+from caravan.contracts.vouchers import RefusalRule, ReviewDraft
 from caravan.kernel.database import Database
 from caravan.kernel.money import Money
 from caravan.kernel.tokens import Caller
@@ -39,7 +39,7 @@ from tests.accounting.world import T0, tariff
 END: Final = AT + timedelta(days=1000)
 MONTHS: Final = 4
 PASSES: Final = ReviewDraft(passed=True, reason="材料齐全")
-FAILS: Final = ReviewDraft(passed=False, reason="发票不符", remedy="补交付款回单")
+FAILS: Final = ReviewDraft(passed=False, reason="发票不符", rule=RefusalRule.EVIDENCE, remedy="补交付款回单")
 OFFICE: Final = [Caller(f"reviewer-{number}", frozenset({"platform:programmes"})) for number in (1, 2)]
 
 used = st.lists(

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from caravan.contracts.programmes import EligibilityRule
+from caravan.contracts.vouchers import RefusalRule
 from caravan.kernel import ids
 from tests.accounting.programmes_cases import FIRST, PASSES, applied, office, published, reviewed
 from tests.accounting.world import World
@@ -60,6 +62,25 @@ async def test_what_does_not_pass_at_either_stage_is_refused_for_good_with_what_
     refused(await office(spring).post(path(made, "issue")), 409, "wrong_state")
 
 
+async def test_what_is_approved_is_refused_by_a_third_person_until_a_voucher_is_issued(spring: World) -> None:
+    programme = await published(spring)
+    contract = {"number": "XA-17", "amount": "5000.00"}
+    approved = await reviewed(spring, await applied(spring, programme, contract=contract), PASSES, PASSES)
+    version = {"If-Match": f'"{approved["version"]}"'}
+    problem = refused(await reviewer(spring, "third").post(path(approved), PASSES, version), 409, "wrong_state")
+    assert problem["allowed"] == ["applied", "under_review"]
+    for one in ("reviewer-1", "reviewer-2", "admin"):
+        refused(await reviewer(spring, one).post(path(approved), FAILS, version), 409, "same_reviewer")
+    refused(await reviewer(spring, "third").post(path(approved), FAILS, FIRST), 412, "stale")
+    gone = ok(await reviewer(spring, "third").post(path(approved), FAILS, version))
+    assert (gone["state"], [one["stage"] for one in gone["reviews"]]) == ("refused", [1, 2, 3])
+    refused(await office(spring).post(path(approved, "issue")), 409, "wrong_state")
+    again = await reviewed(spring, await applied(spring, programme, contract=contract), PASSES, PASSES)
+    ok(await office(spring).post(path(again, "issue")))
+    version = {"If-Match": f'"{again["version"] + 1}"'}
+    refused(await reviewer(spring, "third").post(path(again), FAILS, version), 409, "wrong_state")
+
+
 async def test_who_applied_or_reviewed_it_before_does_not_review_it(spring: World) -> None:
     made = await applied(spring, await published(spring))
     refused(await reviewer(spring, "admin").post(path(made), PASSES, FIRST), 409, "same_reviewer")
@@ -96,14 +117,30 @@ async def test_an_application_is_reviewed_as_it_was_read(spring: World) -> None:
     [
         {"passed": True, "reason": ""},
         {"passed": False, "reason": "不符合"},
-        {"passed": False, "reason": "不符合", "remedy": ""},
+        {"passed": False, "reason": "不符合", "rule": "places"},
+        {"passed": False, "reason": "不符合", "remedy": "补正"},
+        {"passed": False, "reason": "不符合", "rule": "places", "remedy": ""},
+        {"passed": False, "reason": "不符合", "rule": "taste", "remedy": "补正"},
         {"passed": True, "reason": "好", "remedy": "无"},
         {"passed": True, "reason": "好", "rule": "places"},
     ],
 )
-async def test_a_refusal_says_what_would_satisfy_it_and_a_pass_does_not(spring: World, review: Any) -> None:
+async def test_a_refusal_names_its_rule_and_what_would_satisfy_it_and_a_pass_does_not(
+    spring: World, review: Any
+) -> None:
     made = await applied(spring, await published(spring))
     refused(await office(spring).post(path(made), review, FIRST), 422, "invalid")
+
+
+@pytest.mark.parametrize("rule", ["evidence", "amount", "contract", "other"])
+async def test_a_refusal_may_be_for_what_is_asked_itself(spring: World, rule: str) -> None:
+    made = await applied(spring, await published(spring))
+    gone = await reviewed(spring, made, FAILS | {"rule": rule})
+    assert (gone["state"], gone["reviews"][-1]["rule"]) == ("refused", rule)
+
+
+def test_a_refusal_may_be_by_each_rule_of_eligibility() -> None:
+    assert {*EligibilityRule} <= {*RefusalRule}
 
 
 async def test_only_the_office_reviews(spring: World) -> None:

@@ -78,11 +78,13 @@ def test_what_files_hold_is_checked_before_it_is_sent(tmp_path: Path) -> None:
     assert caravan("vouchers", "attach", APPLICATION, str(tmp_path / "none.pdf")).exit_code == 2
 
 
-def test_a_refusal_needs_a_remedy() -> None:
-    refusal = ("vouchers", "review", APPLICATION, "--refused", "--version", "1", "--reason", "执照过期")
-    done = caravan(*refusal)
-    assert (done.exit_code, "remedy" in done.stderr) == (2, True)
-    assert caravan(*refusal, "--remedy", "换发后再申请").exit_code == 1, "nobody answers"
+@pytest.mark.parametrize("of", [("vouchers", "review", APPLICATION), ("reimbursements", "review", REIMBURSEMENT)])
+def test_a_refusal_needs_a_rule_and_a_remedy(of: tuple[str, ...]) -> None:
+    refusal = (*of, "--refused", "--version", "1", "--reason", "执照过期")
+    for given in ((), ("--rule", "evidence"), ("--remedy", "换发后再申请")):
+        done = caravan(*refusal, *given)
+        assert (done.exit_code, "rule" in done.stderr, "remedy" in done.stderr) == (2, True, True)
+    assert caravan(*refusal, "--rule", "evidence", "--remedy", "换发后再申请").exit_code == 1, "nobody answers"
 
 
 def test_what_is_filed_reviewed_and_paid_is_checked_before_it_is_sent() -> None:

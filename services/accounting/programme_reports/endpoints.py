@@ -58,7 +58,7 @@ async def get_programme_cuts(
 
 @router.get("/refusals")
 async def get_programme_refusals(programme: ProgrammeId, caller: Office, reports: Reports) -> ProgrammeRefusals:
-    """Read what reviewers have refused: how many applications by which rule, and the last of each."""
+    """Read what reviewers have refused: how many applications and reimbursements by which rule, and the last of each."""
     return await reports.refusals(programme)
 
 

@@ -172,7 +172,7 @@ async def review_reimbursement(
 ) -> Reimbursement:
     """Say whether it passes, as you read it: two persons do, one after the other. What is refused may be filed anew.
 
-    None passes without evidence.
+    None passes without evidence. What both have passed a third person may still refuse, until it is paid.
     """
     return tagged(await service.review(reimbursement, review, version, caller), response)
 

@@ -35,10 +35,7 @@ from services.accounting.vouchers.affiliation import resolved
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
 from services.accounting.vouchers.limits import limits, tightest
-from services.accounting.vouchers.reviewing import REVIEWS, STAGES
-
-LIVING = (*STAGES, ApplicationState.APPROVED)
-"""In which an application may still be withdrawn."""
+from services.accounting.vouchers.reviewing import LIVING, REVIEWS, STAGES
 
 
 class ApplicationService:
@@ -155,11 +152,13 @@ def withdraw(tx: Session, id: str, caller: Caller) -> VoucherApplication:
 
 
 def review(tx: Session, id: str, draft: ReviewDraft, version: int, caller: Caller, at: datetime) -> VoucherApplication:
+    """One that is approved may still be refused, until a voucher is issued. Raises NotFound, WrongState, Stale, SameReviewer."""
     found = row(tx, id)
-    check_state(found, tuple(STAGES))
+    allowed = tuple(STAGES) if draft.passed else LIVING
+    check_state(found, allowed)
     if found.version != version:
         raise Stale
-    move(tx, found, reviewing.record(tx, found, draft, caller, at), tuple(STAGES))
+    move(tx, found, reviewing.record(tx, found, draft, caller, at), allowed)
     return show(tx, [row(tx, id)])[0]
 
 

@@ -20,10 +20,10 @@ from services.accounting.funds.models import HoldRow
 from services.accounting.periods.models import PeriodRow
 from services.accounting.programmes import pools
 from services.accounting.redemptions.service import REDEMPTIONS
-from services.accounting.vouchers.applying import LIVING
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.reading import row, shown
+from services.accounting.vouchers.reviewing import LIVING
 from services.accounting.vouchers.states import state_of
 
 LOOK_SECONDS: Final = 30.0

@@ -184,7 +184,10 @@ async def review_voucher_application(
     applications: Applications,
     response: Response,
 ) -> VoucherApplication:
-    """Say whether an application passes, as you read it: two persons do, one after the other. What doesn't pass is refused for good."""
+    """Say whether an application passes, as you read it: two persons do, one after the other. What doesn't pass is refused for good.
+
+    What both have passed a third person may still refuse, until a voucher is issued.
+    """
     return tagged(await applications.review(application, review, version, caller), response)
 
 

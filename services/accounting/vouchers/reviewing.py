@@ -56,10 +56,12 @@ STAGES: Final = {
     ApplicationState.UNDER_REVIEW: ApplicationState.APPROVED,
 }
 """What an application becomes that passes."""
+LIVING: Final = (*STAGES, ApplicationState.APPROVED)
+"""In which an application may still be withdrawn, or refused."""
 
 
 def record(tx: Session, application: Row[Any], draft: ReviewDraft, caller: Caller, at: datetime) -> ApplicationState:
-    """Keep the review of an application in one of STAGES, and give what that becomes. Raises SameReviewer."""
+    """Keep the review of an application that may have it, and give what that becomes. Raises SameReviewer."""
     files = EVIDENCE.of(tx, [application.id])[application.id]
     REVIEWS.keep(tx, application.id, application.applied_by, files, draft, caller.subject, at)
     audit.record(tx, caller.subject, "review_voucher_application", application.id, draft)
