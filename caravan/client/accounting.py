@@ -445,7 +445,7 @@ class AccountingClient(Client):
         return await self._call("POST", path, VoucherApplication, body=review, version=version)
 
     async def issue_voucher(self, application: str) -> Voucher:
-        """Raises WrongState, VoucherCap, PoolExhausted."""
+        """Raises WrongState, AlreadyExists, VoucherCap, PoolExhausted."""
         return await self._call("POST", f"/voucher-applications/{application}/issue", Voucher)
 
     async def list_vouchers(

@@ -23,7 +23,9 @@ EvidenceName = Annotated[
 class SupplyContract(Model):
     """What an enterprise buys by, and asks a part of."""
 
-    number: Name = Field(examples=["XA-2026-017"])
+    number: Name = Field(
+        description="One number, whatever its width, case, spaces and dashes.", examples=["XA-2026-017"]
+    )
     amount: Money
 
 

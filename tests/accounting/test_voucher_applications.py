@@ -148,6 +148,20 @@ async def test_a_contract_is_needed_where_its_share_is_paid_and_applied_with_onc
     await applied(spring, programme, "100.00", contract=contract)
 
 
+@pytest.mark.parametrize(
+    "typed", ["xa-2026-017", "ＸＡ－２０２６－０１７", "XA - 2026 - 017", "XA–2026——017", "XA−2026\u200b−017"]
+)
+async def test_a_contract_is_one_however_its_number_is_typed(spring: World, typed: str) -> None:
+    programme = await published(spring, caps={"contract": 3000})
+    contract = {"number": "XA-2026-017", "amount": "1000.00"}
+    first = await applied(spring, programme, "100.00", contract=contract)
+    body = asked(spring, programme, "100.00", contract=contract | {"number": typed})
+    taken = refused(await spring.admin.post("/voucher-applications", body, key("a")), 409, "already_exists")
+    assert taken["existing"] == first["id"]
+    ok(await spring.admin.post(f"/voucher-applications/{first['id']}/withdraw"))
+    assert (await applied(spring, programme, "100.00", contract=body["contract"]))["contract"]["number"] == typed
+
+
 async def test_only_an_admin_applies_for_its_organization_and_what_is_wrong_is_named(spring: World) -> None:
     programme = await published(spring)
     body = asked(spring, programme)

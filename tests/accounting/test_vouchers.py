@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.vouchers import VoucherApplicationDraft
 from caravan.kernel import ids
+from caravan.kernel.database import affected
 from caravan.kernel.local_days import zone_named
 from services.accounting.vouchers.applying import apply
 from services.accounting.vouchers.evidence import APPLICATIONS
@@ -22,6 +23,7 @@ from tests.accounting.programmes_cases import (
     asked,
     committed,
     issued,
+    key,
     office,
     published,
     reviewed,
@@ -141,6 +143,31 @@ async def test_once_it_has_a_voucher_an_enterprise_may_apply_for_more_and_less_i
     await applied(spring, programme, "500.00")
     await issued(spring, programme, "350.00")
     assert await limit() == ("issued_in_year", "50.00")
+
+
+async def test_of_applications_kept_before_with_one_contract_one_is_issued(spring: World) -> None:
+    programme = await published(spring, caps={"contract": 3000})
+    first, second, other = [
+        await reviewed(
+            spring,
+            await applied(spring, programme, "100.00", contract={"number": one, "amount": "1000.00"}),
+            PASSES,
+            PASSES,
+        )
+        for one in ("XA-17", "XA-18", "XA-19")
+    ]
+    repeats = {"contract_key": "XA-17", "contract_repeats": first["id"]}
+    same = update(APPLICATIONS).where(APPLICATIONS.c.id == second["id"]).values(repeats)
+    await spring.db.write(lambda tx: affected(tx, same))
+    body = asked(spring, programme, "100.00", contract={"number": "xa-17", "amount": "1000.00"})
+    taken = refused(await spring.admin.post("/voucher-applications", body, key("a")), 409, "already_exists")
+    assert taken["existing"] == first["id"]
+    voucher = ok(await office(spring).post(f"/voucher-applications/{second['id']}/issue"))
+    taken = refused(await office(spring).post(f"/voucher-applications/{first['id']}/issue"), 409, "already_exists")
+    assert taken["existing"] == voucher["id"]
+    assert ok(await office(spring).post(f"/voucher-applications/{second['id']}/issue")) == voucher
+    ok(await office(spring).post(f"/voucher-applications/{other['id']}/issue"))
+    assert await committed(spring, programme) == {2026: "200.00"}
 
 
 async def test_a_pool_is_never_set_below_what_is_committed_of_it(spring: World) -> None:

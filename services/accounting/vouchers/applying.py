@@ -32,6 +32,7 @@ from services.accounting.programmes.service import PROGRAMMES, find
 from services.accounting.usage import copies
 from services.accounting.vouchers import eligible, evidence, reviewing
 from services.accounting.vouchers.affiliation import resolved
+from services.accounting.vouchers.contract_keys import contract_key
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
 from services.accounting.vouchers.limits import limits, tightest
@@ -130,6 +131,7 @@ def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetim
         "enterprise": draft.enterprise.model_dump(mode="json"),
         "amount": draft.amount.fen,
         "contract_number": contract and contract.number,
+        "contract_key": contract and contract_key(contract.number),
         "contract_amount": contract and contract.amount.fen,
         "state": ApplicationState.APPLIED.value,
         "version": 1,
@@ -200,6 +202,7 @@ def show(tx: Session, rows: list[Row[Any]]) -> list[VoucherApplication]:
 def _shown(row: Row[Any], files: list[Evidence], reviews: list[Review], voucher: str | None) -> VoucherApplication:
     values = row._asdict()
     number, amount = values.pop("contract_number"), values.pop("contract_amount")
+    del values["contract_key"], values["contract_repeats"]
     contract = None if number is None else {"number": number, "amount": Money(amount)}
     of_it = {"evidence": tuple(files), "reviews": tuple(reviews), "voucher": voucher}
     return VoucherApplication.model_validate(values | {"amount": Money(row.amount), "contract": contract} | of_it)
@@ -222,10 +225,10 @@ def _check_contract(tx: Session, draft: VoucherApplicationDraft) -> None:
     same = select(APPLICATIONS.c.id).where(
         APPLICATIONS.c.programme == draft.programme,
         APPLICATIONS.c.organization == draft.organization,
-        APPLICATIONS.c.contract_number == draft.contract.number,
+        APPLICATIONS.c.contract_key == contract_key(draft.contract.number),
         living,
     )
-    if existing := tx.execute(same).scalar_one_or_none():
+    if existing := tx.scalars(same.order_by(APPLICATIONS.c.id).limit(1)).first():
         detail = "This contract has an application: withdraw that first, if no voucher is issued by it"
         raise AlreadyExists(detail, existing=existing)
 

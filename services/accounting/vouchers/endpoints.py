@@ -191,7 +191,10 @@ async def review_voucher_application(
     return tagged(await applications.review(application, review, version, caller), response)
 
 
-@router.post("/voucher-applications/{application}/issue", responses=problems(WrongState, VoucherCap, PoolExhausted))
+@router.post(
+    "/voucher-applications/{application}/issue",
+    responses=problems(WrongState, AlreadyExists, VoucherCap, PoolExhausted),
+)
 async def issue_voucher(application: VoucherApplicationId, caller: Office, vouchers: Vouchers) -> Voucher:
     """Issue the voucher that was applied for and approved. This year's pool must cover it."""
     return await vouchers.issue(application, caller)

@@ -1,12 +1,13 @@
 """Issuing vouchers by approved applications."""
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert
+from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
-from caravan.contracts.problems import PoolExhausted, VoucherCap
+from caravan.contracts.problems import AlreadyExists, PoolExhausted, VoucherCap
 from caravan.contracts.vouchers import ApplicationState, Voucher, VoucherState
 from caravan.kernel import audit, clock, ids
 from caravan.kernel.local_days import midnight
@@ -18,16 +19,18 @@ from services.accounting.programmes.eligibility import months_after
 from services.accounting.programmes.service import find
 from services.accounting.vouchers import applying
 from services.accounting.vouchers.eligible import VOUCHERS, left_in, standing
+from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.reading import STATED, row, shown
 
 
 def issue(tx: Session, application: str, caller: Caller, at: datetime) -> Voucher:
     """Commit the pool of the year, in the platform's zone, and make the voucher; a repeat gives it again. Raises NotFound, WrongState,
-    VoucherCap, PoolExhausted."""
+    AlreadyExists, VoucherCap, PoolExhausted."""
     asked = applying.row(tx, application)
     if asked.state == ApplicationState.ISSUED:
         return shown(tx.execute(STATED.where(VOUCHERS.c.application == application)).one())
     applying.move(tx, asked, ApplicationState.ISSUED, (ApplicationState.APPROVED,))
+    _check_contract(tx, asked)
     programme, zone = find(tx, asked.programme), periods.zone(tx)
     year, cap = at.astimezone(zone).year, programme.caps.issued_in_year
     _, issued = standing(tx, programme.id, asked.organization, year)
@@ -53,6 +56,18 @@ def issue(tx: Session, application: str, caller: Caller, at: datetime) -> Vouche
     voucher = shown(row(tx, str(values["id"])))
     audit.record(tx, caller.subject, "issue_voucher", voucher.id, voucher)
     return voucher
+
+
+def _check_contract(tx: Session, asked: Row[Any]) -> None:
+    """Raises AlreadyExists for a voucher of the same contract, which was applied for before contracts' keys were compared."""
+    if asked.contract_key is None:
+        return
+    same = select(VOUCHERS.c.id).join(APPLICATIONS, APPLICATIONS.c.id == VOUCHERS.c.application)
+    of_it = (
+        getattr(APPLICATIONS.c, name) == getattr(asked, name) for name in ("programme", "organization", "contract_key")
+    )
+    if existing := tx.scalars(same.where(*of_it).order_by(VOUCHERS.c.id).limit(1)).first():
+        raise AlreadyExists("This contract has a voucher: refuse this application by its contract", existing=existing)
 
 
 def expiry(at: datetime, months: int, zone: ZoneInfo) -> datetime:

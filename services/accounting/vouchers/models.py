@@ -22,12 +22,15 @@ from caravan.kernel.database import Instant, Json
 from services.accounting.models_base import Base
 
 _LIVES: Final = text(
-    f"contract_number IS NOT NULL AND state NOT IN ('{ApplicationState.REFUSED}', '{ApplicationState.WITHDRAWN}')"
+    "contract_key IS NOT NULL AND contract_repeats IS NULL AND state NOT IN "
+    f"('{ApplicationState.REFUSED}', '{ApplicationState.WITHDRAWN}')"
 )
 
 
 class ApplicationRow(Base):
-    """With a contract an organization has one application at most that is neither refused nor withdrawn."""
+    """With a contract an organization has one application at most that is neither refused nor withdrawn, but for what repeats one of before
+    contracts' keys were compared.
+    """
 
     __tablename__ = "voucher_applications"
     __table_args__ = (
@@ -37,7 +40,7 @@ class ApplicationRow(Base):
         Index("ix_voucher_applications_programme_state_id", "programme", "state", "id"),
         Index(
             "ix_voucher_applications_contract",
-            *("programme", "organization", "contract_number"),
+            *("programme", "organization", "contract_key"),
             unique=True,
             sqlite_where=_LIVES,
             postgresql_where=_LIVES,
@@ -51,6 +54,10 @@ class ApplicationRow(Base):
     use: Mapped[str | None] = mapped_column(String)
     amount: Mapped[int] = mapped_column(BigInteger)
     contract_number: Mapped[str | None] = mapped_column(String)
+    contract_key: Mapped[str | None] = mapped_column(String)
+    contract_repeats: Mapped[str | None] = mapped_column(
+        String, comment="The earlier application with the same contract, of before keys were compared."
+    )
     contract_amount: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(String)
     version: Mapped[int] = mapped_column(BigInteger)

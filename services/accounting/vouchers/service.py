@@ -24,7 +24,7 @@ class VoucherService:
         self._owner = runtime.owner
 
     async def issue(self, application: str, caller: Caller) -> Voucher:
-        """A repeat changes nothing. Raises NotFound, WrongState, VoucherCap, PoolExhausted."""
+        """A repeat changes nothing. Raises NotFound, WrongState, AlreadyExists, VoucherCap, PoolExhausted."""
         return await self._db.write(issuing.issue, application, caller, self._now())
 
     async def revoke(self, id: str, draft: RevocationDraft, caller: Caller) -> Voucher:
