@@ -24,7 +24,7 @@ from caravan.client import AccountingClient
 from caravan.client.base import each
 from caravan.contracts import events
 from caravan.contracts.funds import DepositDraft, HoldAnswer
-from caravan.contracts.problems import VoucherCap
+from caravan.contracts.problems import AboveCap
 from caravan.contracts.programmes import Enterprise, EnterpriseSize, Programme, ProgrammeDraft
 from caravan.contracts.reimbursements import (
     ReimbursedLine,
@@ -156,12 +156,10 @@ class Town:
         return await self.office.issue_voucher((await self.apply(programme, buyer, amount, **more)).id)
 
     async def refused(self, programme: Programme, buyer: Buyer, amount: Money, **more: Any) -> Money | None:
-        """What the enterprise's year leaves, where it doesn't leave so much: the application is withdrawn then. None: it does."""
-        asked = await self.apply(programme, buyer, amount, **more)
+        """What the enterprise's year leaves, where it doesn't leave so much. None: it does."""
         try:
-            await self.office.issue_voucher(asked.id)
-        except VoucherCap as refusal:
-            await self.admin(buyer).withdraw_voucher_application(asked.id)
+            await self.issue(programme, buyer, amount, **more)
+        except AboveCap as refusal:
             return refusal.most
         return None
 

@@ -275,7 +275,9 @@ class ProgrammeClosed(Problem):
 
 
 class AboveCap(Problem):
-    """A voucher of this programme is not for so much; `cap` is the rule, and `most` would do."""
+    """A voucher of this programme is not for so much; `cap` is the rule, and `most` would do. What is applied for is left again once it is
+    withdrawn or refused.
+    """
 
     status, code = 422, "above_cap"
     title, title_zh = "Above what may be applied for", "超出可申请金额"

@@ -142,7 +142,10 @@ class Caps(Model):
     contract: Share | None = Field(
         default=None, description="Of the contract that a voucher is for; a contract has one voucher at most."
     )
-    issued_in_year: Money | None = Field(default=None, description="An enterprise is issued in a calendar year.")
+    issued_in_year: Money | None = Field(
+        default=None,
+        description="An enterprise is issued in a calendar year. What it has applied for counts too as it applies for more.",
+    )
     redeemed_in_year: Money | None = Field(
         default=None, description="An enterprise is paid for the claims of a calendar year."
     )

@@ -84,7 +84,8 @@ async def test_a_refusal_of_before_rules_were_named_is_read_as_it_is(spring: Wor
 
 
 async def test_refused_reimbursements_are_counted_with_applications(sold: World) -> None:
-    voucher = await reimbursed(sold, "1000.00", ends_at="2029-01-01T00:00:00+08:00")
+    pools = [{"year": year, "amount": "9000.00"} for year in (2026, 2027)]
+    voucher = await reimbursed(sold, "1000.00", ends_at="2029-01-01T00:00:00+08:00", pools=pools)
     await charged(sold)
     await close(sold)
     programme = ok(await office(sold).get(f"/programmes/{await programme_of(sold, voucher)}"))

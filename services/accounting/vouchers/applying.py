@@ -1,7 +1,7 @@
 """Applying for vouchers. The organization and the office see an application; the organization's admins make and withdraw it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, insert, select, true, update
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from caravan.contracts.problems import AboveCap, AlreadyExists, NotEligible, Pro
 from caravan.contracts.programmes import Programme, ProgrammeState
 from caravan.contracts.vouchers import (
     ApplicationState,
+    Cap,
     EligibilityAnswers,
     EligibilityQuestion,
     Evidence,
@@ -35,8 +36,13 @@ from services.accounting.vouchers.affiliation import resolved
 from services.accounting.vouchers.contract_keys import contract_key
 from services.accounting.vouchers.eligible import VOUCHERS
 from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
-from services.accounting.vouchers.limits import limits, tightest
 from services.accounting.vouchers.reviewing import LIVING, REVIEWS, STAGES
+
+NOTHING_LEFT: Final = {
+    Cap.ISSUED_IN_YEAR: "withdraw what else is applied for, or apply in another year",
+    Cap.POOL: "apply once it is raised, or in another year",
+}
+"""What to do instead."""
 
 
 class ApplicationService:
@@ -119,11 +125,10 @@ def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetim
     if programme.caps.contract is not None and draft.contract is None:
         detail = "Give the contract: the programme pays a part of it"
         raise Invalid(errors=[FieldError(pointer="/contract", code="missing", detail=detail)])
-    first, _ = eligible.standing(tx, programme.id, draft.organization, day.year)
-    limit = tightest(limits(programme, first=first, issued=0, contract=draft.contract))
+    limit = eligible.most(tx, programme, draft.organization, draft.contract, day.year)
     if limit is not None and draft.amount > limit.most:
-        detail = f"{limit.words.en}: apply for that at most"
-        raise AboveCap(detail, cap=limit.cap, most=limit.most, words=limit.words)
+        instead = "apply for that at most" if limit.most.fen else NOTHING_LEFT.get(limit.cap, "it pays nothing")
+        raise AboveCap(f"{limit.words.en}: {instead}", cap=limit.cap, most=limit.most, words=limit.words)
     _check_contract(tx, draft)
     id, contract = ids.new("vap"), draft.contract
     values = draft.model_dump(exclude={"contract", "enterprise"}) | {

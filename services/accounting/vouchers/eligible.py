@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.programmes import Enterprise, Programme, ProgrammeState
-from caravan.contracts.vouchers import EligibilityAnswer, EligibilityQuestion
+from caravan.contracts.vouchers import EligibilityAnswer, EligibilityQuestion, Limit, SupplyContract
 from caravan.kernel.database import table_of
 from caravan.kernel.problems import FieldError, Invalid
 from services.accounting.funds.service import unknown
@@ -16,8 +16,10 @@ from services.accounting.programmes.eligibility import unmet
 from services.accounting.programmes.service import PROGRAMMES, shown
 from services.accounting.usage import copies
 from services.accounting.vouchers.affiliation import resolved
+from services.accounting.vouchers.evidence import APPLICATIONS
 from services.accounting.vouchers.limits import limits, of_pool, tightest
 from services.accounting.vouchers.models import VoucherRow
+from services.accounting.vouchers.reviewing import LIVING
 
 VOUCHERS = table_of(VoucherRow)
 COUNTS: Final = VOUCHERS.c.amount - VOUCHERS.c.released
@@ -39,10 +41,28 @@ def answer(tx: Session, question: EligibilityQuestion, at: datetime) -> list[Eli
 
 def _of(tx: Session, programme: Programme, question: EligibilityQuestion, day: date) -> EligibilityAnswer:
     lacks = unmet(programme, resolved(tx, question.organization, question.enterprise), question.use, day)
-    first, issued = standing(tx, programme.id, question.organization, day.year)
-    found = [*limits(programme, first=first, issued=issued, contract=None), of_pool(left_in(programme, day.year))]
-    limit = None if lacks else tightest(found)
+    limit = None if lacks else most(tx, programme, question.organization, None, day.year)
     return EligibilityAnswer(programme=programme.id, name=programme.name, unmet=lacks, limit=limit)
+
+
+def most(
+    tx: Session, programme: Programme, organization: str, contract: SupplyContract | None, year: int
+) -> Limit | None:
+    """What an organization may apply for now, beside what it has and has applied for."""
+    first, issued = standing(tx, programme.id, organization, year)
+    asked = applied_for(tx, programme.id, organization)
+    caps = limits(programme, first=first, issued=issued + asked, contract=contract)
+    return tightest([*caps, of_pool(left_in(programme, year))])
+
+
+def applied_for(tx: Session, programme: str, organization: str) -> int:
+    """The sum of an organization's applications that may still be issued, in fen."""
+    asked = select(func.coalesce(func.sum(APPLICATIONS.c.amount), 0)).where(
+        APPLICATIONS.c.programme == programme,
+        APPLICATIONS.c.organization == organization,
+        APPLICATIONS.c.state.in_([one.value for one in LIVING]),
+    )
+    return int(tx.execute(asked).scalar_one())
 
 
 def standing(tx: Session, programme: str, organization: str, year: int) -> tuple[bool, int]:

@@ -9,7 +9,9 @@ from caravan.kernel.money import Money, divide_half_away, percent
 
 
 def limits(programme: ProgrammeDraft, *, first: bool, issued: int, contract: SupplyContract | None) -> Iterator[Limit]:
-    """By the programme's caps. `first`: it would be the enterprise's first voucher; `issued`: what it has been issued in the year."""
+    """By the programme's caps. `first`: it would be the enterprise's first voucher; `issued`: what it has been issued in the year, and what
+    else it has applied for.
+    """
     caps = programme.caps
     if caps.voucher is not None:
         yield _limit(Cap.VOUCHER, caps.voucher.fen, "单张券面额最高", "A voucher is for at most")
@@ -22,7 +24,11 @@ def limits(programme: ProgrammeDraft, *, first: bool, issued: int, contract: Sup
         )
     if caps.issued_in_year is not None:
         left = max(0, caps.issued_in_year.fen - issued)
-        yield _limit(Cap.ISSUED_IN_YEAR, left, "本年度还可领", "In this year the enterprise may still be issued")
+        zh, en = (
+            "扣除已发放和正在申请的，本年度还可申请",
+            "Less what is issued and applied for, it may apply in this year for",
+        )
+        yield _limit(Cap.ISSUED_IN_YEAR, left, zh, en)
 
 
 def of_pool(left: int) -> Limit:
