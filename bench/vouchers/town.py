@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import httpx
 import structlog
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
 
 from bench.charges.market import Event, identifier
 from bench.charges.playing import Feed
@@ -48,6 +50,7 @@ from services.accounting.programme_reports.paper import HEADERS
 from services.accounting.usage import copies
 from services.accounting.usage.facts import Facts
 from services.accounting.vouchers.ending import Expiring
+from services.accounting.vouchers.evidence import APPLICATIONS
 
 URL: Final = "http://accounting"
 PASSES: Final = ReviewDraft(passed=True, reason="材料齐全")
@@ -154,6 +157,17 @@ class Town:
     async def issue(self, programme: Programme, buyer: Buyer, amount: Money, **more: Any) -> Voucher:
         """By all that it takes."""
         return await self.office.issue_voucher((await self.apply(programme, buyer, amount, **more)).id)
+
+    async def applied_before(self, like: VoucherApplication, count: int) -> list[str]:
+        """More approved applications like one, as they may be from a year that left them room. Returns their ids."""
+
+        def copy(tx: Session) -> list[str]:
+            own = tx.execute(select(APPLICATIONS).where(APPLICATIONS.c.id == like.id)).one()._asdict()
+            made = [own | {"id": identifier(self._random, "vap")} for _ in range(count)]
+            tx.execute(insert(APPLICATIONS), made)
+            return [one["id"] for one in made]
+
+        return await self.db.write(copy) if count else []
 
     async def refused(self, programme: Programme, buyer: Buyer, amount: Money, **more: Any) -> Money | None:
         """What the enterprise's year leaves, where it doesn't leave so much. None: it does."""
