@@ -72,12 +72,30 @@ async def test_a_published_year_makes_new_revisions_of_lists_with_windows_and_le
     assert ok(await operator.post("/calendars", NEXT), 201) == made, "the same again changes nothing"
     assert len(await lists(by_window)) == 2
     ok(await operator.post("/calendars", {"year": 2019}), 201)
-    assert len(await lists(by_window)) == 2, "what is priced from now on lies in no year that is long over"
+    assert len(await lists(by_window)) == 2, "no tariff of it is for a year that was long over"
     moved = NEXT | {"holidays": {"2027-01-01": "元旦"}}
     assert ok(await operator.post("/calendars", moved), 201)["revision"] == 2
     assert (await lists(by_window))[0]["calendar"][-1]["holidays"] == {"2027-01-01": "元旦"}
     audited = ok(await operator.get("/audit", entity="2027"))["items"]
     assert [(one["action"], one["subject"]) for one in audited] == [("publish_calendar", "operator")] * 2
+
+
+async def test_a_list_holds_all_published_years_from_its_earliest_tariff_on_however_long_they_are_over(
+    catalog: Running, operator: Person
+) -> None:
+    """A correction may price by it what was used then."""
+    centre = await a_centre(catalog, operator)
+    offering = await centre.offering((await centre.site())["id"])
+    path = f"/offerings/{offering['id']}/price-lists"
+    for year in (2018, 2019):
+        ok(await operator.post("/calendars", {"year": year}), 201)
+    in_2019 = [windowed(PEAK)[0] | {"starts_at": "2018-12-31T16:00:00Z"}]
+    published = [one["year"] for one in ok(await operator.get("/calendars"))["items"]]
+    made = ok(await centre.admin.post(path, {"tariffs": in_2019}), 201)
+    assert [one["year"] for one in made["calendar"]] == sorted({*published} - {2018})
+    for year, revision in ((2018, 1), (2019, 2)):
+        ok(await operator.post("/calendars", {"year": year, "holidays": {f"{year}-01-01": "元旦"}}), 201)
+        assert ok(await centre.admin.get(path))["items"][0]["revision"] == revision
 
 
 @pytest.mark.parametrize(

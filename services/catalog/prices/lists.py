@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.events import PRICE_LIST
 from caravan.contracts.modes import SiteModeFrom
 from caravan.contracts.offerings import OfferingState
-from caravan.contracts.prices import CalendarYear, PriceList, PriceListDraft, Tariff
+from caravan.contracts.prices import CalendarYear, PriceList, PriceListDraft
 from caravan.kernel import feed, ids
 from caravan.kernel.database import database_now
 from caravan.pricing.resale import sells
@@ -35,7 +36,7 @@ def selling(tx: Session, offering: str, organization: str | None, at: datetime) 
 def add(
     tx: Session, offering: str, draft: PriceListDraft, calendar: Sequence[CalendarYear], modes: Sequence[SiteModeFrom]
 ) -> PriceList:
-    """The offering's next revision of who sells by it, with its site's modes. It goes by the calendar where a tariff has windows."""
+    """The offering's next revision of who sells by it, with its site's modes. Where a tariff has windows it goes by the calendar."""
     reseller = draft.reseller or PROVIDERS
     mine = (PriceListRow.offering == offering, PriceListRow.reseller == reseller)
     last = tx.scalar(select(func.max(PriceListRow.revision)).where(*mine)) or 0
@@ -47,7 +48,7 @@ def add(
         created_at=database_now(tx),
         zone=draft.zone,
         tariffs=tuple(sorted(draft.tariffs, key=lambda tariff: tariff.starts_at)),
-        calendar=tuple(calendar) if _windowed(draft.tariffs) else (),
+        calendar=_needed(draft, calendar),
         volume_discounts=draft.volume_discounts,
         modes=tuple(modes),
     )
@@ -73,7 +74,7 @@ def add(
 def reprice(tx: Session, calendar: Sequence[CalendarYear]) -> None:
     """A new revision of each price list in force that goes by a calendar, by this one."""
     for price_list in _in_force(tx):
-        if _windowed(price_list.tariffs) and price_list.calendar != tuple(calendar):
+        if price_list.calendar != _needed(price_list, calendar):
             add(tx, price_list.offering, price_list, calendar, price_list.modes)
 
 
@@ -113,5 +114,9 @@ def _in_force(tx: Session, condition: ColumnElement[bool] = true()) -> Iterator[
     return (row.shown() for row in tx.scalars(query).all())
 
 
-def _windowed(tariffs: Sequence[Tariff]) -> bool:
-    return any(tariff.windows for tariff in tariffs)
+def _needed(draft: PriceListDraft, calendar: Sequence[CalendarYear]) -> tuple[CalendarYear, ...]:
+    """The years that its windows can lie in: from its earliest tariff on, also those long over, which a correction may price by it."""
+    if not any(tariff.windows for tariff in draft.tariffs):
+        return ()
+    first = min(tariff.starts_at for tariff in draft.tariffs).astimezone(ZoneInfo(draft.zone)).year
+    return tuple(one for one in calendar if one.year >= first)
