@@ -23,6 +23,7 @@ from caravan.contracts.funds import CreditLimitDraft, DepositDraft
 from caravan.contracts.statements import Period, PeriodCut, PeriodState
 from caravan.contracts.tax import PLATFORM, SupplyCategory, TaxRuleDraft, TaxTreatment
 from caravan.contracts.usage import SiteProgress
+from caravan.kernel import clock
 from caravan.kernel.follow import Follower, parked_count
 from caravan.kernel.migrations import migrate
 from caravan.kernel.money import Money
@@ -83,9 +84,10 @@ async def _play(history: History, folder: Path, settings: Settings, random: Rand
 class Feed:
     """A feed as a follower sees it, in pages of any size."""
 
-    def __init__(self, source: str, random: Random) -> None:
+    def __init__(self, source: str, random: Random, now: clock.Clock = clock.now) -> None:
         self._source = source
         self._random = random
+        self._now = now
         self._events: list[dict[str, Any]] = []
         self._given = 0
 
@@ -101,7 +103,7 @@ class Feed:
                 "source": self._source,
                 "type": event.type,
                 "subject": event.subject,
-                "time": STARTS.isoformat(),
+                "time": self._now().isoformat(),
                 "data": event.data.model_dump(mode="json", by_alias=True),
                 "position": len(self._events) + 1,
             }

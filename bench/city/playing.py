@@ -242,7 +242,7 @@ class Player:
     async def _follow(self, follower: Follower, feed: Feed, source: str, facts: Iterable[Fact]) -> None:
         told = list(facts)
         self._record.say(told)
-        for page in pages((envelope(self._number(), source, fact) for fact in told), PAGE):
+        for page in pages((envelope(self._number(), source, fact, self._now()) for fact in told), PAGE):
             feed.tell(page)
             await follower.iteration(0)
 

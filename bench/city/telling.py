@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,9 +137,9 @@ def fact_of(event: Event) -> Fact:
     return Fact(event.type, event.subject, event.data.model_dump_json(by_alias=True))
 
 
-def envelope(number: int, source: str, fact: Fact) -> str:
+def envelope(number: int, source: str, fact: Fact, at: datetime) -> str:
     """A CloudEvent."""
     return (
         f'{{"specversion":"1.0","id":"evt_{number:032x}","source":"{source}","type":"{fact.type}","subject":"{fact.subject}",'
-        f'"time":"2026-01-01T00:00:00Z","data":{fact.data}}}'
+        f'"time":"{at.isoformat()}","data":{fact.data}}}'
     )

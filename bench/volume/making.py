@@ -35,6 +35,8 @@ HOURS: Final = (4, 5, 6)
 RECORDS_PER_JOB: Final = 25
 """About so many come of a job's runs and hours."""
 SOURCE: Final = "broker"
+TOLD_AT: Final = "2019-01-01T00:00:00Z"
+"""Behind all that is used."""
 
 
 @dataclass
@@ -183,7 +185,7 @@ def envelope(random: Random, kind: str, subject: str, data: dict[str, Any]) -> s
             "source": SOURCE,
             "type": kind,
             "subject": subject,
-            "time": "2018-07-01T00:00:00Z",
+            "time": TOLD_AT,
             "data": data,
         }
     )

@@ -81,7 +81,7 @@ class Town:
         self._asks = self.client("service:broker", "service:broker")
         runtime = app.provided[Runtime]
         self.db = runtime.db
-        self._catalog, self._broker = Feed("catalog", random), Feed("broker", random)
+        self._catalog, self._broker = Feed("catalog", random), Feed("broker", random, hand)
         self._follow_catalog = Follower(self.db, "catalog", self._catalog, copies.HANDLERS)
         self._follow_broker = Follower(self.db, "broker", self._broker, Facts(hand).handlers())
         self._charger = Charger(self.db, "charger", hand)

@@ -136,6 +136,28 @@ async def test_an_end_in_the_future_waits_for_a_person_and_the_settlement_with_i
     await world.consistent()
 
 
+@pytest.mark.parametrize("parked", [False, True])
+async def test_an_end_in_the_future_is_judged_by_when_it_was_stated_however_late_it_is_read(
+    world: World, parked: bool
+) -> None:
+    """Its event's time says when; what has none is judged as it is read."""
+    job, runs = await held(world), [ids.new("run") for _ in range(3)]
+    if not parked:
+        job.place()
+    world.broker.now = lambda: at(60)
+    for run, end in zip(runs, (360, 361, 361), strict=True):
+        job.use(run, 340, end)
+    if parked:
+        job.place()
+    else:
+        del world.broker.events[-1]["time"]
+    await world.deliver()
+    aside = [one["usage"]["run"] for one in await listed(world, reason="in_the_future")]
+    expected = ({*runs[1:]}, 20) if parked else ({runs[1]}, 41)
+    assert (set(aside), await seconds(job)) == expected
+    await world.consistent()
+
+
 async def test_what_was_discarded_is_not_awaited_by_a_settlement_that_comes_later(world: World) -> None:
     job, run, ahead = await held(world), ids.new("run"), 3 * 365 * 86_400
     job.place()

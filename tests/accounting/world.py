@@ -51,8 +51,9 @@ def at(second: int) -> datetime:
 class Feed:
     """A feed in memory, as a follower sees it."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, now: clock.Clock = clock.now) -> None:
         self.source = source
+        self.now = now
         self.events: list[dict[str, Any]] = []
         self.shown: int | None = None
         """How many of them there are yet, for a test that lets them come one by one; None: all."""
@@ -65,7 +66,7 @@ class Feed:
                 "source": self.source,
                 "type": type_,
                 "subject": subject,
-                "time": T0.isoformat(),
+                "time": self.now().isoformat(),
                 "data": data.model_dump(mode="json", by_alias=True),
                 "position": len(self.events) + 1,
             }
@@ -189,7 +190,7 @@ class World:
         self.service = service
         runtime: Runtime = service.app.provided[Runtime]
         self.db: Database = runtime.db
-        self.catalog, self.broker = Feed("catalog"), Feed("broker")
+        self.catalog, self.broker = Feed("catalog"), Feed("broker", now)
         self.facts = Facts(now)
         self._followers = (
             Follower(self.db, "catalog", self.catalog, copies.HANDLERS),

@@ -12,7 +12,7 @@ LEEWAY: Final = timedelta(minutes=5)
 
 
 class Known(NamedTuple):
-    """`at`: when it is judged. `stated`: spans that were stated of the same run, hour and revision. `taken`: whether another run at
+    """`at`: when it was stated. `stated`: spans that were stated of the same run, hour and revision. `taken`: whether another run at
     the site has the backend's identity. `beside`: what other runs of its array task hold in the hour. `placed_at`: when its attempt
     was. `started`: when its run started, by the hour's earlier revision, and `held`: what it held by that. `closed`: the same, where
     the job was settled with it.

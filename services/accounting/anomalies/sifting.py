@@ -137,11 +137,13 @@ def sift(
     before: Mapping[Place, Sequence[Any]],
     closed: Collection[Place],
     at: datetime,
+    stated_at: Mapping[UsageRecord, datetime],
 ) -> dict[Place, UsageRecord]:
     """Set aside what can't be trusted, and give the rest.
 
     All of it is news and of one round (`rounds`), and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its
-    runs and hours; the jobs of `closed` were settled with what is stored there.
+    runs and hours; the jobs of `closed` were settled with what is stored there. `stated_at` has when each was stated, as far as that is
+    known: it is judged as of then, others as of `at`.
     """
     untold = {
         one.run: (placed[one.attempt].site, one.backend_identity)
@@ -157,7 +159,7 @@ def sift(
         if place in stored and stored[place].revision == one.revision:
             others.append(stored[place].spans)
         known = Known(
-            at,
+            stated_at.get(one, at),
             others,
             one.run in taken,
             tasks.beside(one),

@@ -44,7 +44,7 @@ _NAMED: Final = InsertMany(table_of(JobName), lambda new: new.on_conflict_do_not
 
 
 class Facts:
-    """Handlers for a follower of the broker. `now` dates what is made of the facts; it decides nothing."""
+    """Handlers for a follower of the broker. `now` dates what is made of the facts; it decides only of usage whose event has no time."""
 
     def __init__(self, now: clock.Clock) -> None:
         self._now = now
@@ -55,17 +55,26 @@ class Facts:
     def store(self, tx: Session, facts: Sequence[dict[str, Any]]) -> None:
         """Store them and mark what is to be charged. What they refer to may stand behind them."""
         of: defaultdict[str, list[Any]] = defaultdict(list)
+        stated_at: dict[UsageRecord, datetime] = {}
         for event in facts:
-            of[event["type"]].append(_CONTRACTS[event["type"]].model_validate(event["data"]))
+            fact = _CONTRACTS[event["type"]].model_validate(event["data"])
+            of[event["type"]].append(fact)
+            if isinstance(fact, UsageRecord) and event.get("time") is not None:
+                stated_at.setdefault(fact, _instant(event["time"]))
         at = self._now()
         _placed(tx, of[events.ATTEMPT_PLACED], at)
         # the name is kept for good: it stands on sealed statements
         _NAMED.run(tx, [named.model_dump() for named in of[events.JOB_NAMED]])
-        storing.usage(tx, of[events.USAGE_STATED], at)
+        storing.usage(tx, of[events.USAGE_STATED], at, stated_at)
         storing.ends(tx, of[events.RUN_FINAL], at)
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])
         keep_progress(tx, of[events.SITE_PROGRESS], at)
+
+
+def _instant(time: datetime | str) -> datetime:
+    """The time of an envelope: a text, as JSON has it."""
+    return datetime.fromisoformat(time) if isinstance(time, str) else time
 
 
 def _placed(tx: Session, attempts: Sequence[AttemptPlaced], at: datetime) -> None:

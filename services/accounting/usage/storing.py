@@ -91,8 +91,13 @@ _ENDED: Final = SelectMany(
 )
 
 
-def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
-    """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet."""
+def usage(
+    tx: Session, stated: Sequence[UsageRecord], at: datetime, stated_at: Mapping[UsageRecord, datetime] | None = None
+) -> None:
+    """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet.
+
+    `stated_at`: of each when it was stated, which `at` is for others.
+    """
     for some in _rounds(tx, stated):
         stored, before = many.hours(tx, some), sifting.seen(tx, some)
         news = {
@@ -100,7 +105,7 @@ def usage(tx: Session, stated: Sequence[UsageRecord], at: datetime) -> None:
             for place, one in some.items()
             if not _is_here(one, stored.get(place)) and not sifting.is_held_back(one, before.get(place, ()))
         }
-        _judge(tx, news, stored, before, at)
+        _judge(tx, news, stored, before, at, stated_at or {})
 
 
 def _rounds(tx: Session, stated: Sequence[UsageRecord]) -> list[dict[Place, UsageRecord]]:
@@ -114,13 +119,14 @@ def _judge(
     stored: Mapping[Place, Stored],
     before: Mapping[Place, Sequence[Any]],
     at: datetime,
+    stated_at: Mapping[UsageRecord, datetime],
 ) -> None:
     placed = _check_known(tx, news.values(), held=True)
     runs = many.runs(tx, {run for run, _ in news})
     requested = settling.known(tx, {one.job for one in news.values()})
     late = [(one.job, *place) for place, one in news.items() if one.job in requested and place in stored]
     closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
-    new = sifting.sift(tx, news, placed, runs, stored, before, closed, at)
+    new = sifting.sift(tx, news, placed, runs, stored, before, closed, at, stated_at)
     _apply(tx, new, placed, stored, runs, at, requested)
     sifting.supersede(tx, [one for place, one in new.items() if place in before], at)
 
@@ -208,7 +214,7 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     borne = {one.job for one in changed.values() if runs[one.run].provider_bears(one.outcome) is not None}
     again = sifting.overlapping(tx, borne)
     for some in _rounds(tx, again):
-        _judge(tx, some, many.hours(tx, some), sifting.seen(tx, some), at)
+        _judge(tx, some, many.hours(tx, some), sifting.seen(tx, some), at, {})
 
 
 def _is_borne(run: Run) -> bool:
