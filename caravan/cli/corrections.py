@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from caravan.cli.asking import AsJson, Cursor, Key, Limit, ask, console, print_one, print_page, wrong_input
-from caravan.cli.show import pairs, table, when
+from caravan.cli.show import both, pairs, table, when
 from caravan.cli.waiting import until
 from caravan.client import Peers
 from caravan.contracts.corrections import Correction, CorrectionDetail, CorrectionDraft, CorrectionState
@@ -147,6 +147,7 @@ def detail(found: CorrectionDetail) -> RenderableType:
         ("decided", f"{when(found.decided_at)} by {found.decided_by}" if found.decided_by else ""),
         ("pay more", f"{preview.paying_more}, {preview.more} in all"),
         ("pay less", f"{preview.paying_less}, {preview.less} in all"),
+        *(("volume discounts", both(one.words)) for one in found.volume_discounts),
     ]
     shares = [
         (one.organization, str(one.jobs), str(one.lines), str(one.before), str(one.after), str(one.difference))

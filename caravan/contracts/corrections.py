@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Count, Instant, Model, Name, Reason, Second
-from caravan.contracts.ids import CorrectionId, OfferingId, OrganizationId, PriceListId, ProviderId
+from caravan.contracts.base import Count, Instant, Model, Name, Reason, Second, Words
+from caravan.contracts.ids import CorrectionId, OfferingId, OrganizationId, PeriodId, PriceListId, ProviderId
 from caravan.kernel.money import Money
 
 
@@ -88,7 +88,7 @@ class CorrectionShare(Model):
 class CorrectionPreview(Model):
     """By the usage that was known when the correction was proposed: the sums of `organizations`, and who pays more and who less.
 
-    Complete unless the state is `previewing`. An organization sees its own share only.
+    Amounts are without volume discounts. Complete unless the state is `previewing`. An organization sees its own share only.
     """
 
     jobs: Count
@@ -103,7 +103,23 @@ class CorrectionPreview(Model):
     organizations: tuple[CorrectionShare, ...]
 
 
+class CorrectedDiscounts(Model):
+    """A period of the span whose volume discounts go by a list that is replaced, where the right one has others.
+
+    `whole`: the correction covers all of the period, and its discounts go by the right list; else they keep what they went by.
+    """
+
+    period: PeriodId
+    period_name: Name = Field(examples=["2026-03"])
+    whole: bool
+    words: Words
+
+
 class CorrectionDetail(Correction):
     """With what it comes to."""
 
     preview: CorrectionPreview
+    volume_discounts: tuple[CorrectedDiscounts, ...] = Field(
+        default=(),
+        description="Of which periods it concerns volume discounts, in the order of time, and what it does to them.",
+    )

@@ -383,7 +383,8 @@ class PriceListDraft(Model):
     volume_discounts: dict[Component, VolumeTiers] = Field(
         default_factory=dict,
         description="By what an organization used of the offering in a billing period, whatever price lists that was placed by."
-        " The newest revision made before the period's end holds for all of it.",
+        " The newest revision made before the period's end holds for all of it, unless a correction of the whole period puts another in its"
+        " place.",
         examples=[{"cpu_core_hour": [{"above": 10000, "percent_off": "10"}]}],
     )
 

@@ -1,8 +1,10 @@
 """Any history of facts and price corrections gives the lines of what it ends with: on the database, against the pure function.
 
 Corrections are approved before, between and after the facts that they concern; the work on them goes on in between; a period closes.
+The lists differ in their volume discounts: those of a closed period are settled again as the next one closes.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,20 +16,25 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.corrections import CorrectionDraft
-from caravan.contracts.prices import PriceList
+from caravan.contracts.prices import Component, PriceList, Tariff
+from caravan.contracts.statements import LineKind
 from caravan.kernel import clock
 from caravan.kernel.tokens import Caller
+from caravan.pricing import volume_discount
 from services.accounting.charging.charged import Charged
 from services.accounting.charging.lines import quantities
+from services.accounting.charging.models import LineRow
 from services.accounting.charging.pieces import Piece
 from services.accounting.charging.service import Calendar
 from services.accounting.corrections import service as corrections
 from services.accounting.corrections.models import WorkRow
 from services.accounting.corrections.passes import advance
+from services.accounting.discounts import service as discounts
 from services.accounting.funds import holds
 from services.accounting.funds.models import Fund
 from services.accounting.funds.verify import verify
 from services.accounting.ledger.verify import verify as verify_books
+from services.accounting.periods import service as periods
 from services.accounting.periods.models import PeriodRow
 from services.accounting.usage import copies
 from tests.accounting.examples import examples
@@ -47,8 +54,10 @@ from tests.accounting.test_histories import (
     second,
     stored,
 )
+from tests.accounting.volume import CORE, tiers
 from tests.accounting.world import tariff
 
+DISCOUNT = LineRow.kind == LineKind.VOLUME_DISCOUNT
 FIRST, SECOND = (Caller(subject=name, permissions=frozenset({"platform:finance"})) for name in ("first", "second"))
 
 
@@ -62,6 +71,10 @@ class Corrected:
     at_once: bool
 
 
+MARCH, APRIL = (-31 * 86_400 + 30, 30), (30, 30 * 86_400 + 30)
+"""In seconds after MONTH_END."""
+
+
 @dataclass(frozen=True)
 class Closed:
     """March is closed."""
@@ -69,8 +82,10 @@ class Closed:
 
 @st.composite
 def corrected(draw: st.DrawFn) -> Corrected:
-    start = draw(st.integers(-5, 70))
-    return Corrected(start, draw(st.integers(start + 1, 80)), draw(st.integers(0, 2)), draw(st.booleans()))
+    """Of some seconds, or of a month or two."""
+    some = st.lists(st.integers(-5, 80), min_size=2, max_size=2, unique=True).map(sorted)
+    start, end = draw(st.one_of(some, st.sampled_from([MARCH, APRIL, (MARCH[0], APRIL[1])])))
+    return Corrected(start, end, draw(st.integers(0, 2)), draw(st.booleans()))
 
 
 @st.composite
@@ -86,29 +101,50 @@ def corrected_histories(draw: st.DrawFn) -> list[Fact | Corrected | Closed]:
     return found
 
 
+def discounting(revision: int, percent: str | None, *tariffs: Tariff) -> PriceList:
+    """With so much off of cores and memory. What is right was made once both months were over."""
+    off = {} if percent is None else dict.fromkeys((CORE, Component.MEMORY_GIB_HOUR), tiers((0, percent)))
+    made = {"revision": revision, "volume_discounts": off, "created_at": second(0 if revision == 1 else APRIL[1])}
+    return price_list(*tariffs).model_copy(update=made)
+
+
 class Correcting:
     """A job by a list that was wrong, and what corrects it: a dear list, one of nearly the same prices, and the wrong one itself."""
 
     def __init__(self, tx: Session, books: Books, hold: int) -> None:
         self.tx, self.hold = tx, hold
-        self.prices = price_list(*PRICES)
+        self.prices = discounting(1, "10", *PRICES)
         dear = tariff("c", None, None, cpu_core_hour="72.5", memory_gib_hour="0.1", job="3")
         without_gap = PRICES[1].model_copy(update={"starts_at": PRICES[0].ends_at})
-        self.lists = [price_list(dear), price_list(PRICES[0], without_gap), self.prices]
+        self.lists = [discounting(2, "35", dear), discounting(3, None, PRICES[0], without_gap), self.prices]
         for one in self.lists[:2]:
             copies.price_list(tx, {"data": one.model_dump(mode="json")})
         self.job: Job = books.start_job(tx, self.prices, hold)
         self.pieces: list[Piece] = []
         self.sealed: list[Any] | None = None
+        self.open = [(MARCH, "2026-03"), (APRIL, "2026-04"), (None, "2026-05")]
+        self.closed: list[tuple[str, tuple[int, int]]] = []
+        periods.locate(tx, clock.to_seconds(second(0)), clock.to_seconds(second(APRIL[1] + 1)))
 
     def live(self, one: Fact | Corrected | Closed) -> None:
         if isinstance(one, Corrected):
             self.correct(one.start, one.end, self.lists[one.right], at_once=one.at_once)
         elif isinstance(one, Closed):
+            self.close()
             self.sealed = march_lines(self.tx, self.job.id)
-            self.tx.execute(update(PeriodRow).where(PeriodRow.month == "2026-03").values(state="closed"))
         else:
             self.job.apply(self.tx, one)
+
+    def close(self) -> None:
+        """The next of the months, with its discounts."""
+        span, month = self.open.pop(0)
+        own = PeriodRow.month == month
+        period = self.tx.scalars(select(PeriodRow.id).where(own)).one()
+        self.tx.execute(update(PeriodRow).where(own).values(state="closing"))
+        discounts.settle(self.tx, period, second(0))
+        self.tx.execute(update(PeriodRow).where(own).values(state="closed"))
+        if span is not None:
+            self.closed.append((period, span))
 
     def correct(self, start: int, end: int, right: PriceList, *, at_once: bool) -> None:
         draft = CorrectionDraft(
@@ -150,11 +186,34 @@ class Correcting:
         assert stored(self.tx, self.job.id) == billed(dict(quantities(wanted.portions)))
         (row,) = holds.of_job(self.tx, self.job.id)
         assert (row.captured, row.corrected, row.overrun_from) == wanted[1:]
-        assert self.charged() == wanted.captured + (wanted.corrected or 0)
+        discounted = self.tx.execute(select(func.sum(LineRow.amount)).where(DISCOUNT)).scalar_one() or 0
+        assert self.charged() == wanted.captured + (wanted.corrected or 0) + discounted
         assert verify(self.tx) == []
         assert list(verify_books(self.tx)) == []
         if self.sealed is not None:
             assert march_lines(self.tx, self.job.id) == self.sealed
+
+    def check_discounts(self, history: list[Fact]) -> None:
+        """Those of closed months are by the last list that a month was corrected to whole, or else by the wrong one."""
+        quantity, basis = Counter[tuple[str, Component]](), Counter[tuple[str, Component]]()
+        for key, total in quantities(self.comes_to(history).portions).items():
+            if key.billed:
+                quantity[key.period, key.component] += total
+                basis[key.period, key.component] += key.amount(total)
+        for period, span in self.closed:
+            start, end = (clock.to_seconds(second(edge)) for edge in span)
+            whole = [one.price_list for one in self.pieces if one.start <= start and end <= one.end]
+            by = (whole or [self.prices])[-1].volume_discounts
+            of = (LineRow.period == period) & (LineRow.corrects == "") | (LineRow.corrects == period)
+            found = self.tx.execute(
+                select(LineRow.component, func.sum(LineRow.amount)).where(DISCOUNT, of).group_by(LineRow.component)
+            )
+            off = {component: amount for component, amount in found.all() if amount}
+            assert off == {
+                component: -much
+                for component, steps in by.items()
+                if (much := volume_discount(component, steps, quantity[period, component], basis[period, component]))
+            }
 
 
 def test_any_history_of_facts_and_corrections_gives_equal_lines_and_the_reverse_leaves_nothing(
@@ -173,9 +232,14 @@ def test_any_history_of_facts_and_corrections_gives_equal_lines_and_the_reverse_
                     correcting.live(one)
                 correcting.finish()
                 correcting.check(facts)
-                correcting.correct(-100, 200, correcting.prices, at_once=True)
+                correcting.close()
+                correcting.check_discounts(facts)
+                correcting.correct(MARCH[0], APRIL[1], correcting.prices, at_once=True)
                 correcting.pieces.clear()
                 correcting.check(facts)
+                correcting.close()
+                correcting.check(facts)
+                correcting.check_discounts(facts)
                 raise Undone
 
             with pytest.raises(Undone):

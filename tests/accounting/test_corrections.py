@@ -21,7 +21,8 @@ from caravan.kernel.money import Money
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
-from services.accounting.corrections.passes import BATCH, LOOP, WORK, advance
+from services.accounting.corrections.approved import WORK
+from services.accounting.corrections.passes import BATCH, LOOP, advance
 from tests.accounting.months import Finance, Hand, iso
 from tests.accounting.world import Job, World, at, hour_of, mode, tariff
 from tests.support import Json, Person, Running, ok, refused, running, until

@@ -15,6 +15,7 @@ from caravan.contracts.anomalies import Anomaly, AnomalyReason, AnomalyState
 from caravan.contracts.base import Words
 from caravan.contracts.contests import Contest, ContestState
 from caravan.contracts.corrections import (
+    CorrectedDiscounts,
     CorrectionDetail,
     CorrectionPreview,
     CorrectionProgress,
@@ -157,7 +158,12 @@ CORRECTION = CorrectionDetail(
 
 
 def test_a_correction_is_shown_with_what_each_organization_pays_more_or_less() -> None:
-    text = shown(corrections.detail(CORRECTION)).replace("│", " ")
+    of_march = CorrectedDiscounts(
+        period="per_" + "0" * 32, period_name="2026-03", whole=False, words=Words(zh="一部分", en="in part")
+    )
+    found = CORRECTION.model_copy(update={"volume_discounts": (of_march,)})
+    text = shown(corrections.detail(found)).replace("│", " ")
+    assert re.search(r"volume discounts +一部分\s+in part", text)
     assert re.search(rf"{ORGANIZATION} +30 +60 +10.00 +1.00 +-9.00", text)
     assert re.search(r"sum +30 +60 +10.00 +1.00 +-9.00", text)
     assert re.search("pay less +1, 9.00 in all", text) and re.search("instead of +all", text)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caravan.kernel.database import Instant, Json
@@ -42,7 +42,8 @@ class CorrectionRow(Base):
 class WorkRow(Base):
     """How far a correction is: its state, and the last job that the pass of this state has been through ('' before the first).
 
-    The counts say through how many jobs its preview went, and to how many it is applied.
+    The counts say through how many jobs its preview went, and to how many it is applied. `settled`: a period has closed since its
+    approval, and with it the volume discounts of closed periods that it covers.
     """
 
     __tablename__ = "price_correction_work"
@@ -53,6 +54,7 @@ class WorkRow(Base):
     after_job: Mapped[str] = mapped_column(String)
     previewed_jobs: Mapped[int] = mapped_column(BigInteger)
     applied_jobs: Mapped[int] = mapped_column(BigInteger)
+    settled: Mapped[bool] = mapped_column(server_default=false())
 
 
 class ShareRow(Base):

@@ -21,8 +21,8 @@ from caravan.kernel.runtime import Runtime
 from services.accounting.charging import service as charging
 from services.accounting.charging.lines import Key, cost, quantities
 from services.accounting.charging.service import Calendar, amounts
-from services.accounting.corrections.approved import CORRECTIONS, Correction, correction_of
-from services.accounting.corrections.models import ShareRow, WorkRow
+from services.accounting.corrections.approved import CORRECTIONS, WORK, Correction, correction_of
+from services.accounting.corrections.models import ShareRow
 from services.accounting.funds.many import holds_of
 from services.accounting.usage import records
 from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
@@ -30,7 +30,6 @@ from services.accounting.usage.models import AttemptCopy, RunRow, UsageRow
 LOOP: Final = "corrections"
 BATCH: Final = 20
 IDLE_SECONDS: Final = 30.0
-WORK: Final = table_of(WorkRow)
 DONE: Final = {
     CorrectionState.PREVIEWING: CorrectionState.PROPOSED,
     CorrectionState.APPLYING: CorrectionState.APPLIED,

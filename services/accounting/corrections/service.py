@@ -28,9 +28,10 @@ from caravan.kernel.problems import FieldError, Invalid, NotFound
 from caravan.kernel.runtime import Runtime
 from caravan.kernel.tokens import Caller
 from caravan.kernel.web import answer_of
-from services.accounting.corrections.approved import ALL, CORRECTIONS
+from services.accounting.corrections.approved import ALL, CORRECTIONS, WORK
 from services.accounting.corrections.models import ShareRow
-from services.accounting.corrections.passes import LOOP, WORK
+from services.accounting.corrections.passes import LOOP
+from services.accounting.discounts.correcting import concerned
 from services.accounting.funds.service import unknown
 from services.accounting.usage.models import AttemptCopy, PriceListCopy
 
@@ -244,7 +245,8 @@ def _detail(tx: Session, row: Row[Any], caller: Caller) -> CorrectionDetail:
     query = select(SHARES).where(SHARES.c.correction == row.id).order_by(SHARES.c.organization)
     if not _sees_all(caller, row):
         query = query.where(SHARES.c.organization.in_(caller.organizations()))
-    return CorrectionDetail(**_fields(row, caller), preview=_preview(tx.execute(query).all()))
+    preview = _preview(tx.execute(query).all())
+    return CorrectionDetail(**_fields(row, caller), preview=preview, volume_discounts=tuple(concerned(tx, row)))
 
 
 def _preview(rows: Sequence[Row[Any]]) -> CorrectionPreview:

@@ -1,8 +1,9 @@
 """Brings the volume discounts of a closing period up to what is billed, and moves the money that differs.
 
 A period's discount is a function of all that is billed for it. Where late usage has corrected a closed period, its discount is computed
-anew when the adjustments' own period closes: the difference to what was taken off before stands there too, as an adjustment. So the
-discounts of a period always sum to that of its totals, in whichever order its usage came.
+anew when the adjustments' own period closes: the difference to what was taken off before stands there too, as an adjustment. So it is
+where a price correction of the whole period has been approved, by whose list it is discounted then. So the discounts of a period always
+sum to that of its totals, in whichever order its usage came.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from caravan.contracts.statements import BearerKind, LineKind, PeriodState
 from caravan.kernel import ids
 from services.accounting.charging.models import LineRow
+from services.accounting.corrections import approved
 from services.accounting.discounts.totals import ADJUSTS, Group, Schedule, Totals, schedules, stored, totals_of, wanted
 from services.accounting.funds import holds
 from services.accounting.ledger import service as ledger
@@ -23,14 +25,12 @@ from services.accounting.periods import service as periods
 
 
 def organizations(tx: Session, period: str) -> list[str]:
-    """Whose discounts `bring_up` would look at: those with lines in the period, where any offering has discounts."""
-    if not schedules(tx, periods.find(tx, period).ends_at):
-        return []
-    return list(
-        tx.scalars(
-            select(LineRow.organization).where(LineRow.period == period).distinct().order_by(LineRow.organization)
-        )
-    )
+    """Whose discounts `bring_up` would look at: those with lines in the period, where any offering has discounts, or in one that is
+    corrected whole."""
+    own = schedules(tx, periods.find(tx, period))
+    among = [*([period] if any(one.tiers for one in own.values()) else []), *_whole(tx, period)]
+    lines = select(LineRow.organization).where(LineRow.period.in_(among))
+    return list(tx.scalars(lines.distinct().order_by(LineRow.organization)))
 
 
 def bring_up(tx: Session, period: str, at: datetime, organization: str | None = None) -> None:
@@ -43,13 +43,28 @@ def bring_up(tx: Session, period: str, at: datetime, organization: str | None = 
         return
     moved: Counter[tuple[str, str]] = Counter()
     own = None if organization is None else {organization}
-    for of, whose in ((period, own), *_corrected(tx, period, own).items()):
+    whose_of = _corrected(tx, period, own) | dict.fromkeys([period, *_whole(tx, period)], own)
+    for of, whose in sorted(whose_of.items()):
         for group, fen in _bring_up(tx, period, of, whose).items():
             moved[group.organization, group.seller] += fen
     for (who, seller), fen in sorted(moved.items()):
         if fen:
             ledger.discount(tx, organization=who, seller=seller, delta_fen=fen, period=period, at=at)
             holds.add_to_fund(tx, who, charged=fen)
+
+
+def settle(tx: Session, period: str, at: datetime) -> None:
+    """Bring up all discounts as the period closes: nothing has to be settled again for what was corrected until now."""
+    bring_up(tx, period, at)
+    approved.settle(tx)
+
+
+def _whole(tx: Session, period: str) -> list[str]:
+    """The closed periods that corrections since the last close cover whole."""
+    corrections = approved.found(tx, ~approved.SETTLED)
+    return [
+        one.id for one in periods.closed(tx) if any(each.covers(one.starts_at, one.ends_at) for each in corrections)
+    ]
 
 
 def _corrected(tx: Session, period: str, whose: Collection[str] | None) -> dict[str, set[str]]:
@@ -67,12 +82,12 @@ def _corrected(tx: Session, period: str, whose: Collection[str] | None) -> dict[
 
 def _bring_up(tx: Session, period: str, of: str, whose: Collection[str] | None) -> Counter[Group]:
     """By how much the discounts of the period `of` that stand in `period` have grown, in fen."""
-    there, now = stored(tx, of, whose, period), wanted(tx, periods.find(tx, of), whose, period)
+    by = schedules(tx, periods.find(tx, of))
+    there, now = stored(tx, of, whose, period), wanted(tx, of, by, whose, period)
     moved: Counter[Group] = Counter()
     for group in sorted({*there, *now}):
         lines = there.get(group, [])
-        schedule, total = now.get(group, (None, Totals()))
-        rest = total.less(totals_of(line for line in lines if line.period != period))
+        rest = now.get(group, Totals()).less(totals_of(line for line in lines if line.period != period))
         own = next((line for line in lines if line.period == period), None)
         was = totals_of([own])[0] if own else Totals()
         if rest == was:
@@ -81,8 +96,7 @@ def _bring_up(tx: Session, period: str, of: str, whose: Collection[str] | None) 
         if own:
             tx.execute(delete(LineRow).where(LineRow.id == own.id))
         if any(rest):
-            by = schedule or Schedule(lines[-1].price_list, lines[-1].price_list_revision, {})
-            tx.execute(insert(LineRow).values(_line(group, by, period, of, rest)))
+            tx.execute(insert(LineRow).values(_line(group, by[group.priced], period, of, rest)))
     return moved
 
 

@@ -5,19 +5,21 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Select, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from caravan import pricing
 from caravan.contracts.prices import Component, VolumeTiers
 from caravan.contracts.statements import BearerKind, LineKind, PeriodState
 from services.accounting.charging.models import LineRow
+from services.accounting.corrections.approved import found
 from services.accounting.periods.models import PeriodRow
 from services.accounting.usage.models import PriceListCopy
 
 ADJUSTS: Final = LineRow.corrects != literal_column("''")
 """As `ix_lines_corrects` has it: a bound value would not let a database see that it may use that index."""
 _PRICED: Final = (PriceListCopy.offering, PriceListCopy.reseller)
+_SCHEDULE: Final = (PriceListCopy.id, *_PRICED, PriceListCopy.revision, PriceListCopy.volume_discounts)
 _TIERS: Final = TypeAdapter(dict[Component, VolumeTiers])
 
 
@@ -70,7 +72,22 @@ class Schedule(NamedTuple):
         return Totals(quantity, basis, -off) if off else Totals()
 
 
-def schedules(tx: Session, ends_at: datetime) -> dict[Priced, Schedule]:
+def schedules(tx: Session, of: Row[Any], *which: ColumnElement[bool]) -> dict[Priced, Schedule]:
+    """By what the period `of` (a row of `periods`) is discounted: of each offering and seller its newest list, or the right one of the last
+    approved correction that covers the period whole and replaces that list. `which`: conditions of the corrections that count."""
+    newest = in_force(tx, of.ends_at)
+    whole = [one for one in found(tx, *which) if one.covers(of.starts_at, of.ends_at)]
+    right = of_lists(tx, {one.price_list for one in whole})
+    corrected = {
+        priced: right[one.price_list][1]
+        for one in whole
+        for priced in (right[one.price_list][0],)
+        if priced in newest and one.concerns(priced.offering, newest[priced].price_list)
+    }
+    return newest | corrected
+
+
+def in_force(tx: Session, ends_at: datetime) -> dict[Priced, Schedule]:
     """Of each offering and seller: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period."""
     newest = (
         select(*_PRICED, func.max(PriceListCopy.revision).label("revision"))
@@ -78,43 +95,53 @@ def schedules(tx: Session, ends_at: datetime) -> dict[Priced, Schedule]:
         .group_by(*_PRICED)
         .subquery()
     )
-    in_force = and_(
+    last = and_(
         PriceListCopy.offering == newest.c.offering,
         PriceListCopy.reseller == newest.c.reseller,
         PriceListCopy.revision == newest.c.revision,
     )
-    columns = (PriceListCopy.id, *_PRICED, PriceListCopy.revision, PriceListCopy.volume_discounts)
-    return {
-        Priced(row.offering, row.reseller): Schedule(row.id, row.revision, _TIERS.validate_python(row.volume_discounts))
-        for row in tx.execute(select(*columns).join(newest, in_force))
-        if row.volume_discounts
-    }
+    return dict(map(_scheduled, tx.execute(select(*_SCHEDULE).join(newest, last))))
+
+
+def of_lists(tx: Session, price_lists: Collection[str]) -> dict[str, tuple[Priced, Schedule]]:
+    """The volume discounts of some price lists, each with what it is for."""
+    rows = tx.execute(select(*_SCHEDULE).where(PriceListCopy.id.in_(price_lists)))
+    return {row.id: _scheduled(row) for row in rows}
+
+
+def _scheduled(row: Row[Any]) -> tuple[Priced, Schedule]:
+    tiers = _TIERS.validate_python(row.volume_discounts)
+    return Priced(row.offering, row.reseller), Schedule(row.id, row.revision, tiers)
 
 
 def wanted(
-    tx: Session, of: Row[Any], organizations: Collection[str] | None, closing: str | None = None
-) -> dict[Group, tuple[Schedule, Totals]]:
-    """The discounts of the period `of` (a row of `periods`), as the lines that stand in closed periods, or in `closing`, make them."""
-    found = schedules(tx, of.ends_at)
-    if not found:
+    tx: Session,
+    of: str,
+    by: Mapping[Priced, Schedule],
+    organizations: Collection[str] | None,
+    closing: str | None = None,
+) -> dict[Group, Totals]:
+    """The discounts of the period `of` by its `schedules`, as the lines that stand in closed periods, or in `closing`, make them."""
+    tiered = {priced: schedule for priced, schedule in by.items() if schedule.tiers}
+    if not tiered:
         return {}
     key = (LineRow.organization, LineRow.provider, PriceListCopy.offering, LineRow.component, PriceListCopy.reseller)
     sums = select(*key, func.sum(LineRow.quantity), func.sum(LineRow.amount)).join(
         PriceListCopy, PriceListCopy.id == LineRow.price_list
     )
     rows = tx.execute(
-        _standing(sums, of.id, organizations, closing)
+        _standing(sums, of, organizations, closing)
         .where(LineRow.kind == LineKind.USAGE, LineRow.bearer == BearerKind.ORGANIZATION)
-        .where(PriceListCopy.offering.in_({priced.offering for priced in found}))
+        .where(PriceListCopy.offering.in_({priced.offering for priced in tiered}))
         .group_by(*key)
     )
     totals = {}
     for organization, provider, offering, name, reseller, quantity, basis in rows:
         group = Group(organization, provider, offering, Component(name), reseller)
-        schedule = found.get(group.priced)
+        schedule = tiered.get(group.priced)
         made = schedule.of(group.component, int(quantity), int(basis)) if schedule else Totals()
-        if schedule and made.amount:
-            totals[group] = (schedule, made)
+        if made.amount:
+            totals[group] = made
     return totals
 
 

@@ -113,7 +113,7 @@ def finish(tx: Session, period: str, now: datetime) -> bool:
     if row.state != PeriodState.CLOSING or not _is_due(tx, row, now):
         return False
     late, aside = _behind(tx, row.ends_at), set_aside(tx, row.starts_at, row.ends_at)
-    discounts.bring_up(tx, period, now)
+    discounts.settle(tx, period, now)
     assess(tx, row)
     vouchers.settle(tx, row, now)
     issue(tx, row, late, aside, now)

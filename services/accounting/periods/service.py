@@ -113,6 +113,18 @@ def find(tx: Session, period: str) -> Row[Any]:
     return row
 
 
+def closed(tx: Session) -> Sequence[Row[Any]]:
+    """The closed periods (rows of `periods`), in the order of time."""
+    query = select(*PeriodRow.__table__.c).where(PeriodRow.state == PeriodState.CLOSED)
+    return tx.execute(query.order_by(PeriodRow.starts_at)).all()
+
+
+def within(tx: Session, start: int, end: int) -> Sequence[Row[Any]]:
+    """The periods (rows of `periods`) with seconds in [start, end), UTC seconds, in the order of time; none is made."""
+    reached = PeriodRow.starts_at < clock.from_seconds(end), PeriodRow.ends_at > clock.from_seconds(start)
+    return tx.execute(select(*PeriodRow.__table__.c).where(*reached).order_by(PeriodRow.starts_at)).all()
+
+
 def cut(tx: Session, period: str, at: datetime, latest_applied: int | None) -> bool:
     """End the open `period` at `at`; the rest of it becomes the next period. False when it was cut there already.
 
