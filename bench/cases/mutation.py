@@ -23,6 +23,7 @@ TESTS: Final[Mapping[str, Sequence[str]]] = {
     "caravan/pricing/explained.py": ("pricing/test_explained_edges.py", "pricing/test_explained.py"),
     "caravan/pricing/explained_days.py": ("pricing/test_explained_edges.py", "pricing/test_explained.py"),
     "caravan/pricing/explained_words.py": ("pricing/test_explained_words.py", "pricing/test_explained.py"),
+    "caravan/pricing/minimum.py": ("pricing/test_minimum.py",),
     "caravan/pricing/modes.py": (
         "pricing/test_worst_case.py::test_prices_of_whole_fen_need_no_allowance",
         "pricing/test_worst_case.py::"
@@ -67,7 +68,11 @@ STORED: Final[Mapping[str, Sequence[str]]] = {
         "accounting/test_resale.py::test_each_set_is_explained_to_its_parties",
         "accounting/test_charging.py::test_lines_and_explanations_are_seen_by_their_parties_only",
         "accounting/test_preempted.py::test_its_line_says_why_the_organization_bears_it",
+        "accounting/test_explaining.py::test_a_minimum_charge_says_what_its_attempt_lacks_and_which_part_a_line_has",
+        "accounting/test_explaining.py::test_a_minimum_charge_that_late_usage_reaches_says_so",
+        "accounting/test_moves.py::test_a_run_that_ends_by_the_sites_fault_says_on_both_lines_where_its_seconds_went",
     ),
+    "services/accounting/charging/moves.py": ("accounting/test_moves.py",),
     "services/accounting/charging/reading.py": ("accounting/test_reading.py",),
     "services/accounting/charging/recomputing.py": ("accounting/test_recomputing.py",),
     "services/accounting/charging/service.py": (

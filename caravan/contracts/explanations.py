@@ -9,6 +9,8 @@ from pydantic import Field
 from caravan.contracts.base import Count, Model, Name, Positive, Second, TargetField, TargetValue, Words, text
 from caravan.contracts.ids import (
     AcceleratorId,
+    ContestId,
+    CorrectionId,
     JobId,
     LineId,
     OfferingId,
@@ -51,7 +53,8 @@ class DayReason(StrEnum):
 class PricedDays(Model):
     """The same times of one day, or of days that follow each other: `units` in each second of `times` on each of them.
 
-    `quantity = units x seconds`; a price per job has the second that it falls in, and a quantity of 1.
+    `quantity = units x seconds`; a price per job has the second that it falls in, and a quantity of 1. A minimum charge has
+    the last billed second, and as many units as fen.
     """
 
     run: RunId | None = Field(description="Null where nothing has run: what it would cost.")
@@ -63,7 +66,7 @@ class PricedDays(Model):
     reason: DayReason
     times: tuple[ClockSpan, ...] = Field(description="Of each day.")
     seconds: Positive = Field(description="On all of the days.")
-    units: Positive = Field(description="Cores, accelerators, nodes, MiB, or 1 for a job.")
+    units: Positive = Field(description="Cores, accelerators, nodes, MiB, fen of a minimum charge, or 1 for a job.")
     quantity: Positive
     words: Words
 
@@ -105,6 +108,16 @@ class Arithmetic(Model):
     words: Words
 
 
+class ExplainedMinimum(Model):
+    """What an attempt lacks to its minimum charge: `lacking = minimum - seconds - per_job`, or 0.00 where that is below zero."""
+
+    minimum: Money = Field(description="Of the tariff of its last billed second.")
+    seconds: Money = Field(description="What its seconds cost, as if its hold had no end.")
+    per_job: Money = Field(description="The price per job, where it falls in this attempt.")
+    lacking: Money
+    words: Words
+
+
 class ExplainedPrice(Model):
     """One component at one rate: its days in order, their sum, and what that comes to."""
 
@@ -116,6 +129,9 @@ class ExplainedPrice(Model):
     steps: tuple[PricedDays, ...] = Field(description="At most 40; then `more`.")
     more: MoreDays | None
     seconds: Count
+    minimum_charge: ExplainedMinimum | None = Field(
+        default=None, description="Of a `minimum_charge`: what it is made of now. Null where the line was restated."
+    )
     arithmetic: Arithmetic
     words: Words = Field(description="In one sentence.")
 
@@ -123,6 +139,23 @@ class ExplainedPrice(Model):
 class ExplainedBearer(Model):
     bearer: BearerKind
     reason: BearerReason | None
+    words: Words
+
+
+class Moved(Model):
+    """The other side of an adjustment: a line of the same usage with another bearer, or by another price list, that has more where the
+    adjustment has less, or less where it has more.
+    """
+
+    line: LineId
+    quantity: int = Field(description="What it has more, or below zero less.")
+    unit_price: UnitPrice
+    amount: Money
+    price_list: PriceListId
+    bearer: BearerKind
+    reason: BearerReason | None
+    contests: tuple[ContestId, ...] = Field(description="That were upheld, where the bearer is another by that.")
+    price_corrections: tuple[CorrectionId, ...] = Field(description="By which the price list is another.")
     words: Words
 
 
@@ -147,6 +180,9 @@ class LineExplanation(ExplainedPrice):
     restated_in: LineId | None
     bearer: ExplainedBearer
     correction: Correction | None
+    moved: tuple[Moved, ...] = Field(
+        default=(), description="Where what an adjustment has less stands instead, or what it has more stood."
+    )
 
 
 class TierShare(Model):
@@ -180,7 +216,7 @@ class Factor(Model):
     start: Second
     end: Second
     seconds: Count
-    units: int = Field(description="Cores, accelerators, nodes, MiB, or 1 for a job.")
+    units: int = Field(description="Cores, accelerators, nodes, MiB, fen of a minimum charge, or 1 for a job.")
     quantity: int
 
 
@@ -246,7 +282,8 @@ class TimeSpan(Model):
 
 
 class PriceExplanation(Model):
-    """What one run would cost by the newest price list, component by component and rate by rate.
+    """What one run would cost by the newest price list, component by component and rate by rate, and what tops it up to the minimum charge
+    as the only run of its attempt.
 
     A run over the end of a billing period is billed on lines of both, each rounded by itself. Volume discounts are of a period's total
     and not in it.
@@ -257,7 +294,9 @@ class PriceExplanation(Model):
     end: Second
     price_list: PriceListId
     revision: Positive
-    prices: tuple[ExplainedPrice, ...] = Field(description="Of all that has a price, component by component.")
+    prices: tuple[ExplainedPrice, ...] = Field(
+        description="Of all that has a price, component by component; last a `minimum_charge`."
+    )
     free: tuple[Component, ...] = Field(description="Held, and without a price in all that time.")
     total: Money = Field(description="Of what is billed.")
     notional: Money = Field(description="What time that the site doesn't bill would have cost.")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from caravan.contracts.base import Words
@@ -17,6 +17,7 @@ from caravan.kernel.money import Money
 from caravan.pricing.amounts import DIVISOR, amount
 from caravan.pricing.charge import LineKey
 from caravan.pricing.explained_days import Days
+from caravan.pricing.minimum import TopUp
 
 COUNTED: Final = (Component.JOB, Component.MINIMUM_CHARGE)
 """What isn't units times seconds."""
@@ -94,14 +95,9 @@ _DAYS: Final = {
 
 def days(some: Days, unit: Unit, run: str | None) -> Words:
     """Which days, why, at which times, and what they come to. `run` is named where it isn't clear."""
-    zh, en = f"{some.first}", f"{some.first}"
-    if some.days > 1:
-        zh, en = f"{zh} 至 {some.last}", f"{en} to {some.last}"
-    why = _why(some)
-    zh, en = f"{zh}（{why.zh}）", f"{en} ({why.en})"
-    if run is not None:
-        zh, en = f"{zh}，运行 {run}", f"{en}, run {run}"
-    if unit.component in COUNTED:
+    head = _head(some, run)
+    zh, en = head.zh, head.en
+    if unit.component is Component.JOB:
         at, counted = _clock(some.times[0][0]), unit.of(some.units)
         return Words(
             zh=f"{zh}，{at}：作业的第一秒（由算力中心承担的运行不计），{counted.zh}",
@@ -117,6 +113,34 @@ def days(some: Days, unit: Unit, run: str | None) -> Words:
         zh, en = f"{zh}，{zh_times}：{zh_long} = {each} 秒", f"{en}, {en_times}: {en_long} = {each} s"
     product = factor(unit, some.units, some.seconds, some.quantity)
     return Words(zh=f"{zh}；{product.zh}", en=f"{en}; {product.en}")
+
+
+def last_second(some: Days, top_up: TopUp[Any]) -> Words:
+    """Where what tops an attempt up falls, and what it lacks. `some` is one second, with the fen of a line: all of it, or a part."""
+    head, sums, at = _head(some, None), lacking(top_up, some.units), _clock(some.times[0][0])
+    return Words(
+        zh=f"{head.zh}，{at}：这次尝试的最后一个计费秒；{sums.zh}",
+        en=f"{head.en}, {at}: the attempt's last billed second; {sums.en}",
+    )
+
+
+def lacking(top_up: TopUp[Any], fen: int) -> Words:
+    """`minimum charge 1.00 - 0.40 that the attempt's seconds cost = 0.60`, and how much of it a line has that has only `fen`."""
+    least, seconds, per_job = Money(top_up.minimum), Money(top_up.seconds), Money(top_up.per_job)
+    if not top_up.lacking:
+        job_zh, job_en = (f"，按作业收取 {per_job}", f", and {per_job} per job") if per_job else ("", "")
+        return Words(
+            zh=f"这次尝试各秒的费用 {seconds}{job_zh}：不低于最低收费 {least}",
+            en=f"the attempt's seconds cost {seconds}{job_en}: no less than the minimum charge {least}",
+        )
+    zh = f"最低收费 {least} - 这次尝试各秒的费用 {seconds}"
+    en = f"minimum charge {least} - {seconds} that the attempt's seconds cost"
+    if per_job:
+        zh, en = f"{zh} - 按作业收取的 {per_job}", f"{en} - {per_job} per job"
+    zh, en = f"{zh} = {Money(top_up.lacking)}", f"{en} = {Money(top_up.lacking)}"
+    if fen != top_up.lacking:
+        zh, en = f"{zh}，其中本行 {Money(fen)}", f"{en}, of which this line has {Money(fen)}"
+    return Words(zh=zh, en=en)
 
 
 def more(count: int, seconds: int, quantity: int, unit: Unit) -> Words:
@@ -250,6 +274,18 @@ def whole(
     if free:
         zh += f"；不收费：{'、'.join(COMPONENTS[one].zh for one in free)}"
         en += f"; free: {', '.join(COMPONENTS[one].en for one in free)}"
+    return Words(zh=zh, en=en)
+
+
+def _head(some: Days, run: str | None) -> Words:
+    """Which days and why, and the run where it is to be named."""
+    zh, en = f"{some.first}", f"{some.first}"
+    if some.days > 1:
+        zh, en = f"{zh} 至 {some.last}", f"{en} to {some.last}"
+    why = _why(some)
+    zh, en = f"{zh}（{why.zh}）", f"{en} ({why.en})"
+    if run is not None:
+        zh, en = f"{zh}，运行 {run}", f"{en}, run {run}"
     return Words(zh=zh, en=en)
 
 

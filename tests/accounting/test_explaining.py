@@ -8,6 +8,7 @@ from caravan.contracts.offerings import Accelerator, AcceleratorUnit
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel import ids
 from caravan.kernel.migrations import migrate, on_connection
+from caravan.kernel.money import Money
 from tests.accounting.test_charging import close, finish_now, job_with_hold
 from tests.accounting.world import Job, World, at, mode, span, tariff
 from tests.support import Json, ok, refused
@@ -19,7 +20,7 @@ async def explained(world: World, line: Json) -> Json:
     return ok(await world.member.get(f"/lines/{line['id']}/explanation"))
 
 
-async def line_of(job: Job, component: str = "cpu_core_hour", **wanted: str) -> Json:
+async def line_of(job: Job, component: str = "cpu_core_hour", **wanted: str | None) -> Json:
     (found,) = [
         line
         for line in await job.lines()
@@ -180,6 +181,73 @@ async def test_who_bears_a_line_is_said_with_the_reason(world: World) -> None:
     }
     overrun = await explained(world, await line_of(job, reason="overrun"))
     assert overrun["steps"][0]["times"] == [{"starts": "16:00:40", "ends": "16:01:00"}]
+
+
+async def topped_up(world: World, hold: str) -> tuple[Job, str]:
+    """A job of one ended attempt that used 0.40 of a minimum of 1.00, and its run."""
+    least = ids.new("prl")
+    prices = tariff("least", None, None, cpu_core_hour="36").model_copy(update={"minimum_charge": Money(100)})
+    world.know_prices(least, 2, prices)
+    job, run = await job_with_hold(world, hold, price_list=least), ids.new("run")
+    job.end_attempt()
+    job.use(run, 0, 40)
+    await world.deliver()
+    return job, run
+
+
+async def test_a_minimum_charge_says_what_its_attempt_lacks_and_which_part_a_line_has(world: World) -> None:
+    job, _ = await topped_up(world, "50.00")
+    found = await explained(world, await line_of(job, "minimum_charge"))
+    (step,) = found["steps"]
+    assert (step["times"], step["units"]) == ([{"starts": "16:00:39", "ends": "16:00:40"}], 60)
+    lacks = {
+        "zh": "最低收费 1.00 - 这次尝试各秒的费用 0.40 = 0.60",
+        "en": "minimum charge 1.00 - 0.40 that the attempt's seconds cost = 0.60",
+    }
+    assert step["words"] == {
+        "zh": f"2026-03-10（星期二），16:00:39：这次尝试的最后一个计费秒；{lacks['zh']}",
+        "en": f"2026-03-10 (Tuesday), 16:00:39: the attempt's last billed second; {lacks['en']}",
+    }
+    amounts = {"minimum": "1.00", "seconds": "0.40", "per_job": "0.00", "lacking": "0.60"}
+    assert found["minimum_charge"] == amounts | {"words": lacks}
+    assert (
+        found["words"]["en"]
+        == "up to the minimum charge, tariff least: 60 fen x 0.01 = 0.60; the organization bears it"
+    )
+    of_job = ok(await world.member.get(f"/jobs/{job.id}/explanation"))["lines"]
+    told = {one["line"]["component"]: one["arithmetic"]["en"] for one in of_job}
+    assert told["minimum_charge"] == f"{lacks['en']}; 60 fen x 0.01 = 0.60"
+    assert told["cpu_core_hour"].startswith("1 core x 40 s = ")
+    assert (await explained(world, await line_of(job)))["minimum_charge"] is None
+    short, _ = await topped_up(world, "0.70")
+    for reason in (None, "overrun"):
+        part = await explained(world, await line_of(short, "minimum_charge", reason=reason))
+        assert part["steps"][0]["words"]["en"].endswith(f"{lacks['en']}, of which this line has 0.30")
+
+
+async def test_a_minimum_charge_that_late_usage_reaches_says_so(world: World) -> None:
+    job, run = await topped_up(world, "50.00")
+    sealed = await line_of(job, "minimum_charge")
+    march = await close(world, 0)
+    job.use(run, 0, 105, revision=2)
+    await world.deliver()
+    found = await explained(world, await line_of(job, "minimum_charge", corrects=march))
+    reached = "the attempt's seconds cost 1.05: no less than the minimum charge 1.00"
+    assert found["words"]["en"] == (
+        f"up to the minimum charge, tariff least: 0 fen x 0.01 = 0.00; {reached}; "
+        "corrects the period 2026-03: now 0.00, billed before 0.60, difference -0.60; the organization bore it"
+    )
+    assert (found["steps"], found["minimum_charge"]["lacking"]) == ([], "0.00")
+    assert (await explained(world, sealed))["minimum_charge"] is None
+    of_job = ok(await world.member.get(f"/jobs/{job.id}/explanation"))["lines"]
+    assert [one["arithmetic"]["en"] for one in of_job if one["line"]["component"] == "minimum_charge"] == [
+        "60 fen x 0.01 = 0.60",
+        f"{reached}; now 0 fen x 0.01 = 0.00; 0.60 billed before; difference -0.60",
+    ]
+    job.end(run, Outcome.SITE)
+    await world.deliver()
+    late = await explained(world, await line_of(job, "minimum_charge", corrects=march))
+    assert late["minimum_charge"] is None, "nothing of its attempt is billed"
 
 
 async def test_a_lines_explanation_is_for_who_may_read_the_line(world: World) -> None:

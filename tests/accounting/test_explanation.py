@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from caravan.pricing import LineKey
 from caravan.pricing.explained import explained
 from caravan.pricing.explained_days import Stretch
 from caravan.pricing.explained_words import Unit
-from services.accounting.charging.explanation import adjusted, arithmetic, bearer, correction, stretches
+from services.accounting.charging.explanation import Decided, adjusted, arithmetic, bearer, correction, moved, stretches
 from services.accounting.charging.lines import Portion, Record, assigned, mode_of, portions, quantities
 from tests.accounting.test_lines import CORE, WHOLE, Facts, every, facts, terms
 from tests.pricing.cases import START, at, price_list, tariff
@@ -76,6 +78,70 @@ def test_who_bears_a_line_and_why_has_words_for_all_that_there_is() -> None:
     assert charged.en.startswith("the organization bears it: ") and "offering" in charged.en
     kept = bearer(BearerKind.PROVIDER, BearerReason.OVERRUN, preempted=True)
     assert kept == bearer(BearerKind.PROVIDER, BearerReason.OVERRUN)
+
+
+def line(id: str, kind: BearerKind, reason: str, quantity: int, fen: int, price: str = "36.00") -> Any:
+    return SimpleNamespace(
+        id=f"lin_{id * 32}",
+        bearer=kind,
+        reason=reason,
+        quantity=quantity,
+        amount=fen,
+        unit_price=price,
+        price_list="prl_" + "1" * 32,
+    )
+
+
+def test_what_an_adjustment_takes_away_stands_on_another_line_with_its_bearer() -> None:
+    ours, theirs = (
+        line("a", BearerKind.ORGANIZATION, "", -40, -40),
+        line("b", BearerKind.PROVIDER, "site_fault", 40, 40),
+    )
+    there = moved(ours, theirs, CORES, (), ())
+    why = bearer(BearerKind.PROVIDER, BearerReason.SITE_FAULT).words
+    assert there.words == Words(
+        zh=f"改记在 {theirs.id}：增加 40 核秒，单价 36.00，金额 0.40；{why.zh}",
+        en=f"instead, {theirs.id} has 40 core-seconds more at 36.00: 0.40; {why.en}",
+    )
+    assert (there.line, there.quantity, there.amount, there.reason) == (
+        theirs.id,
+        40,
+        Money(40),
+        BearerReason.SITE_FAULT,
+    )
+    back = moved(theirs, ours, CORES, (), ())
+    assert back.words == Words(
+        zh=f"转自 {ours.id}：减少 40 核秒，单价 36.00，金额 -0.40；此前由企业承担",
+        en=f"it comes from {ours.id}, which has 40 core-seconds less at 36.00: -0.40; the organization bore it",
+    )
+    assert (back.quantity, back.reason) == (-40, None)
+    one = line("c", BearerKind.PROVIDER, "overrun", 1, 1)
+    assert (
+        " has 1 core-second more "
+        in moved(line("d", BearerKind.PROVIDER, "site_fault", -1, -1), one, CORES, (), ()).words.en
+    )
+    assert "beyond" in moved(line("d", BearerKind.PROVIDER, "site_fault", -1, -1), one, CORES, (), ()).words.en
+
+
+def test_what_was_decided_is_named_behind_the_line_that_it_moved_to() -> None:
+    wrong, right = (
+        line("a", BearerKind.ORGANIZATION, "", -40, -40),
+        line("b", BearerKind.ORGANIZATION, "", 40, 4, "3.6"),
+    )
+    cor, cts = "cor_" + "1" * 32, "cts_" + "2" * 32
+    found = moved(wrong, right, CORES, (), (Decided(cor, "one zero too many"),))
+    assert found.words == Words(
+        zh=f"改记在 {right.id}：增加 40 核秒，单价 3.60，金额 0.04；按价格更正 {cor}：one zero too many",
+        en=f"instead, {right.id} has 40 core-seconds more at 3.60: 0.04; by the price correction {cor}: one zero too many",
+    )
+    assert (found.price_corrections, found.contests) == ((cor,), ())
+    upheld = moved(line("c", BearerKind.PROVIDER, "duplicate", -40, -40), right, CORES, (cts,), ())
+    assert upheld.words.zh.endswith(f"；由企业承担；算力中心的申诉 {cts} 成立，这次运行不再因其结局而由算力中心承担")
+    assert upheld.words.en.endswith(
+        f"; the organization bears it; finance upheld the contest {cts}: "
+        "the centre doesn't bear the run for how it ended any more"
+    )
+    assert (upheld.price_corrections, upheld.contests) == ((), (cts,))
 
 
 def test_hours_of_a_run_are_one_stretch_and_a_gap_makes_two() -> None:

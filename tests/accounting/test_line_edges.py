@@ -9,7 +9,7 @@ from caravan.contracts.modes import SiteMode
 from caravan.contracts.prices import Component
 from caravan.contracts.statements import BearerKind
 from caravan.contracts.usage import Grant, Span
-from services.accounting.charging.charged import by_buyers, charged, corrected, is_corrected
+from services.accounting.charging.charged import by_buyers, charged, corrected, is_corrected, minimum_charges
 from services.accounting.charging.lines import (
     Portion,
     Record,
@@ -109,6 +109,29 @@ def test_an_attempt_lacks_what_is_left_to_its_minimum_to_the_fen() -> None:
     assert lacks(core(0, 9), of=Terms("org_1", "prj_1", "prv_1", prices)) == [], "it goes on"
     both = [(ended, portions(run(core(0, 5), of=ended, name=name), WHOLE)) for name in ("run_b", "run_a")]
     assert [(one.run, one.units) for one in top_ups(both)] == [("run_b", 90)]
+
+
+def test_what_a_top_up_is_made_of_goes_by_the_prices_that_hold_now_for_each_who_buys() -> None:
+    placed, right, bought = (
+        price_list(least("t", 0, None, fen, cpu_core_hour=price, job="0.05")).model_copy(
+            update={"id": f"prl_{digit * 32}"}
+        )
+        for fen, price, digit in ((100, "36", "1"), (200, "72", "8"), (50, "18", "9"))
+    )
+    correction = (Piece(START, START + 10, right),)
+    wholesale = Terms("org_2", "prj_2", "prv_1", bought, "att_1", ended=True)
+    of = Terms("org_1", "prj_1", "prv_1", placed, "att_1", ended=True, corrections=correction, wholesale=wholesale)
+    going = Terms("org_1", "prj_1", "prv_1", placed, "att_2")
+    records = [run(core(0, 10), of=of), run(core(10, 20), of=going, name="run_b")]
+    found = minimum_charges(records, WHOLE)
+    told = {
+        buyer: {
+            attempt: (one.minimum, one.seconds, one.per_job, one.last.end - START) for attempt, one in of_buyer.items()
+        }
+        for buyer, of_buyer in found.items()
+    }
+    assert told == {"org_1": {"att_1": (200, 20, 5, 10)}, "org_2": {"att_1": (50, 5, 5, 10)}}
+    assert minimum_charges([run(core(0, 10), of=of, outcome=Outcome.SITE)], WHOLE) == {"org_1": {}, "org_2": {}}
 
 
 def test_the_last_of_a_hold_pays_for_top_ups_in_their_order() -> None:

@@ -18,6 +18,7 @@ from caravan.kernel.settings import Settings
 from services.accounting.app import create_app
 from services.accounting.ledger.verify import verify_ledger
 from services.accounting.usage import records
+from tests.accounting.test_charging import close as close_period
 from tests.accounting.test_contests import contested, decided
 from tests.accounting.test_corrections import Desk
 from tests.accounting.test_redemptions import issued, standing
@@ -338,7 +339,30 @@ async def test_a_correction_of_one_sellers_prices_moves_its_set_alone_and_is_its
             assert (await person.get(f"/price-corrections/{done['id']}")).status_code == (200 if may else 404)
     charged = {name: charged for name, (charged, _) in (await sold.money()).items()}
     assert charged == ({"member": "0.50", "reseller": "1.00"} if retail else {"member": "2.00", "reseller": "0.50"})
-    await sold.sound()
+
+
+async def test_an_adjustment_names_what_moved_it_within_its_own_set(later: World) -> None:
+    sold = Sold(later)
+    await sold.open()
+    rule = {"category": "compute_service", "treatment": "taxed", "rate": 300, "starts_at": "2025-12-31T16:00:00Z"}
+    ok(await later.finance.post("/tax-rules", rule | {"seller": sold.reseller}), 201)
+    job, run = await sold.job()
+    job.use(run, 0, 100)
+    right = ids.new("prl")
+    later.know_prices(right, 2, tariff("right", None, None, cpu_core_hour="18.00"))
+    await later.deliver()
+    await close_period(later, 0)
+    made = await Desk(later).correct(0, 3600, right)
+    job.end(run, Outcome.SITE)
+    await later.deliver()
+    lines = {one["id"]: one for one in await job.lines() if one["corrects"] and one["component"] == "cpu_core_hour"}
+    assert len(lines) == 4
+    for id, line in lines.items():
+        (other,) = ok(await later.finance.get(f"/lines/{id}/explanation"))["moved"]
+        there, wholesale = lines[other["line"]], line["organization"] == sold.reseller
+        assert there["organization"] == line["organization"]
+        assert {line["reason"], there["reason"]} == {None, "site_fault"}
+        assert other["price_corrections"] == ([made["id"]] if wholesale else [])
 
 
 async def test_the_price_per_job_is_each_sets_own_where_a_reseller_sells_a_part_of_a_job(sold: Sold) -> None:

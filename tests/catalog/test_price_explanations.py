@@ -71,6 +71,27 @@ async def test_a_run_is_priced_day_by_day_before_it_runs(centre: Centre) -> None
     }
 
 
+async def test_what_a_run_costs_less_than_the_minimum_charge_is_explained_and_in_the_total(centre: Centre) -> None:
+    """The example of docs/prices.md."""
+    offering = await cards(centre)
+    some = {"name": "2027", "starts_at": TARIFF["starts_at"], "prices": {"accelerator_hour": "8.00", "job": "0.30"}}
+    path = f"/offerings/{offering['id']}/price-lists"
+    ok(await centre.admin.post(path, {"tariffs": [some | {"minimum_charge": "2.00"}]}), 201)
+    asked = question(offering, shape={"cpus": 1, "accelerators": 1}, seconds=360)
+    found = ok(await centre.admin.post("/price-explanations", asked))
+    assert [(p["component"], p["arithmetic"]["amount"]) for p in found["prices"]] == [
+        ("accelerator_hour", "0.80"), ("job", "0.30"), ("minimum_charge", "0.90"),
+    ]  # fmt: skip
+    assert (found["total"], found["notional"], found["free"]) == ("2.00", "0.00", ["cpu_core_hour", "node_hour"])
+    assert found["words"]["en"].endswith(": 2.00; free: core-hours, node-hours")
+    (step,) = found["prices"][-1]["steps"]
+    assert step["words"]["zh"] == (
+        "2027-03-05（星期五），21:05:59：这次尝试的最后一个计费秒；最低收费 2.00 - 这次尝试各秒的费用 0.80 - 按作业收取的 0.30 = 0.90"
+    )
+    enough = ok(await centre.admin.post("/price-explanations", asked | {"seconds": 3600}))
+    assert (enough["total"], [p["component"] for p in enough["prices"]]) == ("8.30", ["accelerator_hour", "job"])
+
+
 async def test_the_newest_price_list_counts(centre: Centre) -> None:
     offering = await cards(centre)
     dearer = TARIFF | {"windows": [], "prices": {"job": "5"}}

@@ -185,6 +185,11 @@ def test_an_attempt_is_topped_up_as_the_page_says() -> None:
     billed = {component: str(money) for component, money in lines.items() if money}
     assert billed == {Component.ACCELERATOR_HOUR: "0.80", Component.JOB: "0.30", Component.MINIMUM_CHARGE: "0.90"}
     assert worst_case(grant, 1, prices, START).amount == Money(200)
+    told = explained_span(span(grant, 0, 360), prices, Buyer(), None)
+    assert {one.component: str(one.arithmetic.amount) for one in told if one.arithmetic.amount} == billed
+    lacks = told[-1].minimum_charge
+    assert lacks is not None
+    assert lacks.words.en in PAGE.read_text() and lacks.words.zh in CHINESE.read_text()
 
 
 @pytest.mark.parametrize("page", [PAGE, CHINESE])

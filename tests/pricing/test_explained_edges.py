@@ -3,14 +3,17 @@
 from decimal import Decimal
 
 from caravan.contracts.dispatch import Grant
-from caravan.contracts.explanations import DayReason
+from caravan.contracts.explanations import DayReason, ExplainedPrice
+from caravan.contracts.modes import SiteMode, SiteModeFrom
 from caravan.contracts.offerings import AcceleratorUnit
-from caravan.contracts.prices import FLAT, Buyer, CalendarYear, Component, DaySpan
+from caravan.contracts.prices import FLAT, Buyer, Buyers, CalendarYear, Component, DaySpan, Tariff
+from caravan.kernel.money import Money
 from caravan.pricing import LineKey
 from caravan.pricing.explained import SHOWN, explained, explained_span
 from caravan.pricing.explained_days import Stretch, days_of, joined
 from caravan.pricing.explained_words import Kind
-from tests.pricing.cases import ACCELERATOR, START, price_list, span, tariff
+from tests.pricing.cases import ACCELERATOR, START, mode, price_list, span, tariff
+from tests.pricing.special import ACME
 from tests.pricing.test_explained import CARDS, DAY, WORKDAYS, Y2026, eight_cards, peaked, second
 
 NODES = LineKey(Component.NODE_HOUR, None, "2026", "all")
@@ -110,3 +113,68 @@ def test_a_price_of_seconds_that_are_not_known_has_their_sum_alone() -> None:
     found = explained(NODES, [], ALIKE, Decimal("36"), Kind("none", AcceleratorUnit.CARD), 7)
     assert (found.steps, found.seconds, found.arithmetic.quantity, found.arithmetic.amount.fen) == ((), 0, 7, 7)
     assert explained(NODES, [Stretch(None, START, START + 9, 2)], ALIKE, Decimal(1), None).arithmetic.quantity == 18
+
+
+def minimum_of(
+    seconds: int, fen: int = 100, modes: tuple[SiteModeFrom, ...] = (), *more: Tariff
+) -> ExplainedPrice | None:
+    """A core at 0.01 a second from T0 on, and 0.05 for the job: what tops that up to its minimum."""
+    first = least("one", 0, 60, fen, cpu_core_hour="36", job="0.05")
+    prices = price_list(first, *more, modes=modes)
+    held = span(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1), 0, seconds)
+    *others, last = explained_span(held, prices, Buyer(), None)
+    assert all(one.minimum_charge is None for one in others)
+    return last if last.component is Component.MINIMUM_CHARGE else None
+
+
+def least(name: str, start: int, end: int | None, fen: int, **prices: str) -> Tariff:
+    return tariff(name, start, end, **prices).model_copy(update={"minimum_charge": Money(fen)})
+
+
+def test_a_run_that_costs_less_is_topped_up_to_the_minimum_in_its_last_second() -> None:
+    found = minimum_of(40)
+    assert found is not None and found.minimum_charge is not None
+    (step,) = found.steps
+    assert [(one.starts, one.ends) for one in step.times] == [("08:00:39", "08:00:40")]
+    assert (step.units, found.seconds, found.arithmetic.quantity, str(found.arithmetic.amount)) == (55, 1, 55, "0.55")
+    lacks = found.minimum_charge
+    assert [str(one) for one in (lacks.minimum, lacks.seconds, lacks.per_job, lacks.lacking)] == [
+        "1.00",
+        "0.40",
+        "0.05",
+        "0.55",
+    ]
+    assert step.words.en == (
+        "2026-03-01 (Sunday), 08:00:39: the attempt's last billed second; "
+        "minimum charge 1.00 - 0.40 that the attempt's seconds cost - 0.05 per job = 0.55"
+    )
+    assert step.words.en.endswith(lacks.words.en) and step.words.zh.endswith(lacks.words.zh)
+    assert found.words.en == "up to the minimum charge, tariff one: 55 fen x 0.01 = 0.55"
+    assert (found.accelerator, found.unit, found.rate.tariff) == (None, None, "one")
+    assert minimum_of(40, 45) is None, "it costs 0.45"
+    one = minimum_of(40, 46)
+    assert one is not None and one.arithmetic.quantity == 1
+
+
+def test_the_last_billed_second_decides_which_minimum_counts_and_none_where_nothing_is_billed() -> None:
+    later = least("two", 60, None, 200, cpu_core_hour="36")
+    found = minimum_of(61, 100, (), later)
+    assert found is not None and found.minimum_charge is not None
+    assert (found.rate.tariff, str(found.minimum_charge.minimum), found.arithmetic.quantity) == ("two", "2.00", 134)
+    free = minimum_of(61, 100, (mode("notional", 30),), later)
+    assert free is not None and free.minimum_charge is not None
+    assert (free.rate.tariff, free.arithmetic.quantity, free.mode) == ("one", 65, SiteMode.BILLED)
+    assert [(one.starts, one.ends) for one in free.steps[0].times] == [("08:00:29", "08:00:30")]
+    assert minimum_of(61, 100, (mode("notional", 0),), later) is None
+    assert minimum_of(61, 100, (mode("tracked", 0),), later) is None
+
+
+def test_the_minimum_is_the_buyers_own() -> None:
+    deal = least("deal", 0, None, 70, cpu_core_hour="36").model_copy(update={"buyers": Buyers(organizations=(ACME,))})
+    prices = price_list(least("one", 0, None, 100, cpu_core_hour="36"), deal)
+    held = span(Grant(nodes=1, cpus=1, memory_mib=1, max_seconds=1), 0, 40)
+    lacks = {
+        buyer: explained_span(held, prices, Buyer(organization=buyer), None)[-1].arithmetic.quantity
+        for buyer in (ACME, None)
+    }
+    assert lacks == {ACME: 30, None: 60}

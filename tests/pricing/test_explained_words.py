@@ -4,12 +4,15 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any, cast
 
 import pytest
 
+from caravan.contracts.base import Words
 from caravan.contracts.explanations import DayReason
 from caravan.contracts.prices import WEEK, Component, Day
 from caravan.kernel.money import Money
+from caravan.pricing import Billed, TopUp
 from caravan.pricing.explained_days import Days
 from caravan.pricing.explained_words import (
     Unit,
@@ -17,6 +20,8 @@ from caravan.pricing.explained_words import (
     decimal,
     exact,
     factor,
+    lacking,
+    last_second,
     more,
     number,
     rate,
@@ -98,6 +103,40 @@ def test_what_is_counted_has_no_seconds_and_its_divisor_is_not_shown() -> None:
     assert summed(job, [], 0, 1, Decimal("0.005")).zh == "1 个作业 x 0.005 = 0.005，四舍五入为 0.01"
     twice = replace(FRIDAY, units=1, times=((5, 6), (9, 10)))
     assert days(twice, job, None).en.startswith("2026-03-06 (Friday), 00:00:05: the job's first second")
+
+
+def short_of(minimum: int, seconds: int, per_job: int) -> TopUp[Any]:
+    line = Billed(cast("Any", None), price_list(tariff("t", 0, None, job="1")), "run", START, 1)
+    return TopUp(line, minimum, seconds, per_job)
+
+
+def test_a_minimum_charge_says_its_last_second_and_what_is_lacking_to_it() -> None:
+    last = replace(FRIDAY, units=60, times=((57_639, 57_640),))
+    assert last_second(last, short_of(100, 40, 0)) == Words(
+        zh="2026-03-06（星期五），16:00:39：这次尝试的最后一个计费秒；最低收费 1.00 - 这次尝试各秒的费用 0.40 = 0.60",
+        en="2026-03-06 (Friday), 16:00:39: the attempt's last billed second; "
+        "minimum charge 1.00 - 0.40 that the attempt's seconds cost = 0.60",
+    )
+    twice = replace(last, times=((5, 6), (9, 10)))
+    assert ", 00:00:05: " in last_second(twice, short_of(100, 40, 0)).en
+    assert lacking(short_of(200, 80, 30), 90) == Words(
+        zh="最低收费 2.00 - 这次尝试各秒的费用 0.80 - 按作业收取的 0.30 = 0.90",
+        en="minimum charge 2.00 - 0.80 that the attempt's seconds cost - 0.30 per job = 0.90",
+    )
+    part = lacking(short_of(100, 40, 0), 59)
+    assert part.zh.endswith(" = 0.60，其中本行 0.59") and part.en.endswith(" = 0.60, of which this line has 0.59")
+    assert lacking(short_of(100, 99, 0), 1).en.endswith(" = 0.01")
+
+
+def test_what_reaches_the_minimum_charge_lacks_nothing() -> None:
+    assert lacking(short_of(100, 100, 0), 0) == Words(
+        zh="这次尝试各秒的费用 1.00：不低于最低收费 1.00",
+        en="the attempt's seconds cost 1.00: no less than the minimum charge 1.00",
+    )
+    assert lacking(short_of(100, 80, 30), 0) == Words(
+        zh="这次尝试各秒的费用 0.80，按作业收取 0.30：不低于最低收费 1.00",
+        en="the attempt's seconds cost 0.80, and 0.30 per job: no less than the minimum charge 1.00",
+    )
 
 
 @pytest.mark.parametrize(

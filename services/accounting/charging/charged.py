@@ -6,7 +6,7 @@ attempt's top-up to its minimum charge the provider goes on to bear as many fen 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from services.accounting.charging.lines import (
     PeriodSpan,
     Portion,
     Record,
+    Terms,
     by_buyer,
     cost,
     cut_off,
@@ -31,7 +32,7 @@ from services.accounting.charging.lines import (
     starting,
     used_up,
 )
-from services.accounting.charging.minimum import top_ups
+from services.accounting.charging.minimum import Minima, minima, top_ups
 from services.accounting.charging.pieces import pieces
 
 
@@ -87,10 +88,19 @@ def charged(
     return Charged(now, captured, cost(quantities(now)) - captured, used_up_in)
 
 
+def minimum_charges(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> dict[str, Minima]:
+    """What a job's ended attempts cost by themselves, and at least, by the prices that hold now: for each who buys."""
+    return {buyer: minima(_ended(corrected(_started(own)), calendar)) for buyer, own in by_buyer(records).items()}
+
+
 def _top_ups(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:
     """What tops ended attempts up to their minimum charges."""
-    ended = [record for record in records if record.terms.ended]
-    return top_ups((record.terms, portions(record, calendar)) for record in ended)
+    return top_ups(_ended(records, calendar))
+
+
+def _ended(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> Iterator[tuple[Terms, list[Portion]]]:
+    """The portions of the attempts that have ended."""
+    return ((record.terms, portions(record, calendar)) for record in records if record.terms.ended)
 
 
 def every(records: Iterable[Record], calendar: Sequence[PeriodSpan]) -> list[Portion]:

@@ -5,14 +5,14 @@ What a price is made of, day by day, is said by `caravan.pricing.explained`.
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from caravan.contracts.base import Words
-from caravan.contracts.explanations import Correction, ExplainedBearer
+from caravan.contracts.explanations import Correction, ExplainedBearer, Moved
 from caravan.contracts.statements import BearerKind, BearerReason
 from caravan.kernel.money import Money
 from caravan.pricing.explained_days import Stretch, joined
-from caravan.pricing.explained_words import Unit, factor, summed
+from caravan.pricing.explained_words import Unit, factor, summed, written
 from services.accounting.charging.lines import Portion
 
 BEARERS: Final = {
@@ -20,6 +20,12 @@ BEARERS: Final = {
     BearerKind.PROVIDER: Words(zh="由算力中心承担", en="the centre bears it"),
     BearerKind.NOBODY: Words(zh="不收费", en="nobody pays for it"),
 }
+BORE: Final = {
+    BearerKind.ORGANIZATION: Words(zh="此前由企业承担", en="the organization bore it"),
+    BearerKind.PROVIDER: Words(zh="此前由算力中心承担", en="the centre bore it"),
+    BearerKind.NOBODY: Words(zh="此前不收费", en="nobody paid for it"),
+}
+"""Of a line of which nothing is left."""
 REASONS: Final = {
     BearerReason.NOTIONAL: Words(
         zh="该集群当时试行计价：金额只作展示",
@@ -85,6 +91,65 @@ def correction(period: str, name: str, billed_before: Money, now: Money) -> Corr
             en=f"corrects the period {name}: now {now}, billed before {billed_before}, difference {difference}",
         ),
     )
+
+
+class Decided(NamedTuple):
+    """A price correction, and why it was proposed."""
+
+    id: str
+    reason: str
+
+
+def moved(row: Any, other: Any, unit: Unit, contests: Sequence[str], corrections: Sequence[Decided]) -> Moved:
+    """What the adjustment `other`, a row of `lines`, has more where `row` has less, or less where that has more; who bears it, where that
+    is another; and by what it was moved.
+    """
+    counted, price, amount = unit.together(abs(other.quantity)), written(Decimal(other.unit_price)), Money(other.amount)
+    kind, reason = BearerKind(other.bearer), BearerReason(other.reason) if other.reason else None
+    _, gaining = sorted((row, other), key=lambda one: int(one.quantity))
+    if gaining is other:
+        who = bearer(kind, reason).words
+        said = Words(
+            zh=f"改记在 {other.id}：增加 {counted.zh}，单价 {price}，金额 {amount}",
+            en=f"instead, {other.id} has {counted.en} more at {price}: {amount}",
+        )
+    else:
+        who = BORE[kind]
+        said = Words(
+            zh=f"转自 {other.id}：减少 {counted.zh}，单价 {price}，金额 {amount}",
+            en=f"it comes from {other.id}, which has {counted.en} less at {price}: {amount}",
+        )
+    parts = [said]
+    if (row.bearer, row.reason) != (other.bearer, other.reason):
+        parts.append(who)
+    parts += [
+        Words(
+            zh=f"算力中心的申诉 {contest} 成立，这次运行不再因其结局而由算力中心承担",
+            en=f"finance upheld the contest {contest}: the centre doesn't bear the run for how it ended any more",
+        )
+        for contest in contests
+    ]
+    parts += [
+        Words(zh=f"按价格更正 {one.id}：{one.reason}", en=f"by the price correction {one.id}: {one.reason}")
+        for one in corrections
+    ]
+    return Moved(
+        line=other.id,
+        quantity=other.quantity,
+        unit_price=Decimal(other.unit_price),
+        amount=amount,
+        price_list=other.price_list,
+        bearer=kind,
+        reason=reason,
+        contests=tuple(contests),
+        price_corrections=tuple(one.id for one in corrections),
+        words=in_one(parts),
+    )
+
+
+def in_one(parts: Sequence[Words]) -> Words:
+    """One sentence of several."""
+    return Words(zh="；".join(one.zh for one in parts), en="; ".join(one.en for one in parts))
 
 
 def adjusted(arithmetic: Words, billed_before: Money, difference: Money) -> Words:

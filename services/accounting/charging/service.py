@@ -19,9 +19,17 @@ from caravan.kernel.prepared import Fetched
 from services.accounting.charging import changes, due
 from services.accounting.charging.book import Book, Books
 from services.accounting.charging.changes import Change
-from services.accounting.charging.charged import Charged, by_buyers, corrected, every, is_corrected
+from services.accounting.charging.charged import (
+    Charged,
+    by_buyers,
+    corrected,
+    every,
+    is_corrected,
+    minimum_charges,
+)
 from services.accounting.charging.due import Due
 from services.accounting.charging.lines import Key, PeriodSpan, Portion, Record, by_buyer, parted, quantities
+from services.accounting.charging.minimum import Minima
 from services.accounting.funds import holds, settling
 from services.accounting.funds.many import Capture, capture_many, holds_of
 from services.accounting.ledger.charges import Charge, charge_many
@@ -157,6 +165,10 @@ class Calendar:
     def charged(self, facts: Sequence[Record], holds: Mapping[str, int]) -> dict[str, Charged]:
         """What a job comes to, of which `facts` are all records, for each who buys (`charged.by_buyers`)."""
         return by_buyers(facts, self._parts, holds)
+
+    def minimum_charges(self, facts: Sequence[Record]) -> dict[str, Minima]:
+        """What top-ups of its attempts are made of, for each who buys (`charged.minimum_charges`)."""
+        return minimum_charges(facts, self._parts)
 
 
 def _write(tx: Session, books: Books, wanted: Sequence[_Wanted], at: datetime, description: str = "") -> list[Capture]:
