@@ -217,6 +217,7 @@ def test_who_else_bears_the_same_usage_is_the_other_side() -> None:
     assert counterparts(fault, [row(), fault, right], ()) == [row()]
     one = row(id="lin_3", **FAULT | {"quantity": 1})
     assert counterparts(row(quantity=-1), [one], ()) == [one]
+    assert counterparts(row(quantity=0), [one], ()) == []
 
 
 @pytest.mark.parametrize(

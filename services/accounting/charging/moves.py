@@ -4,7 +4,7 @@ What moves usage of a closed period from one line to another (a run ends by the 
 applies) adjusts both lines in the same open period. Reads what was decided, and decides nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, select
@@ -14,7 +14,6 @@ from caravan.contracts.contests import ContestState
 from caravan.contracts.explanations import Moved
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import PriceList
-from caravan.contracts.statements import BearerKind
 from caravan.kernel.clock import to_seconds
 from caravan.pricing.explained_words import Unit
 from services.accounting.charging.book import key_of
@@ -24,8 +23,9 @@ from services.accounting.contests.models import ContestRow
 from services.accounting.corrections.approved import CORRECTIONS, correction_of
 from services.accounting.periods import service as periods
 
-_NO_BEARER: Final = {"bearer": BearerKind.NOBODY, "reason": ""}
-_NO_PRICES: Final = {"price_list": "", "price_list_revision": 0, "tariff": "", "window": "", "unit_price": 0}
+_BEARER: Final = ("bearer", "reason")
+_PRICES: Final = ("price_list", "price_list_revision", "tariff", "window", "unit_price")
+_BOTH: Final = (*_BEARER, *_PRICES)
 
 
 class Priced(NamedTuple):
@@ -72,17 +72,15 @@ def counterparts(row: Any, of_job: Iterable[Any], corrected: Iterable[str]) -> l
     others = [
         (one, key_of(one))
         for one in sorted(of_job, key=lambda one: str(one.id))
-        if (one.period, one.corrects) == (row.period, row.corrects) and one.quantity * row.quantity < 0
+        if (one.period, one.corrects) == (row.period, row.corrects)
+        and min(one.quantity, row.quantity) < 0 < max(one.quantity, row.quantity)
     ]
     repriced = [
         (one, of) for one, of in others if key.price_list != of.price_list and lists & {key.price_list, of.price_list}
     ]
-    borne = [
-        one for one, of in others if _who(row) != _who(one) and _without(key, _NO_BEARER) == _without(of, _NO_BEARER)
-    ]
-    priced = [one for one, of in repriced if _without(key, _NO_PRICES) == _without(of, _NO_PRICES)]
-    both = _NO_BEARER | _NO_PRICES
-    return [*borne, *priced] or [one for one, of in repriced if _without(key, both) == _without(of, both)]
+    borne = [one for one, of in others if _who(row) != _who(one) and _without(key, _BEARER) == _without(of, _BEARER)]
+    priced = [one for one, of in repriced if _without(key, _PRICES) == _without(of, _PRICES)]
+    return [*borne, *priced] or [one for one, of in repriced if _without(key, _BOTH) == _without(of, _BOTH)]
 
 
 def in_period(records: Iterable[Record], period: PeriodSpan) -> list[tuple[Record, list[tuple[int, int]]]]:
@@ -99,7 +97,7 @@ def in_period(records: Iterable[Record], period: PeriodSpan) -> list[tuple[Recor
 
 def holding(corrections: Sequence[Priced], start: int, end: int) -> Iterator[Priced]:
     """Those that price seconds of [start, end), of corrections in the order of their approval: where some overlap, the last of them."""
-    edges = {start, *(edge for one in corrections for edge in (one.start, one.end) if start < edge < end)}
+    edges = {start, *(edge for one in corrections for edge in (one.start, one.end) if edge in range(start, end))}
     for second in sorted(edges):
         found = next((one for one in reversed(corrections) if one.start <= second < one.end), None)
         if found is not None:
@@ -135,5 +133,5 @@ def _who(row: Any) -> tuple[str, str]:
     return row.bearer, row.reason
 
 
-def _without(key: Key, fields: dict[str, Any]) -> Key:
-    return key._replace(**fields)
+def _without(key: Key, fields: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in key._asdict().items() if name not in fields}
