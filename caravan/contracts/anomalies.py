@@ -28,6 +28,19 @@ class AnomalyReason(StrEnum):
     """Its job was settled, and a higher revision than was listed then takes seconds away."""
     OVERLAPPING = "overlapping"
     """Another run of the same array task holds some of the same seconds: a task has one run at a time."""
+    AFTER_END = "after_end"
+    """It has seconds after the end of its run, as its site told that."""
+    BOOKS_CLOSED = "books_closed"
+    """It was stated once the books of its run were closed."""
+    ENDED_BEFORE_START = "ended_before_start"
+    """By its site's books the run ended before it started: nobody knows how long it ran."""
+
+
+class DoubtedUsage(Model):
+    """What a site has stated and the broker knows better (the broker -> accounting event `usage.doubted`): to be set aside."""
+
+    usage: UsageRecord
+    reason: AnomalyReason
 
 
 class AnomalyState(StrEnum):

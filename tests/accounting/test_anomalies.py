@@ -587,6 +587,18 @@ def overlapping(job: Job, run: str) -> None:
     job.use(ids.new("run"), 5, 25, index=0)
 
 
+def after_end(job: Job, run: str) -> None:
+    job.doubt(run, 0, 25, AnomalyReason.AFTER_END, revision=2)
+
+
+def books_closed(job: Job, run: str) -> None:
+    job.doubt(run, 0, 25, AnomalyReason.BOOKS_CLOSED, revision=2)
+
+
+def ended_before_start(job: Job, run: str) -> None:
+    job.doubt(run, 0, 0, AnomalyReason.ENDED_BEFORE_START, revision=2)
+
+
 ODD = {
     AnomalyReason.CONTRADICTORY: (contradictory, 25),
     AnomalyReason.IN_THE_FUTURE: (in_the_future, 45),
@@ -595,6 +607,9 @@ ODD = {
     AnomalyReason.START_MOVED: (start_moved, 25),
     AnomalyReason.TAKEN_BACK: (taken_back, 20),
     AnomalyReason.OVERLAPPING: (overlapping, 40),
+    AnomalyReason.AFTER_END: (after_end, 25),
+    AnomalyReason.BOOKS_CLOSED: (books_closed, 25),
+    AnomalyReason.ENDED_BEFORE_START: (ended_before_start, 0),
 }
 """What is said behind 20 seconds of a run, and how many are billed if it is accepted. NO_ATTEMPT has tests of its own: it waits."""
 
@@ -621,7 +636,8 @@ async def test_nothing_odd_is_billed_silently_or_dropped(world: World, reason: A
     (anomaly,) = await listed(world)
     assert (anomaly["reason"], anomaly["state"], anomaly["provider"]) == (reason, "open", world.provider)
     assert await seconds(job) == 20, "not billed"
-    assert anomaly["usage"] == stated[-1]["data"], "not dropped: kept as it was stated"
+    data = stated[-1]["data"]
+    assert anomaly["usage"] == data.get("usage", data), "not dropped: kept as it was stated"
     assert f'caravan_anomalies_open{{reason="{reason}"}}' in await world.metrics()
     await settle(world, anomaly, decision)
     await world.deliver()

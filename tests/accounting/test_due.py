@@ -1,12 +1,17 @@
 """What is marked to be charged: taken in whole runs, put off where it failed, and dropped with the charge."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from caravan.kernel.database import Database
+from caravan.kernel.database import Database, not_serialized
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from tests.accounting.books import AT
@@ -44,6 +49,33 @@ async def test_what_is_marked_twice_keeps_what_its_lines_are_made_of(db: Databas
     await marked(db)
     assert await db.read(of_job(1)) == [due.a_look_at("job_1"), one(1, 1, before=[1])]
     assert await db.read(due.count) == 3
+
+
+async def test_a_mark_that_is_made_while_its_job_is_charged_is_not_lost(db: Database) -> None:
+    """On PostgreSQL, where both are under way at once: who charges has not read what is marked, and may not drop the mark."""
+    if db.sqlite:
+        return
+    await marked(db, one(1, 1))
+    async with sessions(db) as (charging, marking):
+        taken_ = await charging.run_sync(lambda tx: due.take(tx, 10, AT))
+        await marking.run_sync(lambda tx: due.mark(tx, [one(1, 1)]))
+        dropping = asyncio.create_task(charging.run_sync(lambda tx: due.done(tx, taken_)))
+        await asyncio.wait([dropping], timeout=0.5)
+        await marking.commit()
+        with pytest.raises(DBAPIError) as refused:
+            await dropping
+            await charging.commit()
+        assert not_serialized(refused.value)
+    assert await db.read(of_job(1)) == [one(1, 1)]
+
+
+@asynccontextmanager
+async def sessions(db: Database) -> AsyncIterator[tuple[AsyncSession, AsyncSession]]:
+    """Two transactions that a test leads by hand."""
+    server = create_async_engine(db.url.set(drivername="postgresql+asyncpg"), isolation_level="SERIALIZABLE")
+    async with AsyncSession(server) as one, AsyncSession(server) as other:
+        yield one, other
+    await server.dispose()
 
 
 async def test_who_charges_is_woken_by_a_mark(db: Database) -> None:

@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel
 
 from caravan.contracts import events
+from caravan.contracts.anomalies import AnomalyReason, DoubtedUsage
 from caravan.contracts.funds import DepositDraft, HoldBatch, HoldRequest, HoldUse, JobHoldRequest, ResaleHold
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.modes import SiteMode, SiteModeFrom
@@ -150,6 +151,15 @@ class Job:
             index=index,
         )
         self.world.broker.say(events.USAGE_STATED, self.id, record)
+
+    def doubt(
+        self, run: str, start: int, end: int, reason: AnomalyReason = AnomalyReason.AFTER_END, *, revision: int = 1
+    ) -> None:
+        """As `use`, told by a broker that knows better."""
+        self.use(run, start, end, revision=revision)
+        stated = self.world.broker.events.pop()
+        doubted = DoubtedUsage(usage=UsageRecord.model_validate(stated["data"]), reason=reason)
+        self.world.broker.say(events.USAGE_DOUBTED, self.id, doubted)
 
     def end(self, run: str, outcome: Outcome = Outcome.SUCCEEDED) -> None:
         final = RunFinal(run=run, attempt=self.attempt, job=self.id, outcome=outcome)

@@ -42,24 +42,17 @@ async def test_what_cant_be_true_is_refused_and_changes_nothing(platform: Platfo
             it.refused(tx, run_of(it, 5).running(1)),
             it.refused(tx, ended.model_copy(update={"outcome": None})),
             it.refused(tx, ended.model_copy(update={"ended_at": None})),
-            it.refused(tx, ended.model_copy(update={"ended_at": T0 - timedelta(seconds=1)})),
             it.refused(tx, ended.model_copy(update={"state": RunState.RUNNING})),
         ]
         it.apply(tx, run.running(2))
         words += [
-            it.refused(tx, run.running(9).model_copy(update={"index": 1})),
             it.refused(tx, run.usage()[0].model_copy(update={"index": 1})),
             it.refused(tx, run.final()),
             it.refused(tx, AttemptObserved(attempt=it.attempt, observation=9, state="ended", runs=1)),
-            it.refused(tx, Run(it.attempt, start=T0 - timedelta(seconds=5), identity="one").usage()[0]),
         ]
         it.apply(tx, ended)
         words.append(it.refused(tx, run.final()))
-        words.append(it.refused(tx, run_of(it, seconds=21, identity="one").usage()[-1]))
-        earlier = Run(it.attempt, seconds=1, start=T0 - timedelta(seconds=5), identity="one")
-        words.append(it.refused(tx, earlier.ended(4)))
         it.apply(tx, *run.usage(), run.final())
-        words.append(it.refused(tx, run.usage(2)[0]))
         it.apply(tx, AttemptObserved(attempt=it.attempt, observation=9, state="ended", runs=1))
         words.append(it.refused(tx, run_of(it, 1).running(10)))
         return words
@@ -71,12 +64,9 @@ async def test_what_cant_be_true_is_refused_and_changes_nothing(platform: Platfo
         "something is still wanted of this attempt",
         "a run of this attempt has not ended", "the attempt has no task of this index",
         "a run has an end and an outcome once it has ended", "a run has an end and an outcome once it has ended",
-        "a run ends after it has started", "a run has an end and an outcome once it has ended",
-        "this backend identity belongs to another run", "this run has not been observed yet",
+        "a run has an end and an outcome once it has ended", "this run has not been observed yet",
         "a run that has not ended can't have its books closed", "a run of this attempt has not ended",
-        "the run had not started then", "usage of this run is missing here; state it again",
-        "the run had ended by then", "a run ends after it has started",
-        "the books of this run were closed", "the attempt has ended",
+        "usage of this run is missing here; state it again", "the attempt has ended",
     ]  # fmt: skip
 
 
@@ -178,7 +168,6 @@ async def test_open_books_may_correct_when_a_run_ended_and_nothing_else(platform
         it.apply(tx, run.running(1), run.ended(3), AttemptObserved(attempt=it.attempt, observation=4, state="ended"))
         version = tx.get_one(JobRow, it.job).version
         assert tx.get_one(JobRow, it.job).settled_at is None, "its books are open"
-        assert it.refused(tx, longer.usage()[-1]) == "the run had ended by then"
         applied = it.apply(tx, longer.ended(2), longer.ended(5), longer.running(6), *longer.usage(), longer.final())
         applied += it.apply(tx, run.ended(7))
         job = tx.get_one(JobRow, it.job)

@@ -26,6 +26,8 @@ from services.accounting.usage.records import ATTEMPTS, RUNS, plain, spans_of
 
 Place = tuple[str, int]
 """A run and its hour, in seconds since the epoch."""
+Revision = tuple[str, datetime, int]
+"""A run, its hour, and which revision of it."""
 ANOMALIES: Final = table_of(AnomalyRow)
 _PLACE: Final = {"run": ANOMALIES.c.run.type, "hour": ANOMALIES.c.hour.type}
 _SEEN: Final = SelectMany(
@@ -109,6 +111,10 @@ def place_of(usage: UsageRecord) -> Place:
     return usage.run, to_seconds(usage.hour)
 
 
+def revision_of(usage: UsageRecord) -> Revision:
+    return usage.run, usage.hour, usage.revision
+
+
 def seen(tx: Session, places: Collection[Place]) -> Mapping[Place, Sequence[Any]]:
     """What was ever set aside of these hours of runs."""
     found: defaultdict[Place, list[Any]] = defaultdict(list)
@@ -137,7 +143,7 @@ def sift(
     before: Mapping[Place, Sequence[Any]],
     closed: Collection[Place],
     at: datetime,
-    stated_at: Mapping[UsageRecord, datetime],
+    stated_at: Mapping[Revision, datetime],
 ) -> dict[Place, UsageRecord]:
     """Set aside what can't be trusted, and give the rest.
 
@@ -159,7 +165,7 @@ def sift(
         if place in stored and stored[place].revision == one.revision:
             others.append(stored[place].spans)
         known = Known(
-            stated_at.get(one, at),
+            stated_at.get(revision_of(one), at),
             others,
             one.run in taken,
             tasks.beside(one),

@@ -1,13 +1,13 @@
 """The loop that finds what has waited too long, and counts what is open."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
-from caravan.contracts.anomalies import AnomalyReason, AnomalyState
+from caravan.contracts.anomalies import AnomalyReason, AnomalyState, DoubtedUsage
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel.metrics import Metrics
 from caravan.kernel.runtime import Runtime
@@ -52,11 +52,20 @@ def list_waiting(tx: Session, after: int, at: datetime) -> int | None:
         .order_by(feed_parked.c.sequence)
         .limit(AT_ONCE)
     ).all()
-    usage = [UsageRecord.model_validate(row.event["data"]) for row in rows if row.event["type"] == events.USAGE_STATED]
+    usage = [one for row in rows if (one := _usage_in(row.event)) is not None]
     there = set(tx.scalars(select(ATTEMPTS.c.id).where(ATTEMPTS.c.id.in_({one.attempt for one in usage}))))
     missing = [(one, AnomalyReason.NO_ATTEMPT) for one in usage if one.attempt not in there]
     sifting.set_aside(tx, missing, {}, at)
     return rows[-1].sequence if rows else None
+
+
+def _usage_in(event: dict[str, Any]) -> UsageRecord | None:
+    match event["type"]:
+        case events.USAGE_STATED:
+            return UsageRecord.model_validate(event["data"])
+        case events.USAGE_DOUBTED:
+            return DoubtedUsage.model_validate(event["data"]).usage
+    return None
 
 
 def count_open(tx: Session) -> dict[str, int]:

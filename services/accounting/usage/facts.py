@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from caravan.contracts import events
+from caravan.contracts.anomalies import DoubtedUsage
 from caravan.contracts.usage import (
     AttemptEnded,
     AttemptPlaced,
@@ -26,6 +27,7 @@ from caravan.kernel import clock
 from caravan.kernel.bulk import InsertMany
 from caravan.kernel.database import table_of
 from caravan.kernel.follow import Together
+from services.accounting.anomalies.sifting import Revision, revision_of
 from services.accounting.periods.service import expect_progress, keep_progress
 from services.accounting.usage import storing
 from services.accounting.usage.models import AttemptCopy, JobName
@@ -33,6 +35,7 @@ from services.accounting.usage.models import AttemptCopy, JobName
 _CONTRACTS: Final[Mapping[str, type[BaseModel]]] = {
     events.ATTEMPT_PLACED: AttemptPlaced,
     events.JOB_NAMED: JobNamed,
+    events.USAGE_DOUBTED: DoubtedUsage,
     events.USAGE_STATED: UsageRecord,
     events.RUN_FINAL: RunFinal,
     events.ATTEMPT_ENDED: AttemptEnded,
@@ -55,16 +58,18 @@ class Facts:
     def store(self, tx: Session, facts: Sequence[dict[str, Any]]) -> None:
         """Store them and mark what is to be charged. What they refer to may stand behind them."""
         of: defaultdict[str, list[Any]] = defaultdict(list)
-        stated_at: dict[UsageRecord, datetime] = {}
+        stated_at: dict[Revision, datetime] = {}
         for event in facts:
             fact = _CONTRACTS[event["type"]].model_validate(event["data"])
             of[event["type"]].append(fact)
             if isinstance(fact, UsageRecord) and event.get("time") is not None:
-                stated_at.setdefault(fact, _instant(event["time"]))
+                stated_at.setdefault(revision_of(fact), _instant(event["time"]))
         at = self._now()
         _placed(tx, of[events.ATTEMPT_PLACED], at)
         # the name is kept for good: it stands on sealed statements
         _NAMED.run(tx, [named.model_dump() for named in of[events.JOB_NAMED]])
+        # before the rest: what is stated of the same hours behind it makes it needless
+        storing.doubted(tx, of[events.USAGE_DOUBTED], at)
         storing.usage(tx, of[events.USAGE_STATED], at, stated_at)
         storing.ends(tx, of[events.RUN_FINAL], at)
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])

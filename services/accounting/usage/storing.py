@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from caravan.contracts.anomalies import AnomalyReason
+from caravan.contracts.anomalies import AnomalyReason, DoubtedUsage
 from caravan.contracts.offerings import PreemptedBearer
 from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
@@ -17,7 +17,7 @@ from caravan.kernel.database import table_of
 from caravan.kernel.feed import upsert
 from services.accounting.anomalies import sifting
 from services.accounting.anomalies.rounds import rounds
-from services.accounting.anomalies.sifting import Place, Placed, place_of
+from services.accounting.anomalies.sifting import Place, Placed, Revision, place_of
 from services.accounting.charging import due
 from services.accounting.charging.due import Due
 from services.accounting.funds import settling
@@ -92,7 +92,7 @@ _ENDED: Final = SelectMany(
 
 
 def usage(
-    tx: Session, stated: Sequence[UsageRecord], at: datetime, stated_at: Mapping[UsageRecord, datetime] | None = None
+    tx: Session, stated: Sequence[UsageRecord], at: datetime, stated_at: Mapping[Revision, datetime] | None = None
 ) -> None:
     """Replace each hour whole, unless its revision or a later one is here already. What is odd is set aside. Raises NotHereYet.
 
@@ -108,6 +108,14 @@ def usage(
         _judge(tx, news, stored, before, at, stated_at or {})
 
 
+def doubted(tx: Session, some: Sequence[DoubtedUsage], at: datetime) -> None:
+    """Set aside what the broker knows better, unless it or a later revision is here already. Raises NotHereYet."""
+    placed = _check_known(tx, [one.usage for one in some], held=True)
+    stored = many.hours(tx, [place_of(one.usage) for one in some])
+    news = [(one.usage, one.reason) for one in some if not _is_here(one.usage, stored.get(place_of(one.usage)))]
+    sifting.set_aside(tx, news, placed, at)
+
+
 def _rounds(tx: Session, stated: Sequence[UsageRecord]) -> list[dict[Place, UsageRecord]]:
     found = rounds(stated, many.runs(tx, {one.run for one in stated}))
     return [{place_of(one): one for one in some} for some in found]
@@ -119,7 +127,7 @@ def _judge(
     stored: Mapping[Place, Stored],
     before: Mapping[Place, Sequence[Any]],
     at: datetime,
-    stated_at: Mapping[UsageRecord, datetime],
+    stated_at: Mapping[Revision, datetime],
 ) -> None:
     placed = _check_known(tx, news.values(), held=True)
     runs = many.runs(tx, {run for run, _ in news})

@@ -1,4 +1,5 @@
-"""Applying what agents report, item by item. A stale or doubled item changes nothing; one that can't be true is refused by name.
+"""Applying what agents report, item by item. A stale or doubled item changes nothing; one that can't be true is refused by name,
+but for usage that something speaks against: accounting is told of it, and a person settles it.
 
 The order of observations is the agent's observation number, per attempt and per run, never the order of arrival.
 """
@@ -15,8 +16,9 @@ from caravan.contracts.base import prose
 from caravan.contracts.dispatch import AttemptObserved, Desired, FinalStated, ReportItem, RunObserved, UsageStated
 from caravan.contracts.jobs import AttemptState, JobState, Outcome, PendingReason, RunState
 from caravan.contracts.spec import JobSpec
-from caravan.contracts.usage import RunFinal, UsageRecord, hour_key
+from caravan.contracts.usage import RunFinal
 from caravan.kernel import clock, feed, ids
+from services.broker.dispatch import stating
 from services.broker.jobs import store
 from services.broker.jobs.models import AttemptRow, JobRow, RunRow, TaskRow
 from services.broker.jobs.states import TRANSITIONS, task_after
@@ -53,12 +55,18 @@ def apply(tx: Session, site: str, item: ReportItem) -> bool:
         raise CannotBe("the attempt has no task of this index")
     if isinstance(item, RunObserved):
         return _run(tx, attempt, item)
-    run = tx.execute(
-        select(RunRow).where(RunRow.site == site, RunRow.backend_identity == item.backend_identity)
-    ).scalar_one_or_none()
-    if run is None or (run.attempt, run.index) != (attempt.id, item.index):
+    run = _known(tx, attempt, item)
+    if run is None:
         raise CannotBe("this run has not been observed yet")
-    return _usage(tx, run, item) if isinstance(item, UsageStated) else _final(tx, attempt, run, item)
+    return stating.state(tx, run, item.usage) if isinstance(item, UsageStated) else _final(tx, attempt, run, item)
+
+
+def _known(tx: Session, attempt: AttemptRow, item: RunObserved | UsageStated | FinalStated) -> RunRow | None:
+    """Another attempt or task may have a run of the same identity: which of them it was isn't for a report to say."""
+    own = (RunRow.attempt == attempt.id) & (RunRow.index == item.index)
+    return tx.execute(
+        select(RunRow).where(RunRow.site == attempt.site, RunRow.backend_identity == item.backend_identity, own)
+    ).scalar_one_or_none()
 
 
 def _attempt(tx: Session, attempt: AttemptRow, item: AttemptObserved) -> bool:
@@ -164,18 +172,12 @@ def _ended(tx: Session, attempt: AttemptRow, job: JobRow, now: datetime, detail:
 
 
 def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
-    row = tx.execute(
-        select(RunRow).where(RunRow.site == attempt.site, RunRow.backend_identity == item.backend_identity)
-    ).scalar_one_or_none()
-    if row is not None and (row.attempt != attempt.id or row.index != item.index):
-        raise CannotBe("this backend identity belongs to another run")
+    row = _known(tx, attempt, item)
     if row is not None and item.observation <= row.observation:
         return False
     ended = item.state is RunState.ENDED
     if (item.ended_at is not None, item.outcome is not None) != (ended, ended):
         raise CannotBe("a run has an end and an outcome once it has ended")
-    if item.ended_at is not None and item.ended_at < (row or item).started_at:
-        raise CannotBe("a run ends after it has started")
     if row is not None and row.state == RunState.ENDED:
         return _corrected(tx, row, item)
     if attempt.state == AttemptState.ENDED:
@@ -193,39 +195,49 @@ def _run(tx: Session, attempt: AttemptRow, item: RunObserved) -> bool:
             started_at=item.started_at,
             final=0,
             hours={},
+            marks={},
+            aside={},
         )
         tx.add(row)
         job.open_runs += 1
     row.observation, row.state, row.detail = item.observation, item.state, item.detail
     row.outcome = _outcome(item.outcome, job)
     row.exit_code, row.signal = item.exit_code, item.signal
-    row.ended_at = item.ended_at
+    row.start_told, row.end_told = item.started_at, item.ended_at
+    row.ended_at = None if item.ended_at is None else max(item.ended_at, item.started_at, row.started_at)
     tx.flush()
     if first:
         store.note(tx, job.id, "run.started", at=item.started_at, attempt=attempt.id, index=item.index, run=row.id)
     if item.observation > attempt.observation:
         # What the agent saw of the whole attempt before it saw this run is old news now.
         attempt.observation, attempt.state = item.observation, AttemptState.RUNNING
-    if job.started_at is None or item.started_at < job.started_at:
-        job.started_at = item.started_at
+    if job.started_at is None or row.started_at < job.started_at:
+        job.started_at = row.started_at
     _show(tx, row)
-    if item.ended_at is None or row.outcome is None:
+    if row.ended_at is None or row.outcome is None:
         if not _is_followed(tx, row):
             store.move_tasks(tx, job, [item.index], [JobState.PENDING, JobState.QUEUED], JobState.RUNNING)
-        store.follow_tasks(tx, job, item.started_at)
+        store.follow_tasks(tx, job, row.started_at)
     else:
-        _run_ends(tx, job, row, item.ended_at, Outcome(row.outcome))
-        store.follow_tasks(tx, job, item.ended_at)
+        _run_ends(tx, job, row, row.ended_at, Outcome(row.outcome))
+        store.follow_tasks(tx, job, row.ended_at)
     return True
 
 
 def _corrected(tx: Session, run: RunRow, item: RunObserved) -> bool:
-    """A run that has ended stays as it is, but for when it did: until its books are closed, they may know that better."""
+    """A run that has ended stays as it is, but for when it did: until its books are closed, they may know that better.
+
+    No end before its start is taken over: what is stated by that is for a person to settle.
+    """
     if run.final or item.ended_at is None:
         return False
-    run.observation, run.ended_at = item.observation, item.ended_at
+    run.observation, run.start_told, run.end_told = item.observation, item.started_at, item.ended_at
     job = tx.get_one(JobRow, run.job)
     job.version += 1
+    if item.ended_at < max(item.started_at, run.started_at):
+        run.detail = item.detail
+        return True
+    run.ended_at = item.ended_at
     if job.ended_at is not None:
         job.ended_at = max(job.ended_at, item.ended_at)
     return True
@@ -266,43 +278,12 @@ def _run_ends(tx: Session, job: JobRow, run: RunRow, ended_at: datetime, outcome
     store.move_tasks(tx, job, [run.index], UNDONE, target, detail=run.detail)
 
 
-def _usage(tx: Session, run: RunRow, item: UsageStated) -> bool:
-    hour = hour_key(item.usage.hour)
-    known = run.hours.get(hour, 0)
-    if item.usage.revision <= known:
-        return False
-    if run.final:
-        raise CannotBe("the books of this run were closed")
-    if any(span.start < run.started_at for span in item.usage.spans):
-        raise CannotBe("the run had not started then")
-    if run.ended_at is not None and any(span.end > run.ended_at for span in item.usage.spans):
-        raise CannotBe("the run had ended by then")
-    run.hours = run.hours | {hour: item.usage.revision}
-    feed.fact(
-        tx,
-        events.USAGE_STATED,
-        run.job,
-        UsageRecord(
-            hour=item.usage.hour,
-            revision=item.usage.revision,
-            spans=item.usage.spans,
-            run=run.id,
-            attempt=run.attempt,
-            job=run.job,
-            run_started_at=run.started_at,
-            backend_identity=run.backend_identity,
-            index=run.index,
-        ),
-    )
-    return True
-
-
 def _final(tx: Session, attempt: AttemptRow, run: RunRow, item: FinalStated) -> bool:
     if run.final:
         return False
     if run.state != RunState.ENDED or run.outcome is None:
         raise CannotBe("a run that has not ended can't have its books closed")
-    if item.hours != run.hours:
+    if item.hours != stating.heard(run.hours, run.aside):
         raise CannotBe("usage of this run is missing here; state it again")
     _close_run(tx, run)
     store.close_books(tx, attempt)
@@ -313,6 +294,7 @@ def _final(tx: Session, attempt: AttemptRow, run: RunRow, item: FinalStated) -> 
 def _close_run(tx: Session, run: RunRow) -> None:
     """Close the run's books and say how it ended, once."""
     job = tx.get_one(JobRow, run.job)
+    stating.close(tx, run)
     run.final = 1
     job.open_runs -= 1
     feed.fact(

@@ -40,7 +40,7 @@ from caravan.kernel.metrics import Metrics
 from caravan.kernel.prepared import Prepared
 from caravan.kernel.problems import NotFound
 from caravan.kernel.tokens import Caller
-from services.broker.dispatch import leasing, reports
+from services.broker.dispatch import leasing, reports, stating
 from services.broker.dispatch.models import LogReadRow, SiteRow
 from services.broker.dispatch.wanted import site_row, topic
 from services.broker.jobs import store
@@ -146,7 +146,9 @@ class DispatchService:
 
     def _items(self, tx: Session, rows: Sequence[AttemptRow]) -> tuple[WorkItem, ...]:
         view = self._catalog.view(tx)
-        of_run = select(RunRow.attempt, RunRow.backend_identity, RunRow.hours, RunRow.final)
+        of_run = select(
+            RunRow.attempt, RunRow.backend_identity, RunRow.observation, RunRow.hours, RunRow.aside, RunRow.final
+        )
         runs: dict[str, list[Any]] = defaultdict(list)
         for run in tx.execute(of_run.where(RunRow.attempt.in_([row.id for row in rows]))).all() if rows else ():
             runs[run.attempt].append(run)
@@ -159,8 +161,8 @@ class DispatchService:
                 desired=Desired(row.desired),
                 reference=row.reference,
                 submission=self._submission(view, row, spec_of[row.job]) if row.desired == Desired.RUN else None,
-                observed=row.observation,
-                stated={run.backend_identity: run.hours for run in runs[row.id]},
+                observed=max([row.observation, *(run.observation for run in runs[row.id])]),
+                stated={run.backend_identity: stating.heard(run.hours, run.aside) for run in runs[row.id]},
                 finals=tuple(run.backend_identity for run in runs[row.id] if run.final),
             )
             for row in rows

@@ -144,8 +144,22 @@ class RunRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     final: Mapped[int] = mapped_column(BigInteger)
     hours: Mapped[dict[str, int]] = mapped_column(Json, comment="Hour -> last revision stated.")
+    marks: Mapped[dict[str, str]] = mapped_column(
+        Json, server_default="{}", comment="Hour -> mark of the spans of that revision."
+    )
+    aside: Mapped[dict[str, list[Any]]] = mapped_column(
+        Json,
+        server_default="{}",
+        comment="Hour -> last revision of what something speaks against, and the marks of what was told of it.",
+    )
+    start_told: Mapped[datetime | None] = mapped_column(
+        Instant, comment="When it started, as last told; null: as started_at."
+    )
+    end_told: Mapped[datetime | None] = mapped_column(
+        Instant, comment="When it ended, as last told: it may be before its start."
+    )
     __table_args__ = (
-        UniqueConstraint("site", "backend_identity"),
+        UniqueConstraint("site", "backend_identity", "attempt", "index"),
         Index("ix_runs_attempt", "attempt"),
         Index("ix_runs_job", "job"),
     )
