@@ -294,6 +294,26 @@ def test_a_run_that_is_cancelled_in_the_second_of_its_start_still_ends() -> None
     assert (run.outcome, run.final, run.spans) == (Outcome.CANCELLED, True, ())
 
 
+@pytest.mark.parametrize("elapsed", [0, 30])
+def test_a_run_whose_end_is_before_its_start_says_so_and_is_not_taken_for_one_of_no_length(elapsed: int) -> None:
+    """A clock was set back. What slurmdbd says all the same of how long it ran is passed on with that."""
+    early = STARTED - 3600
+    told = known(job_2411(["FAILED"], exited(3), end_time=number(early)))
+    assert [(run.ended_at, run.spans, run.final) for run in seen(told).runs] == [(clock.from_seconds(early), (), False)]
+    books = in_books(["FAILED"], exited(3))
+    books["time"] |= {"end": early, "elapsed": elapsed}
+    (run,) = seen(known(books=(books,))).runs
+    assert (run.ended_at, run.final) == (clock.from_seconds(early), True)
+    assert (
+        run.detail
+        == "exit code 3; by Slurm's books it ended before it started: a clock was set back, and how long it ran isn't known"
+    )
+    assert sum((span.end - span.start).total_seconds() for span in run.spans) == elapsed
+    well = in_books(["COMPLETED"], exited(0))
+    well["time"] |= {"end": STARTED, "elapsed": 0}
+    assert [run.detail for run in seen(known(books=(well,))).runs] == [""]
+
+
 @pytest.mark.parametrize("start", [0, 2**32 - 2])
 def test_the_books_of_a_run_whose_start_they_lack_are_waited_for_while_slurmctld_knows_it(start: int) -> None:
     lacking = in_books(["COMPLETED"], exited(0)) | {

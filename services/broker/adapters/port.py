@@ -54,6 +54,7 @@ class RunSeen:
     state: RunState
     started_at: datetime
     ended_at: datetime | None
+    """Before `started_at` where the backend's books have it so, and how long it ran can't be known."""
     outcome: Outcome | None
     exit_code: int | None
     signal: int | None

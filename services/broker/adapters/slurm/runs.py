@@ -26,6 +26,9 @@ looks the same. It stays the user's. What tells the two apart, a mark or the out
 remove it, and no tenant may have it in its hands that the site bears what it ran. Who never started has held a second or two."""
 
 
+BACKWARDS = "by Slurm's books it ended before it started: a clock was set back, and how long it ran isn't known"
+
+
 def is_run(record: Record) -> bool:
     """Something is or was allocated to it.
 
@@ -76,12 +79,14 @@ def run_seen(found: Allocation, cluster: str, until: int, accelerators: Accelera
     exit = _exit(found, outcome) if ended and outcome in BY_ITSELF else None
     if outcome is Outcome.USER:
         words = _failed(exit)
+    if found.record.ended < found.record.started:
+        words = f"{words}; {BACKWARDS}" if words else BACKWARDS
     return RunSeen(
         index=found.index,
         identity=run_identity(cluster, found.record.job, found.record.submitted),
         state=RunState.ENDED if ended else RunState.RUNNING,
         started_at=clock.from_seconds(found.record.started),
-        ended_at=clock.from_seconds(max(found.record.ended, found.record.started)) if ended else None,
+        ended_at=clock.from_seconds(found.record.ended) if ended else None,
         outcome=outcome if ended else None,
         exit_code=exit.code if exit else None,
         signal=exit.signal if exit else None,
