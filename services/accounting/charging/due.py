@@ -21,7 +21,10 @@ TOPIC: Final = "charges-due"
 RETRY: Final = timedelta(minutes=1)
 DUE, FAILED = table_of(ChargeDue), table_of(ChargeFailed)
 _JOB: Final = {"job": DUE.c.job.type}
-_MARK: Final = InsertMany(DUE, lambda new: new.on_conflict_do_nothing())
+# Writing what stands there makes PostgreSQL see that a charge takes the mark meanwhile, by what it read before; one of them is done again.
+_MARK: Final = InsertMany(
+    DUE, lambda new: new.on_conflict_do_update(index_elements=["job", "run", "hour"], set_={"before": DUE.c.before})
+)
 _DONE: Final = ChangeMany(
     {**_JOB, "run": DUE.c.run.type, "hour": DUE.c.hour.type},
     lambda given: delete(DUE).where(DUE.c.job == given.job, DUE.c.run == given.run, DUE.c.hour == given.hour),
@@ -51,9 +54,11 @@ def a_look_at(job: str) -> Due:
 
 def mark(tx: Session, marks: Iterable[Due]) -> None:
     """What is marked already keeps what its lines are made of."""
-    rows = [one._asdict() for one in marks]
-    if rows:
-        _MARK.run(tx, rows)
+    first: dict[tuple[str, str, int], Due] = {}
+    for one in marks:
+        first.setdefault((one.job, one.run, one.hour), one)
+    if first:
+        _MARK.run(tx, [one._asdict() for one in first.values()])
         signal(tx, TOPIC)
 
 
