@@ -64,7 +64,6 @@ async def test_a_mark_that_is_made_while_its_job_is_charged_is_not_lost(db: Data
         await marking.commit()
         with pytest.raises(DBAPIError) as refused:
             await dropping
-            await charging.commit()
         assert not_serialized(refused.value)
     assert await db.read(of_job(1)) == [one(1, 1)]
 
