@@ -66,8 +66,8 @@ class SellerPayment(Model):
 
 
 class OtherPayment(Model):
-    """What of a voucher is for no seller's lines: less what is clawed back on the period's statements, and what makes up for lines that
-    come to less than nothing. What closes settled for earlier periods before it was kept for which lines that is, is here too."""
+    """What of a voucher is for no seller's lines: less what is clawed back on the period's statements; and until the next close what credit
+    notes take back beyond what stands on their line. What was settled before it was kept for which lines that is, is here too."""
 
     voucher: VoucherId
     organization: OrganizationId

@@ -1,5 +1,6 @@
 """Whatever is used, corrected, given back, clawed back, filed and paid in which order: no limit is passed, and nothing is lost or stuck."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -101,6 +102,7 @@ async def test_limits_hold_and_closes_settle_whatever_is_given_back_when(
             close(tx, period)
             closed.append(period)
             sound(tx, published, vouchers)
+            placed(tx, vouchers)
         for month in range(MONTHS, MONTHS + 2):
             before = {one: settled(tx, one) for one in vouchers}
             close(tx, period_at(tx, AT + timedelta(days=31 * month)))
@@ -176,19 +178,38 @@ def settled(tx: Session, voucher: str) -> int:
     return sum(int(tx.execute(one).scalar_one() or 0) for one in sums)
 
 
-def stands(tx: Session, voucher: str) -> list[tuple[int, int]]:
-    """Its share of each line, and what of it stands there, whichever close paid that."""
-    moved = select(EarlierRow.line, func.sum(EarlierRow.fen).label("fen")).where(EarlierRow.voucher == voucher)
-    later = moved.group_by(EarlierRow.line).subquery()
-    return [
-        (row.share, int(row.paid + (row.fen or 0)))
-        for of in (LineShareRow, DueShareRow)
-        for row in tx.execute(
-            select(of.share, of.paid, later.c.fen)
-            .outerjoin(later, later.c.line == of.line)
-            .where(of.voucher == voucher)
+def stands(tx: Session, voucher: str) -> Counter[str]:
+    """What of it stands on each line, whichever close paid that; at '' what stands on none yet."""
+    found: Counter[str] = Counter()
+    for of, fen in ((LineShareRow, LineShareRow.paid), (DueShareRow, DueShareRow.paid), (EarlierRow, EarlierRow.fen)):
+        for line, some in tx.execute(select(of.line, fen).where(of.voucher == voucher)):
+            found[line] += some
+    return found
+
+
+def left(tx: Session, voucher: str) -> Counter[str]:
+    """Its share of each line, less what credit notes gave back of it."""
+    found: Counter[str] = Counter()
+    for of, settlements in ((LineShareRow, SettlementRow), (DueShareRow, DueRow)):
+        noted = select(CreditNoteRow.line, settlements.claimed).join(
+            settlements, settlements.period == CreditNoteRow.id
         )
-    ]
+        for query in (
+            select(of.line, of.share).where(of.voucher == voucher),
+            noted.where(settlements.voucher == voucher),
+        ):
+            for line, fen in tx.execute(query):
+                found[line] += fen
+    return found
+
+
+def placed(tx: Session, vouchers: list[str]) -> None:
+    """As a close leaves it: all stands on lines, and on none more than its share."""
+    for one in vouchers:
+        on_lines, shares = stands(tx, one), left(tx, one)
+        assert not on_lines.pop("", 0)
+        for line, fen in on_lines.items():
+            assert min(0, shares[line]) <= fen <= max(0, shares[line])
 
 
 def sound(tx: Session, published: Programme, vouchers: list[str]) -> None:
@@ -198,9 +219,7 @@ def sound(tx: Session, published: Programme, vouchers: list[str]) -> None:
     assert committed == sum(row.amount - row.released for row in rows)
     for row in rows:
         assert 0 <= settled(tx, row.id) <= row.amount
-        shares = stands(tx, row.id)
-        if all(share >= 0 for share, _ in shares):
-            assert sum(fen for _, fen in shares) == settled(tx, row.id), "all that is paid stands on lines"
+        assert sum(stands(tx, row.id).values()) == settled(tx, row.id), "all that is paid is kept by line"
     cap = published.caps.redeemed_in_year
     for of in (SettlementRow, DueRow):
         for _, fen in tx.execute(select(of.year, func.sum(of.on_lines + of.earlier)).group_by(of.year)):

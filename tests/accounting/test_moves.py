@@ -1,17 +1,21 @@
 """Adjustments say where what they take away stands now, and what moved it."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.prices import Component
 from caravan.kernel import ids
+from caravan.kernel.database import affected
 from services.accounting.charging.explanation import Decided
 from services.accounting.charging.lines import PeriodSpan
 from services.accounting.charging.moves import Priced, counterparts, holding, in_period
+from services.accounting.contests.models import ContestRow
 from tests.accounting.test_charging import close, finish_now, job_with_hold
 from tests.accounting.test_contests import contested, decided
 from tests.accounting.test_corrections import REASON, Desk
@@ -109,6 +113,42 @@ async def test_a_contest_that_was_dismissed_or_is_of_another_reason_is_not_named
     await world.deliver()
     moved = (await adjustments(job, march))["day", None]["moved"]
     assert {one["reason"]: one["contests"] for one in moved} == {"site_fault": [], "duplicate": [upheld["id"]]}
+
+
+async def test_a_contest_that_another_centre_won_is_not_named(world: World) -> None:
+    other_centre = ids.new("prv")
+    world.know_provider(other_centre)
+    job, here, there = await job_with_hold(world), ids.new("run"), ids.new("run")
+    job.use(here, 0, 40)
+    job.end(here, Outcome.LOST)
+    job.attempt = ids.new("att")
+    job.place(provider=other_centre)
+    job.use(there, 100, 130)
+    job.end(there, Outcome.LOST)
+    await world.deliver()
+    march = await close(world, 0)
+    upheld = await contested(world, here)
+    await decided(world, upheld, "uphold")
+    job.end(there, Outcome.SUCCEEDED)
+    await world.deliver()
+    late = [one for one in await job.lines() if one["corrects"] == march and one["component"] == "cpu_core_hour"]
+    named = {
+        one["provider"]: {tuple(other["contests"]) for other in (await explained(world, one))["moved"]} for one in late
+    }
+    assert named == {world.provider: {(upheld["id"],)}, other_centre: {()}}
+
+
+async def test_a_contest_is_named_by_adjustments_of_its_time_alone(world: World) -> None:
+    job, run = await job_with_hold(world), ids.new("run")
+    job.use(run, 0, 40)
+    job.end(run, Outcome.LOST)
+    await world.deliver()
+    march = await close(world, 0)
+    await decided(world, await contested(world, run), "uphold")
+    early = update(ContestRow).values(decided_at=datetime(2026, 3, 1, tzinfo=UTC))
+    assert [one["contests"] for one in (await adjustments(job, march))["day", None]["moved"]] != [[]]
+    await world.db.write(lambda tx: affected(tx, early))
+    assert [one["contests"] for one in (await adjustments(job, march))["day", None]["moved"]] == [[]]
 
 
 async def test_a_price_correction_is_named_with_its_reason_by_what_it_took_and_what_it_made(world: World) -> None:

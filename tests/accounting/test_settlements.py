@@ -586,7 +586,7 @@ async def test_a_period_closes_in_which_a_voucher_counts_for_more_jobs_than_a_st
         values = {"organization": sold.organization, "voucher": voucher, "pledged": 0, "redeemed": 0, "settled": True}
         InsertMany(table_of(RedemptionRow)).run(tx, [values | {"job": one} for one in many])
         lines: list[Any] = [SimpleNamespace(corrects="", period=period, job=one) for one in (*many, job.id)]
-        ends = closed_lines.ends_of(tx, lines)
+        ends = closed_lines._ends(tx, lines)
         assert len(ends) == len(lines) and ends[period, job.id] == clock.to_seconds(T0) + 1000
         assert keep_open(tx, {*many, job.id}, period) == {voucher: (300, 300)}
 

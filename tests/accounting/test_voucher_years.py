@@ -51,7 +51,9 @@ async def test_what_is_applied_for_is_of_the_year_until_it_is_withdrawn_or_refus
     second = await applied(spring, programme, "200.00")
     problem = await above(spring, programme, "0.01")
     assert problem["most"] == "0.00"
-    assert problem["detail"].endswith(": withdraw what else is applied for, or apply in another year")
+    assert problem["detail"].endswith(
+        ": withdraw what else is applied for; what is issued counts until the year is over"
+    )
     ok(await spring.admin.post(f"/voucher-applications/{first['id']}/withdraw"))
     assert await told(spring, programme) == ("issued_in_year", "300.00")
     approved = await reviewed(spring, second, PASSES, PASSES)

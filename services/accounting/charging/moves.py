@@ -7,7 +7,7 @@ applies) adjusts both lines in the same open period. Reads what was decided, and
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, true
 from sqlalchemy.orm import Session
 
 from caravan.contracts.contests import ContestState
@@ -51,7 +51,7 @@ def moves(
         for start, end in spans
         for one in holding(approved[record.terms.price_list.id], start, end)
     ]
-    contests = _contests(tx, row.job, {record.run for record, _ in own})
+    contests = _contests(tx, row, {record.run for record, _ in own})
     told = []
     for other in counterparts(row, of_job, {one.price_list for one in corrections}):
         by = []
@@ -118,14 +118,22 @@ def _approved(tx: Session, pinned: PriceList) -> list[Priced]:
     ]
 
 
-def _contests(tx: Session, job: str, runs: set[str]) -> dict[str, tuple[str, ...]]:
-    """Those of these runs that were upheld, by the reason for which the provider bore them."""
-    upheld = select(*ContestRow.__table__.c).where(ContestRow.job == job, ContestRow.state == ContestState.UPHELD)
+def _contests(tx: Session, row: Row[Any], runs: set[str]) -> dict[str, tuple[str, ...]]:
+    """Those of the line's provider and of these runs that were upheld while the line's period may have taken adjustments, by the reason
+    for which the provider bore them."""
+    taking = periods.find(tx, row.period)
+    upheld = select(*ContestRow.__table__.c).where(
+        ContestRow.job == row.job,
+        ContestRow.provider == row.provider,
+        ContestRow.state == ContestState.UPHELD,
+        ContestRow.decided_at >= taking.starts_at,
+        true() if taking.closed_at is None else ContestRow.decided_at <= taking.closed_at,
+    )
     found: dict[str, tuple[str, ...]] = {}
-    for row in tx.execute(upheld.order_by(ContestRow.id)):
-        if row.run in runs:
-            reason = PROVIDER_BEARS[Outcome(row.outcome)].value
-            found[reason] = (*found.get(reason, ()), row.id)
+    for contest in tx.execute(upheld.order_by(ContestRow.id)):
+        if contest.run in runs:
+            reason = PROVIDER_BEARS[Outcome(contest.outcome)].value
+            found[reason] = (*found.get(reason, ()), contest.id)
     return found
 
 

@@ -11,6 +11,7 @@ from caravan.contracts.corrections import CorrectedDiscounts
 from services.accounting.corrections.approved import CORRECTIONS, correction_of
 from services.accounting.discounts.totals import in_force, of_lists, schedules
 from services.accounting.periods import service as periods
+from services.accounting.usage.models import PriceListCopy
 
 
 def concerned(tx: Session, row: Row[Any]) -> Iterator[CorrectedDiscounts]:
@@ -18,8 +19,9 @@ def concerned(tx: Session, row: Row[Any]) -> Iterator[CorrectedDiscounts]:
     correction = correction_of(row)
     priced, right = of_lists(tx, [correction.price_list])[correction.price_list]
     before = () if row.number is None else (CORRECTIONS.c.number < row.number,)
+    same = PriceListCopy.offering == priced.offering, PriceListCopy.reseller == priced.reseller
     for period in periods.within(tx, correction.start, correction.end):
-        newest = in_force(tx, period.ends_at).get(priced)
+        newest = in_force(tx, period.ends_at, *same).get(priced)
         if newest is None or not correction.concerns(priced.offering, newest.price_list):
             continue
         if schedules(tx, period, *before)[priced].tiers != right.tiers:

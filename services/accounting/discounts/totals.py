@@ -87,11 +87,12 @@ def schedules(tx: Session, of: Row[Any], *which: ColumnElement[bool]) -> dict[Pr
     return newest | corrected
 
 
-def in_force(tx: Session, ends_at: datetime) -> dict[Priced, Schedule]:
-    """Of each offering and seller: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period."""
+def in_force(tx: Session, ends_at: datetime, *of: ColumnElement[bool]) -> dict[Priced, Schedule]:
+    """Of each offering and seller: the newest revision that was made before `ends_at`, the end of a period, holds for all of the period.
+    `of`: conditions of the price lists that count."""
     newest = (
         select(*_PRICED, func.max(PriceListCopy.revision).label("revision"))
-        .where(PriceListCopy.created_at < ends_at)
+        .where(PriceListCopy.created_at < ends_at, *of)
         .group_by(*_PRICED)
         .subquery()
     )

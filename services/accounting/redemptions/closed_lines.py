@@ -60,7 +60,7 @@ def used(tx: Session, period: Row[Any], rows: Iterable[Row[Any]]) -> list[UsageL
     """Those of jobs that cost something. `period` is a row of `periods`, and `rows` were read of it."""
     lines = [line for line in rows if line.kind == LineKind.USAGE and line.amount]
     found = supplies.of_price_lists(tx, {line.price_list for line in lines})
-    ends = ends_of(tx, lines)
+    ends = _ends(tx, lines)
     return [
         UsageLine(
             id=line.id,
@@ -88,8 +88,8 @@ def group(line: Row[Any]) -> Group:
     return Group(line.corrects or line.period, line.offering, line.component, line.reseller)
 
 
-def ends_of(tx: Session, lines: Iterable[Row[Any]]) -> dict[tuple[str, str], int]:
-    """When the usage of each (period, job) ended."""
+def _ends(tx: Session, lines: Iterable[Row[Any]]) -> dict[tuple[str, str], int]:
+    """When the usage of each job in each period ended."""
     jobs: defaultdict[str, set[str]] = defaultdict(set)
     for line in lines:
         jobs[line.corrects or line.period].add(line.job)

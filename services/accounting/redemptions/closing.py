@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -115,11 +116,11 @@ class _Closing:
         vouchers = [self._voucher(row, pledged.get(row.id, 0)) for row in self._rows.values()]
         used = closed_lines.used(tx, self._period, self._lines)
         past = self._past(zone)
-        moved = settled(vouchers, used, self._discounts(), past, zone)
-        self._write(moved)
-        for span, one in moved.items():
-            if one.earlier:
-                placing.place(tx, self._period.id, span, one.earlier, self._terms[span.voucher], zone)
+        discounts = self._discounts()
+        moved = settled(vouchers, used, discounts, past, zone)
+        ends = {line.id: line.ends_at for line in used}
+        self._write(moved, ends | {off.id: clock.to_seconds(off.starts_at) for off in discounts})
+        self._place(moved, past, zone)
         of_voucher: defaultdict[str, Moved] = defaultdict(lambda: Moved(0, 0))
         for voucher, taken in open_.items():
             of_voucher[voucher] = Moved(-taken.pledged, -taken.redeemed)
@@ -193,7 +194,7 @@ class _Closing:
             found.append(DiscountLine(line.id, group(line), starts_at, int(amount), int(basis)))
         return found
 
-    def _past(self, zone: Any) -> Past:
+    def _past(self, zone: ZoneInfo) -> Past:
         claimed: Counter[Span] = Counter()
         paid: Counter[Span] = Counter()
         for of in SETTLEMENTS, dues.DUES:
@@ -235,7 +236,16 @@ class _Closing:
         kept = {judged: {one: rate for one, rate in of.items() if rate is not None} for judged, of in found.items()}
         return {judged: rates for judged, rates in kept.items() if len(rates) == len(found[judged])}
 
-    def _write(self, moved: Mapping[Span, Settled]) -> None:
+    def _place(self, moved: Mapping[Span, Settled], past: Past, zone: ZoneInfo) -> None:
+        """Where lines of earlier periods may have more or less now."""
+        rests = placing.rests(self._tx, self._rows)
+        for span in {**past.claimed, **moved}:
+            of = moved.get(span)
+            noted = self._rows[span.voucher].unsettled
+            if noted or (of is not None and of.earlier) or (span.voucher, span.start) in rests:
+                placing.place(self._tx, self._period.id, span, self._terms[span.voucher], zone)
+
+    def _write(self, moved: Mapping[Span, Settled], ends: Mapping[str, int]) -> None:
         subsidies: Counter[str] = Counter()
         rows: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
         shares: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
@@ -257,6 +267,7 @@ class _Closing:
             for line, (share, stands) in one.lines.items():
                 rate = one.rates.get(line)
                 of_line = {"line": line, "voucher": span.voucher, "share": share, "paid": stands, "rate": rate}
+                of_line["ends_at"] = ends[line]
                 if reimburses:
                     shares[True].append(of_line | {"starts_at": span.start})
                 else:

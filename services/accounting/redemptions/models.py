@@ -62,11 +62,14 @@ class LineShareRow(Base):
         comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off, or it was judged before "
         "this was kept.",
     )
+    ends_at: Mapped[int | None] = mapped_column(
+        BigInteger, comment="When the usage of its job in the period ended; null: it was closed before this was kept."
+    )
 
 
 class EarlierRow(Base):
-    """What of the `earlier` of a settlement (or of what is due) is for this line, which is of a period before. Never changed. There is none
-    where that was settled before this was kept."""
+    """What of the `earlier` of a settlement (or of what is due) is for this line; or for none as yet, '': what a credit note takes back
+    of more than stands on its line, and what was settled before this was kept. Never changed."""
 
     __tablename__ = "earlier_lines"
     __table_args__ = (Index("ix_earlier_lines_line", "line"), Index("ix_earlier_lines_period", "period"))

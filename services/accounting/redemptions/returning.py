@@ -54,7 +54,7 @@ def give_back(tx: Session, line: Row[Any], note: str, part: Callable[[int], int]
             "earlier": -pays,
         }
         tx.execute(update(VoucherRow).where(VoucherRow.id == row.id).values(unsettled=True))
-        placing.keep(tx, note, span, {line.id: -pays})
+        placing.take_back(tx, note, span, line.id, row.paid, pays)
         if terms.mode is Mode.REIMBURSED:
             dues.keep(tx, [values], ())
             clawing.undo(tx, row, dues.NO_PAPER, at)

@@ -63,6 +63,9 @@ class DueShareRow(Base):
         comment="At which it pays for what the line is of; null: a discount goes by the shares of what it is off, or it was judged before "
         "this was kept.",
     )
+    ends_at: Mapped[int | None] = mapped_column(
+        BigInteger, comment="When the usage of its job in the period ended; null: it was closed before this was kept."
+    )
 
 
 class ReimbursementRow(Base):

@@ -39,7 +39,7 @@ from services.accounting.vouchers.evidence import APPLICATIONS, EVIDENCE
 from services.accounting.vouchers.reviewing import LIVING, REVIEWS, STAGES
 
 NOTHING_LEFT: Final = {
-    Cap.ISSUED_IN_YEAR: "withdraw what else is applied for, or apply in another year",
+    Cap.ISSUED_IN_YEAR: "withdraw what else is applied for; what is issued counts until the year is over",
     Cap.POOL: "apply once it is raised, or in another year",
 }
 """What to do instead."""
@@ -125,11 +125,11 @@ def apply(tx: Session, draft: VoucherApplicationDraft, subject: str, at: datetim
     if programme.caps.contract is not None and draft.contract is None:
         detail = "Give the contract: the programme pays a part of it"
         raise Invalid(errors=[FieldError(pointer="/contract", code="missing", detail=detail)])
+    _check_contract(tx, draft)
     limit = eligible.most(tx, programme, draft.organization, draft.contract, day.year)
     if limit is not None and draft.amount > limit.most:
         instead = "apply for that at most" if limit.most.fen else NOTHING_LEFT.get(limit.cap, "it pays nothing")
         raise AboveCap(f"{limit.words.en}: {instead}", cap=limit.cap, most=limit.most, words=limit.words)
-    _check_contract(tx, draft)
     id, contract = ids.new("vap"), draft.contract
     values = draft.model_dump(exclude={"contract", "enterprise"}) | {
         "id": id,

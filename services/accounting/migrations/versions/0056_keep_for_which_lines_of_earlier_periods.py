@@ -6,12 +6,13 @@ from alembic import op
 revision = "0056"
 down_revision = "0055"
 
-NOTED = (
+BEFORE = (
     "INSERT INTO earlier_lines (voucher, line, period, starts_at, fen) "
-    "SELECT settled.voucher, credit_notes.line, settled.period, settled.starts_at, settled.earlier "
-    "FROM {table} AS settled JOIN credit_notes ON credit_notes.id = settled.period WHERE settled.earlier <> 0"
+    "SELECT settled.voucher, coalesce(credit_notes.line, ''), settled.period, settled.starts_at, settled.earlier "
+    "FROM {table} AS settled LEFT JOIN credit_notes ON credit_notes.id = settled.period WHERE settled.earlier <> 0"
 )
-"""What credit notes gave back is of their lines. What closes settled before is of no line that is known."""
+"""What credit notes gave back is of their lines. What closes settled is of none that is known: their next one finds them."""
+ENDS = "When the usage of its job in the period ended; null: it was closed before this was kept."
 
 
 def upgrade() -> None:
@@ -29,4 +30,6 @@ def upgrade() -> None:
         batch_op.create_index("ix_earlier_lines_line", ["line"], unique=False)
         batch_op.create_index("ix_earlier_lines_period", ["period"], unique=False)
     for table in ("voucher_settlements", "reimbursement_dues"):
-        op.execute(NOTED.format(table=table))
+        op.execute(BEFORE.format(table=table))
+    for table in ("line_shares", "reimbursement_shares"):
+        op.add_column(table, sa.Column("ends_at", sa.BigInteger(), nullable=True, comment=ENDS))
