@@ -210,7 +210,7 @@ class AccountingClient(Client):
         return await self._call("GET", "/anomalies", Page[Anomaly], query=query)
 
     async def settle_anomaly(self, anomaly: str, decision: AnomalyDecision) -> Anomaly:
-        """Raises WrongState for what was settled otherwise, AttemptMissing."""
+        """Raises WrongState for what was settled otherwise, AttemptMissing, IdentityTaken."""
         return await self._call("POST", f"/anomalies/{anomaly}/settle", Anomaly, body=decision)
 
     async def list_silences(

@@ -106,6 +106,15 @@ class AttemptMissing(Problem):
     title, title_zh = "Attempt, price list or hold not known", "缺少作业尝试、价目表或预留"
 
 
+class IdentityTaken(Problem):
+    """Another run at its site, `run`, has the same identity of the backend's: one allocation would be billed twice. It is listed as
+    `identity_taken` from now on: discard it, or accept it again if the site shows that there were two allocations."""
+
+    status, code = 409, "identity_taken"
+    title, title_zh = "Another run has this identity", "标识属于另一运行"
+    run: str
+
+
 class AlreadyExists(Problem):
     """There is one already, with another content; `existing` is its id."""
 

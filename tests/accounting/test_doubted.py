@@ -1,6 +1,6 @@
 """What the broker knows to be wrong with stated usage comes with its reason: set aside, never billed by itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
@@ -12,8 +12,8 @@ from services.accounting.anomalies.watching import WAITED, list_waiting
 from services.accounting.app import create_app
 from tests.accounting.months import Hand
 from tests.accounting.test_anomalies import held, listed, parked_at, seconds, settle
-from tests.accounting.world import World, hour_of
-from tests.support import Running, running
+from tests.accounting.world import Job, World, hour_of
+from tests.support import Running, refused, running
 
 
 @pytest.fixture
@@ -106,3 +106,66 @@ async def test_it_is_listed_without_its_attempt_and_with_what_speaks_against_it_
     job.place()
     await world.deliver()
     assert [one["reason"] for one in await listed(world, state="open")] == ["after_end"]
+
+
+def after_its_end(job: Job, run: str) -> None:
+    job.doubt(run, 0, 20, identity="qin:1:1")
+
+
+def in_the_future(job: Job, run: str) -> None:
+    job.use(run, 30 * 365 * 86_400, 30 * 365 * 86_400 + 20, identity="qin:1:1")
+
+
+@pytest.mark.parametrize(("say", "apart"), [(after_its_end, True), (in_the_future, False), (in_the_future, True)])
+async def test_what_is_set_aside_has_its_identity_too_and_no_other_run_is_billed_by_it(
+    world: World, say: Callable[[Job, str], None], apart: bool
+) -> None:
+    jobs, first, second = [await held(world), await held(world)], ids.new("run"), ids.new("run")
+    jobs[0].place()
+    jobs[1].place()
+    say(jobs[0], first)
+    jobs[0].end(first)
+    if apart:
+        await world.deliver()
+    jobs[1].use(second, 0, 20, identity="qin:1:1")
+    jobs[1].end(second)
+    await world.deliver()
+    other, own = await listed(world)
+    assert (other["reason"], other["usage"]["run"]) == ("identity_taken", second)
+    await settle(world, own, "accept")
+    await world.deliver()
+    assert [await seconds(job) for job in jobs] == [20, 0]
+    assert [one["id"] for one in await listed(world, state="open")] == [other["id"]]
+    await settle(world, other, "accept")
+    await world.deliver()
+    assert [await seconds(job) for job in jobs] == [20, 20], "there were two allocations"
+    await world.consistent()
+
+
+@pytest.mark.parametrize(("decision", "first_said"), [("accept", True), ("discard", True), ("discard", False)])
+async def test_who_accepts_what_another_run_is_billed_by_is_told_which_and_asked_again(
+    world: World, decision: str, first_said: bool
+) -> None:
+    """In one page what may be billed by itself goes ahead, whichever was said first."""
+    job, first, second = await held(world), ids.new("run"), ids.new("run")
+    job.place()
+    if first_said:
+        job.use(first, 0, 20, identity="qin:1:1")
+    job.doubt(second, 0, 10, identity="qin:1:1")
+    job.doubt(second, 3600, 3610, identity="qin:1:1")
+    if not first_said:
+        job.use(first, 0, 20, identity="qin:1:1")
+    job.use(second, 7200, 7210, identity="qin:1:1")
+    await world.deliver()
+    found = await listed(world)
+    assert [one["reason"] for one in found].count("identity_taken") == 1, "what wasn't doubted isn't billed by itself"
+    anomaly = next(one for one in found if one["reason"] == "after_end")
+    body = {"decision": "accept", "words": "the site says so"}
+    problem = refused(await world.finance.post(f"/anomalies/{anomaly['id']}/settle", body), 409, "identity_taken")
+    assert problem["run"] == first
+    (again,) = [one for one in await listed(world, state="open") if one["id"] == anomaly["id"]]
+    assert again["reason"] == "identity_taken"
+    await settle(world, again, decision)
+    await world.deliver()
+    assert await seconds(job) == (30 if decision == "accept" else 20)
+    await world.consistent()

@@ -81,6 +81,19 @@ async def test_metered_usage_is_summed_for_who_used_it_without_the_imported_of_t
     assert await sums(world) == [("2026-03-10", None, "alloys", 200), ("2026-03-10", world.organization, None, 15)]
 
 
+async def test_of_metered_usage_that_is_set_aside_whole_the_imported_run_counts(world: World) -> None:
+    await known(world)
+    job = world.job()
+    await world.deposit("100.00")
+    await job.hold("10.00")
+    job.place()
+    job.doubt(ids.new("run"), 0, 10, identity="qin:1:1")
+    await put(world, run("qin:1:1"))
+    before = await sums(world)
+    await world.deliver()
+    assert await sums(world) == before
+
+
 async def test_an_identity_at_another_site_is_another_run(world: World) -> None:
     job = world.job()
     await world.deposit("100.00")

@@ -153,10 +153,17 @@ class Job:
         self.world.broker.say(events.USAGE_STATED, self.id, record)
 
     def doubt(
-        self, run: str, start: int, end: int, reason: AnomalyReason = AnomalyReason.AFTER_END, *, revision: int = 1
+        self,
+        run: str,
+        start: int,
+        end: int,
+        reason: AnomalyReason = AnomalyReason.AFTER_END,
+        *,
+        revision: int = 1,
+        identity: str | None = None,
     ) -> None:
         """As `use`, told by a broker that knows better."""
-        self.use(run, start, end, revision=revision)
+        self.use(run, start, end, revision=revision, identity=identity)
         stated = self.world.broker.events.pop()
         doubted = DoubtedUsage(usage=UsageRecord.model_validate(stated["data"]), reason=reason)
         self.world.broker.say(events.USAGE_DOUBTED, self.id, doubted)

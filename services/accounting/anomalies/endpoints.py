@@ -4,7 +4,7 @@ from typing import Annotated
 
 from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason, AnomalyState
 from caravan.contracts.ids import AnomalyId
-from caravan.contracts.problems import AttemptMissing, WrongState
+from caravan.contracts.problems import AttemptMissing, IdentityTaken, WrongState
 from caravan.kernel.pages import Page, PageParams
 from caravan.kernel.web import Finance, Router, problems, provided
 from services.accounting.anomalies.service import AnomalyService
@@ -27,7 +27,7 @@ async def list_anomalies(
     return await anomalies.list(listing, caller, state, reason)
 
 
-@router.post("/anomalies/{anomaly}/settle", responses=problems(WrongState, AttemptMissing))
+@router.post("/anomalies/{anomaly}/settle", responses=problems(WrongState, AttemptMissing, IdentityTaken))
 async def settle_anomaly(
     anomaly: AnomalyId, decision: AnomalyDecision, caller: Finance, anomalies: Anomalies
 ) -> Anomaly:

@@ -7,7 +7,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.orm import Session
 
 from caravan.contracts.anomalies import Anomaly, AnomalyDecision, AnomalyReason, AnomalyState, Decision
-from caravan.contracts.problems import AttemptMissing, WrongState
+from caravan.contracts.problems import AttemptMissing, IdentityTaken, WrongState
 from caravan.contracts.usage import UsageRecord
 from caravan.kernel import audit, clock, ids
 from caravan.kernel.pages import Listing, Page
@@ -37,12 +37,20 @@ class AnomalyService:
         return listing.page([_shown(row) for row in rows], key=lambda anomaly: (anomaly.id,))
 
     async def settle(self, anomaly: str, decision: AnomalyDecision, caller: Caller) -> Anomaly:
-        """A repeat of the same decision changes nothing. Raises NotFound, WrongState, AttemptMissing."""
-        return await self._db.write(settle, anomaly, decision, caller.subject, self._now())
+        """A repeat of the same decision changes nothing. Raises NotFound, WrongState, AttemptMissing, IdentityTaken.
+
+        Two units of work where the identity is taken: what is refused for that is listed for that.
+        """
+        try:
+            return await self._db.write(settle, anomaly, decision, caller.subject, self._now())
+        except IdentityTaken:
+            await self._db.write(_list_as_taken, anomaly)
+            raise
 
 
 def settle(tx: Session, anomaly: str, decision: AnomalyDecision, subject: str, at: datetime) -> Anomaly:
-    """Bill what was set aside as it was stated, or keep it unbilled for good. Raises NotFound, WrongState, AttemptMissing."""
+    """Bill what was set aside as it was stated, or keep it unbilled for good. Raises NotFound, WrongState, AttemptMissing,
+    IdentityTaken."""
     state = _DECIDED[decision.decision]
     settled = {"state": state.value, "settled_at": at, "settled_by": subject, "words": decision.words}
     is_open = (ANOMALIES.c.id == anomaly) & (ANOMALIES.c.state == AnomalyState.OPEN)
@@ -58,13 +66,18 @@ def settle(tx: Session, anomaly: str, decision: AnomalyDecision, subject: str, a
     if decision.decision is Decision.ACCEPT:
         _keep_replaced(tx, row, usage, settled)
         try:
-            storing.accept(tx, usage, at)
+            storing.accept(tx, usage, at, AnomalyReason(row.reason))
         except NotHereYet:
             raise AttemptMissing from None
     else:
         storing.discard(tx, usage)
     audit.record(tx, subject, "settle_anomaly", anomaly, decision)
     return _shown(row)
+
+
+def _list_as_taken(tx: Session, anomaly: str) -> None:
+    is_open = (ANOMALIES.c.id == anomaly) & (ANOMALIES.c.state == AnomalyState.OPEN)
+    tx.execute(update(ANOMALIES).where(is_open).values(reason=AnomalyReason.IDENTITY_TAKEN.value))
 
 
 def _keep_replaced(tx: Session, row: Row[Any], usage: UsageRecord, settled: dict[str, Any]) -> None:

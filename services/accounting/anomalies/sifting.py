@@ -22,7 +22,7 @@ from services.accounting.anomalies.models import AnomalyRow
 from services.accounting.anomalies.odd import Known, odd, shared
 from services.accounting.anomalies.tasks import Tasks
 from services.accounting.usage.many import Run, Stored
-from services.accounting.usage.records import ATTEMPTS, RUNS, plain, spans_of
+from services.accounting.usage.records import plain, spans_of
 
 Place = tuple[str, int]
 """A run and its hour, in seconds since the epoch."""
@@ -34,15 +34,6 @@ _SEEN: Final = SelectMany(
     _PLACE,
     lambda given: select(*ANOMALIES.c).join(
         given, (ANOMALIES.c.run == given.c.run) & (ANOMALIES.c.hour == given.c.hour)
-    ),
-)
-_TAKEN: Final = SelectMany(
-    {"run": RUNS.c.id.type, "identity": RUNS.c.identity.type, "site": ATTEMPTS.c.site.type},
-    lambda given: (
-        select(given.c.run)
-        .join(RUNS, RUNS.c.identity == given.c.identity)
-        .join(ATTEMPTS, (ATTEMPTS.c.id == RUNS.c.attempt) & (ATTEMPTS.c.site == given.c.site))
-        .where(RUNS.c.id != given.c.run)
     ),
 )
 _SET_ASIDE: Final = InsertMany(
@@ -144,19 +135,14 @@ def sift(
     closed: Collection[Place],
     at: datetime,
     stated_at: Mapping[Revision, datetime],
+    taken: Collection[str],
 ) -> dict[Place, UsageRecord]:
     """Set aside what can't be trusted, and give the rest.
 
     All of it is news and of one round (`rounds`), and `placed` has its attempts. `runs`, `stored` and `before` are what is known of its
     runs and hours; the jobs of `closed` were settled with what is stored there. `stated_at` has when each was stated, as far as that is
-    known: it is judged as of then, others as of `at`.
+    known: it is judged as of then, others as of `at`. `taken`: the runs whose identity of the backend's another has.
     """
-    untold = {
-        one.run: (placed[one.attempt].site, one.backend_identity)
-        for one in stated.values()
-        if one.backend_identity is not None and (one.run not in runs or runs[one.run].identity is None)
-    }
-    taken = {row.run for row in _TAKEN.all(tx, [_claim(run, *claim) for run, claim in untold.items()])}
     tasks = Tasks(tx, stated.values(), runs)
     trusted: dict[Place, UsageRecord] = {}
     aside = []
@@ -252,10 +238,6 @@ def _is_accepted(row: Any, usage: UsageRecord) -> bool:
 def fingerprint(spans: tuple[Span, ...]) -> str:
     text = json.dumps(plain(spans), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _claim(run: str, site: str, identity: str) -> dict[str, str]:
-    return {"run": run, "identity": identity, "site": site}
 
 
 def _speaks(row: Any, usage: UsageRecord) -> bool:

@@ -138,10 +138,13 @@ def _metered(tx: Session, calendar: Calendar, site: str | None, parties: frozens
 
 
 def _imported(tx: Session, calendar: Calendar, site: str | None, parties: frozenset[str] | None) -> Iterator[_Held]:
-    """Without those that were metered, too."""
+    """Without those that were metered, too, and not set aside whole."""
     row = ImportedRunRow
     metered = exists().where(
-        RunRow.identity == row.identity, RunRow.attempt == AttemptCopy.id, AttemptCopy.site == row.site
+        RunRow.identity == row.identity,
+        RunRow.attempt == AttemptCopy.id,
+        AttemptCopy.site == row.site,
+        UsageRow.run == RunRow.id,
     )
     query = select(row).where(row.end > calendar.start, row.start < calendar.end, ~metered)
     for run in tx.scalars(_of(query, row, site, parties)):

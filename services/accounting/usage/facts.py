@@ -71,6 +71,8 @@ class Facts:
         # before the rest: what is stated of the same hours behind it makes it needless
         storing.doubted(tx, of[events.USAGE_DOUBTED], at)
         storing.usage(tx, of[events.USAGE_STATED], at, stated_at)
+        # behind the rest: what may be billed by itself goes ahead of what waits for a person
+        storing.identify(tx, of[events.USAGE_DOUBTED])
         storing.ends(tx, of[events.RUN_FINAL], at)
         storing.attempts_ended(tx, of[events.ATTEMPT_ENDED])
         storing.settlements(tx, of[events.JOB_SETTLED])

@@ -1,7 +1,7 @@
 """Stores many facts of runs by a few statements, in the same transaction with the marks of what is to be charged."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from caravan.contracts.anomalies import AnomalyReason, DoubtedUsage
 from caravan.contracts.offerings import PreemptedBearer
+from caravan.contracts.problems import IdentityTaken
 from caravan.contracts.usage import AttemptEnded, JobSettled, RunFinal, UsageRecord
 from caravan.kernel import clock
 from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
@@ -24,7 +25,7 @@ from services.accounting.funds import settling
 from services.accounting.funds.models import HoldRow
 from services.accounting.funds.settling import END, Awaited, Requested
 from services.accounting.periods import service as periods
-from services.accounting.usage import many, records
+from services.accounting.usage import identities, many, records
 from services.accounting.usage.many import Run, Stored
 from services.accounting.usage.models import UsageExtent
 from services.accounting.usage.records import ATTEMPTS, PRICE_LISTS, RECORDS, RUNS, NotHereYet, plain
@@ -57,12 +58,7 @@ _KNOWN: Final = SelectMany(
         .outerjoin(_RESELLERS, (_RESELLERS.c.job == ATTEMPTS.c.job) & _RESELLERS.c.resale)
     ),
 )
-_NEW_RUNS: Final = InsertMany(RUNS)
 _RUN: Final = {"run": RUNS.c.id.type}
-_IDENTIFY: Final = ChangeMany(
-    {**_RUN, "identity": RUNS.c.identity.type, "task": RUNS.c.task_index.type},
-    lambda given: update(RUNS).where(RUNS.c.id == given.run).values(identity=given.identity, task_index=given.task),
-)
 _END: Final = ChangeMany(
     {**_RUN, "outcome": RUNS.c.outcome.type},
     lambda given: update(RUNS).where(RUNS.c.id == given.run).values(outcome=given.outcome),
@@ -116,6 +112,24 @@ def doubted(tx: Session, some: Sequence[DoubtedUsage], at: datetime) -> None:
     sifting.set_aside(tx, news, placed, at)
 
 
+def identify(tx: Session, some: Sequence[DoubtedUsage]) -> None:
+    """Let the runs of what was set aside have their identity as if it were billed, unless another has it. Raises NotHereYet."""
+    for part in _rounds(tx, [one.usage for one in some]):
+        usages = [*part.values()]
+        placed, runs = _check_known(tx, usages, held=False), many.runs(tx, {one.run for one in usages})
+        _claim(tx, usages, placed, runs, identities.taken(tx, usages, placed, runs))
+
+
+def _claim(
+    tx: Session,
+    stated: Iterable[UsageRecord],
+    placed: Mapping[str, Placed],
+    runs: Mapping[str, Run],
+    taken: Collection[str],
+) -> None:
+    identities.make_known(tx, [one for one in stated if one.run not in taken], placed, runs)
+
+
 def _rounds(tx: Session, stated: Sequence[UsageRecord]) -> list[dict[Place, UsageRecord]]:
     found = rounds(stated, many.runs(tx, {one.run for one in stated}))
     return [{place_of(one): one for one in some} for some in found]
@@ -134,17 +148,23 @@ def _judge(
     requested = settling.known(tx, {one.job for one in news.values()})
     late = [(one.job, *place) for place, one in news.items() if one.job in requested and place in stored]
     closed = {(run, hour) for _, run, hour in late} - settling.awaited(tx, late)
-    new = sifting.sift(tx, news, placed, runs, stored, before, closed, at, stated_at)
-    _apply(tx, new, placed, stored, runs, at, requested)
+    taken = identities.taken(tx, news.values(), placed, runs)
+    new = sifting.sift(tx, news, placed, runs, stored, before, closed, at, stated_at, taken)
+    _claim(tx, news.values(), placed, runs, taken)
+    _apply(tx, new, stored, at, requested)
     sifting.supersede(tx, [one for place, one in new.items() if place in before], at)
 
 
-def accept(tx: Session, one: UsageRecord, at: datetime) -> None:
-    """Replace its hour by what was set aside, whatever speaks against it. Raises NotHereYet."""
+def accept(tx: Session, one: UsageRecord, at: datetime, reason: AnomalyReason) -> None:
+    """Replace its hour by what was set aside for `reason`, whatever else speaks against it. Raises NotHereYet, IdentityTaken."""
     place = place_of(one)
     placed = _check_known(tx, [one], held=True)
     stored, runs = many.hours(tx, [place]), many.runs(tx, [one.run])
-    _apply(tx, {place: one}, placed, stored, runs, at, settling.known(tx, [one.job]))
+    taken = identities.taken(tx, [one], placed, runs)
+    if taken and reason is not AnomalyReason.IDENTITY_TAKEN:
+        raise IdentityTaken(run=taken[one.run])
+    identities.make_known(tx, [one], placed, runs)
+    _apply(tx, {place: one}, stored, at, settling.known(tx, [one.job]))
     sifting.supersede(tx, [one], at)
 
 
@@ -164,13 +184,10 @@ def _is_here(one: UsageRecord, stored: Stored | None) -> bool:
 def _apply(
     tx: Session,
     new: Mapping[Place, UsageRecord],
-    placed: Mapping[str, Placed],
     stored: Mapping[Place, Stored],
-    runs: Mapping[str, Run],
     at: datetime,
     requested: Mapping[str, bool],
 ) -> None:
-    _make_known(tx, new.values(), placed, runs)
     held: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for (_, hour), one in new.items():
         if one.spans:
@@ -207,7 +224,7 @@ def ends(tx: Session, finals: Sequence[RunFinal], at: datetime) -> None:
     """How a run ended decides who bears it: what overlapped with one that the provider bears is billed, and of one that it bears no more
     what overlaps is set aside. Raises NotHereYet."""
     placed = _check_known(tx, finals, held=False)
-    runs = _make_known(tx, finals, placed, many.runs(tx, {one.run for one in finals}))
+    runs = identities.make_known(tx, finals, placed, many.runs(tx, {one.run for one in finals}))
     changed = {one.run: one for one in finals}
     for one in [one for one in changed.values() if one.outcome == runs[one.run].outcome]:
         del changed[one.run]
@@ -321,51 +338,6 @@ def _check_known(
         )
         for attempt, row in known.items()
     }
-
-
-def _make_known(
-    tx: Session, facts: Iterable[UsageRecord | RunFinal], placed: Mapping[str, Placed], runs: Mapping[str, Run]
-) -> dict[str, Run]:
-    """The facts' runs, of which `runs` were stored; makes those that are new, and the backend's identity of others, known."""
-    first: dict[str, UsageRecord | RunFinal] = {}
-    told: dict[str, UsageRecord] = {}
-    for one in facts:
-        first.setdefault(one.run, one)
-        if isinstance(one, UsageRecord) and (one.backend_identity, one.index) != (None, None):
-            told.setdefault(one.run, one)
-    new = {
-        run: _identified(
-            Run(run, one.job, one.attempt, None, None, None, None, placed[one.attempt].preempted_borne_by),
-            told.get(run),
-        )
-        for run, one in first.items()
-        if run not in runs
-    }
-    _NEW_RUNS.run(
-        tx,
-        [
-            {
-                "id": one.id,
-                "attempt": one.attempt,
-                "job": one.job,
-                "identity": one.identity,
-                "task_index": one.task_index,
-            }
-            for one in new.values()
-        ],
-    )
-    known = [(runs[run], _identified(runs[run], one)) for run, one in told.items() if run in runs]
-    changed = [after for before, after in known if after != before]
-    _IDENTIFY.run(tx, [{"run": one.id, "identity": one.identity, "task": one.task_index} for one in changed])
-    return {**runs, **new}
-
-
-def _identified(run: Run, told: UsageRecord | None) -> Run:
-    """With the backend's identity and the array task as they were told, unless they are known."""
-    if told is None:
-        return run
-    identity = told.backend_identity if run.identity is None else run.identity
-    return run._replace(identity=identity, task_index=told.index if run.task_index is None else run.task_index)
 
 
 def _arrived(tx: Session, what: Sequence[tuple[str, Awaited]], requested: Mapping[str, bool]) -> None:
