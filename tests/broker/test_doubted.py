@@ -142,6 +142,39 @@ async def test_usage_that_comes_once_the_books_are_closed_is_told_on(platform: P
     assert await tried(platform, unit) == [("", "08", 1, 3), ("books_closed", "08", 3, 5)]
 
 
+async def test_what_a_site_says_last_is_told_last_though_it_was_told_before(platform: Platform) -> None:
+    """Of two contents that both can't be, an hour goes from one to the other and back."""
+
+    def unit(tx: Session) -> list[tuple[str, str, int, int]]:
+        it = staged(tx)
+        run = run_of(it, seconds=5, identity="one")
+        it.apply(tx, run.running(1), *run.usage(), run.ended(2))
+        one, other = (run_of(it, seconds=longer, identity="one").usage()[0] for longer in (8, 9))
+        said = [again(one, 2), again(other, 3), again(one, 4), again(one, 5)]
+        assert it.apply(tx, *said) == [True, True, True, False]
+        assert [len(kept) for kept in row_of(tx, it).aside.values()] == [2], "only the last"
+        return told(tx, it)
+
+    late = ("after_end", "08")
+    assert await tried(platform, unit) == [("", "08", 1, 5), (*late, 2, 8), (*late, 3, 9), (*late, 4, 8)]
+
+
+async def test_once_the_books_are_closed_what_is_billed_is_told_again_where_something_else_was_told_since(
+    platform: Platform,
+) -> None:
+    def unit(tx: Session) -> list[tuple[str, str, int, int]]:
+        it = staged(tx)
+        run = run_of(it, seconds=5, identity="one")
+        it.apply(tx, run.running(1), *run.usage(), run.ended(2), run.final())
+        (longer,) = run_of(it, seconds=8, identity="one").usage()
+        said = [*run.usage(2), again(longer, 3), *run.usage(4), *run.usage(5)]
+        assert it.apply(tx, *said) == [False, True, True, False]
+        return told(tx, it)
+
+    closed = ("books_closed", "08")
+    assert await tried(platform, unit) == [("", "08", 1, 5), (*closed, 3, 8), (*closed, 4, 5)]
+
+
 async def test_another_start_of_a_run_changes_nothing_of_it_and_is_told_with_its_usage(platform: Platform) -> None:
     def unit(tx: Session) -> list[str]:
         it = staged(tx)

@@ -1,6 +1,7 @@
 """What is stated of a run's usage goes to accounting: as it was stated, or with what speaks against it, for a person to settle.
 
-With each run its hours are kept as they were last stated, and what was told with something against it: so the same isn't told twice.
+With each run its hours are kept as they were last stated, and what was last told with something against it: so the same isn't told
+twice in a row, and what a site says last is what accounting heard last.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ def state(tx: Session, run: RunRow, usage: HourUsage) -> bool:
     known = run.hours.get(hour, 0)
     heard, *told = run.aside.get(hour, [known])
     same = mark == run.marks.get(hour)
-    if usage.revision < heard or (same and (run.final or usage.revision == known)):
+    if usage.revision < heard or (same and (usage.revision == known or (run.final and not told))):
         return False
     reason = AnomalyReason.CONTRADICTORY if usage.revision == known else _against(run, usage)
     if reason is None:
@@ -36,8 +37,8 @@ def state(tx: Session, run: RunRow, usage: HourUsage) -> bool:
         run.aside = {other: kept for other, kept in run.aside.items() if other != hour}
         feed.fact(tx, events.USAGE_STATED, run.job, _record(run, usage))
         return True
-    run.aside = run.aside | {hour: [usage.revision, *dict.fromkeys([*told, mark])]}
-    if mark in told:
+    run.aside = run.aside | {hour: [usage.revision, mark]}
+    if told[-1:] == [mark]:
         return False
     _doubt(tx, run, usage, reason)
     return True
