@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from caravan.contracts.dispatch import Desired, Report, Reported, ReportItem
+from caravan.contracts.dispatch import Desired, Report, Reported, ReportItem, WorkItem
 from caravan.contracts.jobs import Outcome, RunState
 from caravan.contracts.usage import Span
 from caravan.kernel import ids
@@ -167,6 +167,26 @@ def test_whatever_a_backend_says_can_be_told() -> None:
     seen = Seen("r", released=True, queued=False, ended=True, runs=(run,), seen_at=START, detail="\0")
     told = Watched(ids.new("att"), Desired.RUN).saw(seen, timedelta(0))
     assert [item.type for item in told] == ["run", "final", "attempt"]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_attempt_that_ended_without_a_run_that_the_broker_knows_is_gone_unless_that_is_final(closed: bool) -> None:
+    """By its backend's last word the run may be none; the broker ends it."""
+    attempt = ids.new("att")
+    watched = Watched(attempt, Desired.NOTHING)
+    watched.take(
+        WorkItem(
+            attempt=attempt, desired=Desired.NOTHING, reference="r", submission=None, observed=3,
+            stated={"one": {}}, finals=("one",) if closed else (),
+        )
+    )  # fmt: skip
+    other = RunSeen(1, "two", RunState.ENDED, START, START, Outcome.USER, 1, None, "", (), final=False)
+    seen = Seen("r", released=True, queued=False, ended=True, runs=(other,), seen_at=START)
+    open_still = watched.saw(seen, timedelta(0))
+    assert [item.type for item in open_still] == (["run", "attempt"] if closed else ["run"])
+    told = open_still + watched.saw(replace(seen, runs=(replace(other, final=True),)), timedelta(0))
+    told += watched.saw(seen, timedelta(0))
+    assert [item.state for item in told if item.type == "attempt"] == ["ended" if closed else "gone"]
 
 
 async def test_what_the_backend_lost_ends_also_for_an_agent_that_never_saw_it_run(

@@ -114,6 +114,8 @@ class Watched:
         for run in seen.runs:
             items += self._run(run) + self._usage(run, seen.seen_at - lag)
         self.settled = seen.ended and all(run.final for run in seen.runs)
+        if seen.ended and self._misses_runs(seen):
+            return items + (self._gone(NotSeen(True, seen.detail)) if self.settled else [])
         if seen.ended:
             return items + self.observed("ended", seen.detail)
         if any(run.state is RunState.RUNNING for run in seen.runs):
@@ -143,6 +145,11 @@ class Watched:
     def _next(self) -> int:
         self.number += 1
         return self.number
+
+    def _misses_runs(self, seen: Seen) -> bool:
+        """The broker knows runs whose books are open and that the backend doesn't show: what ended may be no run by its last word."""
+        shown = {run.identity for run in seen.runs}
+        return any(not run.books.final for identity, run in self.runs.items() if identity not in shown)
 
     def _unseen(self, seen: NotSeen) -> list[ReportItem]:
         return self.observed("unknown", seen.detail) if self.stand is Stand.RELEASED else []
