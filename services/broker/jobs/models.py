@@ -150,7 +150,7 @@ class RunRow(Base):
     aside: Mapped[dict[str, list[Any]]] = mapped_column(
         Json,
         server_default="{}",
-        comment="Hour -> last revision of what something speaks against, and the marks of what was told of it.",
+        comment="Hour -> last revision of what something speaks against, and the mark of what was last told of it.",
     )
     start_told: Mapped[datetime | None] = mapped_column(
         Instant, comment="When it started, as last told; null: as started_at."

@@ -26,7 +26,7 @@ def upgrade() -> None:
                 sa.Text(),
                 server_default="{}",
                 nullable=False,
-                comment="Hour -> last revision of what something speaks against, and the marks of what was told of it.",
+                comment="Hour -> last revision of what something speaks against, and the mark of what was last told of it.",
             )
         )
         batch_op.add_column(
