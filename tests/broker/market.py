@@ -90,6 +90,15 @@ def an_hour_on() -> datetime:
     return clock.now() + timedelta(hours=1)
 
 
+class AnHourOn(BrokerClient):
+    """The broker as accounting hears it, an hour on: what an agent states was over when it was stated."""
+
+    async def feed(self, after: str | None, wait: float) -> tuple[list[dict[str, Any]], str]:
+        events, following = await super().feed(after, wait)
+        told = (datetime.fromisoformat(event["time"]) + timedelta(hours=1) for event in events)
+        return [event | {"time": time.isoformat()} for event, time in zip(events, told, strict=True)], following
+
+
 class Platform:
     """Three services that run, and clients of them. `to_accounting` is the broker's way there."""
 
@@ -119,7 +128,9 @@ class Platform:
             token = partial(self.signer.service_token, name)
             peers = Peers(
                 catalog=CatalogClient("http://catalog", token, transport=wire(name, "catalog")),
-                broker=BrokerClient("http://broker", token, transport=wire(name, "broker")),
+                broker=(AnHourOn if name == "accounting" else BrokerClient)(
+                    "http://broker", token, transport=wire(name, "broker")
+                ),
                 accounting=AccountingClient("http://accounting", token, transport=wire(name, "accounting")),
             )
             self.apps[name] = create[name](self.settings, peers)
