@@ -132,6 +132,25 @@ async def test_sellers_have_less_by_what_is_given_back_nobody_by_what_is_clawed_
     assert balance == str(first.total + second.total) == "4.24"
 
 
+async def test_a_seller_whose_lines_give_back_what_a_cap_had_cut_is_named_though_it_comes_to_nothing(
+    sold: World,
+) -> None:
+    city = await published(sold, caps={"claim": "4.00"}, settles="month")
+    await issued(sold, "1000.00", programme=city)
+    job, run = sold.job(), ids.new("run")
+    await job.hold("50.00")
+    job.place()
+    job.use(run, 0, 2000)
+    await sold.deliver()
+    march = await close(sold)
+    job.use(run, 0, 1500, revision=2)
+    await sold.deliver()
+    april = await close(sold, MONTH * 3600)
+    assert split(await payments(sold, city["id"], march)) == [("4.00", "4.00")]
+    second = await payments(sold, city["id"], april)
+    assert [(str(one.amount), str(one.earlier)) for one in second.sellers] == [("0.00", "1.50")]
+
+
 async def line_items(world: World) -> list[Json]:
     found: list[Json] = ok(await world.finance.get("/lines", organization=world.organization, limit=200))["items"]
     return found

@@ -102,7 +102,8 @@ def _earlier(tx: Session, programme: str, period: Row[Any]) -> list[Part]:
 
 
 def _parts(tx: Session, programme: str, period: str, earlier: Iterable[Part]) -> list[Part]:
-    """Of each voucher, by seller, and at last what stands on no line."""
+    """Of each voucher, by seller, and at last what stands on no line. Who has something for earlier periods is among them, if it comes to
+    nothing in all too."""
     sold = (
         select(LineShareRow.voucher, LineRow.provider, LineRow.reseller, func.sum(LineShareRow.paid).label("paid"))
         .join(LineRow, LineRow.id == LineShareRow.line)
@@ -120,7 +121,10 @@ def _parts(tx: Session, programme: str, period: str, earlier: Iterable[Part]) ->
     of_period = select(own.c.voucher, func.sum(own.c.earlier).label("earlier")).where(own.c.period == period)
     for of in tx.execute(of_period.group_by(own.c.voucher)):
         sums[of.voucher, True, NOBODY] += int(of.earlier)
-    return [Part(voucher, seller, fen) for (voucher, _, seller), fen in sorted(sums.items()) if fen]
+    has_earlier = {(part.voucher, part.to) for part in earlier if part.fen}
+    return [
+        Part(voucher, to, fen) for (voucher, _, to), fen in sorted(sums.items()) if fen or (voucher, to) in has_earlier
+    ]
 
 
 def _before(tx: Session, vouchers: Collection[str], period: Row[Any]) -> dict[str, int]:
