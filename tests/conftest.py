@@ -1,5 +1,6 @@
 """What every test can ask for: databases on both engines, and how long hypothesis looks."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,6 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
     ends = ExitStack()
     ends.enter_context(bytecode.kept())
     config.add_cleanup(ends.close)
+
+
+def pytest_collection_finish() -> None:
+    # What was imported stays to the end, and each app that a test starts leaves much at once: with the usual thresholds a tenth of the
+    # run is the collector, looking again at what it has seen.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

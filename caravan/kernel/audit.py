@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import BaseModel
@@ -35,22 +35,20 @@ def read(tx: Session, entity: str | None, before: str | None, limit: int) -> Seq
     return tx.execute(query).all()
 
 
-def audit_router() -> Router:
-    """GET /v1/audit, the same for every service. The app provides its `Runtime`."""
-    router = Router(prefix="/v1", tags=["audit"])
+audit_router: Final = Router(prefix="/v1", tags=["audit"])
+"""GET /v1/audit, the same for every service. The app provides its `Runtime`."""
 
-    @router.get("/audit")
-    async def list_audit_entries(
-        page: PageParams,
-        caller: PlatformAdmin,
-        runtime: Annotated[Runtime, provided(Runtime)],
-        entity: Annotated[str | None, Query(max_length=200)] = None,
-    ) -> Page[AuditEntry]:
-        """List who decided what, the newest first."""
-        listing = page.listing("audit", caller, (str,), entity=entity)
-        before = str(listing.after[0]) if listing.after else None
-        rows = await runtime.db.read(read, entity, before, listing.fetch)
-        entries = [AuditEntry.model_validate(row._asdict()) for row in rows]
-        return listing.page(entries, key=lambda entry: (entry.id,))
 
-    return router
+@audit_router.get("/audit")
+async def list_audit_entries(
+    page: PageParams,
+    caller: PlatformAdmin,
+    runtime: Annotated[Runtime, provided(Runtime)],
+    entity: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[AuditEntry]:
+    """List who decided what, the newest first."""
+    listing = page.listing("audit", caller, (str,), entity=entity)
+    before = str(listing.after[0]) if listing.after else None
+    rows = await runtime.db.read(read, entity, before, listing.fetch)
+    entries = [AuditEntry.model_validate(row._asdict()) for row in rows]
+    return listing.page(entries, key=lambda entry: (entry.id,))

@@ -1,11 +1,9 @@
 """The pages that a person reads in a browser: /docs, /problems and /problems/{code}. Plain HTML, made here, nothing from elsewhere."""
 
 import json
-from collections.abc import Callable
 from html import escape
 from typing import Any, Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +11,7 @@ from caravan.kernel.access import Public
 from caravan.kernel.openapi import known_problems, problem_example, problem_schemas
 from caravan.kernel.problems import NotFound, Problem
 from caravan.kernel.rendering import MEDIA_TYPE
+from caravan.kernel.routes import Router
 
 _STYLE: Final = """
 body{font:16px/1.55 system-ui,"Noto Sans CJK SC",sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2733}
@@ -24,34 +23,38 @@ details>div{border-left:3px solid #d6dde4;padding-left:1rem}
 _HEADERS: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def add_pages(router: APIRouter, title: str, document: Callable[[], dict[str, Any]]) -> None:
-    """Put the pages and /openapi.json on `router`. `document` gives the app's OpenAPI document."""
+router: Final = Router()
+"""The pages and /openapi.json, of whichever app is asked."""
 
-    @router.get("/openapi.json", include_in_schema=False)
-    async def openapi_json(request: Request, _: Public) -> Response:
-        """The OpenAPI document."""
-        root = request.scope.get("root_path", "")
-        found = document() | ({"servers": [{"url": root}]} if root else {})
-        return Response(json.dumps(found, ensure_ascii=False), media_type="application/json")
 
-    @router.get("/docs", include_in_schema=False)
-    async def docs(_: Public) -> Response:
-        """The API, to read."""
-        return _page(f"{title} · API 文档", _operations(document()))
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi_json(request: Request, _: Public) -> Response:
+    """The OpenAPI document."""
+    root = request.scope.get("root_path", "")
+    found = request.app.openapi() | ({"servers": [{"url": root}]} if root else {})
+    return Response(json.dumps(found, ensure_ascii=False), media_type="application/json")
 
-    @router.get("/problems", include_in_schema=False)
-    async def problem_list(_: Public) -> Response:
-        """All problems."""
-        rows = "".join(
-            f'<tr><td>{one.status}<td><a href="problems/{code}"><code>{code}</code></a><td>{escape(one.title)}<td>{escape(one.title_zh)}'
-            for code, one in sorted(known_problems().items())
-        )
-        return _page("Problems · 错误说明", f"<table>{rows}</table>")
 
-    @router.get("/problems/{code}", include_in_schema=False)
-    async def problem_page(code: str, _: Public) -> Response:
-        """One problem: what it means and what to do."""
-        return problem_documentation(code)
+@router.get("/docs", include_in_schema=False)
+async def api(request: Request, _: Public) -> Response:
+    """The API, to read."""
+    return _page(f"{request.app.title} · API 文档", _operations(request.app.openapi()))
+
+
+@router.get("/problems", include_in_schema=False)
+async def problem_list(_: Public) -> Response:
+    """All problems."""
+    rows = "".join(
+        f'<tr><td>{one.status}<td><a href="problems/{code}"><code>{code}</code></a><td>{escape(one.title)}<td>{escape(one.title_zh)}'
+        for code, one in sorted(known_problems().items())
+    )
+    return _page("Problems · 错误说明", f"<table>{rows}</table>")
+
+
+@router.get("/problems/{code}", include_in_schema=False)
+async def problem_page(code: str, _: Public) -> Response:
+    """One problem: what it means and what to do."""
+    return problem_documentation(code)
 
 
 def problem_documentation(code: str) -> Response:

@@ -3,13 +3,14 @@
 A service may subclass `Settings` for fields of its own; the prefix stays. Nothing reads the environment at import.
 """
 
-import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from caravan.kernel.local_days import zone_named
 
 ServiceName = Literal["catalog", "broker", "accounting"]
 
@@ -21,8 +22,10 @@ def _base_url(value: str | None) -> str | None:
 
 
 def _zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
-        raise PydanticCustomError("zone", 'Not a time zone of the IANA database; for example "Asia/Shanghai"')
+    try:
+        zone_named(value)
+    except ValueError:
+        raise PydanticCustomError("zone", 'Not a time zone of the IANA database; for example "Asia/Shanghai"') from None
     return value
 
 

@@ -34,7 +34,7 @@ An answer's way: Gateway (request id, metrics, problems) -> Route (token, role, 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -199,7 +199,7 @@ def create_service_app(
     app.provided = {}
     for thing in provide:
         app.provide(thing)
-    for router in [*routers, _kernel_routes(app)]:
+    for router in [*routers, _router, docs.router]:
         for route in router.routes:
             if not isinstance(route, Route):
                 raise TypeError(
@@ -246,32 +246,38 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-def _kernel_routes(app: ServiceApp) -> Router:
-    router = Router()
+_router: Final = Router()
 
-    @router.get("/healthz", include_in_schema=False)
-    async def healthz(_: Public) -> dict[str, str]:
-        """The process is up."""
-        return {"service": app.service, "status": "up"}
 
-    @router.get("/readyz", include_in_schema=False)
-    async def readyz(_: Public) -> dict[str, str]:
-        """The process can do its work: every check passes."""
-        failing = []
-        for check_name, check in app.checks.items():
-            try:
-                await check()
-            except Exception as failure:
-                log.warning("not_ready", check=check_name, exc_info=failure)
-                failing.append(check_name)
-        if failing:
-            raise NotReady(failing=failing)
-        return {"service": app.service, "status": "ready"}
+@_router.get("/healthz", include_in_schema=False)
+async def healthz(request: Request, _: Public) -> dict[str, str]:
+    """The process is up."""
+    return {"service": _app(request).service, "status": "up"}
 
-    @router.get("/metrics", include_in_schema=False)
-    async def metrics(_: Public) -> Response:
-        """Prometheus metrics."""
-        return Response(app.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    docs.add_pages(router, app.title, app.openapi)
-    return router
+@_router.get("/readyz", include_in_schema=False)
+async def readyz(request: Request, _: Public) -> dict[str, str]:
+    """The process can do its work: every check passes."""
+    app = _app(request)
+    failing = []
+    for check_name, check in app.checks.items():
+        try:
+            await check()
+        except Exception as failure:
+            log.warning("not_ready", check=check_name, exc_info=failure)
+            failing.append(check_name)
+    if failing:
+        raise NotReady(failing=failing)
+    return {"service": app.service, "status": "ready"}
+
+
+@_router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request, _: Public) -> Response:
+    """Prometheus metrics."""
+    return Response(_app(request).metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _app(request: Request) -> ServiceApp:
+    app = request.app
+    assert isinstance(app, ServiceApp)
+    return app

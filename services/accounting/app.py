@@ -134,7 +134,7 @@ def create_app(settings: CommonSettings, peers: Peers | None = None, now: clock.
         "accounting",
         "Caravan accounting",
         settings,
-        routers=[*ROUTERS, feed_router(), audit_router()],
+        routers=[*ROUTERS, feed_router, audit_router],
         provide=[
             runtime,
             period_service,

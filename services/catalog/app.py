@@ -67,8 +67,8 @@ def create_app(settings: Settings, peers: Peers | None = None, now: clock.Clock 
             price_lists,
             resale_agreements,
             calendars,
-            feed_router(),
-            audit_router(),
+            feed_router,
+            audit_router,
         ],
         provide=[
             runtime,

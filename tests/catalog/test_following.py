@@ -36,7 +36,7 @@ async def other_broker(settings: Settings, new_database_url: Callable[[], str]) 
         async with runtime.running():
             yield
 
-    app = create_service_app("broker", "A feed", own, routers=[feed_router()], provide=[runtime], lifespan=lifespan)
+    app = create_service_app("broker", "A feed", own, routers=[feed_router], provide=[runtime], lifespan=lifespan)
     async with started(app):
         yield app
 

@@ -58,6 +58,7 @@ def test_development_needs_nothing(tmp_path: Path) -> None:
     ("field", "value"),
     [
         ("zone", "Mars/Olympus"),
+        ("zone", "localtime"),
         ("catalog_url", "catalog:8000"),
         ("mode", "staging"),
         ("currency", "EUR"),

@@ -1,7 +1,9 @@
 """The web layer over HTTP: problems for everything that goes wrong, who is let in, and what each answer carries."""
 
 import asyncio
+import gc
 import re
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -440,3 +442,12 @@ async def test_mounted_below_a_path_all_works_the_same(app: ServiceApp) -> None:
             problem(await client.get("/catalog/v1/nothing"), 404, "not_found")
             problem(await client.delete("/catalog/v1/hello"), 405, "method_not_allowed")
             assert (await client.get("/catalog/openapi.json")).json()["servers"] == [{"url": "/catalog"}]
+
+
+def test_of_an_app_that_is_over_nothing_is_kept(tmp_path: Path) -> None:
+    # what a framework keeps of routes may keep all that they refer to, for as long as the process lives
+    app = create_app(tmp_path)
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+    assert gone() is None
