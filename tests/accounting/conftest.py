@@ -12,6 +12,7 @@ from caravan.kernel.settings import Settings
 from services.accounting import settings as accounting_settings
 from services.accounting.app import create_app
 from services.accounting.periods import service as periods
+from tests.accounting.months import Hand
 from tests.accounting.programmes_cases import Hands
 from tests.accounting.volume import CORE, LATER, TIERS
 from tests.accounting.world import World, tariff
@@ -32,8 +33,19 @@ def settings(keys: Path, migrated: Callable[[str], str]) -> Settings:
 
 
 @pytest.fixture
-async def accounting(settings: Settings) -> AsyncIterator[Running]:
-    async with running(create_app(settings)) as service:
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def now() -> clock.Clock:
+    """What accounting takes for now. A file of tests that holds the time in its hand makes it `hand`."""
+    return clock.now
+
+
+@pytest.fixture
+async def accounting(settings: Settings, now: clock.Clock) -> AsyncIterator[Running]:
+    async with running(create_app(settings, now=now)) as service:
         yield service
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,27 +15,19 @@ from caravan.contracts.anomalies import AnomalyDecision, AnomalyReason, Decision
 from caravan.contracts.jobs import Outcome
 from caravan.contracts.usage import Span, UsageRecord
 from caravan.kernel import ids
-from caravan.kernel.settings import Settings
 from caravan.kernel.tables import feed_parked
 from services.accounting.anomalies.odd import Known, odd
 from services.accounting.anomalies.watching import WAITED, Watch
-from services.accounting.app import create_app
 from tests.accounting.months import GRACE, Finance, Hand, used
 from tests.accounting.world import Job, World, at, hour_of, span
-from tests.support import Json, Running, ok, refused, running
+from tests.support import Json, ok, refused
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 async def listed(world: World, **filters: str) -> list[Json]:

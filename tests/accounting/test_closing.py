@@ -1,7 +1,6 @@
 """When periods close, what late usage becomes, and who may close them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -9,25 +8,17 @@ import pytest
 from caravan.kernel import ids
 from caravan.kernel.database import Database
 from caravan.kernel.pages import Listing
-from caravan.kernel.settings import Settings
 from caravan.kernel.tokens import Caller
-from services.accounting.app import create_app
 from services.accounting.periods import closing, service
 from tests.accounting.books import DECEMBER, NOVEMBER, OTHER_SITE, period_at, progress
 from tests.accounting.months import APRIL, GRACE, Finance, Hand, core_lines, iso, used
 from tests.accounting.world import World, at, tariff
-from tests.support import Running, ok, refused, running
+from tests.support import Running, ok, refused
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 @pytest.fixture

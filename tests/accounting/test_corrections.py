@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,21 +24,15 @@ from services.accounting.corrections.approved import WORK
 from services.accounting.corrections.passes import BATCH, LOOP, advance
 from tests.accounting.months import Finance, Hand, iso
 from tests.accounting.world import Job, World, at, hour_of, mode, tariff
-from tests.support import Json, Person, Running, ok, refused, running, until
+from tests.support import Json, Person, ok, refused, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "corrections.md"
 REASON = "1.00 was published instead of 0.10"
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 class Desk:

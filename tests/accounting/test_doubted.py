@@ -1,30 +1,22 @@
 """What the broker knows to be wrong with stated usage comes with its reason: set aside, never billed by itself."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from caravan.contracts.anomalies import AnomalyReason
 from caravan.kernel import ids
-from caravan.kernel.settings import Settings
 from services.accounting.anomalies.watching import WAITED, list_waiting
-from services.accounting.app import create_app
 from tests.accounting.months import Hand
 from tests.accounting.test_anomalies import held, listed, parked_at, seconds, settle
 from tests.accounting.world import Job, World, hour_of
-from tests.support import Running, refused, running
+from tests.support import refused
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 @pytest.mark.parametrize(("decision", "charged"), [("accept", 20), ("discard", 10)])

@@ -1,7 +1,6 @@
 """Where seconds lie, and how periods are cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -12,25 +11,17 @@ from hypothesis import strategies as st
 
 from caravan.kernel import clock
 from caravan.kernel.database import Database
-from caravan.kernel.settings import Settings
-from services.accounting.app import create_app
 from services.accounting.periods import service
 from services.accounting.periods.months import month_of, part_name
 from tests.accounting.books import AT, DECEMBER, NOVEMBER, period_at
 from tests.accounting.months import APRIL, MARCH, Finance, Hand, core_lines, iso, used
 from tests.accounting.world import World, at
-from tests.support import Running, ok, pointers, refused, running
+from tests.support import ok, pointers, refused
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 @pytest.fixture

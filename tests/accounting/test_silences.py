@@ -1,30 +1,21 @@
 """A site that states no more usage while something may run there is listed, and no longer when it speaks again."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from caravan.kernel import ids
-from caravan.kernel.settings import Settings
-from services.accounting.app import create_app
 from services.accounting.silences.service import SilenceService
 from tests.accounting.months import Hand, iso
 from tests.accounting.world import Job, World
-from tests.support import Json, Running, ok, refused, running
+from tests.support import Json, Running, ok, refused
 
 SILENT = timedelta(hours=2)
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
-
-
-@pytest.fixture
-async def accounting(settings: Settings, hand: Hand) -> AsyncIterator[Running]:
-    async with running(create_app(settings, now=hand)) as service:
-        yield service
+def now(hand: Hand) -> Hand:
+    return hand
 
 
 @pytest.fixture
