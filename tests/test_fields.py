@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from caravan.contracts.base import Name, Reason, Second
 from caravan.kernel.clock import from_seconds
+from caravan.kernel.wrong_input import words
 
 NAME, REASON, SECOND = TypeAdapter(Name), TypeAdapter(Reason), TypeAdapter(Second)
 SEEN = set(string.ascii_letters + string.digits + string.punctuation)
@@ -42,6 +43,12 @@ def test_a_name_of_signs_that_show_nothing_is_refused(text: str) -> None:
 def test_a_reason_that_nobody_can_read_is_refused(text: str) -> None:
     assert refused(REASON, text) == "invisible"
     assert REASON.validate_python(f"{text}发票不符{text}") == f"{text}发票不符{text}"
+
+
+def test_who_writes_nothing_is_asked_for_text_and_not_for_more_things() -> None:
+    with pytest.raises(ValidationError) as found:
+        REASON.validate_python("")
+    assert [words(error) for error in found.value.errors()] == ["Write something here."]
 
 
 @given(SECONDS)

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,8 +25,8 @@ from caravan.client import AccountingClient, BrokerClient, CatalogClient, Peers,
 from caravan.contracts.base import Words
 from caravan.contracts.quotes import Refusal
 from caravan.kernel.pages import Page
-from caravan.kernel.problems import Problem
-from caravan.kernel.wrong_input import told, words
+from caravan.kernel.problems import Invalid, NotJson, Problem
+from caravan.kernel.wrong_input import fields, told, words
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -235,7 +235,7 @@ def unreachable(error: ServiceUnavailable) -> NoReturn:
 def wrong_input(error: ValidationError) -> NoReturn:
     """What a person gave does not make a request; says where."""
     for one in told(error.errors(include_url=False)):
-        place = ".".join(str(part) for part in one["loc"])
+        place = ".".join(fields(one["loc"]))
         typer.echo(f"{place}: {words(one)}" if place else words(one), err=True)
     raise typer.Exit(MISUSED)
 
@@ -246,6 +246,31 @@ def text_of(path: Path) -> str:
         return bytes_of(path).removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         misused(f"{path}: not UTF-8 at byte {error.start}")
+
+
+def json_of(path: Path) -> Any:
+    """What a file says in JSON, read as the services read it; ends the command where it is none, or says a key twice."""
+    from caravan.kernel.bodies import parse_json
+
+    text = text_of(path)
+    try:
+        return parse_json(text.encode())
+    except NotJson as problem:
+        misused(f"{path}, at byte {problem.offset}: {problem.detail}")
+    except Invalid as problem:
+        for one in problem.errors:
+            typer.echo(f"{path}, {one.pointer}: {one.detail}", err=True)
+        raise typer.Exit(MISUSED) from None
+
+
+def model_of(model: type[M], path: Path) -> M:
+    """What a file says, as a request's body; ends the command where it is none."""
+    import json
+
+    try:
+        return model.model_validate_json(json.dumps(json_of(path)))
+    except ValidationError as error:
+        wrong_input(error)
 
 
 def put(document: bytes, out: Path | None) -> None:

@@ -86,7 +86,7 @@ def close(
 ) -> None:
     """Close a period for good, and stay until it is closed. What that waits for goes to stderr.
 
-    The platform goes on with it when nobody stays.
+    The platform goes on with it when nobody stays. One that isn't over closes once it is, and can't be cut any more.
     """
 
     async def start(peers: Peers) -> Period:

@@ -19,10 +19,10 @@ from caravan.cli.asking import (
     ask,
     console,
     misused,
+    model_of,
     print_one,
     print_page,
     put,
-    text_of,
     wrong_input,
 )
 from caravan.cli.show import more, pairs, table, when
@@ -59,7 +59,7 @@ def show(ctx: typer.Context, programme: ProgrammeArgument, as_json: AsJson = Fal
 @group.command()
 def draft(ctx: typer.Context, file: TermsFile, as_json: AsJson = False) -> None:
     """Draft a programme. For the office, as all that follows."""
-    terms = _terms(file)
+    terms = model_of(ProgrammeDraft, file)
     found = ask(ctx, lambda peers: peers.accounting.create_programme(terms), as_json=as_json)
     print_one(found, detail, as_json=as_json)
 
@@ -69,7 +69,7 @@ def change(
     ctx: typer.Context, programme: ProgrammeArgument, file: TermsFile, version: Version, as_json: AsJson = False
 ) -> None:
     """Replace a draft."""
-    terms = _terms(file)
+    terms = model_of(ProgrammeDraft, file)
     found = ask(ctx, lambda peers: peers.accounting.update_programme(programme, terms, version), as_json=as_json)
     print_one(found, detail, as_json=as_json)
 
@@ -300,13 +300,6 @@ def _parts(funders: Iterable[FunderPart]) -> list[str]:
 
 def _most(cap: Money | None) -> str:
     return "" if cap is None else str(cap)
-
-
-def _terms(file: Path) -> ProgrammeDraft:
-    try:
-        return ProgrammeDraft.model_validate_json(text_of(file))
-    except ValidationError as error:
-        wrong_input(error)
 
 
 def add_to(app: typer.Typer) -> None:

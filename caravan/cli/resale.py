@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from caravan.cli import show
-from caravan.cli.asking import AsJson, Cursor, Limit, ask, misused, print_one, print_page, text_of, wrong_input
+from caravan.cli.asking import AsJson, Cursor, Limit, ask, misused, model_of, print_one, print_page, wrong_input
 from caravan.contracts.prices import PriceListDraft
 from caravan.contracts.resale import ResaleAgreementDraft, ResaleEnd
 
@@ -79,10 +79,7 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish the next revision of your organization's prices of an offering, for its members."""
-    try:
-        draft = PriceListDraft.model_validate_json(text_of(file))
-    except ValidationError as error:
-        wrong_input(error)
+    draft = model_of(PriceListDraft, file)
     if draft.reseller is None:  # it would be the centre's own, by who may publish both
         misused("reseller: give the organization whose prices these are, org_…")
     found = ask(ctx, lambda peers: peers.catalog.publish_price_list(offering, draft), as_json=as_json)

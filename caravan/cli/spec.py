@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from typer.core import TyperCommand
 
 from caravan.cli import sbatch
-from caravan.cli.asking import ask, misused, text_of, wrong_input
+from caravan.cli.asking import ask, json_of, misused, text_of, wrong_input
 from caravan.cli.sbatch import values
 from caravan.client import Peers, each
 from caravan.contracts.offerings import Accelerator as Kind
@@ -137,10 +137,7 @@ class Wanted:
         """
         import json
 
-        try:
-            base = json.loads(text_of(self.spec)) if self.spec else {}
-        except ValueError as error:
-            misused(f"{self.spec}: {error}")
+        base = json_of(self.spec) if self.spec else {}
         if not isinstance(base, dict):
             misused(f"{self.spec}: a spec is a JSON object")
         for part in ("resources", "where"):

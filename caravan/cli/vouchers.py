@@ -16,10 +16,10 @@ from caravan.cli.asking import (
     Limit,
     ask,
     bytes_of,
+    model_of,
     print_one,
     print_page,
     put,
-    text_of,
     wrong_input,
 )
 from caravan.cli.jobs import JobArgument
@@ -57,10 +57,7 @@ def eligibility(
     as_json: AsJson = False,
 ) -> None:
     """Ask what your organization may apply for now, and why not for the rest."""
-    try:
-        question = EligibilityQuestion.model_validate_json(text_of(file))
-    except ValidationError as error:
-        wrong_input(error)
+    question = model_of(EligibilityQuestion, file)
     found = ask(ctx, lambda peers: peers.accounting.check_eligibility(question), as_json=as_json)
     print_one(
         found, lambda one: answers(one.items) if one.items else "No programme takes applications now.", as_json=as_json
@@ -75,10 +72,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Apply for a voucher. Attach evidence then, before the review begins."""
-    try:
-        draft = VoucherApplicationDraft.model_validate_json(text_of(file))
-    except ValidationError as error:
-        wrong_input(error)
+    draft = model_of(VoucherApplicationDraft, file)
     found = ask(ctx, lambda peers: peers.accounting.apply_for_voucher(draft, key), as_json=as_json)
     print_one(found, detail, as_json=as_json)
 
@@ -324,6 +318,8 @@ def vouchers(found: Iterable[Voucher]) -> Table:
             str(one.amount),
             str(one.pledged),
             str(one.redeemed),
+            str(one.clawed_back),
+            str(one.released),
             str(one.amount - one.pledged - one.released),
             one.state,
             when(one.expires_at),
@@ -332,7 +328,7 @@ def vouchers(found: Iterable[Voucher]) -> Table:
         for one in found
     ]
     parties = ("!voucher", "!programme", "!organization")
-    money = (">amount", ">pledged", ">redeemed", ">left")
+    money = (">amount", ">pledged", ">redeemed", ">clawed back", ">released", ">left")
     return table((*parties, *money, "state", "!good until", "why it was revoked"), rows)
 
 

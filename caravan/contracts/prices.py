@@ -20,11 +20,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Name, Positive, Second, TargetField, TargetValue
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, TargetField, TargetValue, like
 from caravan.contracts.ids import OfferingId, OrganizationId, PriceListId
 from caravan.contracts.modes import SiteModeFrom
 from caravan.kernel.local_days import zone_named
-from caravan.kernel.money import Money, UnitPrice
+from caravan.kernel.money import MAX_FEN, Money, UnitPrice
 
 
 class Component(StrEnum):
@@ -67,9 +67,14 @@ def _not_reserved(value: str) -> str:
     return value
 
 
+_SHORT_NAME: Final = like(
+    r"^[a-z0-9][a-z0-9\-]*$",
+    "Give small letters, digits and dashes, like night-2026, without a dash in front.",
+    max_length=40,
+)
 TariffName = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
+    _SHORT_NAME,
     AfterValidator(_not_reserved),
 ]
 
@@ -91,7 +96,7 @@ def _no_other_window(value: str) -> str:
 
 WindowName = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9\-]*$"),
+    _SHORT_NAME,
     AfterValidator(_no_other_window),
 ]
 
@@ -163,9 +168,11 @@ class PriceWindow(Model):
     prices: Prices
 
 
-def _above_zero(value: Money) -> Money:
+def _minimum(value: Money) -> Money:
     if value.fen <= 0:
         raise PydanticCustomError("minimum_charge", "Give more than 0.00, or leave it out: then there is none")
+    if value.fen > MAX_FEN:
+        raise PydanticCustomError("minimum_charge", "Give at most {most}", {"most": str(Money(MAX_FEN))})
     return value
 
 
@@ -211,7 +218,7 @@ class Tariff(Model):
         "their own `options`. Of tariffs for the same buyers, one with options goes before one without.",
         examples=[{}],
     )
-    minimum_charge: Annotated[Money, AfterValidator(_above_zero)] | None = Field(
+    minimum_charge: Annotated[Money, AfterValidator(_minimum)] | None = Field(
         default=None,
         description="The least that an attempt costs once it has ended, if anything of it is billed. "
         "The tariff of its last billed second counts.",

@@ -6,7 +6,7 @@ No float comes near either. Rounding is half away from zero and happens in one f
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.functional_validators import PlainValidator
@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _MONEY = re.compile(r"-?(?:0|[1-9][0-9]{0,15})\.[0-9]{2}")
+_TOO_LONG = re.compile(r"-?[1-9][0-9]{16,}\.[0-9]{2}")
 _PRICE = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 
 
@@ -66,6 +67,8 @@ class Money:
 
 
 ZERO = Money(0)
+MAX_FEN: Final = 10**15
+"""The largest amount that is asked for at once: ten trillion yuan. Totals of thousands of them fit the database's integers."""
 
 
 def _money(value: object) -> Money:
@@ -73,6 +76,8 @@ def _money(value: object) -> Money:
         return value
     if isinstance(value, str) and _MONEY.fullmatch(value):
         return Money.parse(value)
+    if isinstance(value, str) and _TOO_LONG.fullmatch(value):
+        raise PydanticCustomError("money", "This amount is too large: give 16 digits before the point at most")
     raise PydanticCustomError("money", 'Money is a string with two places, for example "12.34"')
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from caravan.kernel.bodies import escape_pointer
 from caravan.kernel.logs import current_request_id
 from caravan.kernel.problems import FieldError, Invalid, Problem
-from caravan.kernel.wrong_input import told, words
+from caravan.kernel.wrong_input import fields, told, words
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 50
@@ -52,7 +52,7 @@ def field_error(error: Mapping[str, Any]) -> FieldError:
 
 def pointer(location: Sequence[str | int]) -> str:
     """`/resources/nodes` (RFC 6901, the whole body is "") for bodies; `query/limit`, `header/If-Match`, `path/id` for others."""
-    where, parts = location[0], [str(part) for part in location[1:] if part != "[key]"]
+    where, parts = location[0], fields(location[1:])
     if where == "body":
         return "".join("/" + escape_pointer(part) for part in parts)
     if where == "header":

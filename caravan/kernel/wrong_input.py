@@ -12,6 +12,7 @@ OF_PATTERNS: Final[dict[str, str]] = {}
 """What to give where text must match a pattern, by the pattern: a whole sentence."""
 _ID: Final = re.compile(re.escape(ids.pattern("org")).replace("org", "([a-z]{3})"))
 """The pattern of an id; finds its prefix."""
+_NO_FIELD: Final = re.compile(r"\[key\]|(?:tuple|literal)\[.+\]")
 _WORDS: Final[dict[str, str]] = {
     "missing": "This is required; give it.",
     "extra_forbidden": "There is no such field here; remove it.",
@@ -52,6 +53,8 @@ def words(error: Mapping[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     if kind in _WORDS:
         return _WORDS[kind]
+    if kind == "too_short" and isinstance(error.get("input"), str):
+        return "Write something here."
     if kind == "too_short":
         return f"Give at least {context['min_length']} of them."
     if kind == "too_long":
@@ -65,6 +68,11 @@ def words(error: Mapping[str, Any]) -> str:
         "Input should", "This should"
     )
     return message if message.endswith((".", "?", '"')) else message + "."
+
+
+def fields(place: Sequence[str | int]) -> list[str]:
+    """Those of a place as pydantic has it: without that it is of a key, or of one of several kinds."""
+    return [str(part) for part in place if not _NO_FIELD.fullmatch(str(part))]
 
 
 def told(errors: Sequence[Error]) -> list[Error]:

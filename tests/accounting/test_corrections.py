@@ -24,7 +24,7 @@ from services.accounting.corrections.approved import WORK
 from services.accounting.corrections.passes import BATCH, LOOP, advance
 from tests.accounting.months import Finance, Hand, iso
 from tests.accounting.world import Job, World, at, hour_of, mode, tariff
-from tests.support import Json, Person, ok, refused, running, until
+from tests.support import Json, Person, ok, pointers, refused, running, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "corrections.md"
 REASON = "1.00 was published instead of 0.10"
@@ -530,6 +530,9 @@ async def test_what_can_not_be_is_refused_by_field(world: World, desk: Desk) -> 
         assert answer.status_code == 422
         (error,) = answer.json()["errors"]
         assert (error["code"], error["pointer"]) == (code, pointer)
+    none = desk.draft(0, 100, replaces=[])
+    problem = refused(await desk.first.post("/price-corrections", none, {"Idempotency-Key": "none"}), 422, "invalid")
+    assert {*pointers(problem)} == {"/replaces"}
     back = desk.draft(0, 100, short, replaces=[short])
     ok(await desk.first.post("/price-corrections", back, {"Idempotency-Key": "two"}), 201)
     first = await desk.first.post("/price-corrections", desk.draft(50, 100, short), key)

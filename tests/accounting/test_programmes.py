@@ -98,6 +98,10 @@ async def test_what_is_wrong_in_a_draft_is_named(world: World) -> None:
     terms = programme().model_dump(mode="json")
     for changes, pointer in (
         ({"pools": [{"year": 2026, "amount": "-0.01"}]}, "/pools/0/amount"),
+        ({"valid_months": 1201}, "/valid_months"),
+        ({"eligibility": {"oldest_months": 1201}}, "/eligibility/oldest_months"),
+        ({"eligibility": {"youngest_months": 1201}}, "/eligibility/youngest_months"),
+        ({"funders": [{"name": "市财政局", "share": 5000}] * 2}, ""),
         ({"pools": [{"year": 2026, "amount": "1.00"}, {"year": 2026, "amount": "2.00"}]}, "/pools"),
         ({"floor": "-0.01"}, "/floor"),
         ({"caps": {"voucher": "0.00"}}, "/caps/voucher"),

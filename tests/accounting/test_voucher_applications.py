@@ -51,6 +51,9 @@ async def test_kinds_and_uses_are_those_that_the_programme_names(spring: World) 
         "/enterprise/kinds/1": "The programme names awarded_project: give one of these, or leave it out",
         "/use": "The programme names filed_model: give one of these, or leave it out",
     }
+    body = asked(spring, await published(spring), use="filed_model")
+    problem = refused(await spring.admin.post("/voucher-applications", body, key("c")), 422, "invalid")
+    assert [one["detail"] for one in problem["errors"]] == ["The programme names none: leave it out"]
     rules = {"uses": ["training"]}
     body = asked(spring, await published(spring, rates=rates, eligibility=rules), use="training")
     ok(await spring.admin.post("/voucher-applications", body, key("b")), 201)

@@ -103,6 +103,12 @@ async def test_volume_discounts_are_a_part_of_the_revision(catalog: Running, ope
     assert [(e["pointer"], e["code"]) for e in problem["errors"]] == [
         ("/volume_discounts/cpu_core_hour", "volume_tiers")
     ]
+    of_minimum = {"minimum_charge": [{"above": 0, "percent_off": "100"}]}
+    problem = refused(
+        await centre.admin.post(path, {"tariffs": [tariff("a")], "volume_discounts": of_minimum}), 422, "invalid"
+    )
+    assert pointers(problem) == ["/volume_discounts/minimum_charge"]
+    assert len(ok(await centre.admin.get(path))["items"]) == 1
 
 
 FAULTS: list[tuple[list[Json], str, str]] = [
@@ -120,6 +126,8 @@ FAULTS: list[tuple[list[Json], str, str]] = [
     (windowed(PEAK | {"prices": {"minimum_charge": "1"}}), "/tariffs/0/windows/0/prices/minimum_charge", "component"),
     ([tariff("a") | {"minimum_charge": "0.00"}], "/tariffs/0/minimum_charge", "minimum_charge"),
     ([tariff("a") | {"minimum_charge": 1}], "/tariffs/0/minimum_charge", "money"),
+    ([tariff("a") | {"minimum_charge": "10000000000000.01"}], "/tariffs/0/minimum_charge", "minimum_charge"),
+    ([tariff("夜间")], "/tariffs/0/name", "string_pattern_mismatch"),
     ([tariff("a") | {"starts_at": "2026-01-01T00:00:00.5Z"}], "/tariffs/0/starts_at", "whole_second"),
     ([tariff("a") | {"starts_at": "2026-01-01T00:00:00"}], "/tariffs/0/starts_at", "timezone_aware"),
     ([tariff("a") | {"starts_at": 1764000000}], "/tariffs/0/starts_at", "datetime_type"),

@@ -115,6 +115,13 @@ def test_what_is_wrong_with_a_file_is_said_in_plain_words(tmp_path: Path) -> Non
         "enterprise.registered_on: Give a date as RFC 3339, for example 2026-01-31.",
     ]
     file.write_text("")
-    assert caravan("vouchers", "eligibility", str(file)).stderr.startswith("Invalid JSON: ")
+    assert caravan("vouchers", "eligibility", str(file)).stderr.startswith(f"{file}, at byte 0: ")
+    file.write_text('{"name": "算力券", "floor": "1.00", "floor": "9.00"}')
+    done = caravan("programmes", "draft", str(file))
+    assert (done.exit_code, done.stderr) == (2, f"{file}, at byte 39: The object repeats a key here.\n")
+    file.write_text('{"name": "\\u0000"}')
+    assert caravan("programmes", "draft", str(file)).stderr.startswith(f"{file}, /name: ")
     done = caravan("programmes", "pools", PROGRAMME, "2026=1,000.00", "--version", "1")
     assert done.stderr == 'pools.0.amount: Money is a string with two places, for example "12.34"\n'
+    done = caravan("programmes", "pools", PROGRAMME, f"2026={10**16}.00", "--version", "1")
+    assert done.stderr == "pools.0.amount: This amount is too large: give 16 digits before the point at most.\n"

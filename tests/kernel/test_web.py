@@ -111,8 +111,9 @@ async def test_no_answer_echoes_refused_input(client: httpx.AsyncClient, body: s
 
 async def test_the_words_of_a_value_error_are_not_shown(client: httpx.AsyncClient) -> None:
     answer = await post(client, '{"name": "camel", "legs": {"count": 777}}')
-    assert pointers(problem(answer, 422, "invalid")) == {"/legs/count": "value_error"}
-    assert "777" not in answer.text
+    body = problem(answer, 422, "invalid")
+    assert pointers(body) == {"/legs/count": "value_error"}
+    assert "777" not in str(body | {"request_id": ""})  # which is drawn, and may have any digits
 
 
 async def test_an_error_of_the_whole_body_points_at_it(client: httpx.AsyncClient) -> None:

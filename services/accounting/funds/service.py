@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.orm import Session
@@ -27,7 +27,7 @@ from caravan.contracts.funds import (
 from caravan.contracts.problems import AlreadyExists, HoldOutdated, UnknownReference
 from caravan.kernel import audit, idempotency, ids
 from caravan.kernel.database import affected
-from caravan.kernel.money import Money
+from caravan.kernel.money import MAX_FEN, Money
 from caravan.kernel.pages import Listing, Page
 from caravan.kernel.problems import FieldError, Invalid, NotFound, Stale
 from caravan.kernel.runtime import Runtime
@@ -38,9 +38,6 @@ from services.accounting.funds import holds
 from services.accounting.funds.models import DepositRow, Fund, Movement
 from services.accounting.ledger import service as ledger
 from services.accounting.usage import copies
-
-MAX_FEN: Final = 10**15
-"""The largest amount of one deposit, limit or hold: ten trillion yuan. Totals of thousands of them fit the database's integers."""
 
 PutHold = Callable[[Session, str, HoldRequest, datetime], HoldAnswer]
 """Decides a hold revision and charges by it: `charging.service.put_hold`."""

@@ -18,10 +18,16 @@ def check_names(terms: ProgrammeTerms, kinds: Sequence[str], use: str | None, *,
         FieldError(
             pointer=pointer,
             code="not_named",
-            detail=f"The programme names {', '.join(sorted(filter(None, named))) or 'none'}: give one of these, or leave it out",
+            detail=_remedy(sorted(filter(None, named))),
         )
         for pointer, name, named in given
         if name not in named
     ]
     if errors:
         raise Invalid(errors=errors)
+
+
+def _remedy(named: Sequence[str]) -> str:
+    if not named:
+        return "The programme names none: leave it out"
+    return f"The programme names {', '.join(named)}: give one of these, or leave it out"

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caravan.contracts.offerings import OfferingState
-from caravan.contracts.prices import PriceList, PriceListDraft
+from caravan.contracts.prices import Component, PriceList, PriceListDraft
 from caravan.contracts.problems import UnknownReference, WrongState
 from caravan.kernel.database import Database, database_now
 from caravan.kernel.pages import Listing, Page
@@ -33,7 +33,8 @@ class PriceListService:
         """The next revision of the provider's lists, or of a reseller's. What was placed before stays priced by the revision of then.
 
         Raises NotFound, WrongState for an archived offering, UnknownReference for an organization that isn't there or doesn't resell, and
-        Invalid for options that no job can have, or when an offering that is on sale would have no price of the provider's now.
+        Invalid for options that no job can have, for a discount on the minimum charge, or when an offering that is on sale would have no
+        price of the provider's now.
         """
         return await self._db.write(self._publish, offering, draft, caller)
 
@@ -53,6 +54,7 @@ class PriceListService:
             raise Invalid(errors=[FieldError(pointer="/tariffs", code="price_list_not_covering", detail=detail)])
         _hold_buyers(tx, draft)
         _hold_options(row, draft)
+        _hold_discounts(draft)
         return add(tx, offering, draft, published(tx), modes_of(tx, row.site))
 
     async def get(self, id: str, caller: Caller) -> PriceList:
@@ -104,6 +106,14 @@ def _hold_buyers(tx: Session, draft: PriceListDraft) -> None:
     ]
     if errors:
         raise UnknownReference(errors=errors)
+
+
+def _hold_discounts(draft: PriceListDraft) -> None:
+    """A minimum that is discounted would be none."""
+    if Component.MINIMUM_CHARGE in draft.volume_discounts:
+        pointer = f"/volume_discounts/{Component.MINIMUM_CHARGE}"
+        detail = "A minimum charge is the least that an attempt costs, whatever was used: leave this out, or publish a lower one."
+        raise Invalid(errors=[FieldError(pointer=pointer, code="component", detail=detail)])
 
 
 def _hold_options(row: OfferingRow, draft: PriceListDraft) -> None:
