@@ -1,7 +1,7 @@
 """Adjustments say where what they take away stands now, and what moved it."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from services.accounting.charging.explanation import Decided
 from services.accounting.charging.lines import PeriodSpan
 from services.accounting.charging.moves import Priced, counterparts, holding, in_period
 from services.accounting.contests.models import ContestRow
+from services.accounting.periods import service as periods
 from tests.accounting.test_charging import close, finish_now, job_with_hold
 from tests.accounting.test_contests import contested, decided
 from tests.accounting.test_corrections import REASON, Desk
@@ -145,10 +146,19 @@ async def test_a_contest_is_named_by_adjustments_of_its_time_alone(world: World)
     await world.deliver()
     march = await close(world, 0)
     await decided(world, await contested(world, run), "uphold")
-    early = update(ContestRow).values(decided_at=datetime(2026, 3, 1, tzinfo=UTC))
-    assert [one["contests"] for one in (await adjustments(job, march))["day", None]["moved"]] != [[]]
-    await world.db.write(lambda tx: affected(tx, early))
-    assert [one["contests"] for one in (await adjustments(job, march))["day", None]["moved"]] == [[]]
+
+    async def named(decided_at: datetime) -> bool:
+        then = update(ContestRow).values(decided_at=decided_at)
+        assert await world.db.write(lambda tx: affected(tx, then)) == 1
+        (moved,) = (await adjustments(job, march))["day", None]["moved"]
+        return bool(moved["contests"])
+
+    (taking,) = {one["period"] for one in await job.lines() if one["corrects"] == march}
+    opened = (await world.db.read(periods.find, taking)).starts_at
+    assert [await named(opened), await named(opened - timedelta(seconds=1))] == [True, False]
+    await world.db.write(finish_now, taking)
+    closed = (await world.db.read(periods.find, taking)).closed_at
+    assert [await named(closed), await named(closed + timedelta(seconds=1))] == [True, False]
 
 
 async def test_a_price_correction_is_named_with_its_reason_by_what_it_took_and_what_it_made(world: World) -> None:
