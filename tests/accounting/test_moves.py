@@ -146,6 +146,7 @@ async def test_a_contest_is_named_by_adjustments_of_its_time_alone(world: World)
     await world.deliver()
     march = await close(world, 0)
     await decided(world, await contested(world, run), "uphold")
+    assert [one["contests"] for one in (await adjustments(job, march))["day", None]["moved"]] != [[]]
 
     async def named(decided_at: datetime) -> bool:
         then = update(ContestRow).values(decided_at=decided_at)
