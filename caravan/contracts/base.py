@@ -99,8 +99,6 @@ Reason = Annotated[Prose, StringConstraints(min_length=1), AfterValidator(_seen)
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_.\-/]+$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 Positive = Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)]
-Months = Annotated[int, Field(ge=1, le=1200, strict=True)]
-"""A century at most."""
 TargetField = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 """A field of a backend target, which a job may be left to choose: `qos`."""
 TargetValue = Annotated[str, StringConstraints(min_length=1, max_length=200)]

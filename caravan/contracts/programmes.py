@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from caravan.contracts.base import Instant, Model, Months, Name, Second, Words, like
+from caravan.contracts.base import Instant, Model, Name, Positive, Second, Words, like
 from caravan.contracts.ids import ProgrammeId
 from caravan.contracts.offerings import Tier
 from caravan.contracts.parties import credit_code
@@ -196,8 +196,8 @@ class Eligibility(Model):
     places: tuple[Place, ...] = Field(default=(), description="Registered in one of these.")
     industries: tuple[Industry, ...] = Field(default=(), description="Of one of these.")
     sizes: tuple[EnterpriseSize, ...] = ()
-    oldest_months: Months | None = Field(default=None, description="Registered at most so long ago.")
-    youngest_months: Months | None = Field(default=None, description="Registered at least so long ago.")
+    oldest_months: Positive | None = Field(default=None, description="Registered at most so long ago. 1200 at most.")
+    youngest_months: Positive | None = Field(default=None, description="Registered at least so long ago. 1200 at most.")
     uses: tuple[Name, ...] = Field(default=(), description="Purposes that are supported.")
     suppliers: tuple[PartyId, ...] = Field(
         default=(), description="Only what these providers and resellers sell is supported."
@@ -237,7 +237,9 @@ class ProgrammeTerms(Model):
     )
     mode: Mode = Mode.DEDUCTED
     settles: Settles = Settles.QUARTER
-    valid_months: Months = Field(default=12, description="How long a voucher may be used from the day it is issued.")
+    valid_months: Positive = Field(
+        default=12, description="How long a voucher may be used from the day it is issued; 1200 at most."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -245,8 +247,6 @@ class ProgrammeTerms(Model):
             raise PydanticCustomError("span", "ends_at must be after starts_at")
         if self.funders and sum(funder.share for funder in self.funders) != WHOLE:
             raise PydanticCustomError("funders", "The funders' shares must sum to 10000")
-        if len({funder.name for funder in self.funders}) < len(self.funders):
-            raise PydanticCustomError("funders", "Give each funder a name of its own: payments are told apart by it")
         return self
 
 

@@ -1,7 +1,10 @@
 """Programmes through HTTP: drafted and published by the office, seen by all, and their pools."""
 
+from sqlalchemy import update
+
 from caravan.contracts.programmes import ProgrammeDraft
 from caravan.kernel import ids
+from services.accounting.programmes.models import ProgrammeRow
 from tests.accounting.programmes_cases import FIRST, drafted, office, programme, published
 from tests.accounting.world import World
 from tests.support import ok, pointers, refused
@@ -42,6 +45,17 @@ async def test_a_programme_reads_back_as_it_was_drafted(world: World) -> None:
         == terms
     )
     assert shown["pools"] == [{"year": 2026, "amount": "100000000.00", "committed": "0.00"}]
+
+
+async def test_what_no_draft_may_say_any_more_is_still_read(world: World) -> None:
+    shown = await published(world)
+    funders = [{"name": "市财政局", "share": 5000}] * 2
+    terms = programme(valid_months=9999, funders=funders).model_dump(mode="json", exclude={"pools"})
+    await world.db.write(lambda tx: tx.execute(update(ProgrammeRow).values(terms=terms)))
+    assert ok(await world.member.get(f"/programmes/{shown['id']}")) == shown | {
+        "valid_months": 9999,
+        "funders": funders,
+    }
 
 
 async def test_a_draft_changes_until_it_is_published_and_its_terms_never_after(world: World) -> None:
@@ -101,7 +115,7 @@ async def test_what_is_wrong_in_a_draft_is_named(world: World) -> None:
         ({"valid_months": 1201}, "/valid_months"),
         ({"eligibility": {"oldest_months": 1201}}, "/eligibility/oldest_months"),
         ({"eligibility": {"youngest_months": 1201}}, "/eligibility/youngest_months"),
-        ({"funders": [{"name": "市财政局", "share": 5000}] * 2}, ""),
+        ({"funders": [{"name": "市财政局", "share": 5000}] * 2}, "/funders/1/name"),
         ({"pools": [{"year": 2026, "amount": "1.00"}, {"year": 2026, "amount": "2.00"}]}, "/pools"),
         ({"floor": "-0.01"}, "/floor"),
         ({"caps": {"voucher": "0.00"}}, "/caps/voucher"),

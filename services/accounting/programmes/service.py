@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, delete, insert, select, true, update
 from sqlalchemy.orm import Session
@@ -21,6 +21,8 @@ from services.accounting.programmes.models import PoolRow, ProgrammeRow
 from services.accounting.usage import copies
 
 PROGRAMMES, POOLS = table_of(ProgrammeRow), table_of(PoolRow)
+MAX_MONTHS: Final = 1200
+"""A century: dates stay within the calendar."""
 
 
 class ProgrammeService:
@@ -31,13 +33,14 @@ class ProgrammeService:
         self._now = runtime.now
 
     async def create(self, draft: ProgrammeDraft, caller: Caller) -> Programme:
-        """Raises Invalid for an amount out of bounds, UnknownReference for a supplier that isn't known here."""
-        _check_amounts(draft)
+        """Raises Invalid for an amount or months out of bounds or two funders of one name, UnknownReference for a supplier that isn't known
+        here."""
+        _check_terms(draft)
         return await self._db.write(create, draft, caller, self._now())
 
     async def change(self, id: str, draft: ProgrammeDraft, version: int, caller: Caller) -> Programme:
         """Raises NotFound, Stale, WrongState when it is published; and as `create`."""
-        _check_amounts(draft)
+        _check_terms(draft)
         return await self._db.write(change, id, draft, version, caller)
 
     async def publish(self, id: str, version: int, caller: Caller) -> Programme:
@@ -60,7 +63,7 @@ class ProgrammeService:
 
 
 def create(tx: Session, draft: ProgrammeDraft, caller: Caller, at: datetime) -> Programme:
-    """As `ProgrammeService.create`, of amounts that are checked."""
+    """As `ProgrammeService.create`, of terms that are checked."""
     _check_suppliers(tx, draft)
     id = ids.new("prg")
     fixed = {"id": id, "state": ProgrammeState.DRAFT.value, "version": 1, "created_at": at}
@@ -188,8 +191,10 @@ def _check_suppliers(tx: Session, draft: ProgrammeDraft) -> None:
             raise unknown(f"/eligibility/suppliers/{place}")
 
 
-def _check_amounts(draft: ProgrammeDraft) -> None:
+def _check_terms(draft: ProgrammeDraft) -> None:
     _check_pools(draft)
+    _check_months(draft)
+    _check_funders(draft)
     check_amount(draft.floor, "/floor", 0)
     for name, cap in draft.caps:
         if isinstance(cap, Money):
@@ -199,3 +204,23 @@ def _check_amounts(draft: ProgrammeDraft) -> None:
 def _check_pools(draft: ProgrammeDraft | PoolsDraft) -> None:
     for place, pool in enumerate(draft.pools):
         check_amount(pool.amount, f"/pools/{place}/amount", 0)
+
+
+def _check_months(draft: ProgrammeDraft) -> None:
+    given = {
+        "/valid_months": draft.valid_months,
+        "/eligibility/oldest_months": draft.eligibility.oldest_months,
+        "/eligibility/youngest_months": draft.eligibility.youngest_months,
+    }
+    for pointer, months in given.items():
+        if months is not None and months > MAX_MONTHS:
+            raise Invalid(errors=[FieldError(pointer=pointer, code="too_large", detail=f"Give at most {MAX_MONTHS}")])
+
+
+def _check_funders(draft: ProgrammeDraft) -> None:
+    names: set[str] = set()
+    for place, funder in enumerate(draft.funders):
+        if funder.name in names:
+            detail = "Give each funder a name of its own: payments are told apart by it"
+            raise Invalid(errors=[FieldError(pointer=f"/funders/{place}/name", code="doubled", detail=detail)])
+        names.add(funder.name)
