@@ -86,7 +86,7 @@ class Prepared:
         return self._execute(tx, values)[1].rowcount
 
     def run_each(self, tx: Session, many: Sequence[Mapping[str, Any]]) -> None:
-        """Insert many rows, which all have the same columns."""
+        """Insert many rows, which all have the same columns, or change one for each of many values."""
         if not isinstance(tx, SqliteSession):
             tx.execute(self._statement, many)
             return

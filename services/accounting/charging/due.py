@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from caravan.kernel.bulk import ChangeMany, InsertMany, SelectMany
+from caravan.kernel.bulk import InsertMany, SelectMany
 from caravan.kernel.database import signal, table_of
 from caravan.kernel.feed import upsert
+from caravan.kernel.prepared import Prepared
 from services.accounting.charging.models import ChargeDue, ChargeFailed
 from services.accounting.funds.settling import END
 
@@ -25,9 +26,12 @@ _JOB: Final = {"job": DUE.c.job.type}
 _MARK: Final = InsertMany(
     DUE, lambda new: new.on_conflict_do_update(index_elements=["job", "run", "hour"], set_={"before": DUE.c.before})
 )
-_DONE: Final = ChangeMany(
-    {**_JOB, "run": DUE.c.run.type, "hour": DUE.c.hour.type},
-    lambda given: delete(DUE).where(DUE.c.job == given.job, DUE.c.run == given.run, DUE.c.hour == given.hour),
+# One by one: rows come and go here, and once PostgreSQL has looked while there were none it takes the table for empty, however many there
+# are. Of a join with all that is to go it would compare each row with each.
+_DONE: Final = Prepared(
+    delete(DUE).where(
+        DUE.c.job == bindparam("of_job"), DUE.c.run == bindparam("of_run"), DUE.c.hour == bindparam("of_hour")
+    )
 )
 _OF_RUNS: Final = SelectMany(
     {**_JOB, "run": DUE.c.run.type},
@@ -85,7 +89,8 @@ def of_runs(tx: Session, runs: Iterable[tuple[str, str]]) -> list[Due]:
 
 def done(tx: Session, marks: Sequence[Due]) -> None:
     """The lines are made of what is stored now."""
-    _DONE.run(tx, [{"job": one.job, "run": one.run, "hour": one.hour} for one in marks])
+    if marks:
+        _DONE.run_each(tx, [{"of_job": one.job, "of_run": one.run, "of_hour": one.hour} for one in marks])
 
 
 def left(tx: Session, jobs: Collection[str]) -> set[str]:
